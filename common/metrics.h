@@ -1,0 +1,43 @@
+/*
+ * metrics.h - counters, gauges and histograms, shown as Prometheus text (format 0.0.4).
+ *
+ * A metric is a static definition; its series appear with the first use of a set of label values.
+ * There are at most 2 000 series a process; past that, updates go to one series with every label
+ * "other". No ids of people, customers or tenants as labels. Updates are lock-free once a series
+ * exists. Thread-safe.
+ */
+#ifndef DAYBOOK_COMMON_METRICS_H
+#define DAYBOOK_COMMON_METRICS_H
+
+#include "common/base.h"
+#include "common/sbuf.h"
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+#define METRIC_LABELS_MAX 3
+
+struct metric {
+    const char *name; /* daybook_<subject>_<what>_<unit>[_total] */
+    enum metric_type type;
+    const char *help;
+    const char *labels[METRIC_LABELS_MAX]; /* NULL-filled */
+    const double *buckets;                 /* histograms: upper bounds, ended by 0; seconds */
+    void *state;                           /* private; NULL at start */
+};
+
+extern const double metric_rpc_buckets[];      /* 1 ms to 10 s */
+extern const double metric_lateness_buckets[]; /* 10 ms to 2 h */
+
+/* Makes a metric known, so that it is shown from the start. Optional, idempotent. */
+void metric_register(struct metric *m);
+
+/* Label values in the order of the definition; NULL when there are none. Borrowed for the call. */
+void metric_add(struct metric *m, int64_t n, const char *const *labels);     /* counter */
+void metric_set(struct metric *m, double value, const char *const *labels);  /* gauge */
+void metric_observe(struct metric *m, double value, const char *const *labels);
+
+/* The whole page. */
+void metrics_write(struct sbuf *out);
+void metrics_stop(void); /* frees all series; for leak-clean exits */
+
+#endif
