@@ -1,0 +1,47 @@
+/*
+ * mdp.h - Majordomo frames (ZeroMQ RFC 7, MDP/0.1, and RFC 18, MDP/0.2) and our two extensions.
+ *
+ * Extensions, used between our own programs and ignored by nobody else's:
+ *  - READY may name several services: the worker is one slot for any of them.
+ *  - WAKE (0.2 worker header, command 07, then a channel, then optional bytes): "relay" tells the
+ *    bus that an outbox has rows; any other channel is published as topic "~wake/<channel>" with those bytes.
+ */
+#ifndef DAYBOOK_COMMON_MDP_H
+#define DAYBOOK_COMMON_MDP_H
+
+#define MDP_CLIENT_01 "MDPC01"
+#define MDP_WORKER_01 "MDPW01"
+#define MDP_CLIENT_02 "MDPC02"
+#define MDP_WORKER_02 "MDPW02"
+#define MDP_HEADER_LEN 6
+
+/* commands of the 0.2 client side */
+#define MDP02_C_REQUEST 0x01
+#define MDP02_C_PARTIAL 0x02
+#define MDP02_C_FINAL 0x03
+
+/* commands of the 0.2 worker side */
+#define MDP02_W_READY 0x01
+#define MDP02_W_REQUEST 0x02
+#define MDP02_W_PARTIAL 0x03
+#define MDP02_W_FINAL 0x04
+#define MDP02_W_HEARTBEAT 0x05
+#define MDP02_W_DISCONNECT 0x06
+#define MDP02_W_WAKE 0x07
+
+/* commands of the 0.1 worker side */
+#define MDP01_W_READY 0x01
+#define MDP01_W_REQUEST 0x02
+#define MDP01_W_REPLY 0x03
+#define MDP01_W_HEARTBEAT 0x04
+#define MDP01_W_DISCONNECT 0x05
+
+#define MDP_HEARTBEAT_MS 2500
+#define MDP_EXPIRY_MS 10000
+
+/* Topic of head messages, prefix of wake messages. Event topics are "<tenant>/<type>". */
+#define BUS_TOPIC_HEAD "~head"
+#define BUS_TOPIC_WAKE "~wake/"
+#define BUS_WAKE_RELAY "relay"
+
+#endif

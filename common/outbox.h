@@ -1,0 +1,30 @@
+/*
+ * outbox.h - events out: queues rows into bus.outbox inside the caller's transaction. call.c and
+ * consumer.c use it; daemons' own loops (timers) too.
+ */
+#ifndef DAYBOOK_COMMON_OUTBOX_H
+#define DAYBOOK_COMMON_OUTBOX_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "common/arena.h"
+#include "common/db.h"
+#include "common/id.h"
+
+struct outbox_event {
+    struct id tenant;
+    const char *collection;   /* "visits" */
+    const char *aggregate_id;
+    int64_t version;          /* of the aggregate, after the change */
+    int64_t occurred_at_us;   /* domain time */
+    struct id actor;          /* nil = the daemon itself */
+    const char *request_id;   /* "" = none */
+    const char *traceparent;  /* "" = none */
+    const ProtobufCMessage *message;
+};
+
+/* Queues n events by one statement (arrays), keeping their order. */
+NODISCARD enum err outbox_queue(struct db *db, const struct outbox_event *events, size_t n,
+                                struct arena *a);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * policy.h - the rule book: every number of the rules is a typed policy with a default, settable
+ * for the company or a unit from a date on (GOV-01, REM-20; requirements sections 2 and 4).
+ *
+ * The keys stand in one table in policy.c. Values travel and are stored as text and are judged by
+ * type when set and when read. Pure; thread-safe.
+ */
+#ifndef DAYBOOK_COMMON_POLICY_H
+#define DAYBOOK_COMMON_POLICY_H
+
+#include "common/base.h"
+#include "common/id.h"
+
+enum policy_type {
+    POLICY_TYPE_INT,
+    POLICY_TYPE_HOURS,    /* whole or fractional hours */
+    POLICY_TYPE_MINUTES,
+    POLICY_TYPE_DAYS,     /* of 24 hours */
+    POLICY_TYPE_WORKDAYS,
+    POLICY_TYPE_PERCENT,
+    POLICY_TYPE_DECIMAL,
+    POLICY_TYPE_BOOL,
+    POLICY_TYPE_TIME,     /* HH:MM, or "end_of_working_day", "workday_start" */
+    POLICY_TYPE_OFFSETS,  /* "-4h,-1h,0" */
+    POLICY_TYPE_TEXT,
+    POLICY_TYPE_LIST,     /* words parted by commas */
+};
+
+struct policy_def {
+    const char *key;
+    enum policy_type type;
+    const char *default_value;
+    double min, max; /* both 0 = no bound */
+    const char *description; /* one sentence with rule ids */
+};
+
+const struct policy_def *policy_find(const char *key); /* NULL: no such key */
+const struct policy_def *policy_all(size_t *n_out);
+
+/* Whether a text is a value of that key; reason_out (static) says what is expected. */
+bool policy_accepts(const struct policy_def *def, const char *value, const char **reason_out);
+
+/* One setting, as stored. */
+struct policy_setting {
+    const char *key;
+    struct id unit; /* nil = company */
+    int64_t effective_from_us;
+    const char *value;
+};
+
+/* A value with where it came from. Texts live as long as the directory snapshot. */
+struct policy_value {
+    const struct policy_def *def;
+    const char *text;
+    bool from_default;
+    struct id unit; /* nil: company or default */
+};
+
+double policy_number(struct policy_value v);  /* int, hours, days ... as written */
+int64_t policy_us(struct policy_value v);     /* hours, minutes, days as microseconds */
+bool policy_bool(struct policy_value v);
+/* Offsets as microseconds; returns how many (at most max). */
+size_t policy_offsets_us(struct policy_value v, int64_t *out, size_t max);
+/* "default", "company" or "unit:<id>". buf of at least 48 bytes. */
+const char *policy_provenance(struct policy_value v, char *buf, size_t size);
+
+#endif
