@@ -34,7 +34,7 @@ NODISCARD char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL
 NODISCARD char *arena_strndup(struct arena *a, const char *s, size_t n);
 NODISCARD void *arena_memdup(struct arena *a, const void *p, size_t n);
 NODISCARD char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
-NODISCARD char *arena_vprintf(struct arena *a, const char *fmt, va_list ap);
+NODISCARD char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF(2, 0);
 
 /* An allocator for protobuf-c; valid as long as the arena, its free does nothing. */
 ProtobufCAllocator *arena_protobuf(struct arena *a);
