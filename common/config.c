@@ -1,0 +1,326 @@
+/*
+ * config.c - settings from the environment.
+ *
+ * All faults are found in one pass, so that an operator mends a new deployment once and not once
+ * for each mistake. Text of secret settings lies in libsodium's guarded memory and is wiped by
+ * config_free(); a value that was read from a file is wiped from the buffer it passed through.
+ */
+#include "common/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <unistd.h>
+
+#include "common/num.h"
+
+#define PREFIX "DAYBOOK_"
+#define FILE_VALUE_MAX (64 * KIB)
+#define NAME_MAX_LEN 96
+#define INSECURE "DAYBOOK_INSECURE_ENV_SECRETS"
+
+extern char **environ;
+
+static const char *const type_names[] = {
+    [SETTING_TEXT] = "text",         [SETTING_INT] = "number", [SETTING_BOOL] = "on or off",
+    [SETTING_DURATION] = "duration", [SETTING_SIZE] = "size",
+};
+
+static void fault(const struct setting *s, const char *suffix, const char *why)
+{
+    (void)fprintf(stderr, "setting " PREFIX "%s%s: %s\n", s->key, suffix, why);
+}
+
+static const char *env_of(const struct setting *s, const char *suffix)
+{
+    char name[NAME_MAX_LEN];
+    int n = snprintf(name, sizeof(name), PREFIX "%s%s", s->key, suffix);
+    return n > 0 && (size_t)n < sizeof(name) ? getenv(name) : NULL;
+}
+
+/* --- values ---------------------------------------------------------------------------------------- */
+
+static bool parse_bool(const char *text, int64_t *out)
+{
+    static const struct {
+        const char *text;
+        int64_t value;
+    } words[] = {
+        { "1", 1 }, { "true", 1 },  { "yes", 1 }, { "on", 1 },
+        { "0", 0 }, { "false", 0 }, { "no", 0 },  { "off", 0 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(text, words[i].text) == 0) {
+            *out = words[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* NULL, or what is wrong. */
+static const char *parse_value(const struct setting *s, const char *text, int64_t *out)
+{
+    int64_t value = 0;
+    uint64_t size;
+    switch (s->type) {
+    case SETTING_TEXT:
+        *out = 0;
+        return NULL;
+    case SETTING_BOOL:
+        return parse_bool(text, out) ? NULL : "must be 1/0, true/false, yes/no or on/off";
+    case SETTING_INT:
+        if (!num_i64(text, INT64_MIN, INT64_MAX, &value))
+            return "must be a whole number";
+        break;
+    case SETTING_DURATION:
+        if (!num_duration_us(text, &value))
+            return "must be a duration such as 250ms, 5s, 10m, 24h or 2d";
+        break;
+    case SETTING_SIZE:
+        if (!num_size(text, &size) || size > (uint64_t)INT64_MAX)
+            return "must be a size such as 512, 64KiB, 1MiB or 2GiB";
+        value = (int64_t)size;
+        break;
+    }
+    if ((s->min != 0 || s->max != 0) && (value < s->min || value > s->max))
+        return "is out of range";
+    *out = value;
+    return NULL;
+}
+
+static void drop_text(struct setting *s)
+{
+    if (!s->text)
+        return;
+    void *memory = (void *)(uintptr_t)s->text; /* ours, const for the readers only */
+    if (s->secret)
+        sodium_free(memory); /* wipes */
+    else
+        free(memory);
+    s->text = NULL;
+}
+
+static bool keep_text(struct setting *s, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = s->secret ? sodium_malloc(size) : malloc(size);
+    if (!copy)
+        return false;
+    memcpy(copy, text, size);
+    s->text = copy;
+    return true;
+}
+
+static bool set_value(struct setting *s, const char *suffix, const char *text)
+{
+    const char *wrong = parse_value(s, text, &s->i64);
+    if (wrong) {
+        char why[160];
+        if (s->min != 0 || s->max != 0)
+            (void)snprintf(why, sizeof(why), "%s (%" PRId64 " to %" PRId64 "%s)", wrong, s->min,
+                           s->max,
+                           s->type == SETTING_DURATION ? " microseconds"
+                           : s->type == SETTING_SIZE   ? " bytes"
+                                                       : "");
+        else
+            (void)snprintf(why, sizeof(why), "%s", wrong);
+        fault(s, suffix, why);
+        return false;
+    }
+    if (!keep_text(s, text)) {
+        fault(s, suffix, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+/* --- sources --------------------------------------------------------------------------------------- */
+
+/* Reads a whole file of at most `size` - 1 bytes without a NUL. NULL, or what is wrong. */
+static const char *read_file(const char *path, char *buf, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t len = 0;
+    ssize_t n = -1;
+    if (fd < 0)
+        return strerrordesc_np(errno);
+    while (len < size) {
+        n = read(fd, buf + len, size - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    const char *wrong = n < 0 ? strerrordesc_np(errno) : NULL;
+    close(fd);
+    if (wrong)
+        return wrong;
+    if (len == size)
+        return "the file is too long";
+    if (memchr(buf, '\0', len))
+        return "the file holds a NUL byte";
+    if (len > 0 && buf[len - 1] == '\n')
+        len--;
+    buf[len] = '\0';
+    return NULL;
+}
+
+static bool set_from_file(struct setting *s, const char *path)
+{
+    char why[512];
+    char *buf = sodium_malloc(FILE_VALUE_MAX);
+    if (!buf) {
+        fault(s, "_FILE", "out of memory");
+        return false;
+    }
+    const char *wrong = read_file(path, buf, FILE_VALUE_MAX);
+    if (!wrong && s->secret && !*buf)
+        wrong = "the file is empty";
+    bool ok = false;
+    if (wrong) { /* the file's name helps, its content never shows (F57) */
+        (void)snprintf(why, sizeof(why), "%s: %s", path, wrong);
+        fault(s, "_FILE", why);
+    } else {
+        ok = set_value(s, "_FILE", buf);
+    }
+    sodium_free(buf);
+    return ok;
+}
+
+static bool secrets_by_env_allowed(void)
+{
+    const char *v = getenv(INSECURE);
+    return v && strcmp(v, "1") == 0;
+}
+
+static bool load_one(struct setting *s)
+{
+    const char *value = env_of(s, "");
+    const char *path = env_of(s, "_FILE");
+    drop_text(s);
+    s->i64 = 0;
+    /* Compose hands on an unset variable as an empty one: a value for texts only. */
+    if (value && !*value && (s->type != SETTING_TEXT || s->secret))
+        value = NULL;
+    if (path && !*path)
+        path = NULL;
+
+    if (value && path) {
+        fault(s, "", "is also given by " PREFIX "..._FILE; keep one");
+        return false;
+    }
+    if (value && s->secret && !secrets_by_env_allowed()) {
+        fault(s, "", "is a secret: give it by " PREFIX "..._FILE, or set " INSECURE "=1");
+        return false;
+    }
+    if (path)
+        return set_from_file(s, path);
+    if (!value)
+        value = s->default_value;
+    if (s->required && (!value || !*value)) {
+        fault(s, "", "is required");
+        return false;
+    }
+    return !value || set_value(s, "", value);
+}
+
+/* --- unknown names --------------------------------------------------------------------------------- */
+
+static bool is_known(struct setting *const *tables, size_t ntables, const char *key, size_t len)
+{
+    for (size_t t = 0; t < ntables; t++) {
+        for (const struct setting *s = tables[t]; s->key; s++) {
+            size_t n = strlen(s->key);
+            if (strncmp(s->key, key, n) != 0)
+                continue;
+            if (len == n || (len == n + 5 && strncmp(key + n, "_FILE", 5) == 0))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A warning only: whatever runs us may put variables of its own there. */
+static void warn_of_unknown(struct setting *const *tables, size_t ntables)
+{
+    static const char *const others[] = { "INSECURE_ENV_SECRETS", "INSTANCE" };
+    size_t prefix = strlen(PREFIX);
+    for (char **e = environ; e && *e; e++) {
+        if (strncmp(*e, PREFIX, prefix) != 0)
+            continue;
+        const char *key = *e + prefix;
+        size_t len = strcspn(key, "=");
+        bool known = is_known(tables, ntables, key, len);
+        for (size_t i = 0; i < ARRAY_LEN(others); i++)
+            known = known || (strlen(others[i]) == len && strncmp(others[i], key, len) == 0);
+        if (!known)
+            (void)fprintf(stderr, "setting " PREFIX "%.*s is not known and ignored\n", (int)len,
+                          key);
+    }
+}
+
+/* --- the interface --------------------------------------------------------------------------------- */
+
+bool config_load(struct setting *const *tables, size_t ntables)
+{
+    if (sodium_init() < 0) {
+        (void)fprintf(stderr, "libsodium does not start\n");
+        return false;
+    }
+    bool ok = true;
+    for (size_t t = 0; t < ntables; t++)
+        for (struct setting *s = tables[t]; s->key; s++)
+            ok = load_one(s) && ok;
+    warn_of_unknown(tables, ntables);
+    return ok;
+}
+
+void config_free(struct setting *const *tables, size_t ntables)
+{
+    for (size_t t = 0; t < ntables; t++) {
+        for (struct setting *s = tables[t]; s->key; s++) {
+            drop_text(s);
+            s->i64 = 0;
+        }
+    }
+}
+
+void config_print_help(struct setting *const *tables, size_t ntables, FILE *out)
+{
+    for (size_t t = 0; t < ntables; t++) {
+        for (const struct setting *s = tables[t]; s->key; s++) {
+            (void)fprintf(out, PREFIX "%s%s (%s", s->key, s->secret ? "_FILE" : "",
+                          type_names[s->type]);
+            if (s->required)
+                (void)fprintf(out, ", required");
+            if (s->secret)
+                (void)fprintf(out, ", secret");
+            else if (s->default_value && *s->default_value)
+                (void)fprintf(out, ", default %s", s->default_value);
+            (void)fprintf(out, ")\n    %s\n", s->help ? s->help : "");
+        }
+    }
+}
+
+void config_print_effective(struct setting *const *tables, size_t ntables, FILE *out)
+{
+    for (size_t t = 0; t < ntables; t++) {
+        for (const struct setting *s = tables[t]; s->key; s++) {
+            if (!s->text)
+                (void)fprintf(out, "# " PREFIX "%s is not set\n", s->key);
+            else
+                (void)fprintf(out, PREFIX "%s=%s\n", s->key, s->secret ? "***" : s->text);
+        }
+    }
+}
+
+const struct setting *config_get(struct setting *table, const char *key)
+{
+    for (const struct setting *s = table; s->key; s++)
+        if (strcmp(s->key, key) == 0)
+            return s;
+    (void)fprintf(stderr, "no setting %s in this table\n", key);
+    abort();
+}
