@@ -26,6 +26,9 @@ struct bus_address {
  * False: a key is malformed. */
 NODISCARD bool bus_socket_prepare(void *zmq_socket, const struct bus_address *address);
 
+/* Connects to each of several endpoints parted by commas (two buses). False: one is malformed. */
+NODISCARD bool bus_socket_connect(void *zmq_socket, const char *endpoints);
+
 struct bus_client;
 
 struct bus_client *bus_client_new(void *zmq_context, const struct bus_address *address);

@@ -1,0 +1,69 @@
+/* bus_frames.c - see bus_frames.h. */
+#include "common/bus_frames.h"
+
+static bool receive_frame(void *socket, zmq_msg_t *frame)
+{
+    zmq_msg_init(frame);
+    if (zmq_msg_recv(frame, socket, ZMQ_DONTWAIT) >= 0)
+        return true;
+    zmq_msg_close(frame);
+    return false;
+}
+
+bool bus_frames_receive(void *socket, struct bus_frames *frames_out)
+{
+    struct bus_frames *f = frames_out;
+    f->n = 0;
+    f->overflow = false;
+
+    bool more = true;
+    while (more) {
+        zmq_msg_t rest;
+        zmq_msg_t *frame = f->n < BUS_FRAMES_MAX ? &f->frame[f->n] : &rest;
+        /* Only the first can be missing: libzmq hands out whole messages. */
+        if (!receive_frame(socket, frame)) {
+            bus_frames_close(f);
+            return false;
+        }
+        more = zmq_msg_more(frame);
+        if (frame == &rest) {
+            f->overflow = true;
+            zmq_msg_close(&rest);
+        } else {
+            f->n++;
+        }
+    }
+    return true;
+}
+
+void bus_frames_close(struct bus_frames *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        zmq_msg_close(&f->frame[i]);
+    f->n = 0;
+}
+
+bool bus_frame_is(zmq_msg_t *frame, const void *data, size_t len)
+{
+    return zmq_msg_size(frame) == len && (len == 0 || memcmp(zmq_msg_data(frame), data, len) == 0);
+}
+
+bool bus_frame_is_byte(zmq_msg_t *frame, uint8_t byte)
+{
+    return bus_frame_is(frame, &byte, 1);
+}
+
+bool bus_send(void *socket, const void *data, size_t len, bool more)
+{
+    return zmq_send(socket, data, len, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) >= 0;
+}
+
+bool bus_send_byte(void *socket, uint8_t byte, bool more)
+{
+    return bus_send(socket, &byte, 1, more);
+}
+
+bool bus_send_frame(void *socket, zmq_msg_t *frame, bool more)
+{
+    return zmq_msg_send(frame, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) >= 0;
+}
