@@ -38,6 +38,8 @@ void metric_observe(struct metric *m, double value, const char *const *labels);
 
 /* The whole page. */
 void metrics_write(struct sbuf *out);
+/* The process_* metrics (CPU, memory, descriptors), which belong below it. */
+void metrics_write_process(struct sbuf *out);
 void metrics_stop(void); /* frees all series; for leak-clean exits */
 
 #endif
