@@ -153,7 +153,7 @@ area_of = $(firstword $(subst _, ,$(notdir $(1))))
 define test_rules
 $(B)/tests/$(1)/$(2): $(B)/obj/tests/$(1)/$(2).o $(TEST_SUPPORT) $(if $(filter $(call area_of,$(2)),$(AREAS)),$(B)/lib$(call area_of,$(2)).a) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $$(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $$@ $$^ $(LDLIBS_ALL) -lcmocka
+	$(Q)$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $(LDLIBS_ALL) -lcmocka
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call test_rules,unit,$(basename $(notdir $(t))))))
 $(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $(notdir $(t))))))

@@ -12,15 +12,35 @@
 
 #include "common/base.h"
 
+struct schema_message;
+
+/* Messages whose JSON form is not an object of their fields. Empty is an ordinary message. */
+enum schema_known {
+    SCHEMA_PLAIN,
+    SCHEMA_ANY,
+    SCHEMA_TIMESTAMP,
+    SCHEMA_DURATION,
+    SCHEMA_FIELD_MASK,
+    SCHEMA_STRUCT,
+    SCHEMA_VALUE,
+    SCHEMA_LIST_VALUE,
+    SCHEMA_WRAPPER, /* of one field, `value` */
+};
+
 struct schema_field {
     const ProtobufCFieldDescriptor *field;
     const char *json_name;
+    const char *oneof;                    /* name of its oneof, NULL outside one */
+    const struct schema_message *message; /* of a field of message type, else NULL */
+    bool is_map;
+    bool is_null_value; /* of type google.protobuf.NullValue */
     const char *comment; /* leading comment, NULL when none */
 };
 
 struct schema_message {
     const ProtobufCMessageDescriptor *type;
     const struct schema_field *fields; /* in the order of type->fields */
+    enum schema_known known;
     bool is_map_entry;
     bool is_recursive; /* can contain itself */
     const char *comment;

@@ -11,6 +11,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "common/arena.h"
+#include "common/base.h"
 #include "common/err.h"
 
 struct wire_limits {
@@ -54,7 +55,8 @@ NODISCARD void *wire_new(const ProtobufCMessageDescriptor *type, struct arena *a
 /* A deep copy in the arena. */
 NODISCARD void *wire_clone(const ProtobufCMessage *message, struct arena *a);
 
-/* Whether two messages of a type pack to the same bytes, unknown fields left out. */
+/* Whether two messages of a type pack to the same bytes, maps sorted and unknown fields left out.
+ * False also when scratch is full. */
 bool wire_equal(const ProtobufCMessage *x, const ProtobufCMessage *y, struct arena *scratch);
 
 /* BLAKE2b-256 of method name and request, packed anew with maps sorted and unknown fields left out,
@@ -64,7 +66,8 @@ NODISCARD enum err wire_fingerprint(const char *service, const char *method,
                                     uint8_t out[static 32]);
 
 /* "2026-…" helpers for the well-known types, in the arena. */
-int64_t wire_time_us(const void *timestamp);                     /* Timestamp message; NULL = 0 */
+/* Timestamp message; NULL = 0. Nanoseconds are cut off; out of range: INT64_MIN or INT64_MAX. */
+int64_t wire_time_us(const void *timestamp);
 NODISCARD void *wire_time(struct arena *a, int64_t us);          /* a new Timestamp message */
 /* Any holding a message ("type.googleapis.com/<full name>"). */
 NODISCARD void *wire_any(struct arena *a, const ProtobufCMessage *message);
