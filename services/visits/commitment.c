@@ -1,0 +1,259 @@
+/*
+ * commitment.c - the handlers of CommitmentService (VIS-56 to VIS-58, form F15).
+ *
+ * The due time is fixed when the promise is made: the customer's date, or for an undated promise
+ * 24 hours by policy (TMR-43). Being kept late is a fact of its own and never goes away.
+ */
+#include "common/authority.h"
+#include "common/page.h"
+#include "services/visits/visit_life.h"
+#include "services/visits/visit_store.h"
+
+#define OPEN DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_OPEN
+#define FULFILLED DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_FULFILLED
+#define FULFILLED_LATE DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_FULFILLED_LATE
+#define CANCELLED DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_CANCELLED
+
+static enum err fix_times(struct call *call, PbCommitment *c, const char *prefix)
+{
+    char field[64];
+
+    if (!c->promised_at)
+        c->promised_at = wire_time(call->arena, call->now_us);
+    int64_t promised = wire_time_us(c->promised_at);
+    if (promised > call->now_us) {
+        snprintf(field, sizeof(field), "%spromised_at", prefix);
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "lies in the future");
+    }
+    c->undated = !c->due_at;
+    if (c->undated) {
+        struct policy_value hours =
+            directory_policy(call->dir, call->tenant, visit_unit_id(call, c->owner_id),
+                             "commitment_default_due_hours", promised);
+        c->due_at = wire_time(call->arena, promised + policy_us(hours));
+    } else if (wire_time_us(c->due_at) <= promised) {
+        snprintf(field, sizeof(field), "%sdue_at", prefix);
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "must lie after the promise");
+    }
+    return c->due_at && c->promised_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
+{
+    char id[ID_TEXT_MAX], field[64];
+
+    if (!visit_employee(call, c->owner_id)) {
+        snprintf(field, sizeof(field), "%sowner_id", prefix);
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "there is no such employee");
+    }
+    enum err e = fix_times(call, c, prefix);
+    if (e)
+        return e;
+    c->id = arena_strdup(call->arena, id_text(id_new(), id));
+    if (!c->id)
+        return ERR_RESOURCE_EXHAUSTED;
+    c->state = OPEN;
+    c->fulfilled_at = NULL;
+    e = commitment_store_insert(call, c);
+    if (e)
+        return e;
+    Daybook__Visits__V1__CommitmentMade event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__commitment_made__descriptor),
+        .commitment = c,
+        .unit_id = (char *)(uintptr_t)visits_unit_of(call, c->owner_id),
+    };
+    return call_emit(call, "commitments", c->id, 1, &event.base);
+}
+
+static enum err default_owner(struct call *call, PbCommitment *c)
+{
+    struct id owner;
+
+    if (!*c->owner_id) {
+        if (!call->employee)
+            return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.owner_id",
+                             "say who promised; the caller is not an employee");
+        c->owner_id = db_text_id(call->arena, call->actor);
+        return c->owner_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    }
+    if (!id_parse(c->owner_id, &owner))
+        return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.owner_id", "is not an id");
+    return authority_need_sight(call, owner, "employee");
+}
+
+enum err commitment_add(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+{
+    const Daybook__Visits__V1__AddCommitmentRequest *req = (const void *)in;
+    Daybook__Visits__V1__AddCommitmentResponse *reply =
+        call_new(call, &daybook__visits__v1__add_commitment_response__descriptor);
+    PbCommitment *c = wire_clone(&req->commitment->base, call->arena);
+    struct visit_customer customer;
+    PbVisit *visit;
+
+    if (!reply || !c)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = default_owner(call, c);
+    if (e)
+        return e;
+    if (*c->visit_id) {
+        e = visit_begin(call, c->visit_id, &visit);
+        if (e)
+            return e;
+        if (strcmp(visit->customer_id, c->customer_id) != 0)
+            return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.customer_id",
+                             "is not the customer of that visit");
+    }
+    e = visit_store_find_customer(call, c->customer_id, &customer);
+    if (e == ERR_NOT_FOUND)
+        return call_fail(call, e, "commitment.customer_id", "there is no customer %s",
+                         c->customer_id);
+    if (e)
+        return e;
+    e = commitment_make(call, c, "commitment.");
+    if (e)
+        return e;
+    reply->commitment = c;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}
+
+/* Locks an open commitment that the actor may see. */
+static enum err begin(struct call *call, const char *id, PbCommitment **c_out, int64_t *version_out)
+{
+    struct id owner;
+    enum err e = commitment_store_lock(call, id, c_out, version_out);
+
+    if (e == ERR_NOT_FOUND)
+        return call_fail(call, e, "commitment_id", "there is no commitment %s", id);
+    if (e)
+        return e;
+    if (!id_parse((*c_out)->owner_id, &owner))
+        return ERR_INTERNAL;
+    e = authority_need_sight(call, owner, "commitment");
+    if (e)
+        return e;
+    if ((*c_out)->state != OPEN)
+        return call_fail(call, ERR_FAILED_PRECONDITION, "commitment_id",
+                         "the commitment is %s, it would have to be open",
+                         (*c_out)->state == CANCELLED ? "cancelled" : "fulfilled");
+    return ERR_OK;
+}
+
+enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
+                             ProtobufCMessage **reply_out)
+{
+    const Daybook__Visits__V1__CompleteCommitmentRequest *req = (const void *)in;
+    Daybook__Visits__V1__CompleteCommitmentResponse *reply =
+        call_new(call, &daybook__visits__v1__complete_commitment_response__descriptor);
+    PbCommitment *c;
+    int64_t version;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = begin(call, req->commitment_id, &c, &version);
+    if (e)
+        return e;
+    int64_t at = req->fulfilled_at ? wire_time_us(req->fulfilled_at) : call->now_us;
+    if (at > call->now_us || at < wire_time_us(c->promised_at))
+        return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
+                         "must lie between the promise and now");
+    c->fulfilled_at = wire_time(call->arena, at);
+    c->result = req->result;
+    c->state = at > wire_time_us(c->due_at) ? FULFILLED_LATE : FULFILLED;
+    if (!c->fulfilled_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = commitment_store_update(call, c);
+    if (e)
+        return e;
+    Daybook__Visits__V1__CommitmentFulfilled event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__commitment_fulfilled__descriptor),
+        .commitment = c,
+    };
+    e = call_emit(call, "commitments", c->id, version + 1, &event.base);
+    if (e)
+        return e;
+    reply->commitment = c;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}
+
+enum err commitment_cancel(struct call *call, const ProtobufCMessage *in,
+                           ProtobufCMessage **reply_out)
+{
+    const Daybook__Visits__V1__CancelCommitmentRequest *req = (const void *)in;
+    Daybook__Visits__V1__CancelCommitmentResponse *reply =
+        call_new(call, &daybook__visits__v1__cancel_commitment_response__descriptor);
+    PbCommitment *c;
+    int64_t version;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = begin(call, req->commitment_id, &c, &version);
+    if (e)
+        return e;
+    c->state = CANCELLED;
+    c->result = req->reason;
+    e = commitment_store_update(call, c);
+    if (e)
+        return e;
+    Daybook__Visits__V1__CommitmentCancelled event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__commitment_cancelled__descriptor),
+        .commitment = c,
+        .reason = req->reason,
+    };
+    e = call_emit(call, "commitments", c->id, version + 1, &event.base);
+    if (e)
+        return e;
+    reply->commitment = c;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}
+
+enum err commitment_list(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+{
+    const Daybook__Visits__V1__ListCommitmentsRequest *req = (const void *)in;
+    Daybook__Visits__V1__ListCommitmentsResponse *reply =
+        call_new(call, &daybook__visits__v1__list_commitments_response__descriptor);
+    const char *keys[PAGE_KEYS_MAX];
+    PbCommitment **rows;
+    size_t n;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    struct visit_page page = {
+        .size = req->page_size,
+        .token = req->page_token,
+        .filter = arena_printf(call->arena, "commitments/%s/%s/%s/%s/%d", call_actor_text(call),
+                               req->owner_id, req->customer_id, req->visit_id, req->open_only),
+    };
+    enum err e = visit_page_begin(call, &page, keys);
+    if (e)
+        return e;
+    const char *params[] = {
+        call_tenant_text(call),
+        authority_visible_owners(call),
+        *req->owner_id ? req->owner_id : NULL,
+        *req->customer_id ? req->customer_id : NULL,
+        *req->visit_id ? req->visit_id : NULL,
+        req->open_only ? "true" : "false",
+        keys[0],
+        keys[1],
+        page.limit,
+    };
+    e = visit_page_rows(call, &sql_commitment_list, params,
+                        &daybook__visits__v1__commitment__descriptor, &n, &rows);
+    if (e)
+        return e;
+    if (n > (size_t)page.size) {
+        n = (size_t)page.size;
+        const char *last[] = { db_text_time(call->arena, wire_time_us(rows[n - 1]->due_at)),
+                               rows[n - 1]->id, NULL };
+        e = page_token_write(page.filter, last, call->arena, &reply->next_page_token);
+        if (e)
+            return e;
+    }
+    reply->commitments = rows;
+    reply->n_commitments = n;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}

@@ -1,0 +1,21 @@
+/*
+ * main.c - the visits daemon, as data.
+ */
+#include "common/daemon.h"
+#include "services/visits/sql.h"
+#include "services/visits/visits.h"
+
+int main(int argc, char **argv)
+{
+    const struct daemon_def def = {
+        .name = "visits",
+        .schema = "visits",
+        .methods = visits_methods,
+        .nmethods = visits_methods_len,
+        .consumer = &visits_consumer,
+        .migrations = visits_migrations,
+        .nmigrations = visits_migrations_len,
+    };
+
+    return daemon_run(&def, argc, argv);
+}

@@ -1,0 +1,13 @@
+-- params: tenant_id visible owner_id customer_id visit_id open_only after_due after_id limit
+SELECT id, customer_id, visit_id, text, owner_id, promised_at, due_at, undated, state, fulfilled_at,
+       result, row_version AS _row_version
+  FROM visits.commitment
+ WHERE tenant_id = $1::uuid
+   AND ($2::uuid[] IS NULL OR owner_id = ANY ($2::uuid[]))
+   AND ($3::uuid IS NULL OR owner_id = $3::uuid)
+   AND ($4::uuid IS NULL OR customer_id = $4::uuid)
+   AND ($5::uuid IS NULL OR visit_id = $5::uuid)
+   AND (NOT coalesce($6::boolean, false) OR state = 'open')
+   AND ($7::timestamptz IS NULL OR (due_at, id) > ($7::timestamptz, $8::uuid))
+ ORDER BY due_at, id
+ LIMIT $9::int;

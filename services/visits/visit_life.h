@@ -1,0 +1,40 @@
+/*
+ * visit_life.h - the steps that all handlers of a visit share: lock and see, advance the state,
+ * save with an event, and read a page.
+ */
+#ifndef DAYBOOK_SERVICES_VISITS_VISIT_LIFE_H
+#define DAYBOOK_SERVICES_VISITS_VISIT_LIFE_H
+
+#include "services/visits/sql.h"
+#include "services/visits/visit_rules.h"
+#include "services/visits/visits.h"
+
+const struct dir_employee *visit_employee(struct call *call, const char *employee_id); /* or NULL */
+struct id visit_unit_id(struct call *call, const char *employee_id); /* nil when not known */
+
+/* Locks the visit. ERR_NOT_FOUND with words: no such visit, or the actor may not see it. */
+NODISCARD enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out);
+/* Moves the state on. ERR_FAILED_PRECONDITION names both states. */
+NODISCARD enum err visit_advance(struct call *call, PbVisit *visit, enum visit_action action);
+/* Queues the row and the event. */
+NODISCARD enum err visit_save(struct call *call, PbVisit *visit, const ProtobufCMessage *event);
+/* ERR_PERMISSION_DENIED: the actor is not the visitor. */
+NODISCARD enum err visit_need_visitor(struct call *call, const PbVisit *visit);
+/* ORG-05: the actor is a superior of the visitor with a role that the policy lists. */
+NODISCARD enum err visit_need_approver(struct call *call, const PbVisit *visit,
+                                       const char *policy_key, const char *what);
+
+/* A page of a list. size and token come from the request; size is replaced by the effective one. */
+struct visit_page {
+    int32_t size;
+    const char *token;
+    const char *filter; /* NULL: the arena is full */
+    const char *limit;  /* out: size + 1, as a parameter */
+};
+NODISCARD enum err visit_page_begin(struct call *call, struct visit_page *page, const char **keys_out);
+NODISCARD enum err visit_page_rows(struct call *call, const struct db_stmt *stmt,
+                                   const char *const *params,
+                                   const ProtobufCMessageDescriptor *type, size_t *n_out,
+                                   void *array_out);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * visit_report.c - the visit report and its review, and what visits and commitments share.
+ */
+#include "common/authority.h"
+#include "common/page.h"
+#include "services/visits/visit_life.h"
+#include "services/visits/visit_store.h"
+
+#define ROLE_WORDS_MAX 15
+
+enum err visit_need_approver(struct call *call, const PbVisit *visit, const char *policy_key,
+                             const char *what)
+{
+    const char *roles[ROLE_WORDS_MAX + 1] = { NULL };
+    struct id visitor;
+    size_t n = 0;
+
+    if (!id_parse(visit->visitor_id, &visitor))
+        return ERR_INTERNAL;
+    struct policy_value list = directory_policy(call->dir, call->tenant,
+                                                visit_unit_id(call, visit->visitor_id), policy_key,
+                                                call->now_us);
+    for (const char *p = list.text; *p && n < ROLE_WORDS_MAX - 1;) {
+        size_t len = strcspn(p, ",");
+        roles[n] = arena_strndup(call->arena, p, len);
+        if (!roles[n++])
+            return ERR_RESOURCE_EXHAUSTED;
+        p += len + (p[len] == ',');
+    }
+    roles[n] = "general_manager"; /* may always decide (VIS-23) */
+    return authority_need_approver(call, visitor, roles, what);
+}
+
+enum err visit_page_begin(struct call *call, struct visit_page *page, const char **keys_out)
+{
+    if (!page->filter)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (page_size(page->size, &page->size))
+        return call_fail(call, ERR_INVALID_ARGUMENT, "page_size", "must not be negative");
+    page->limit = db_text_i64(call->arena, (int64_t)page->size + 1);
+    if (!page->limit)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (page_token_read(page->token, page->filter, call->arena, keys_out))
+        return call_fail(call, ERR_INVALID_ARGUMENT, "page_token",
+                         "is not a token of this list, or too old; start again without one");
+    return ERR_OK;
+}
+
+enum err visit_page_rows(struct call *call, const struct db_stmt *stmt, const char *const *params,
+                         const ProtobufCMessageDescriptor *type, size_t *n_out, void *array_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    enum err e = db_exec(call->db, stmt, params, &res);
+
+    return e ? e : record_read_all(res, type, call->arena, n_out, array_out);
+}
+
+/* VIS-45, VIS-46, form F2: what a report must say beyond its single fields. */
+static enum err check_report(struct call *call, const Daybook__Visits__V1__SubmitReportRequest *req)
+{
+    const PbVisitReport *report = req->report;
+
+    if (report->outcome != DAYBOOK__VISITS__V1__GOAL_OUTCOME__GOAL_OUTCOME_MET &&
+        !*report->outcome_reason)
+        call_violation(call, "report.outcome_reason", "say why the goal was not met");
+    if (req->n_commitments == 0 && !report->no_commitments)
+        call_violation(call, "report.no_commitments",
+                       "give the commitments made, or say that there were none");
+    if (req->n_commitments > 0 && report->no_commitments)
+        call_violation(call, "report.no_commitments", "commitments are given as well");
+    return call_violations(call);
+}
+
+/* The marks count from the end of the visit; the later never excuses the earlier (CON-01). */
+static void mark_lateness(struct call *call, const PbVisit *visit, PbVisitReport *report)
+{
+    struct id unit = visit_unit_id(call, visit->visitor_id);
+    int64_t ended = wire_time_us(visit->checked_out_at);
+    int64_t due = policy_us(directory_policy(call->dir, call->tenant, unit, "visit_report_due_hours",
+                                             ended));
+    int64_t final = policy_us(directory_policy(call->dir, call->tenant, unit,
+                                               "visit_report_final_days", ended));
+
+    report->late = visit_rules_is_late(ended, due, call->now_us);
+    report->missed_final = visit_rules_is_late(ended, final, call->now_us);
+}
+
+static enum err make_commitments(struct call *call, const PbVisit *visit,
+                                 Daybook__Visits__V1__SubmitReportResponse *reply,
+                                 const Daybook__Visits__V1__SubmitReportRequest *req)
+{
+    reply->commitments = arena_array(call->arena, req->n_commitments, sizeof(PbCommitment *));
+    if (!reply->commitments)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < req->n_commitments; i++) {
+        PbCommitment *c = wire_clone(&req->commitments[i]->base, call->arena);
+        char *prefix = arena_printf(call->arena, "commitments[%zu].", i);
+        if (!c || !prefix)
+            return ERR_RESOURCE_EXHAUSTED;
+        c->visit_id = visit->id;
+        c->customer_id = visit->customer_id;
+        if (!*c->owner_id)
+            c->owner_id = visit->visitor_id;
+        enum err e = commitment_make(call, c, prefix);
+        if (e)
+            return e;
+        reply->commitments[reply->n_commitments++] = c;
+    }
+    return ERR_OK;
+}
+
+enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
+                             ProtobufCMessage **reply_out)
+{
+    const Daybook__Visits__V1__SubmitReportRequest *req = (const void *)in;
+    Daybook__Visits__V1__SubmitReportResponse *reply =
+        call_new(call, &daybook__visits__v1__submit_report_response__descriptor);
+    PbVisitReport *report = wire_clone(&req->report->base, call->arena);
+    PbVisit *visit;
+
+    if (!reply || !report)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = check_report(call, req);
+    if (e)
+        return e;
+    e = visit_begin(call, req->visit_id, &visit);
+    if (e)
+        return e;
+    e = visit_need_visitor(call, visit);
+    if (e)
+        return e;
+    bool first = !visit->report;
+    e = visit_advance(call, visit, VISIT_ACTION_REPORT);
+    if (e)
+        return e;
+    if (first) {
+        mark_lateness(call, visit, report);
+    } else { /* a corrected report keeps the marks of the first one */
+        report->late = visit->report->late;
+        report->missed_final = visit->report->missed_final;
+    }
+    report->submitted_at = wire_time(call->arena, call->now_us);
+    if (!report->submitted_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    visit->report = report;
+
+    Daybook__Visits__V1__VisitReported event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__visit_reported__descriptor),
+        .visit = visit,
+        .unit_id = (char *)(uintptr_t)visits_unit_of(call, visit->visitor_id),
+    };
+    e = visit_save(call, visit, &event.base);
+    if (e)
+        return e;
+    e = make_commitments(call, visit, reply, req);
+    if (e)
+        return e;
+    reply->visit = visit;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}
+
+enum err visit_review_report(struct call *call, const ProtobufCMessage *in,
+                             ProtobufCMessage **reply_out)
+{
+    const Daybook__Visits__V1__ReviewReportRequest *req = (const void *)in;
+    Daybook__Visits__V1__ReviewReportResponse *reply =
+        call_new(call, &daybook__visits__v1__review_report_response__descriptor);
+    PbVisit *visit;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (!req->accept && !*req->comment)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "comment", "say what is to be corrected");
+    enum err e = visit_begin(call, req->visit_id, &visit);
+    if (e)
+        return e;
+    e = visit_need_approver(call, visit, "approver_roles_report", "report");
+    if (e)
+        return e;
+    e = visit_advance(call, visit,
+                      req->accept ? VISIT_ACTION_ACCEPT_REPORT : VISIT_ACTION_RETURN_REPORT);
+    if (e)
+        return e;
+    visit->reviewed_by = db_text_id(call->arena, call->actor);
+    visit->review_comment = req->comment;
+    Daybook__Visits__V1__VisitReportReviewed event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__visit_report_reviewed__descriptor),
+        .visit = visit,
+        .accepted = req->accept,
+    };
+    e = visit_save(call, visit, &event.base);
+    if (e)
+        return e;
+    reply->visit = visit;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}

@@ -1,0 +1,43 @@
+/*
+ * visit_rules.h - what a visit may do next and what follows from the facts. Pure: no I/O, no clock.
+ */
+#ifndef DAYBOOK_SERVICES_VISITS_VISIT_RULES_H
+#define DAYBOOK_SERVICES_VISITS_VISIT_RULES_H
+
+#include "common/base.h"
+
+enum visit_action {
+    VISIT_ACTION_APPROVE,
+    VISIT_ACTION_REJECT,
+    VISIT_ACTION_CANCEL,
+    VISIT_ACTION_CHECK_IN,
+    VISIT_ACTION_CHECK_OUT,
+    VISIT_ACTION_REPORT,
+    VISIT_ACTION_ACCEPT_REPORT,
+    VISIT_ACTION_RETURN_REPORT,
+};
+
+/* The state (proto number) after an action; 0 = not allowed in this state. */
+int visit_rules_next(int state, enum visit_action action);
+
+/* For messages: "check in", and the states in which an action is allowed: "approved, requested". */
+const char *visit_rules_action_name(enum visit_action action);
+void visit_rules_allowed_states(enum visit_action action, char *buf, size_t size);
+/* "checked_in" for a state's number. */
+const char *visit_rules_state_name(int state);
+
+/* VIS-22: somebody who goes out on a visit in this state (0 = none was applied for) has no
+ * approval. */
+bool visit_rules_is_unregistered(int state);
+
+/* Metres between two points on the sphere (haversine, R = 6371.0 km). */
+double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2);
+
+/* Whether a position counts as away from the customer's: farther than the limit, uncertainty
+ * of the device taken off. */
+bool visit_rules_is_far(double distance_m, double accuracy_m, double limit_m);
+
+/* TMR-03 and TMR-05: marks of a report submitted at `now_us` for a visit that ended at `ended_us`. */
+bool visit_rules_is_late(int64_t ended_us, int64_t limit_us, int64_t now_us);
+
+#endif

@@ -1,0 +1,127 @@
+/*
+ * visit_store.c - see visit_store.h; the statements stand in sql/.
+ */
+#include "services/visits/visit_store.h"
+
+#include "common/num.h"
+#include "services/visits/sql.h"
+
+static enum err find_by_id(struct call *call, const struct db_stmt *stmt, const char *id,
+                           const ProtobufCMessageDescriptor *type, void *message_out)
+{
+    const char *params[] = { call_tenant_text(call), id };
+
+    return record_find(call->db, stmt, params, type, call->arena, message_out);
+}
+
+enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out)
+{
+    return find_by_id(call, &sql_visit_load, id, &daybook__visits__v1__visit__descriptor, visit_out);
+}
+
+enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out)
+{
+    return find_by_id(call, &sql_visit_lock, id, &daybook__visits__v1__visit__descriptor, visit_out);
+}
+
+enum err visit_store_find_customer(struct call *call, const char *id,
+                                   struct visit_customer *customer_out)
+{
+    const char *params[] = { call_tenant_text(call), id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_exec(call->db, &sql_customer_load, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return ERR_NOT_FOUND;
+
+    struct db_row row = { .res = res };
+    struct visit_customer c = { .name = arena_strdup(call->arena, db_row_text(&row, "name")) };
+    if (!db_row_is_null(&row, "owner_id"))
+        c.owner = db_row_id(&row, "owner_id");
+    const char *address = db_row_text(&row, "address");
+    c.address = arena_strdup(call->arena, address ? address : "");
+    c.has_place = !db_row_is_null(&row, "latitude") && !db_row_is_null(&row, "longitude");
+    if (c.has_place) {
+        c.latitude = db_row_double(&row, "latitude");
+        c.longitude = db_row_double(&row, "longitude");
+    }
+    if (row.bad)
+        return ERR_INTERNAL;
+    if (!c.name || !c.address)
+        return ERR_RESOURCE_EXHAUSTED;
+    *customer_out = c;
+    return ERR_OK;
+}
+
+static enum err bind(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message,
+                     const char *const **params_out)
+{
+    const struct record_extra extras[] = { { "tenant_id", call_tenant_text(call) } };
+
+    return record_bind(stmt, message, extras, ARRAY_LEN(extras), call->arena, params_out);
+}
+
+static enum err queue(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message)
+{
+    const char *const *params;
+    enum err e = bind(call, stmt, message, &params);
+
+    return e ? e : db_queue(call->db, stmt, params);
+}
+
+enum err visit_store_insert(struct call *call, const PbVisit *visit)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *const *params;
+    enum err e = bind(call, &sql_visit_insert, &visit->base, &params);
+
+    return e ? e : db_exec(call->db, &sql_visit_insert, params, &res);
+}
+
+int64_t visit_store_version(const PbVisit *visit)
+{
+    int64_t version = 0;
+
+    return num_i64(visit->etag, 1, INT64_MAX, &version) ? version : 0;
+}
+
+enum err visit_store_update(struct call *call, PbVisit *visit)
+{
+    char *etag = arena_printf(call->arena, "%" PRId64, visit_store_version(visit) + 1);
+
+    if (!etag)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = queue(call, &sql_visit_update, &visit->base);
+    if (!e)
+        visit->etag = etag;
+    return e;
+}
+
+enum err commitment_store_lock(struct call *call, const char *id, PbCommitment **commitment_out,
+                               int64_t *version_out)
+{
+    const char *params[] = { call_tenant_text(call), id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_exec(call->db, &sql_commitment_lock, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return ERR_NOT_FOUND;
+    struct db_row row = { .res = res };
+    *version_out = db_row_i64(&row, "_row_version");
+    return record_read(res, 0, &daybook__visits__v1__commitment__descriptor, call->arena,
+                       commitment_out);
+}
+
+enum err commitment_store_insert(struct call *call, const PbCommitment *commitment)
+{
+    return queue(call, &sql_commitment_insert, &commitment->base);
+}
+
+enum err commitment_store_update(struct call *call, const PbCommitment *commitment)
+{
+    return queue(call, &sql_commitment_update, &commitment->base);
+}

@@ -1,0 +1,37 @@
+/*
+ * visit_store.h - rows <-> visits, commitments and the customers that visits know of.
+ */
+#ifndef DAYBOOK_SERVICES_VISITS_VISIT_STORE_H
+#define DAYBOOK_SERVICES_VISITS_VISIT_STORE_H
+
+#include "services/visits/visits.h"
+
+/* What visits know of a customer. */
+struct visit_customer {
+    const char *name;
+    struct id owner; /* nil when he has none */
+    const char *address;
+    bool has_place;
+    double latitude, longitude;
+};
+
+/* ERR_NOT_FOUND: no such row for this tenant. */
+NODISCARD enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out);
+NODISCARD enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out);
+NODISCARD enum err visit_store_find_customer(struct call *call, const char *id,
+                                             struct visit_customer *customer_out);
+
+/* Sent at once: ERR_ALREADY_EXISTS = the visitor's slot is taken. */
+NODISCARD enum err visit_store_insert(struct call *call, const PbVisit *visit);
+/* Queued. Raises the row version, also in visit->etag. */
+NODISCARD enum err visit_store_update(struct call *call, PbVisit *visit);
+/* Version that the etag stands for. */
+int64_t visit_store_version(const PbVisit *visit);
+
+/* version_out: of the row as read. */
+NODISCARD enum err commitment_store_lock(struct call *call, const char *id,
+                                         PbCommitment **commitment_out, int64_t *version_out);
+NODISCARD enum err commitment_store_insert(struct call *call, const PbCommitment *commitment);
+NODISCARD enum err commitment_store_update(struct call *call, const PbCommitment *commitment);
+
+#endif

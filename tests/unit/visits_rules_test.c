@@ -1,0 +1,103 @@
+/*
+ * visits_rules_test.c - the life of a visit, pair by pair, and the judgements on places and times.
+ */
+#include "services/visits/visit_rules.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "daybook/visits/v1/visits.pb-c.h"
+
+#define STATE(name) DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_##name
+#define ACTIONS 8
+
+/* Rows: states in proto order; columns: actions in enum order; 0 = refused. */
+static const int expected[10][ACTIONS] = {
+    [STATE(UNSPECIFIED)] = { 0 },
+    [STATE(REQUESTED)] = { STATE(APPROVED), STATE(REJECTED), STATE(CANCELLED), STATE(CHECKED_IN) },
+    [STATE(APPROVED)] = { 0, 0, STATE(CANCELLED), STATE(CHECKED_IN) },
+    [STATE(REJECTED)] = { 0, 0, 0, STATE(CHECKED_IN) },
+    [STATE(CANCELLED)] = { 0 },
+    [STATE(CHECKED_IN)] = { 0, 0, 0, 0, STATE(ENDED) },
+    [STATE(ENDED)] = { 0, 0, 0, 0, 0, STATE(REPORTED) },
+    [STATE(REPORTED)] = { 0, 0, 0, 0, 0, 0, STATE(CLOSED), STATE(RETURNED) },
+    [STATE(RETURNED)] = { 0, 0, 0, 0, 0, STATE(REPORTED) },
+    [STATE(CLOSED)] = { 0 },
+};
+
+static void every_pair_of_state_and_action_is_decided(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 10; s++)
+        for (int a = 0; a < ACTIONS; a++)
+            if (visit_rules_next(s, (enum visit_action)a) != expected[s][a])
+                fail_msg("%s on %s: got %d", visit_rules_action_name((enum visit_action)a),
+                         visit_rules_state_name(s), visit_rules_next(s, (enum visit_action)a));
+}
+
+static void only_an_approved_visit_is_registered_VIS_22(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 10; s++)
+        assert_int_equal(visit_rules_is_unregistered(s), s != STATE(APPROVED));
+}
+
+static void a_refusal_names_the_states_that_would_do(void **state)
+{
+    char text[128];
+
+    (void)state;
+    visit_rules_allowed_states(VISIT_ACTION_REPORT, text, sizeof(text));
+    assert_string_equal(text, "ended, returned");
+    assert_string_equal(visit_rules_state_name(99), "unknown");
+}
+
+static void distances_agree_with_published_ones(void **state)
+{
+    static const struct {
+        const char *label;
+        double lat1, lon1, lat2, lon2, want_km, within_km;
+    } cases[] = {
+        { "Beijing to Shanghai", 39.9075, 116.3972, 31.2222, 121.4581, 1068.26, 0.5 },
+        { "same point", 31.2, 121.4, 31.2, 121.4, 0, 1e-9 },
+        { "antipodes", 0, 0, 0, 180, 20015.1, 1 },
+        { "over the date line", 0, 179.5, 0, -179.5, 111.19, 0.1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        double km = visit_rules_distance_m(cases[i].lat1, cases[i].lon1, cases[i].lat2,
+                                           cases[i].lon2) / 1000;
+        if (km < cases[i].want_km - cases[i].within_km || km > cases[i].want_km + cases[i].within_km)
+            fail_msg("%s: %f km", cases[i].label, km);
+    }
+}
+
+static void uncertainty_of_the_device_speaks_for_the_visitor(void **state)
+{
+    (void)state;
+    assert_false(visit_rules_is_far(500, 0, 500));
+    assert_true(visit_rules_is_far(501, 0, 500));
+    assert_false(visit_rules_is_far(520, 20, 500));
+    assert_true(visit_rules_is_far(520, -100, 500));
+}
+
+static void a_report_is_late_only_after_the_limit_TMR_03(void **state)
+{
+    (void)state;
+    assert_false(visit_rules_is_late(1000, DAY_US, 1000 + DAY_US));
+    assert_true(visit_rules_is_late(1000, DAY_US, 1001 + DAY_US));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_pair_of_state_and_action_is_decided),
+        cmocka_unit_test(only_an_approved_visit_is_registered_VIS_22),
+        cmocka_unit_test(a_refusal_names_the_states_that_would_do),
+        cmocka_unit_test(distances_agree_with_published_ones),
+        cmocka_unit_test(uncertainty_of_the_device_speaks_for_the_visitor),
+        cmocka_unit_test(a_report_is_late_only_after_the_limit_TMR_03),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
