@@ -96,7 +96,8 @@ NODISCARD enum err db_exec(struct db *db, const struct db_stmt *stmt, const char
 NODISCARD enum err db_flush(struct db *db);
 
 /*
- * Sends what is queued with COMMIT and waits. On any failure the transaction is gone. When the
+ * Sends what is queued with COMMIT and waits. Queued checks are waited for before COMMIT is sent
+ * (a round trip of its own): what has been sent cannot be held back. On any failure the transaction is gone. When the
  * connection was lost or the deadline passed after COMMIT was sent, db_in_doubt() is true: the
  * caller looks for the idempotency record to learn what happened.
  */
@@ -109,12 +110,20 @@ bool db_in_transaction(const struct db *db);
 
 const struct db_error *db_last_error(const struct db *db);
 
+/* Waits for answers since db_new(), the connection's own included. */
+uint64_t db_round_trips(const struct db *db);
+
+/* Off: statements travel as text each time (PgBouncer before 1.21 in transaction mode). */
+void db_set_prepare(struct db *db, bool on);
+
 /* SQL text of a script, several statements, outside a transaction (migrations, tests). */
 NODISCARD enum err db_script(struct db *db, const char *sql, int64_t deadline_us);
 
 /* The socket, for a poll of one's own; -1 when not connected. */
 int db_fd(const struct db *db);
-PGconn *db_raw(struct db *db); /* for what is not covered here: COPY in tests and tools */
+/* For what is not covered here: COPY in tests and tools. Outside a transaction; the next call of
+ * this module takes the connection back. NULL when not connected. */
+PGconn *db_raw(struct db *db);
 
 void db_result_clear(PGresult **res); /* for CLEANUP */
 

@@ -1,0 +1,912 @@
+/*
+ * common/db against a real PostgreSQL: round trips, what each failure becomes, lost connections,
+ * commits in doubt (F11, F16, F18, F19, F23, F24 of operations 9).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "common/clock.h"
+#include "common/db.h"
+#include "tests/support/servers.h"
+
+#define TENANT_A "01900000-0000-7000-8000-00000000000a"
+#define TENANT_B "01900000-0000-7000-8000-00000000000b"
+#define WAIT_LIMIT_US (10 * SECOND_US)
+
+static struct servers *servers;
+static struct db *admin; /* looks from outside, breaks things */
+
+static const struct db_stmt insert_item = { "insert_item",
+                                            "INSERT INTO t.item(id, note) VALUES ($1::int, $2)", 2,
+                                            NULL };
+static const struct db_stmt find_item = { "find_item", "SELECT note FROM t.item WHERE id = $1::int",
+                                          1, NULL };
+static const struct db_stmt count_items = { "count_items", "SELECT count(*) AS n FROM t.item", 0,
+                                            NULL };
+
+static const char schema_sql[] =
+    "DROP SCHEMA IF EXISTS t CASCADE; CREATE SCHEMA t;"
+    "CREATE TABLE t.item(id int PRIMARY KEY, note text CHECK (note <> 'bad'));"
+    "CREATE TABLE t.child(id int PRIMARY KEY REFERENCES t.item(id),"
+    "    later int UNIQUE DEFERRABLE INITIALLY DEFERRED);"
+    "CREATE TABLE t.slot(during tstzrange, EXCLUDE USING gist (during WITH &&));"
+    "CREATE TABLE t.slow(id int);"
+    "CREATE FUNCTION t.wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS"
+    "    'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END';"
+    "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t.slow DEFERRABLE INITIALLY DEFERRED"
+    "    FOR EACH ROW EXECUTE FUNCTION t.wait_for_lock();"
+    "CREATE TABLE t.secret(tenant_id uuid, note text);"
+    "ALTER TABLE t.secret ENABLE ROW LEVEL SECURITY;"
+    "ALTER TABLE t.secret FORCE ROW LEVEL SECURITY;"
+    "CREATE POLICY wall ON t.secret"
+    "    USING (tenant_id = nullif(current_setting('daybook.tenant', true), '')::uuid);"
+    "DO $$ BEGIN CREATE ROLE t_daemon LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;"
+    "ALTER ROLE t_daemon SET lock_timeout = '100ms'; ALTER ROLE t_daemon CONNECTION LIMIT -1;"
+    "GRANT USAGE ON SCHEMA t TO t_daemon; GRANT ALL ON ALL TABLES IN SCHEMA t TO t_daemon;";
+
+static int64_t in_ms(int64_t ms)
+{
+    return clock_monotonic_us() + ms * MSEC_US;
+}
+
+static void must(enum err e)
+{
+    if (e)
+        fail_msg("unexpected %s", err_name(e));
+}
+
+static void begin(struct db *db)
+{
+    must(db_begin(db, NULL, in_ms(5000)));
+}
+
+static enum err run_text(struct db *db, const char *sql)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "test_text", sql, 0, NULL };
+
+    return db_exec(db, &stmt, NULL, &res);
+}
+
+static void admin_script(const char *sql)
+{
+    must(db_script(admin, sql, in_ms(10000)));
+}
+
+static int64_t admin_number(const char *sql)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "admin_number", sql, 0, NULL };
+
+    must(db_exec(admin, &stmt, NULL, &res));
+    struct db_row row = { .res = res };
+    int64_t n = db_row_i64(&row, "n");
+    assert_false(row.bad);
+    return n;
+}
+
+static int64_t items(void)
+{
+    return admin_number("SELECT count(*) AS n FROM t.item");
+}
+
+static void wait_for(const char *sql)
+{
+    int64_t limit_us = clock_monotonic_us() + WAIT_LIMIT_US;
+
+    while (admin_number(sql) == 0)
+        if (clock_monotonic_us() > limit_us)
+            fail_msg("never true: %s", sql);
+}
+
+static struct db *connect_as(const char *role)
+{
+    char *conninfo = servers_conninfo_of(servers, role);
+    struct db *db = db_new(conninfo, "db_test");
+
+    free(conninfo);
+    assert_non_null(db);
+    must(db_ping(db, in_ms(5000)));
+    return db;
+}
+
+static void insert(struct db *db, const char *id, const char *note)
+{
+    const char *params[] = { id, note };
+
+    must(db_queue(db, &insert_item, params));
+}
+
+static int set_up(void **state)
+{
+    admin_script(schema_sql);
+    *state = connect_as("postgres");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    db_free(*state);
+    return 0;
+}
+
+/* --- round trips --- */
+
+static void a_command_that_only_writes_costs_one_round_trip(void **state)
+{
+    struct db *db = *state;
+    struct id tenant;
+
+    assert_true(id_parse(TENANT_A, &tenant));
+    uint64_t before = db_round_trips(db);
+    must(db_begin(db, &tenant, in_ms(5000)));
+    insert(db, "1", "one");
+    insert(db, "2", "two");
+    must(db_commit(db));
+    assert_int_equal(db_round_trips(db) - before, 1);
+    assert_int_equal(items(), 2);
+}
+
+static void a_command_that_reads_then_writes_costs_two(void **state)
+{
+    struct db *db = *state;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[] = { "7" };
+
+    uint64_t before = db_round_trips(db);
+    begin(db);
+    insert(db, "7", "seven");
+    must(db_exec(db, &find_item, params, &res));
+    assert_string_equal(PQgetvalue(res, 0, 0), "seven");
+    insert(db, "8", PQgetvalue(res, 0, 0));
+    must(db_commit(db));
+    assert_int_equal(db_round_trips(db) - before, 2);
+}
+
+static void a_transaction_without_statements_costs_none(void **state)
+{
+    struct db *db = *state;
+    uint64_t before = db_round_trips(db);
+
+    begin(db);
+    must(db_commit(db));
+    begin(db);
+    db_rollback(db);
+    assert_int_equal(db_round_trips(db) - before, 0);
+    assert_true(db_is_connected(db));
+}
+
+static void statements_are_prepared_once(void **state)
+{
+    struct db *db = *state;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "count_prepared",
+                            "SELECT count(*) AS n FROM pg_prepared_statements"
+                            " WHERE statement LIKE 'INSERT INTO t.item%'",
+                            0, NULL };
+    begin(db);
+    for (int i = 0; i < 20; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "%d", i);
+        insert(db, id, "x");
+    }
+    must(db_exec(db, &stmt, NULL, &res));
+    assert_string_equal(PQgetvalue(res, 0, 0), "1");
+    must(db_commit(db));
+}
+
+static void a_failed_first_use_is_prepared_again(void **state)
+{
+    struct db *db = *state;
+
+    begin(db);
+    insert(db, "1", "bad"); /* check constraint, after its PREPARE */
+    assert_int_equal(db_flush(db), ERR_FAILED_PRECONDITION);
+    db_rollback(db);
+    begin(db);
+    assert_int_equal(run_text(db, "SELECT nothing_of_the_kind"), ERR_INTERNAL);
+    db_rollback(db);
+    begin(db);
+    must(db_queue(db, &(struct db_stmt){ "sleepless", "SELECT 1/0", 0, NULL }, NULL));
+    insert(db, "2", "skipped");
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    assert_int_equal(db_exec(db, &count_items, NULL, &res), ERR_INVALID_ARGUMENT);
+    assert_string_equal(db_last_error(db)->sqlstate, "22012");
+    assert_string_equal(db_last_error(db)->statement, "sleepless");
+    db_rollback(db);
+    /* the PREPARE of count_items was skipped with it: it must come again */
+    begin(db);
+    insert(db, "3", "three");
+    must(db_exec(db, &count_items, NULL, &res));
+    assert_string_equal(PQgetvalue(res, 0, 0), "1");
+    must(db_commit(db));
+}
+
+static void without_preparing_it_works_too(void **state)
+{
+    struct db *db = *state;
+
+    db_set_prepare(db, false);
+    begin(db);
+    insert(db, "1", "one");
+    insert(db, "2", NULL);
+    must(db_commit(db));
+    assert_int_equal(items(), 2);
+    assert_int_equal(admin_number("SELECT count(*) AS n FROM t.item WHERE note IS NULL"), 1);
+}
+
+static void a_large_batch_neither_blocks_nor_loses(void **state)
+{
+    struct db *db = *state;
+    enum { N = 2500, SIZE = 8000 };
+    char *note = malloc(SIZE + 1);
+    struct db_stmt echo = { "echo", "SELECT repeat('y', 20000), $1::int, $2", 2, NULL };
+
+    assert_non_null(note);
+    memset(note, 'x', SIZE);
+    note[SIZE] = '\0';
+    must(db_begin(db, NULL, in_ms(60000)));
+    for (int i = 0; i < N; i++) {
+        char id[12];
+        snprintf(id, sizeof id, "%d", i);
+        insert(db, id, note);
+        /* answers larger than all socket buffers, so that both sides write at once */
+        must(db_queue(db, &echo, (const char *[]){ id, note }));
+    }
+    must(db_commit(db));
+    assert_int_equal(items(), N);
+    free(note);
+}
+
+/* --- checks --- */
+
+struct seen {
+    int calls;
+    char order[8];
+};
+
+static enum err note_rows(void *ctx, const PGresult *res)
+{
+    struct seen *seen = ctx;
+
+    seen->order[seen->calls++] = (char)('0' + PQntuples(res));
+    return ERR_OK;
+}
+
+static enum err refuse(void *ctx, const PGresult *res)
+{
+    (void)ctx;
+    return PQntuples(res) == 0 ? ERR_REPLAYED : ERR_OK;
+}
+
+static void checks_see_their_results_in_order(void **state)
+{
+    struct db *db = *state;
+    struct seen seen = { 0 };
+    const char *one[] = { "1" };
+
+    begin(db);
+    must(db_queue_check(db, &find_item, one, note_rows, &seen));
+    insert(db, "1", "one");
+    must(db_queue_check(db, &find_item, one, note_rows, &seen));
+    assert_int_equal(seen.calls, 0);
+    must(db_commit(db));
+    assert_string_equal(seen.order, "01");
+}
+
+static void a_check_that_refuses_keeps_the_commit_from_happening(void **state)
+{
+    struct db *db = *state;
+    const char *one[] = { "1" };
+
+    begin(db);
+    must(db_queue_check(db, &find_item, one, refuse, NULL)); /* nothing there: refuses */
+    insert(db, "1", "one");
+    uint64_t before = db_round_trips(db);
+    assert_int_equal(db_commit(db), ERR_REPLAYED);
+    assert_int_equal(items(), 0);
+    assert_int_equal(db_round_trips(db) - before, 2); /* checks, rollback */
+    assert_false(db_in_doubt(db));
+    assert_false(db_in_transaction(db));
+}
+
+static void after_a_failure_only_rollback_is_left(void **state)
+{
+    struct db *db = *state;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    begin(db);
+    insert(db, "1", "one");
+    assert_int_equal(run_text(db, "SELECT 1/0"), ERR_INVALID_ARGUMENT);
+    assert_int_equal(db_exec(db, &count_items, NULL, &res), ERR_INVALID_ARGUMENT);
+    assert_null(res);
+    assert_int_equal(db_commit(db), ERR_INVALID_ARGUMENT);
+    assert_false(db_in_doubt(db));
+    assert_int_equal(items(), 0);
+    begin(db); /* the connection is as good as before */
+    insert(db, "2", "two");
+    must(db_commit(db));
+    assert_int_equal(items(), 1);
+}
+
+static void rollback_undoes_what_was_queued_and_sent(void **state)
+{
+    struct db *db = *state;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    begin(db);
+    insert(db, "1", "sent");
+    must(db_exec(db, &count_items, NULL, &res));
+    insert(db, "2", "queued");
+    db_rollback(db);
+    assert_true(db_is_connected(db));
+    assert_int_equal(items(), 0);
+}
+
+/* --- what failures become --- */
+
+static void each_sqlstate_has_its_code(void **state)
+{
+    struct db *db = *state;
+    static const struct {
+        const char *sqlstate;
+        enum err want;
+        bool keeps_connection;
+    } cases[] = {
+        { "40001", ERR_ABORTED, true },          { "40P01", ERR_ABORTED, true },
+        { "08006", ERR_UNAVAILABLE, false },     { "57P01", ERR_UNAVAILABLE, false },
+        { "57P05", ERR_UNAVAILABLE, false },     { "25006", ERR_UNAVAILABLE, false },
+        { "53100", ERR_UNAVAILABLE, true },      { "53200", ERR_UNAVAILABLE, true },
+        { "53300", ERR_UNAVAILABLE, true },      { "55P03", ERR_UNAVAILABLE, true },
+        { "57014", ERR_DEADLINE_EXCEEDED, true }, { "23505", ERR_ALREADY_EXISTS, true },
+        { "23P01", ERR_ALREADY_EXISTS, true },   { "23503", ERR_FAILED_PRECONDITION, true },
+        { "23514", ERR_FAILED_PRECONDITION, true }, { "23502", ERR_FAILED_PRECONDITION, true },
+        { "22003", ERR_INVALID_ARGUMENT, true }, { "42P01", ERR_INTERNAL, true },
+        { "P0001", ERR_INTERNAL, true },         { "58030", ERR_UNAVAILABLE, false },
+        { "26000", ERR_ABORTED, true },          { "XX000", ERR_INTERNAL, true },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char sql[128];
+        snprintf(sql, sizeof sql, "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '%s'; END $$",
+                 cases[i].sqlstate);
+        begin(db);
+        enum err e = run_text(db, sql);
+        if (e != cases[i].want)
+            fail_msg("%s: %s", cases[i].sqlstate, err_name(e));
+        assert_string_equal(db_last_error(db)->sqlstate, cases[i].sqlstate);
+        db_rollback(db);
+        assert_string_equal(db_last_error(db)->sqlstate, cases[i].sqlstate);
+        if (db_is_connected(db) != cases[i].keeps_connection)
+            fail_msg("%s: connected %d", cases[i].sqlstate, db_is_connected(db));
+    }
+}
+
+static void constraints_are_named(void **state)
+{
+    struct db *db = *state;
+    static const struct {
+        const char *sql;
+        enum err want;
+        const char *constraint;
+    } cases[] = {
+        { "INSERT INTO t.item VALUES (1, 'again')", ERR_ALREADY_EXISTS, "item_pkey" },
+        { "INSERT INTO t.item VALUES (9, 'bad')", ERR_FAILED_PRECONDITION, "item_note_check" },
+        { "INSERT INTO t.child VALUES (99)", ERR_FAILED_PRECONDITION, "child_id_fkey" },
+        { "INSERT INTO t.slot VALUES ('[2026-01-01,2026-01-03)'), ('[2026-01-02,2026-01-04)')",
+          ERR_ALREADY_EXISTS, "slot_during_excl" },
+    };
+
+    admin_script("INSERT INTO t.item VALUES (1, 'one')");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        begin(db);
+        assert_int_equal(run_text(db, cases[i].sql), cases[i].want);
+        assert_string_equal(db_last_error(db)->constraint, cases[i].constraint);
+        db_rollback(db);
+    }
+}
+
+static void a_refused_commit_is_not_in_doubt(void **state)
+{
+    struct db *db = *state;
+
+    admin_script("INSERT INTO t.item VALUES (1, 'a'), (2, 'b'); INSERT INTO t.child VALUES (1, 5)");
+    begin(db);
+    must(db_queue(db, &(struct db_stmt){ "deferred", "INSERT INTO t.child VALUES (2, 5)", 0, NULL },
+                  NULL));
+    assert_int_equal(db_commit(db), ERR_ALREADY_EXISTS);
+    assert_string_equal(db_last_error(db)->constraint, "child_later_key");
+    assert_false(db_in_doubt(db));
+    assert_true(db_is_connected(db));
+    assert_int_equal(admin_number("SELECT count(*) AS n FROM t.child"), 1);
+}
+
+static void a_lock_held_by_another_is_unavailable(void **state) /* F20 */
+{
+    struct db *db = *state, *daemon = connect_as("t_daemon");
+
+    begin(db);
+    must(run_text(db, "LOCK TABLE t.item IN ACCESS EXCLUSIVE MODE"));
+    begin(daemon);
+    assert_int_equal(run_text(daemon, "SELECT note FROM t.item"), ERR_UNAVAILABLE);
+    assert_string_equal(db_last_error(daemon)->sqlstate, "55P03");
+    db_rollback(daemon);
+    db_rollback(db);
+    db_free(daemon);
+}
+
+static void too_many_connections_is_unavailable_and_backs_off(void **state) /* F18 */
+{
+    (void)state;
+    char *conninfo = servers_conninfo_of(servers, "t_daemon");
+    struct db *db = db_new(conninfo, "db_test");
+
+    admin_script("ALTER ROLE t_daemon CONNECTION LIMIT 0");
+    assert_int_equal(db_ping(db, in_ms(3000)), ERR_UNAVAILABLE);
+    assert_false(db_is_connected(db));
+    admin_script("ALTER ROLE t_daemon CONNECTION LIMIT -1");
+    int64_t limit_us = clock_monotonic_us() + WAIT_LIMIT_US;
+    while (db_ping(db, in_ms(3000)) != ERR_OK)
+        assert_true(clock_monotonic_us() < limit_us);
+    db_free(db);
+    free(conninfo);
+}
+
+/* --- deadlines --- */
+
+static void a_slow_statement_ends_at_the_deadline(void **state) /* F17 */
+{
+    struct db *db = *state;
+    int64_t start_us = clock_monotonic_us();
+
+    must(db_begin(db, NULL, in_ms(300)));
+    assert_int_equal(run_text(db, "SELECT pg_sleep(20)"), ERR_DEADLINE_EXCEEDED);
+    assert_true(clock_monotonic_us() - start_us < SECOND_US);
+    db_rollback(db);
+    assert_true(clock_monotonic_us() - start_us < 2 * SECOND_US);
+    begin(db); /* the server's own timeout ended it: the session is still there or replaced */
+    must(run_text(db, "SELECT 1"));
+    must(db_commit(db));
+    wait_for("SELECT (count(*) = 0)::int AS n FROM pg_stat_activity"
+             " WHERE query LIKE '%pg_sleep(20)%' AND state = 'active' AND pid <> pg_backend_pid()");
+}
+
+static void a_deadline_in_the_past_sends_nothing(void **state)
+{
+    struct db *db = *state;
+    uint64_t before = db_round_trips(db);
+
+    must(db_begin(db, NULL, in_ms(-1)));
+    assert_int_equal(run_text(db, "SELECT 1"), ERR_DEADLINE_EXCEEDED);
+    db_rollback(db);
+    assert_int_equal(db_round_trips(db) - before, 0);
+}
+
+static void a_frozen_server_does_not_hold_us(void **state) /* F08, F26 */
+{
+    struct db *db = *state;
+
+    begin(db);
+    must(run_text(db, "SELECT 1"));
+    db_rollback(db);
+    must(db_begin(db, NULL, in_ms(300)));
+    insert(db, "1", "one");
+    servers_pause_postgres(servers);
+    int64_t start_us = clock_monotonic_us();
+    assert_int_equal(db_flush(db), ERR_DEADLINE_EXCEEDED);
+    assert_false(db_in_doubt(db));
+    db_rollback(db);
+    int64_t took_us = clock_monotonic_us() - start_us;
+    servers_resume_postgres(servers);
+    assert_true(took_us < 2 * SECOND_US);
+    assert_false(db_is_connected(db));
+    begin(db);
+    insert(db, "2", "two");
+    must(db_commit(db));
+    wait_for("SELECT (count(*) = 1)::int AS n FROM t.item"); /* the first one was undone */
+}
+
+static void a_commit_that_does_not_answer_is_in_doubt(void **state)
+{
+    struct db *db = *state;
+
+    must(db_begin(db, NULL, in_ms(400)));
+    insert(db, "1", "one");
+    must(db_flush(db));
+    servers_pause_postgres(servers);
+    enum err e = db_commit(db);
+    servers_resume_postgres(servers);
+    assert_int_equal(e, ERR_DEADLINE_EXCEEDED);
+    assert_true(db_in_doubt(db));
+    assert_false(db_in_transaction(db));
+    begin(db);
+    assert_false(db_in_doubt(db));
+    db_rollback(db);
+}
+
+/* --- lost connections --- */
+
+static void terminate_others(void)
+{
+    admin_script("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                 " WHERE application_name = 'db_test' AND backend_type = 'client backend'");
+}
+
+static void an_idle_connection_that_died_is_replaced_unseen(void **state) /* F23 */
+{
+    struct db *db = *state;
+
+    begin(db);
+    insert(db, "1", "one");
+    must(db_commit(db));
+    terminate_others();
+    begin(db);
+    insert(db, "2", "two"); /* and is prepared anew */
+    must(db_commit(db));
+    assert_int_equal(items(), 2);
+}
+
+static void a_session_ended_in_a_transaction_is_unavailable(void **state) /* F23 */
+{
+    struct db *db = *state;
+
+    begin(db);
+    insert(db, "1", "one");
+    must(db_flush(db));
+    terminate_others();
+    insert(db, "2", "two");
+    assert_int_equal(db_flush(db), ERR_UNAVAILABLE);
+    assert_int_equal(db_commit(db), ERR_UNAVAILABLE);
+    assert_false(db_in_doubt(db)); /* no COMMIT was sent */
+    assert_int_equal(items(), 0);
+    begin(db);
+    insert(db, "3", "three");
+    must(db_commit(db));
+    assert_int_equal(items(), 1);
+}
+
+static void a_restart_under_a_transaction_is_survived(void **state) /* F11 */
+{
+    struct db *db = *state;
+    static const enum servers_stop_mode modes[] = { SERVERS_FAST, SERVERS_IMMEDIATE, SERVERS_KILL };
+
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        begin(db);
+        insert(db, "1", "lost");
+        must(db_flush(db));
+        servers_stop_postgres(servers, modes[i]);
+        int64_t start_us = clock_monotonic_us();
+        insert(db, "2", "lost too");
+        assert_int_equal(db_flush(db), ERR_UNAVAILABLE);
+        db_rollback(db);
+        assert_int_equal(db_begin(db, NULL, in_ms(2000)), ERR_UNAVAILABLE);
+        assert_true(clock_monotonic_us() - start_us < SECOND_US);
+
+        servers_start_postgres(servers);
+        start_us = clock_monotonic_us();
+        while (db_begin(db, NULL, in_ms(2000)) != ERR_OK)
+            assert_true(clock_monotonic_us() - start_us < 5 * SECOND_US);
+        insert(db, "3", "kept");
+        must(db_commit(db));
+        while (db_ping(admin, in_ms(2000)) != ERR_OK)
+            assert_true(clock_monotonic_us() - start_us < 10 * SECOND_US);
+        assert_int_equal(items(), 1);
+        admin_script("DELETE FROM t.item");
+    }
+}
+
+struct breaker {
+    const char *when; /* true once the COMMIT is where it should be hit */
+    const char *hit;
+};
+
+static void *break_it(void *arg)
+{
+    const struct breaker *b = arg;
+
+    wait_for(b->when);
+    admin_script(b->hit);
+    return NULL;
+}
+
+static void a_connection_lost_in_commit_is_in_doubt(void **state) /* F11, F23 */
+{
+    struct db *db = *state, *holder = connect_as("postgres");
+    struct breaker b = {
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'db_test'"
+        " AND query = 'COMMIT' AND wait_event = 'advisory'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'db_test' AND query = 'COMMIT'",
+    };
+    pthread_t thread;
+
+    begin(holder);
+    must(run_text(holder, "SELECT pg_advisory_xact_lock(77)"));
+    begin(db);
+    must(db_queue(db, &(struct db_stmt){ "slow", "INSERT INTO t.slow VALUES (1)", 0, NULL }, NULL));
+    assert_int_equal(pthread_create(&thread, NULL, break_it, &b), 0);
+    assert_int_equal(db_commit(db), ERR_UNAVAILABLE);
+    pthread_join(thread, NULL);
+    assert_true(db_in_doubt(db));
+    db_rollback(holder);
+    db_free(holder);
+}
+
+static void a_commit_whose_replication_was_cancelled_is_in_doubt(void **state)
+{
+    struct db *db = *state;
+    struct breaker b = {
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'db_test'"
+        " AND wait_event = 'SyncRep'",
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'db_test' AND wait_event = 'SyncRep'",
+    };
+    pthread_t thread;
+
+    admin_script("SET synchronous_commit = off");
+    admin_script("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    admin_script("SELECT pg_reload_conf()");
+    wait_for("SELECT (setting = 'nobody')::int AS n FROM pg_settings"
+             " WHERE name = 'synchronous_standby_names'");
+    begin(db);
+    must(run_text(db, "SELECT 1"));
+    insert(db, "1", "one");
+    assert_int_equal(pthread_create(&thread, NULL, break_it, &b), 0);
+    enum err e = db_commit(db); /* the server says COMMIT, with a warning */
+    pthread_join(thread, NULL);
+    admin_script("ALTER SYSTEM RESET synchronous_standby_names");
+    admin_script("SELECT pg_reload_conf()");
+    assert_int_equal(e, ERR_UNAVAILABLE);
+    assert_true(db_in_doubt(db));
+    assert_int_equal(items(), 1);
+}
+
+static void a_demoted_session_is_replaced(void **state) /* F16 */
+{
+    struct db *db = *state;
+    PGconn *raw = db_raw(db);
+
+    PQclear(PQexec(raw, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"));
+    begin(db);
+    insert(db, "1", "one");
+    assert_int_equal(db_commit(db), ERR_UNAVAILABLE);
+    assert_string_equal(db_last_error(db)->sqlstate, "25006");
+    assert_false(db_in_doubt(db));
+    begin(db);
+    insert(db, "1", "one");
+    must(db_commit(db));
+    assert_int_equal(items(), 1);
+}
+
+/* --- names of statements, as a pooler plays with them (F24) --- */
+
+static void lost_names_are_prepared_again(void **state)
+{
+    struct db *db = *state;
+
+    begin(db);
+    insert(db, "1", "one");
+    must(db_commit(db));
+    PQclear(PQexec(db_raw(db), "DEALLOCATE ALL"));
+    begin(db);
+    insert(db, "2", "two");
+    assert_int_equal(db_commit(db), ERR_ABORTED);
+    assert_false(db_in_doubt(db));
+    begin(db);
+    insert(db, "2", "two");
+    must(db_commit(db));
+    assert_int_equal(items(), 2);
+}
+
+static void a_name_that_is_taken_is_used(void **state)
+{
+    struct db *db = *state, *other = connect_as("postgres");
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt own = { "own_name",
+                           "SELECT name FROM pg_prepared_statements WHERE statement LIKE 'SELECT "
+                           "count%'",
+                           0, NULL };
+    char sql[256];
+
+    begin(other);
+    must(db_exec(other, &count_items, NULL, &res));
+    db_result_clear(&res);
+    must(db_exec(other, &own, NULL, &res));
+    assert_int_equal(PQntuples(res), 1);
+    snprintf(sql, sizeof sql, "PREPARE %s AS SELECT count(*) AS n FROM t.item",
+             PQgetvalue(res, 0, 0));
+    db_rollback(other);
+    db_free(other);
+
+    PQclear(PQexec(db_raw(db), sql));
+    db_result_clear(&res);
+    begin(db);
+    assert_int_equal(db_exec(db, &count_items, NULL, &res), ERR_ABORTED);
+    db_rollback(db);
+    begin(db);
+    must(db_exec(db, &count_items, NULL, &res));
+    must(db_commit(db));
+}
+
+static void names_that_keep_getting_lost_are_given_up(void **state)
+{
+    struct db *db = *state;
+    int faults = 0;
+
+    for (int i = 0; i < 6; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "%d", i);
+        PQclear(PQexec(db_raw(db), "DEALLOCATE ALL"));
+        enum err e;
+        do {
+            begin(db);
+            insert(db, id, "x");
+            e = db_commit(db);
+            faults += e == ERR_ABORTED;
+        } while (e == ERR_ABORTED && faults < 10);
+        must(e);
+    }
+    assert_int_equal(faults, 3);
+    assert_int_equal(items(), 6);
+}
+
+/* --- tenants, scripts, rows --- */
+
+static void the_wall_between_tenants_holds(void **state)
+{
+    (void)state;
+    struct db *db = connect_as("t_daemon");
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt all = { "all_secrets", "SELECT note FROM t.secret ORDER BY note", 0, NULL };
+    struct db_stmt put = { "put_secret", "INSERT INTO t.secret VALUES ($1::uuid, $2)", 2, NULL };
+    struct id a, b;
+
+    assert_true(id_parse(TENANT_A, &a) && id_parse(TENANT_B, &b));
+    must(db_begin(db, &a, in_ms(5000)));
+    must(db_queue(db, &put, (const char *[]){ TENANT_A, "of a" }));
+    must(db_set_tenant(db, b));
+    must(db_queue(db, &put, (const char *[]){ TENANT_B, "of b" }));
+    must(db_commit(db));
+
+    must(db_begin(db, &b, in_ms(5000)));
+    must(db_exec(db, &all, NULL, &res));
+    assert_int_equal(PQntuples(res), 1);
+    assert_string_equal(PQgetvalue(res, 0, 0), "of b");
+    must(db_queue(db, &put, (const char *[]){ TENANT_A, "forged" }));
+    assert_int_equal(db_commit(db), ERR_INTERNAL); /* F61 */
+    assert_string_equal(db_last_error(db)->sqlstate, "42501");
+
+    db_result_clear(&res);
+    must(db_begin(db, NULL, in_ms(5000))); /* the setting ended with its transaction */
+    must(db_exec(db, &all, NULL, &res));
+    assert_int_equal(PQntuples(res), 0);
+    db_rollback(db);
+    db_free(db);
+}
+
+static void a_script_that_fails_leaves_nothing_open(void **state)
+{
+    struct db *db = *state;
+
+    assert_int_equal(db_script(db, "BEGIN; INSERT INTO t.item VALUES (1, 'a'); SELECT 1/0; COMMIT;",
+                               in_ms(5000)),
+                     ERR_INVALID_ARGUMENT);
+    assert_string_equal(db_last_error(db)->sqlstate, "22012");
+    assert_int_equal(items(), 0);
+    must(db_script(db, "INSERT INTO t.item VALUES (1, 'a'); INSERT INTO t.item VALUES (2, 'b')",
+                   in_ms(5000)));
+    begin(db);
+    insert(db, "3", "c");
+    must(db_commit(db));
+    assert_int_equal(items(), 3);
+    assert_int_equal(db_script(db, "SELECT pg_sleep(20)", in_ms(200)), ERR_DEADLINE_EXCEEDED);
+    must(db_script(db, "SELECT 1", in_ms(5000)));
+}
+
+static void rows_come_as_values(void **state)
+{
+    struct db *db = *state;
+    struct arena *a = arena_new(MIB);
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = {
+        "values",
+        "SELECT -9223372036854775808 AS small, 42 AS n, 1.25::float8 AS d, true AS t, false AS f,"
+        " $1::uuid AS id, $2::timestamptz AS at, $3::bytea AS bytes, NULL::text AS none,"
+        " 'infinity'::timestamptz AS never, '2026-03-29 02:30:00.25+08'::timestamptz AS cn",
+        3, NULL
+    };
+    struct id id = id_new();
+    int64_t at_us = INT64_C(1767225600123456);
+    const char *params[] = { db_text_id(a, id), db_text_time(a, at_us),
+                             db_text_bytes(a, "\0\xff\n", 3) };
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+
+    must(db_exec(db, &stmt, params, &res)); /* works outside a transaction too */
+    struct db_row row = { .res = res };
+    assert_true(db_row_i64(&row, "small") == INT64_MIN);
+    assert_int_equal(db_row_i32(&row, "n"), 42);
+    assert_true(db_row_double(&row, "d") == 1.25);
+    assert_true(db_row_bool(&row, "t"));
+    assert_false(db_row_bool(&row, "f"));
+    assert_true(id_equal(db_row_id(&row, "id"), id));
+    assert_true(db_row_time(&row, "at") == at_us);
+    assert_true(db_row_time(&row, "cn") == INT64_C(1774722600250000));
+    assert_true(db_row_bytes(&row, "bytes", a, &bytes, &len));
+    assert_int_equal(len, 3);
+    assert_memory_equal(bytes, "\0\xff\n", 3);
+    assert_true(db_row_is_null(&row, "none"));
+    assert_null(db_row_text(&row, "none"));
+    assert_false(row.bad);
+
+    static const char *const bad[] = { "none", "never", "missing" };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        row.bad = false;
+        (void)db_row_time(&row, bad[i]);
+        if (!row.bad)
+            fail_msg("%s was taken", bad[i]);
+    }
+    arena_free(a);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    servers = servers_start_with(&(struct servers_options){ .durable = false });
+    admin = db_new(servers_conninfo(servers), "db_test_admin");
+    return admin ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    db_free(admin);
+    servers_stop(servers);
+    return 0;
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_command_that_only_writes_costs_one_round_trip),
+        T(a_command_that_reads_then_writes_costs_two),
+        T(a_transaction_without_statements_costs_none),
+        T(statements_are_prepared_once),
+        T(a_failed_first_use_is_prepared_again),
+        T(without_preparing_it_works_too),
+        T(a_large_batch_neither_blocks_nor_loses),
+        T(checks_see_their_results_in_order),
+        T(a_check_that_refuses_keeps_the_commit_from_happening),
+        T(after_a_failure_only_rollback_is_left),
+        T(rollback_undoes_what_was_queued_and_sent),
+        T(each_sqlstate_has_its_code),
+        T(constraints_are_named),
+        T(a_refused_commit_is_not_in_doubt),
+        T(a_lock_held_by_another_is_unavailable),
+        T(too_many_connections_is_unavailable_and_backs_off),
+        T(a_slow_statement_ends_at_the_deadline),
+        T(a_deadline_in_the_past_sends_nothing),
+        T(a_frozen_server_does_not_hold_us),
+        T(a_commit_that_does_not_answer_is_in_doubt),
+        T(an_idle_connection_that_died_is_replaced_unseen),
+        T(a_session_ended_in_a_transaction_is_unavailable),
+        T(a_restart_under_a_transaction_is_survived),
+        T(a_connection_lost_in_commit_is_in_doubt),
+        T(a_commit_whose_replication_was_cancelled_is_in_doubt),
+        T(a_demoted_session_is_replaced),
+        T(lost_names_are_prepared_again),
+        T(a_name_that_is_taken_is_used),
+        T(names_that_keep_getting_lost_are_given_up),
+        T(the_wall_between_tenants_holds),
+        T(a_script_that_fails_leaves_nothing_open),
+        T(rows_come_as_values),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
