@@ -1,0 +1,560 @@
+/*
+ * bus_worker.c - links and slots.
+ *
+ * A link that loses its connection gets a new socket, as MDP asks, so nothing sent before can be
+ * taken for something after it. An answer whose link was renewed meanwhile is dropped: the bus has
+ * given that request up and would drop it itself. READY is not said again before the worker is done
+ * with the old request, since one worker has one request at a time.
+ *
+ * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a heartbeat
+ * that it cannot place, after its restart), or by silence. When the loop itself stood still for
+ * longer than the bus waits (SIGSTOP, F08), all links are renewed before anything is read: the
+ * requests queued in them have been given to others.
+ */
+#include "common/bus_worker.h"
+
+#include <assert.h>
+#include <sodium.h>
+
+#include "common/bus_frames.h"
+#include "common/log.h"
+#include "common/mdp.h"
+#include "common/metrics.h"
+
+#define HEARTBEAT_US (MDP_HEARTBEAT_MS * MSEC_US)
+#define EXPIRY_US (MDP_EXPIRY_MS * MSEC_US)
+#define BACKOFF_BASE_US (100 * MSEC_US)
+#define BACKOFF_CAP_US (5 * SECOND_US)
+/* How long a request may be on its way that crosses our DISCONNECT. */
+#define LEAVE_GRACE_US (250 * MSEC_US)
+#define READ_BURST 64
+#define ADDR_MAX 255
+
+enum link_state { LINK_OFF, LINK_BACKOFF, LINK_CONNECTING, LINK_UP, LINK_LEAVING };
+enum job_state { JOB_FREE, JOB_WAITING, JOB_RUNNING };
+
+struct slot;
+
+struct link {
+    struct slot *slot;
+    const char *endpoint;
+    enum link_state state;
+    void *socket;
+    void *monitor;
+    uint64_t generation; /* counts sockets */
+    unsigned attempt;    /* since the bus last spoke */
+    int64_t retry_at_us; /* BACKOFF */
+    int64_t beat_at_us, heard_at_us;
+    int64_t leave_at_us; /* LEAVING: may close from then on */
+
+    enum job_state job_state;
+    struct pool_job job;
+    uint64_t job_generation;
+    int64_t job_arrived_us;
+    uint8_t addr[ADDR_MAX]; /* return address of the request */
+    size_t addr_len;
+};
+
+struct slot {
+    size_t index;
+    struct link *links; /* one a bus */
+    struct link *running;
+};
+
+struct bus_worker {
+    struct bus_worker_def def;
+    char *endpoints; /* with NULs for commas */
+    size_t nbuses;
+    struct slot *slots;
+    struct link *links; /* nslots * nbuses, slot by slot */
+    size_t nlinks;
+    bool enlisted;
+    int64_t served_at_us;
+};
+
+static struct metric link_lost_total = {
+    .name = "daybook_bus_link_lost_total",
+    .type = METRIC_COUNTER,
+    .help = "Connections to the bus that were given up.",
+    .labels = { "reason" },
+};
+static struct metric refused_total = {
+    .name = "daybook_bus_worker_dropped_total",
+    .type = METRIC_COUNTER,
+    .help = "Messages from the bus that were not understood, and answers that came too late.",
+    .labels = { "reason" },
+};
+
+static void count_dropped(const char *reason)
+{
+    metric_add(&refused_total, 1, (const char *const[]){ reason });
+}
+
+/* --- jobs ---------------------------------------------------------------------------------------- */
+
+static void close_request(struct pool_job *job)
+{
+    zmq_msg_close(&job->method);
+    zmq_msg_close(&job->context);
+    zmq_msg_close(&job->message);
+}
+
+static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
+{
+    struct link *next = NULL;
+    if (slot->running)
+        return;
+    for (size_t i = 0; i < w->nbuses; i++) {
+        struct link *l = &slot->links[i];
+        if (l->job_state == JOB_WAITING && (!next || l->job_arrived_us < next->job_arrived_us))
+            next = l;
+    }
+    if (!next)
+        return;
+    slot->running = next;
+    next->job_state = JOB_RUNNING;
+    next->job.waited_us = now_us - next->job_arrived_us;
+    w->def.submit(w->def.arg, &next->job);
+}
+
+/* --- sockets ------------------------------------------------------------------------------------- */
+
+static void close_sockets(struct link *l)
+{
+    if (l->socket) {
+        if (l->monitor)
+            zmq_socket_monitor(l->socket, NULL, 0);
+        zmq_close(l->socket);
+    }
+    if (l->monitor)
+        zmq_close(l->monitor);
+    l->socket = l->monitor = NULL;
+    l->generation++;
+    if (l->job_state == JOB_WAITING) {
+        close_request(&l->job);
+        l->job_state = JOB_FREE;
+    }
+}
+
+static void back_off(struct link *l, int64_t now_us)
+{
+    unsigned doublings = MIN(l->attempt, 6u);
+    int64_t most_us = MIN(BACKOFF_CAP_US, BACKOFF_BASE_US << doublings);
+    l->attempt++;
+    l->retry_at_us = now_us + randombytes_uniform((uint32_t)most_us);
+    l->state = LINK_BACKOFF;
+}
+
+static void lose(struct link *l, const char *reason, int64_t now_us)
+{
+    metric_add(&link_lost_total, 1, (const char *const[]){ reason });
+    log_info("bus.link_lost", "connection to the bus given up", "reason", reason, "bus",
+             l->endpoint, NULL);
+    close_sockets(l);
+    back_off(l, now_us);
+}
+
+/* Tells of ended connections and refused keys; without it silence would tell, later. */
+static void *open_monitor(struct bus_worker *w, struct link *l)
+{
+    char name[64];
+    snprintf(name, sizeof name, "inproc://link-%p-%" PRIu64, (void *)l, l->generation);
+    int events = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    if (zmq_socket_monitor(l->socket, name, events) != 0)
+        return NULL;
+    void *monitor = zmq_socket(w->def.zmq_context, ZMQ_PAIR);
+    if (monitor && zmq_connect(monitor, name) == 0)
+        return monitor;
+    if (monitor)
+        zmq_close(monitor);
+    zmq_socket_monitor(l->socket, NULL, 0);
+    return NULL;
+}
+
+static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
+{
+    l->socket = zmq_socket(w->def.zmq_context, ZMQ_DEALER);
+    if (!l->socket || !bus_socket_prepare(l->socket, w->def.address)) {
+        lose(l, "no_socket", now_us);
+        return;
+    }
+    l->monitor = open_monitor(w, l);
+    if (zmq_connect(l->socket, l->endpoint) != 0) {
+        lose(l, "no_socket", now_us);
+        return;
+    }
+    l->state = LINK_CONNECTING;
+}
+
+/* --- sending ------------------------------------------------------------------------------------- */
+
+static bool send_command(struct link *l, uint8_t command, bool more)
+{
+    return bus_send(l->socket, MDP_WORKER_02, MDP_HEADER_LEN, true) &&
+           bus_send_byte(l->socket, command, more);
+}
+
+static void say_ready(struct bus_worker *w, struct link *l, int64_t now_us)
+{
+    if (!send_command(l, MDP02_W_READY, true))
+        return; /* no connection yet */
+    for (size_t i = 0; i < w->def.nservices; i++)
+        if (!bus_send(l->socket, w->def.services[i], strlen(w->def.services[i]),
+                      i + 1 < w->def.nservices)) {
+            lose(l, "send_failed", now_us);
+            return;
+        }
+    l->state = LINK_UP;
+    l->heard_at_us = now_us;
+    l->beat_at_us = now_us + HEARTBEAT_US;
+}
+
+static bool send_answer(struct link *l, struct pool_job *job)
+{
+    return send_command(l, MDP02_W_FINAL, true) &&
+           bus_send(l->socket, l->addr, l->addr_len, true) && bus_send(l->socket, NULL, 0, true) &&
+           bus_send_frame(l->socket, &job->result, true) &&
+           bus_send_frame(l->socket, &job->reply, false);
+}
+
+static void leave(struct link *l, int64_t now_us)
+{
+    if (!send_command(l, MDP02_W_DISCONNECT, false))
+        log_debug("bus.link_lost", "connection ended before it was given back", NULL);
+    l->state = LINK_LEAVING;
+    l->leave_at_us = now_us + LEAVE_GRACE_US;
+}
+
+/* --- receiving ----------------------------------------------------------------------------------- */
+
+/* MDPW02 02 addr "" method context message. A frame that is missing counts as empty, and the worker
+ * says what is wrong with that; a malformed envelope cannot be answered. */
+static void on_request(struct link *l, struct bus_frames *f, int64_t now_us)
+{
+    if (f->n < 4 || zmq_msg_size(&f->frame[2]) > ADDR_MAX || zmq_msg_size(&f->frame[3]) != 0) {
+        count_dropped("bad_request");
+        return;
+    }
+    if (l->job_state != JOB_FREE) { /* the bus has lost count: start again */
+        lose(l, "second_request", now_us);
+        return;
+    }
+    l->addr_len = zmq_msg_size(&f->frame[2]);
+    memcpy(l->addr, zmq_msg_data(&f->frame[2]), l->addr_len);
+
+    zmq_msg_t *body[] = { &l->job.method, &l->job.context, &l->job.message };
+    bool whole = f->n == 4 + ARRAY_LEN(body) && !f->overflow;
+    for (size_t i = 0; i < ARRAY_LEN(body); i++) {
+        zmq_msg_init(body[i]);
+        if (whole)
+            zmq_msg_move(body[i], &f->frame[4 + i]);
+        else
+            count_dropped("bad_body");
+    }
+    l->job.wake_relay = false;
+    l->job_state = JOB_WAITING;
+    l->job_generation = l->generation;
+    l->job_arrived_us = now_us;
+}
+
+static void on_disconnect(struct bus_worker *w, struct link *l, int64_t now_us)
+{
+    if (l->state == LINK_LEAVING) {
+        l->leave_at_us = now_us; /* nothing more is on its way */
+        return;
+    }
+    if (w->enlisted)
+        lose(l, "disconnect", now_us);
+}
+
+static void on_message(struct bus_worker *w, struct link *l, struct bus_frames *f, int64_t now_us)
+{
+    if (f->n < 2 || !bus_frame_is(&f->frame[0], MDP_WORKER_02, MDP_HEADER_LEN) ||
+        zmq_msg_size(&f->frame[1]) != 1) {
+        count_dropped("bad_frames");
+        return;
+    }
+    l->heard_at_us = now_us;
+    switch (*(const uint8_t *)zmq_msg_data(&f->frame[1])) {
+    case MDP02_W_REQUEST:
+        l->attempt = 0;
+        on_request(l, f, now_us);
+        break;
+    case MDP02_W_HEARTBEAT:
+        l->attempt = 0;
+        break;
+    case MDP02_W_DISCONNECT:
+        on_disconnect(w, l, now_us);
+        break;
+    default:
+        count_dropped("bad_command");
+    }
+}
+
+static void read_link(struct bus_worker *w, struct link *l, int64_t now_us)
+{
+    struct bus_frames f;
+    for (int i = 0; i < READ_BURST && l->socket && bus_frames_receive(l->socket, &f); i++) {
+        on_message(w, l, &f, now_us);
+        bus_frames_close(&f);
+    }
+}
+
+/* Events are two frames: uint16 event, uint32 value; then the endpoint. */
+static void read_monitor(struct link *l, int64_t now_us)
+{
+    struct bus_frames f;
+    while (l->monitor && bus_frames_receive(l->monitor, &f)) {
+        uint16_t event = 0;
+        if (f.n > 0 && zmq_msg_size(&f.frame[0]) >= sizeof event)
+            memcpy(&event, zmq_msg_data(&f.frame[0]), sizeof event);
+        bus_frames_close(&f);
+        if (event == ZMQ_EVENT_DISCONNECTED) {
+            if (l->state == LINK_UP)
+                lose(l, "connection", now_us);
+        } else if (event) {
+            count_dropped("handshake");
+            log_warn("bus.handshake_failed", "the bus does not admit this daemon's key", "bus",
+                     l->endpoint, NULL);
+        }
+    }
+}
+
+/* --- the life of a link -------------------------------------------------------------------------- */
+
+static void beat(struct link *l, int64_t now_us)
+{
+    if (now_us < l->beat_at_us)
+        return;
+    if (!send_command(l, MDP02_W_HEARTBEAT, false))
+        count_dropped("heartbeat");
+    l->beat_at_us = now_us + HEARTBEAT_US;
+}
+
+static void close_if_left(struct bus_worker *w, struct link *l, int64_t now_us)
+{
+    if (now_us < l->leave_at_us || l->job_state != JOB_FREE)
+        return;
+    close_sockets(l);
+    l->state = w->enlisted ? LINK_BACKOFF : LINK_OFF;
+    l->retry_at_us = now_us;
+    l->attempt = 0;
+}
+
+static void tend(struct bus_worker *w, struct link *l, int64_t now_us)
+{
+    if (l->state == LINK_BACKOFF && l->job_state == JOB_FREE && now_us >= l->retry_at_us)
+        open_link(w, l, now_us);
+    if (l->state == LINK_CONNECTING)
+        say_ready(w, l, now_us);
+    if (l->state == LINK_UP && now_us - l->heard_at_us >= EXPIRY_US)
+        lose(l, "silence", now_us);
+    if (l->state == LINK_UP || (l->state == LINK_LEAVING && l->job_state != JOB_FREE))
+        beat(l, now_us);
+    if (l->state == LINK_LEAVING)
+        close_if_left(w, l, now_us);
+}
+
+static int64_t next_turn_us(const struct link *l)
+{
+    switch (l->state) {
+    case LINK_OFF:
+    case LINK_CONNECTING: /* the poll tells */
+        return INT64_MAX;
+    case LINK_BACKOFF: /* with a job out, its end tells */
+        return l->job_state == JOB_FREE ? l->retry_at_us : INT64_MAX;
+    case LINK_UP:
+        return MIN(l->beat_at_us, l->heard_at_us + EXPIRY_US);
+    case LINK_LEAVING:
+        return l->job_state == JOB_FREE ? l->leave_at_us : l->beat_at_us;
+    }
+    return INT64_MAX;
+}
+
+/* --- public -------------------------------------------------------------------------------------- */
+
+static bool split_endpoints(struct bus_worker *w, const char **endpoint)
+{
+    w->endpoints = strdup(w->def.address->endpoint);
+    if (!w->endpoints)
+        return false;
+    for (char *p = w->endpoints; p; w->nbuses++) {
+        if (w->nbuses == BUS_WORKER_BUSES_MAX)
+            return false;
+        endpoint[w->nbuses] = p;
+        p = strchr(p, ',');
+        if (p)
+            *p++ = '\0';
+        if (!*endpoint[w->nbuses])
+            return false;
+    }
+    return true;
+}
+
+struct bus_worker *bus_worker_new(const struct bus_worker_def *def)
+{
+    assert(def->nslots > 0 && def->nservices > 0);
+    struct bus_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->def = *def;
+    const char *endpoint[BUS_WORKER_BUSES_MAX];
+    if (!split_endpoints(w, endpoint))
+        goto fail;
+    w->nlinks = def->nslots * w->nbuses;
+    w->slots = calloc(def->nslots, sizeof *w->slots);
+    w->links = calloc(w->nlinks, sizeof *w->links);
+    if (!w->slots || !w->links)
+        goto fail;
+    for (size_t i = 0; i < def->nslots; i++)
+        w->slots[i] = (struct slot){ .index = i, .links = &w->links[i * w->nbuses] };
+    for (size_t i = 0; i < w->nlinks; i++) {
+        struct link *l = &w->links[i];
+        l->slot = &w->slots[i / w->nbuses];
+        l->endpoint = endpoint[i % w->nbuses];
+        l->job.worker = l->slot->index;
+        l->job.owner = l;
+    }
+    return w;
+fail:
+    bus_worker_free(w);
+    return NULL;
+}
+
+void bus_worker_free(struct bus_worker *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; w->links && i < w->nlinks; i++) {
+        assert(w->links[i].job_state != JOB_RUNNING);
+        close_sockets(&w->links[i]);
+    }
+    free(w->links);
+    free(w->slots);
+    free(w->endpoints);
+    free(w);
+}
+
+void bus_worker_enlist(struct bus_worker *w, int64_t now_us)
+{
+    w->enlisted = true;
+    w->served_at_us = now_us;
+    for (size_t i = 0; i < w->nlinks; i++)
+        if (w->links[i].state == LINK_OFF) {
+            w->links[i].state = LINK_BACKOFF;
+            w->links[i].retry_at_us = now_us;
+        }
+}
+
+void bus_worker_withdraw(struct bus_worker *w, int64_t now_us)
+{
+    w->enlisted = false;
+    for (size_t i = 0; i < w->nlinks; i++) {
+        struct link *l = &w->links[i];
+        if (l->state == LINK_UP) {
+            leave(l, now_us);
+        } else if (l->state != LINK_LEAVING) {
+            close_sockets(l);
+            l->state = LINK_OFF;
+        }
+    }
+}
+
+bool bus_worker_registered(const struct bus_worker *w)
+{
+    for (size_t i = 0; i < w->nlinks; i++)
+        if (w->links[i].state == LINK_UP)
+            return true;
+    return false;
+}
+
+bool bus_worker_idle(const struct bus_worker *w)
+{
+    for (size_t i = 0; i < w->nlinks; i++)
+        if (w->links[i].state != LINK_OFF || w->links[i].job_state != JOB_FREE)
+            return false;
+    return true;
+}
+
+size_t bus_worker_items_max(const struct bus_worker *w)
+{
+    return 2 * w->nlinks;
+}
+
+size_t bus_worker_items(struct bus_worker *w, zmq_pollitem_t *items)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->nlinks; i++) {
+        struct link *l = &w->links[i];
+        if (!l->socket)
+            continue;
+        short events = l->state == LINK_CONNECTING ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
+        items[n++] = (zmq_pollitem_t){ .socket = l->socket, .events = events };
+        if (l->monitor)
+            items[n++] = (zmq_pollitem_t){ .socket = l->monitor, .events = ZMQ_POLLIN };
+    }
+    return n;
+}
+
+int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
+{
+    bool stalled = w->enlisted && now_us - w->served_at_us >= EXPIRY_US;
+    int64_t next_us = INT64_MAX;
+    w->served_at_us = now_us;
+    for (size_t i = 0; i < w->nlinks; i++) {
+        struct link *l = &w->links[i];
+        if (stalled && l->state == LINK_UP)
+            lose(l, "stalled", now_us);
+        if (l->socket)
+            read_link(w, l, now_us);
+        read_monitor(l, now_us);
+        tend(w, l, now_us);
+        next_us = MIN(next_us, next_turn_us(l));
+    }
+    for (size_t i = 0; i < w->def.nslots; i++)
+        run_next(w, &w->slots[i], now_us);
+    return next_us;
+}
+
+void bus_worker_finish(struct bus_worker *w, struct pool_job *job, int64_t now_us)
+{
+    struct link *l = job->owner;
+    assert(l->job_state == JOB_RUNNING && l->slot->running == l);
+    l->job_state = JOB_FREE;
+    l->slot->running = NULL;
+
+    if (!l->socket || l->job_generation != l->generation) {
+        count_dropped("late_answer");
+    } else if (send_answer(l, job)) {
+        l->beat_at_us = now_us + HEARTBEAT_US;
+    } else {
+        lose(l, "send_failed", now_us);
+        if (!w->enlisted)
+            l->state = LINK_OFF;
+    }
+    close_request(job);
+    zmq_msg_close(&job->result);
+    zmq_msg_close(&job->reply);
+    run_next(w, l->slot, now_us);
+}
+
+static bool wake_one(struct link *l, const char *channel, const void *data, size_t len)
+{
+    return (l->state == LINK_UP || l->state == LINK_LEAVING) &&
+           send_command(l, MDP02_W_WAKE, true) &&
+           bus_send(l->socket, channel, strlen(channel), true) &&
+           bus_send(l->socket, data, len, false);
+}
+
+bool bus_worker_wake(struct bus_worker *w, const char *channel, const void *data, size_t len)
+{
+    bool any = false;
+    for (size_t bus = 0; bus < w->nbuses; bus++)
+        for (size_t slot = 0; slot < w->def.nslots; slot++)
+            if (wake_one(&w->slots[slot].links[bus], channel, data, len)) {
+                any = true;
+                break;
+            }
+    return any;
+}
