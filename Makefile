@@ -30,7 +30,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvl
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fPIE
 PKGS := libzmq libsodium libprotobuf-c libpq hiredis jansson libcurl
-INCLUDES := -I. -I$(GEN) -I$(GEN)/proto $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+INCLUDES := -I. -I$(GEN) -isystem $(GEN)/proto $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS_COMMON := -std=c17 -D_GNU_SOURCE $(INCLUDES) -MMD -MP -g
 ifeq ($(SAN),address)
 CFLAGS_VARIANT := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer

@@ -1,0 +1,20 @@
+-- params: tenant_id customer_ids at
+SELECT c.id, c.potential_rating, s.tier, s.tier_since, s.tier_version,
+       coalesce(o.orders, 0) AS orders, coalesce(o.amount_minor, 0) AS amount_minor,
+       l.last_order_at, greatest($3::timestamptz, s.scored_at) AS scored_at
+  FROM scoring.customer c
+  LEFT JOIN scoring.score s ON s.tenant_id = c.tenant_id AND s.customer_id = c.id
+  LEFT JOIN LATERAL (
+        SELECT (count(*) FILTER (WHERE kind = 'order') - count(*) FILTER (WHERE kind = 'cancellation'))::int AS orders,
+               sum(amount_minor)::bigint AS amount_minor
+          FROM scoring.order_fact f
+         WHERE f.tenant_id = c.tenant_id AND f.customer_id = c.id
+           AND f.ordered_at > greatest($3::timestamptz, s.scored_at) - interval '12 months'
+           AND f.ordered_at <= greatest($3::timestamptz, s.scored_at)) o ON true
+  LEFT JOIN LATERAL (
+        SELECT max(ordered_at) AS last_order_at
+          FROM scoring.order_fact f
+         WHERE f.tenant_id = c.tenant_id AND f.customer_id = c.id AND f.kind = 'order'
+           AND f.ordered_at <= greatest($3::timestamptz, s.scored_at)) l ON true
+ WHERE c.tenant_id = $1::uuid AND c.id = ANY ($2::uuid[])
+ ORDER BY c.id;
