@@ -59,6 +59,8 @@ enum err call_fail(struct call *call, enum err code, const char *field, const ch
 enum err call_reason(struct call *call, enum err code, const char *reason);
 /* Adds ResourceInfo to the failure just reported. */
 void call_resource(struct call *call, const char *type, const char *name, const char *text);
+/* Adds a variable part of the text to ErrorInfo.metadata. key: [a-z][a-zA-Z0-9_-]+, static. */
+void call_detail(struct call *call, const char *key, const char *value);
 /* Adds RetryInfo. */
 void call_retry_after(struct call *call, int64_t delay_us);
 
@@ -148,5 +150,13 @@ struct call_frames {
 };
 void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **result_out,
                  size_t *result_len_out, uint8_t **reply_out, size_t *reply_len_out);
+
+/*
+ * Deletes records of answered commands that are older than 48 hours, at most 1 000 in one
+ * transaction, of which it runs several until nothing is left or the deadline is near.
+ * To be called once a minute by one thread of the daemon. deleted_out: how many.
+ */
+NODISCARD enum err call_sweep_idempotency(struct db *db, const char *schema, int64_t deadline_us,
+                                          int64_t *deleted_out);
 
 #endif

@@ -23,6 +23,29 @@ struct outbox_event {
     const ProtobufCMessage *message;
 };
 
+/* An event that is packed already; texts are borrowed until it is queued, NULL = none. */
+struct outbox_row {
+    struct id event_id;
+    struct id tenant;
+    const char *type;         /* full message name */
+    const char *aggregate;    /* "visits/<id>" */
+    int64_t version;
+    int64_t occurred_at_us;
+    struct id actor;
+    const char *request_id;
+    const char *traceparent;
+    const uint8_t *payload;
+    size_t payload_len;
+};
+
+/* Packs the event at once, so that its message may change afterwards. */
+NODISCARD enum err outbox_pack(const struct outbox_event *event, struct arena *a,
+                               struct outbox_row *row_out);
+/* Queues n packed events by one statement (arrays), keeping their order; of one tenant when the
+ * transaction has one. */
+NODISCARD enum err outbox_queue_rows(struct db *db, const struct outbox_row *rows, size_t n,
+                                     struct arena *a);
+
 /* Queues n events by one statement (arrays), keeping their order. */
 NODISCARD enum err outbox_queue(struct db *db, const struct outbox_event *events, size_t n,
                                 struct arena *a);

@@ -1,0 +1,120 @@
+/*
+ * call_idem.c - the record of answered commands (protocols H.1).
+ *
+ * One plain INSERT carries key, fingerprint and answer at the end of the command, in its own
+ * transaction. A twin that runs at the same time finds nothing, does the same work, and blocks on
+ * the INSERT until the first is through: then its unique violation sends it back to find the stored
+ * answer. So a command costs no statement before its own ones but a look-up that travels along.
+ *
+ * Times are those of the wall clock: a test that runs a month in a minute must not forget answers.
+ */
+#include "common/call_state.h"
+
+#include "common/clock.h"
+#include "common/sql.h"
+#include "common/sql_schema.h"
+
+#define REPLY_STORED_MAX (64 * KIB)
+#define REPLY_TOO_LARGE "too_large" /* never a message's name: they have dots */
+#define KEEP_US (48 * HOUR_US)
+#define SWEEP_MARGIN_US (500 * MSEC_US)
+
+enum { KEY_PARAMS = 4, INSERT_PARAMS = 8 };
+
+static void key_params(struct call *call, const char *out[KEY_PARAMS])
+{
+    out[0] = call_tenant_text(call);
+    out[1] = call_actor_text(call);
+    out[2] = call->state->method;
+    out[3] = call->state->key;
+}
+
+static enum err take_stored(struct call *call, const PGresult *res)
+{
+    struct call_stored *stored = &call->state->stored;
+
+    call->state->looked_up = true;
+    if (PQntuples(res) == 0)
+        return ERR_OK;
+    struct db_row row = { .res = res };
+    const char *fingerprint = db_row_text(&row, "fingerprint");
+    const char *type = db_row_text(&row, "reply_type");
+    if (row.bad || fingerprint == NULL || type == NULL)
+        return ERR_INTERNAL;
+    stored->same = strcmp(fingerprint, call->state->fingerprint) == 0;
+    stored->reply_type = arena_strdup(call->arena, type);
+    if (stored->reply_type == NULL ||
+        !db_row_bytes(&row, "reply", call->arena, &stored->reply, &stored->reply_len))
+        return ERR_RESOURCE_EXHAUSTED;
+    stored->found = true;
+    return ERR_OK;
+}
+
+static enum err check_lookup(void *ctx, const PGresult *res)
+{
+    struct call *call = ctx;
+
+    enum err e = take_stored(call, res);
+    return e == ERR_OK && call->state->stored.found ? ERR_REPLAYED : e;
+}
+
+enum err call_idem_queue_lookup(struct call *call, const char *schema)
+{
+    const char *params[KEY_PARAMS];
+
+    key_params(call, params);
+    return db_queue_check(call->db, sql_for_schema(&sql_idempotency_find, schema), params,
+                          check_lookup, call);
+}
+
+enum err call_idem_queue_insert(struct call *call, const char *schema,
+                                const ProtobufCMessage *reply)
+{
+    const char *params[INSERT_PARAMS];
+    uint8_t *data = NULL;
+    size_t len = 0;
+
+    enum err e = wire_pack(reply, call->arena, &data, &len);
+    if (e)
+        return e;
+    bool fits = len <= REPLY_STORED_MAX;
+    key_params(call, params);
+    params[4] = call->state->fingerprint;
+    params[5] = fits ? reply->descriptor->name : REPLY_TOO_LARGE;
+    params[6] = db_text_bytes(call->arena, data, fits ? len : 0);
+    params[7] = db_text_time(call->arena, clock_wall_us());
+    if (params[6] == NULL || params[7] == NULL)
+        return ERR_RESOURCE_EXHAUSTED;
+    return db_queue(call->db, sql_for_schema(&sql_idempotency_insert, schema), params);
+}
+
+enum err call_idem_look(struct call *call, const char *schema, int64_t deadline_us)
+{
+    const char *params[KEY_PARAMS];
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    key_params(call, params);
+    enum err e = db_begin(call->db, &call->tenant, deadline_us);
+    if (e)
+        return e;
+    e = db_exec(call->db, sql_for_schema(&sql_idempotency_find, schema), params, &res);
+    if (e == ERR_OK)
+        e = take_stored(call, res);
+    db_rollback(call->db);
+    return e;
+}
+
+static bool is_insert(const struct db_error *e)
+{
+    return strcmp(e->statement, sql_idempotency_insert.name) == 0;
+}
+
+bool call_idem_lost_to_twin(const struct db_error *e)
+{
+    return is_insert(e) && strcmp(e->sqlstate, "23505") == 0;
+}
+
+bool call_idem_key_in_use(const struct db_error *e)
+{
+    return is_insert(e) && strcmp(e->sqlstate, "55P03") == 0;
+}

@@ -1,0 +1,2 @@
+-- params:
+SELECT revision FROM directory_api.revision

@@ -1,0 +1,11 @@
+-- params: event_ids tenant_ids types aggregates aggregate_versions occurred_ats actor_ids request_ids traceparents payloads
+INSERT INTO bus.outbox
+       (event_id, tenant_id, type, aggregate, aggregate_version, occurred_at, actor_id, request_id,
+        traceparent, payload)
+SELECT event_id, tenant_id, type, aggregate, aggregate_version, occurred_at, actor_id, request_id,
+       traceparent, payload
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[],
+              $7::uuid[], $8::text[], $9::text[], $10::bytea[])
+       WITH ORDINALITY AS e (event_id, tenant_id, type, aggregate, aggregate_version, occurred_at,
+                             actor_id, request_id, traceparent, payload, n)
+ ORDER BY n

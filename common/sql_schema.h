@@ -1,0 +1,18 @@
+/*
+ * sql_schema.h - statements on tables that every daemon has in its own schema.
+ *
+ * Their .sql files say ${schema}, as migrations do. The text for a schema is made once in a process
+ * and kept for ever, like a statement that was built in. Thread-safe.
+ */
+#ifndef DAYBOOK_COMMON_SQL_SCHEMA_H
+#define DAYBOOK_COMMON_SQL_SCHEMA_H
+
+#include "common/db.h"
+
+/*
+ * stmt: static; schema: a name of our own code ([a-z_]+; anything else aborts). Aborts when memory
+ * runs out, which can only happen at the first use.
+ */
+const struct db_stmt *sql_for_schema(const struct db_stmt *stmt, const char *schema);
+
+#endif
