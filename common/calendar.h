@@ -34,6 +34,7 @@ struct explain {
     struct arena *arena;
     const char *lines[64];
     size_t n; /* further lines are dropped, the last says how many */
+    size_t dropped;
 };
 void explain_add(struct explain *x, const char *fmt, ...) PRINTF(2, 3);
 
@@ -42,8 +43,10 @@ bool calendar_is_working(const struct calendar *c, struct date d);
 const char *calendar_reason(const struct calendar *c, struct date d, struct arena *a);
 
 /* End of the working day that is the n-th (>= 1) working day after the day of from_us. */
+/* n = 0: as calendar_end_of_day(). */
 int64_t calendar_add_workdays(const struct calendar *c, int64_t from_us, int n, struct explain *x);
 /* End of the working day that lies n working days before the day of at_us. */
+/* n = 0: end of that day itself, or, when it is a day off, of the working day before it. */
 int64_t calendar_subtract_workdays(const struct calendar *c, int64_t at_us, int n, struct explain *x);
 /* eod: end of the working day of from_us; after it, or on a day off, that of the next working day. */
 int64_t calendar_end_of_day(const struct calendar *c, int64_t from_us, struct explain *x);

@@ -98,5 +98,13 @@ const struct dir_key *directory_key(const struct directory *d, const char *z85);
  * (workday_start, workday_end, working_week). */
 const struct calendar *directory_calendar(const struct directory *d, struct id tenant,
                                           struct id unit);
+/* The same at another moment than now, since working hours are policies with dates. An unknown
+ * unit has the company's calendar, an unknown company that of the defaults; never NULL. */
+const struct calendar *directory_calendar_at(const struct directory *d, struct id tenant,
+                                             struct id unit, int64_t at_us);
+
+/* Hands every employee of a company to fn, in no order, until it returns false. */
+void directory_each_employee(const struct directory *d, struct id tenant,
+                             bool (*fn)(void *ctx, const struct dir_employee *e), void *ctx);
 
 #endif

@@ -2,7 +2,7 @@
  * policy.h - the rule book: every number of the rules is a typed policy with a default, settable
  * for the company or a unit from a date on (GOV-01, REM-20; requirements sections 2 and 4).
  *
- * The keys stand in one table in policy.c. Values travel and are stored as text and are judged by
+ * The keys stand in one table in policy_table.c. Values travel and are stored as text and are judged by
  * type when set and when read. Pure; thread-safe.
  */
 #ifndef DAYBOOK_COMMON_POLICY_H
@@ -20,7 +20,7 @@ enum policy_type {
     POLICY_TYPE_PERCENT,
     POLICY_TYPE_DECIMAL,
     POLICY_TYPE_BOOL,
-    POLICY_TYPE_TIME,     /* HH:MM, or "end_of_working_day", "workday_start" */
+    POLICY_TYPE_TIME,     /* HH:MM, or "workday_start", "workday_end", "end_of_working_day" */
     POLICY_TYPE_OFFSETS,  /* "-4h,-1h,0" */
     POLICY_TYPE_TEXT,
     POLICY_TYPE_LIST,     /* words parted by commas */
@@ -32,7 +32,12 @@ struct policy_def {
     const char *default_value;
     double min, max; /* both 0 = no bound */
     const char *description; /* one sentence with rule ids */
+    /* What texts and lists must look like, judged by policy_accepts(); NULL = any. A name of a form
+     * in policy.c, or "=a|b|c": each word is one of these. */
+    const char *form;
 };
+
+const char *policy_type_name(enum policy_type type); /* "int", "hours", ... */
 
 const struct policy_def *policy_find(const char *key); /* NULL: no such key */
 const struct policy_def *policy_all(size_t *n_out);
@@ -61,6 +66,28 @@ int64_t policy_us(struct policy_value v);     /* hours, minutes, days as microse
 bool policy_bool(struct policy_value v);
 /* Offsets as microseconds; returns how many (at most max). */
 size_t policy_offsets_us(struct policy_value v, int64_t *out, size_t max);
+/* Minute of the local day; the words stand for the two minutes given. */
+int policy_minute(struct policy_value v, int workday_start_minute, int workday_end_minute);
+/* "Mon,Tue,Wed" as bits, 0 for Monday (calendar.h). False: not a list of weekdays, or empty. */
+NODISCARD bool policy_week_mask(const char *text, uint8_t *mask_out);
+/* "21:00-08:00" as minutes of the day; the end may lie before the start. */
+NODISCARD bool policy_span(const char *text, int *from_minute_out, int *to_minute_out);
+/* Whether a list has that word. */
+bool policy_list_has(struct policy_value v, const char *word);
+
+/*
+ * A step of an escalation profile (requirements 4.1), e.g. "-1h:owner", "24h:supervisor",
+ * "1wd:sales_manager", "75%:superior". One of the three places is used: a part of the time before
+ * due, working days after due, or microseconds from due.
+ */
+struct policy_step {
+    int percent;
+    int workdays;
+    int64_t offset_us;
+    char recipient[32]; /* "owner", "superior" or a role code */
+};
+size_t policy_steps(struct policy_value v, struct policy_step *out, size_t max);
+
 /* "default", "company" or "unit:<id>". buf of at least 48 bytes. */
 const char *policy_provenance(struct policy_value v, char *buf, size_t size);
 
