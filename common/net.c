@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/num.h"
+
 struct endpoint {
     struct sockaddr_storage addr;
     socklen_t len;
@@ -42,7 +44,8 @@ static bool resolve_unix(const char *path, struct endpoint *out)
 static bool split(const char *address, char *host, size_t host_size, const char **port_out)
 {
     const char *colon = strrchr(address, ':');
-    if (!colon || !colon[1])
+    int64_t port; /* judged here, because getaddrinfo() takes any number and cuts it to 16 bits */
+    if (!colon || !num_i64(colon + 1, 0, 65535, &port))
         return false;
     const char *from = address;
     size_t n = (size_t)(colon - address);
