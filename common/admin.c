@@ -61,7 +61,8 @@ static struct metric ready_gauge = {
     .help = "Whether the daemon takes work.",
 };
 
-/* --- pages ----------------------------------------------------------------------------------------- */
+/* --- pages
+ * ----------------------------------------------------------------------------------------- */
 
 struct request {
     struct admin *admin;
@@ -165,7 +166,8 @@ static const struct {
     { "/metrics", page_metrics },  { "/version", page_version },
 };
 
-/* --- HTTP ------------------------------------------------------------------------------------------ */
+/* --- HTTP
+ * ------------------------------------------------------------------------------------------ */
 
 static const char *reason_of(int status)
 {
@@ -264,7 +266,8 @@ static void serve(struct admin *a, struct conn *c)
     sbuf_fini(&answer.body);
 }
 
-/* --- connections ----------------------------------------------------------------------------------- */
+/* --- connections
+ * ----------------------------------------------------------------------------------- */
 
 static void free_conn(struct conn *c)
 {
@@ -372,7 +375,8 @@ static void on_timeout(struct conn *c)
         free_conn(c);
 }
 
-/* --- the thread ------------------------------------------------------------------------------------ */
+/* --- the thread
+ * ------------------------------------------------------------------------------------ */
 
 /* Fills fds (wake-up, listener, connections in their order) and gives the time to wait. */
 static int prepare_poll(struct admin *a, struct pollfd *fds)
@@ -481,7 +485,8 @@ void admin_stop(struct admin *a)
     free_admin(a);
 }
 
-/* --- the client ------------------------------------------------------------------------------------ */
+/* --- the client
+ * ------------------------------------------------------------------------------------ */
 
 /* True when fd is ready for `events` before the deadline. */
 static bool wait_for(int fd, short events, int64_t deadline_us)
@@ -499,8 +504,8 @@ int admin_health(const char *address)
     size_t len = 0;
     int64_t deadline_us = clock_monotonic_us() + TIME_LIMIT_US;
     CLEANUP(net_closep) int fd = net_connect(address, (int)(TIME_LIMIT_US / 1000));
-    if (fd < 0 || send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) !=
-                      (ssize_t)(sizeof(question) - 1))
+    if (fd < 0 ||
+        send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) != (ssize_t)(sizeof(question) - 1))
         return 1;
     while (len < sizeof(good) - 1 && wait_for(fd, POLLIN, deadline_us)) {
         ssize_t n = recv(fd, got + len, sizeof(good) - 1 - len, 0);

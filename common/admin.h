@@ -1,9 +1,9 @@
 /*
  * admin.h - the admin listener of a daemon: health, metrics and version over HTTP/1.1.
  *
- *   /startupz /livez /readyz   200 "ok" or 503 and what is wrong; with ?verbose JSON, a check a line
- *   /metrics                   Prometheus text
- *   /version                   JSON: version and commit
+ *   /startupz /livez /readyz   200 "ok" or 503 and what is wrong; with ?verbose JSON, a check a
+ * line /metrics                   Prometheus text /version                   JSON: version and
+ * commit
  *
  * It has a thread of its own, so that it answers while the loop or all workers are stuck; that is
  * when it is needed most. Bounded: 64 connections, 8 KiB of header, 5 seconds, one request each.

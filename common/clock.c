@@ -74,7 +74,8 @@ bool clock_is_steered(void)
     return mode == MODE_FILE;
 }
 
-/* --- origins ------------------------------------------------------------------------------------- */
+/* --- origins -------------------------------------------------------------------------------------
+ */
 
 static double double_of(uint64_t bits)
 {
@@ -170,7 +171,8 @@ int64_t clock_until_us(int64_t domain_us)
     return saturate(ceil((double)left_us / o.rate));
 }
 
-/* --- the steered clock's file ---------------------------------------------------------------------- */
+/* --- the steered clock's file
+ * ---------------------------------------------------------------------- */
 
 static uint64_t file_mark(void)
 {
@@ -241,7 +243,8 @@ bool clock_steer(const char *path, int64_t domain_us, double rate)
     return write_file(path, false, domain_us, rate);
 }
 
-/* --- settings -------------------------------------------------------------------------------------- */
+/* --- settings
+ * -------------------------------------------------------------------------------------- */
 
 static const char *init_offset(const char *spec)
 {
@@ -327,7 +330,8 @@ bool clock_init(const char *spec, const char **reason_out)
     return !reason;
 }
 
-/* --- texts ----------------------------------------------------------------------------------------- */
+/* --- texts
+ * ----------------------------------------------------------------------------------------- */
 
 /* Appends v with at least `width` digits. */
 static char *put_number(char *p, int64_t v, int width)

@@ -38,7 +38,8 @@ static const char *env_of(const struct setting *s, const char *suffix)
     return n > 0 && (size_t)n < sizeof(name) ? getenv(name) : NULL;
 }
 
-/* --- values ---------------------------------------------------------------------------------------- */
+/* --- values
+ * ---------------------------------------------------------------------------------------- */
 
 static bool parse_bool(const char *text, int64_t *out)
 {
@@ -135,7 +136,8 @@ static bool set_value(struct setting *s, const char *suffix, const char *text)
     return true;
 }
 
-/* --- sources --------------------------------------------------------------------------------------- */
+/* --- sources
+ * --------------------------------------------------------------------------------------- */
 
 /* Reads a whole file of at most `size` - 1 bytes without a NUL. NULL, or what is wrong. */
 static const char *read_file(const char *path, char *buf, size_t size)
@@ -226,7 +228,8 @@ static bool load_one(struct setting *s)
     return !value || set_value(s, "", value);
 }
 
-/* --- unknown names --------------------------------------------------------------------------------- */
+/* --- unknown names
+ * --------------------------------------------------------------------------------- */
 
 static bool is_known(struct setting *const *tables, size_t ntables, const char *key, size_t len)
 {
@@ -261,7 +264,8 @@ static void warn_of_unknown(struct setting *const *tables, size_t ntables)
     }
 }
 
-/* --- the interface --------------------------------------------------------------------------------- */
+/* --- the interface
+ * --------------------------------------------------------------------------------- */
 
 bool config_load(struct setting *const *tables, size_t ntables)
 {

@@ -83,7 +83,8 @@ static void count_dropped(void)
     metric_add(&dropped_total, 1, NULL);
 }
 
-/* --- one line -------------------------------------------------------------------------------------- */
+/* --- one line
+ * -------------------------------------------------------------------------------------- */
 
 struct line {
     char mem[LINE_MOST];
@@ -173,7 +174,8 @@ static void end_line(struct line *l, uint32_t suppressed)
     sbuf_add_text(b, l->readable ? "\n" : "}\n");
 }
 
-/* --- how often ------------------------------------------------------------------------------------- */
+/* --- how often
+ * ------------------------------------------------------------------------------------- */
 
 /* The event's slot; NULL when the table is full of others. Called with the lock held. */
 static struct event_count *find_event(const char *event)
@@ -217,7 +219,8 @@ static bool count_event(const char *event, enum log_level level, uint32_t *suppr
     return wanted;
 }
 
-/* --- the writer ------------------------------------------------------------------------------------ */
+/* --- the writer
+ * ------------------------------------------------------------------------------------ */
 
 static bool must_give_up(void)
 {
@@ -327,7 +330,8 @@ static void push(const struct line *l)
     }
 }
 
-/* --- the interface --------------------------------------------------------------------------------- */
+/* --- the interface
+ * --------------------------------------------------------------------------------- */
 
 static void name_instance(void)
 {

@@ -35,14 +35,15 @@ struct family {
 
 const double metric_rpc_buckets[] = { .001, .0025, .005, .01, .025, .05, .1,
                                       .25,  .5,    1,    2.5, 5,    10,  0 };
-const double metric_lateness_buckets[] = { .01, .05, .1, .25, .5,  1,    2.5, 5,
+const double metric_lateness_buckets[] = { .01, .05, .1, .25, .5,   1,    2.5, 5,
                                            10,  30,  60, 300, 1800, 7200, 0 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct family *families; /* newest first; under the lock */
 static size_t nseries;          /* under the lock */
 
-/* --- families and series --------------------------------------------------------------------------- */
+/* --- families and series
+ * --------------------------------------------------------------------------- */
 
 static struct family *make_family(struct metric *m)
 {
@@ -97,8 +98,7 @@ static uint32_t hash_labels(const struct family *f, const char *const *labels)
 
 static struct series *find_series(struct family *f, uint32_t hash, const char *const *labels)
 {
-    struct series *s =
-        atomic_load_explicit(&f->table[hash % TABLE_SIZE], memory_order_acquire);
+    struct series *s = atomic_load_explicit(&f->table[hash % TABLE_SIZE], memory_order_acquire);
     for (; s; s = s->next) {
         size_t i = 0;
         if (s->hash != hash)
@@ -122,8 +122,7 @@ static void free_series(struct series *s)
 
 static struct series *make_series(struct family *f, uint32_t hash, const char *const *labels)
 {
-    struct series *s =
-        calloc(1, sizeof(*s) + (f->nbuckets + 1) * sizeof(_Atomic uint64_t));
+    struct series *s = calloc(1, sizeof(*s) + (f->nbuckets + 1) * sizeof(_Atomic uint64_t));
     if (!s)
         return NULL;
     s->hash = hash;
@@ -179,7 +178,8 @@ void metric_register(struct metric *m)
         (void)series_of(m, NULL); /* a count of nothing is shown as 0 */
 }
 
-/* --- updates --------------------------------------------------------------------------------------- */
+/* --- updates
+ * --------------------------------------------------------------------------------------- */
 
 static uint64_t bits_of(double d)
 {
@@ -227,7 +227,8 @@ void metric_observe(struct metric *m, double value, const char *const *labels)
         ;
 }
 
-/* --- the page -------------------------------------------------------------------------------------- */
+/* --- the page
+ * -------------------------------------------------------------------------------------- */
 
 static void write_escaped(struct sbuf *out, const char *s, bool quotes)
 {

@@ -135,8 +135,8 @@ static bool parse_with_unit(const char *text, const struct unit *units, size_t n
 bool num_duration_us(const char *text, int64_t *us_out)
 {
     static const struct unit units[] = {
-        { "ms", (uint64_t)MSEC_US },  { "s", (uint64_t)SECOND_US }, { "m", (uint64_t)MINUTE_US },
-        { "h", (uint64_t)HOUR_US }, { "d", (uint64_t)DAY_US },
+        { "ms", (uint64_t)MSEC_US }, { "s", (uint64_t)SECOND_US }, { "m", (uint64_t)MINUTE_US },
+        { "h", (uint64_t)HOUR_US },  { "d", (uint64_t)DAY_US },
     };
     if (text && strcmp(text, "0") == 0) {
         *us_out = 0;

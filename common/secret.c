@@ -20,7 +20,7 @@
 _Static_assert(KEY_BYTES == MASTER_BYTES, "derived keys have the size of BLAKE2b's usual key");
 
 /* Set by secret_init() before threads start, constant afterwards. */
-static unsigned char *master;                /* in guarded memory */
+static unsigned char *master;                        /* in guarded memory */
 static char sealed_prefix[3 + 2 * KEY_ID_BYTES + 2]; /* "v1:<key id>:" */
 
 /* BLAKE2b of purpose, NUL and tenant under the master key. */
@@ -69,7 +69,8 @@ bool secret_ready(void)
     return master != NULL;
 }
 
-/* --- sealed fields --------------------------------------------------------------------------------- */
+/* --- sealed fields
+ * --------------------------------------------------------------------------------- */
 
 char *secret_seal(struct arena *a, struct id tenant, const char *what, const char *clear)
 {
@@ -157,7 +158,8 @@ void secret_blind_index(struct id tenant, const char *kind, const char *normalis
     sodium_memzero(&state, sizeof(state));
 }
 
-/* --- masks ----------------------------------------------------------------------------------------- */
+/* --- masks
+ * ----------------------------------------------------------------------------------------- */
 
 char *secret_normalise_phone(struct arena *a, const char *phone)
 {
@@ -222,7 +224,8 @@ char *secret_mask_email(struct arena *a, const char *email)
     return arena_printf(a, "%.*s***%s", (int)n, email, at);
 }
 
-/* --- tokens ---------------------------------------------------------------------------------------- */
+/* --- tokens
+ * ---------------------------------------------------------------------------------------- */
 
 void secret_hash_token(const char *token, char out_hex[static 65])
 {

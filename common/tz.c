@@ -49,7 +49,8 @@ static struct tz utc = { .name = "UTC" };
 static _Atomic(struct tz *) zones = &utc;
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 
-/* --- the footer ------------------------------------------------------------------------------------ */
+/* --- the footer
+ * ------------------------------------------------------------------------------------ */
 
 static bool take_char(const char **p, char c)
 {
@@ -208,7 +209,8 @@ static int32_t rule_offset_s(const struct rule *r, int64_t s)
     return offset;
 }
 
-/* --- the file -------------------------------------------------------------------------------------- */
+/* --- the file
+ * -------------------------------------------------------------------------------------- */
 
 static uint32_t be32(const unsigned char *p)
 {
@@ -393,7 +395,8 @@ const struct tz *tz_find(const char *name)
     return found;
 }
 
-/* --- instants and days ------------------------------------------------------------------------------ */
+/* --- instants and days
+ * ------------------------------------------------------------------------------ */
 
 static int32_t offset_at_s(const struct tz *tz, int64_t s)
 {
@@ -437,7 +440,8 @@ int tz_minute_of_day(const struct tz *tz, int64_t us)
 int64_t tz_instant(const struct tz *tz, struct date d, int minute)
 {
     int64_t local = (int64_t)date_number(d) * DAY_S + (int64_t)minute * 60;
-    /* The offsets that hold a day before and a day after; a change lies between when they differ. */
+    /* The offsets that hold a day before and a day after; a change lies between when they differ.
+     */
     int32_t before = offset_at_s(tz, local - DAY_S);
     int32_t after = offset_at_s(tz, local + DAY_S);
     int64_t with_before = local - before;

@@ -1,4 +1,5 @@
-/* version.c - the only object that knows the commit, so that a commit does not rebuild the house. */
+/* version.c - the only object that knows the commit, so that a commit does not rebuild the house.
+ */
 #include "common/version.h"
 
 #ifndef DAYBOOK_VERSION

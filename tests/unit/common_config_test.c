@@ -10,11 +10,19 @@
 static struct setting settings[] = {
     { .key = "NAME", .type = SETTING_TEXT, .default_value = "daybook", .help = "A name." },
     { .key = "OPTIONAL", .type = SETTING_TEXT, .help = "May be unset." },
-    { .key = "WORKERS", .type = SETTING_INT, .default_value = "4", .min = 1, .max = 64,
+    { .key = "WORKERS",
+      .type = SETTING_INT,
+      .default_value = "4",
+      .min = 1,
+      .max = 64,
       .help = "Threads." },
     { .key = "VERBOSE", .type = SETTING_BOOL, .default_value = "off", .help = "Talk." },
-    { .key = "TIMEOUT", .type = SETTING_DURATION, .default_value = "5s", .min = 1,
-      .max = 30 * SECOND_US, .help = "Time." },
+    { .key = "TIMEOUT",
+      .type = SETTING_DURATION,
+      .default_value = "5s",
+      .min = 1,
+      .max = 30 * SECOND_US,
+      .help = "Time." },
     { .key = "BODY", .type = SETTING_SIZE, .default_value = "1MiB", .help = "Bytes." },
     { .key = "TOKEN", .type = SETTING_TEXT, .secret = true, .help = "A secret." },
     { 0 },
@@ -32,8 +40,9 @@ static char said[8192]; /* what the last load() wrote on stderr */
 
 static void forget_environment(void)
 {
-    static const char *const names[] = { "NAME", "OPTIONAL", "WORKERS", "VERBOSE", "TIMEOUT",
-                                         "BODY", "TOKEN", "MUST", "INSECURE_ENV_SECRETS",
+    static const char *const names[] = { "NAME",    "OPTIONAL", "WORKERS",
+                                         "VERBOSE", "TIMEOUT",  "BODY",
+                                         "TOKEN",   "MUST",     "INSECURE_ENV_SECRETS",
                                          "STRANGE", "SET_PORT" };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char name[64];
@@ -118,16 +127,26 @@ static void values_are_judged_by_type_and_range(void **state)
         bool ok;
         int64_t want;
     } cases[] = {
-        { "WORKERS", "1", true, 1 },          { "WORKERS", "64", true, 64 },
-        { "WORKERS", "0", false, 0 },         { "WORKERS", "65", false, 0 },
-        { "WORKERS", "four", false, 0 },      { "WORKERS", " 4", false, 0 },
-        { "WORKERS", "", true, 4 },           { "VERBOSE", "yes", true, 1 },
-        { "VERBOSE", "1", true, 1 },          { "VERBOSE", "true", true, 1 },
-        { "VERBOSE", "off", true, 0 },        { "VERBOSE", "2", false, 0 },
-        { "VERBOSE", "TRUE", false, 0 },      { "TIMEOUT", "250ms", true, 250 * MSEC_US },
-        { "TIMEOUT", "30s", true, 30 * SECOND_US }, { "TIMEOUT", "31s", false, 0 },
-        { "TIMEOUT", "5", false, 0 },         { "TIMEOUT", "0", false, 0 },
-        { "BODY", "64KiB", true, 65536 },     { "BODY", "17179869183GiB", false, 0 },
+        { "WORKERS", "1", true, 1 },
+        { "WORKERS", "64", true, 64 },
+        { "WORKERS", "0", false, 0 },
+        { "WORKERS", "65", false, 0 },
+        { "WORKERS", "four", false, 0 },
+        { "WORKERS", " 4", false, 0 },
+        { "WORKERS", "", true, 4 },
+        { "VERBOSE", "yes", true, 1 },
+        { "VERBOSE", "1", true, 1 },
+        { "VERBOSE", "true", true, 1 },
+        { "VERBOSE", "off", true, 0 },
+        { "VERBOSE", "2", false, 0 },
+        { "VERBOSE", "TRUE", false, 0 },
+        { "TIMEOUT", "250ms", true, 250 * MSEC_US },
+        { "TIMEOUT", "30s", true, 30 * SECOND_US },
+        { "TIMEOUT", "31s", false, 0 },
+        { "TIMEOUT", "5", false, 0 },
+        { "TIMEOUT", "0", false, 0 },
+        { "BODY", "64KiB", true, 65536 },
+        { "BODY", "17179869183GiB", false, 0 },
         { "BODY", "1KB", false, 0 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -179,8 +198,11 @@ static void a_file_gives_its_content_less_one_newline(void **state)
     (void)state;
     static const struct {
         const char *content, *want;
-    } cases[] = { { "value\n", "value" }, { "value", "value" }, { "value\n\n", "value\n" },
-                  { "", "" },             { "a b \n", "a b " } };
+    } cases[] = { { "value\n", "value" },
+                  { "value", "value" },
+                  { "value\n\n", "value\n" },
+                  { "", "" },
+                  { "a b \n", "a b " } };
     env("NAME_FILE", file_path);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         write_file(cases[i].content, strlen(cases[i].content));

@@ -152,8 +152,8 @@ static void a_long_line_is_cut_and_says_so(void **state)
 
     struct capture c = capture(STDOUT_FILENO);
     log_start("visits");
-    log_error("long", long_text, "a", long_text, "b", long_text, "c", long_text, "d", "short",
-              "e", worst, NULL);
+    log_error("long", long_text, "a", long_text, "b", long_text, "c", long_text, "d", "short", "e",
+              worst, NULL);
     log_stop();
     char *text = release(&c);
     assert_true(strlen(text) <= 4096);

@@ -14,12 +14,12 @@ static struct metric requests = {
     .help = "Requests.\nBy \\ result.",
     .labels = { "method", "code" },
 };
-static struct metric quiet = {
-    .name = "daybook_test_quiet_total", .type = METRIC_COUNTER, .help = "Never counted."
-};
-static struct metric depth = {
-    .name = "daybook_test_depth", .type = METRIC_GAUGE, .help = "Depth."
-};
+static struct metric quiet = { .name = "daybook_test_quiet_total",
+                               .type = METRIC_COUNTER,
+                               .help = "Never counted." };
+static struct metric depth = { .name = "daybook_test_depth",
+                               .type = METRIC_GAUGE,
+                               .help = "Depth." };
 static const double bounds[] = { .1, 1, 10, 0 };
 static struct metric seconds = {
     .name = "daybook_test_seconds",
@@ -106,9 +106,9 @@ static void gauges_show_the_last_value(void **state)
         double value;
         const char *line;
     } cases[] = {
-        { 0, "daybook_test_depth 0" },          { -2.5, "daybook_test_depth -2.5" },
-        { 1e15, "daybook_test_depth 1e+15" },   { 0.1, "daybook_test_depth 0.1" },
-        { NAN, "daybook_test_depth NaN" },      { INFINITY, "daybook_test_depth +Inf" },
+        { 0, "daybook_test_depth 0" },        { -2.5, "daybook_test_depth -2.5" },
+        { 1e15, "daybook_test_depth 1e+15" }, { 0.1, "daybook_test_depth 0.1" },
+        { NAN, "daybook_test_depth NaN" },    { INFINITY, "daybook_test_depth +Inf" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         metric_set(&depth, cases[i].value, NULL);
@@ -201,7 +201,7 @@ static void the_process_is_shown(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "process_cpu_seconds_total", "process_start_time_seconds", "process_open_fds",
+        "process_cpu_seconds_total",     "process_start_time_seconds",   "process_open_fds",
         "process_resident_memory_bytes", "process_virtual_memory_bytes",
     };
     struct sbuf page;

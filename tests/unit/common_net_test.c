@@ -25,9 +25,8 @@ static void it_listens_where_it_is_told(void **state)
     const struct {
         const char *address, *start;
     } cases[] = {
-        { "127.0.0.1:0", "127.0.0.1:" }, { ":0", "127.0.0.1:" },
-        { "*:0", "0.0.0.0:" },           { "localhost:0", NULL },
-        { path, path },
+        { "127.0.0.1:0", "127.0.0.1:" }, { ":0", "127.0.0.1:" }, { "*:0", "0.0.0.0:" },
+        { "localhost:0", NULL },         { path, path },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char actual[NET_ADDRESS_MAX];
@@ -46,9 +45,10 @@ static void it_listens_where_it_is_told(void **state)
 static void malformed_addresses_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http",
-                                       "127.0.0.1:99999999999999", "::1:80", "unix:",
-                                       "300.1.1.1.1:80" };
+    static const char *const bad[] = {
+        "",       "127.0.0.1", "127.0.0.1:",    "127.0.0.1:http", "127.0.0.1:99999999999999",
+        "::1:80", "unix:",     "300.1.1.1.1:80"
+    };
     char actual[NET_ADDRESS_MAX];
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         errno = 0;

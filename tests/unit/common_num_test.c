@@ -53,7 +53,9 @@ static void a_part_of_a_text(void **state)
     assert_true(num_i64_n("12345", 3, 0, 1000, &got));
     assert_int_equal(got, 123);
     assert_false(num_i64_n("12345", 0, 0, 1000, &got));
-    assert_false(num_i64_n("12\0" "45", 5, 0, 100000, &got));
+    assert_false(num_i64_n("12\0"
+                           "45",
+                           5, 0, 100000, &got));
 }
 
 static void unsigned_numbers(void **state)
@@ -77,12 +79,12 @@ static void decimal_numbers(void **state)
         bool ok;
         double want;
     } cases[] = {
-        { "0", true, 0 },        { "-1.5", true, -1.5 },  { "2e3", true, 2000 },
-        { "2E-1", true, 0.2 },   { "1e+2", true, 100 },   { "1e400", false, 0 },
-        { "-1e400", false, 0 },  { "inf", false, 0 },     { "nan", false, 0 },
-        { "0x1p3", false, 0 },   { ".5", false, 0 },      { "5.", false, 0 },
-        { "1e", false, 0 },      { "1,5", false, 0 },     { " 1", false, 0 },
-        { "1 ", false, 0 },      { "", false, 0 },        { "+1", false, 0 },
+        { "0", true, 0 },       { "-1.5", true, -1.5 }, { "2e3", true, 2000 },
+        { "2E-1", true, 0.2 },  { "1e+2", true, 100 },  { "1e400", false, 0 },
+        { "-1e400", false, 0 }, { "inf", false, 0 },    { "nan", false, 0 },
+        { "0x1p3", false, 0 },  { ".5", false, 0 },     { "5.", false, 0 },
+        { "1e", false, 0 },     { "1,5", false, 0 },    { " 1", false, 0 },
+        { "1 ", false, 0 },     { "", false, 0 },       { "+1", false, 0 },
         { NULL, false, 0 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -107,9 +107,9 @@ static void json_strings_are_escaped(void **state)
         { "\x01\x1f\x7f", "\"\\u0001\\u001f\\u007f\"" },
         { "\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\"" },
         { "a\xff", "\"a\xef\xbf\xbd\"" },
-        { "\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },             /* overlong */
+        { "\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },                   /* overlong */
         { "\xed\xa0\x80x", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx\"" }, /* surrogate */
-        { "\xe5\xae", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },             /* ends early */
+        { "\xe5\xae", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },                   /* ends early */
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct sbuf b;

@@ -52,8 +52,7 @@ static void what_is_sealed_opens_again(void **state)
         assert_int_equal(secret_open(arena, tenant_1, "contact.phone:1", sealed, &clear), ERR_OK);
         assert_string_equal(clear, texts[i]);
         /* the same text is never sealed the same way twice */
-        assert_string_not_equal(sealed,
-                                secret_seal(arena, tenant_1, "contact.phone:1", texts[i]));
+        assert_string_not_equal(sealed, secret_seal(arena, tenant_1, "contact.phone:1", texts[i]));
     }
 }
 
@@ -167,14 +166,20 @@ static void masks_show_the_ends_only(void **state)
 {
     (void)state;
     static const char *const phones[][2] = {
-        { "13800131234", "138****1234" }, { "+86 138 0013 1234", "138****1234" },
-        { "88886666", "88****66" },       { "1234567", "****" },
-        { "1", "****" },                  { "", "****" },
+        { "13800131234", "138****1234" },
+        { "+86 138 0013 1234", "138****1234" },
+        { "88886666", "88****66" },
+        { "1234567", "****" },
+        { "1", "****" },
+        { "", "****" },
     };
     static const char *const emails[][2] = {
-        { "anna@example.com", "a***@example.com" }, { "a@example.com", "a***@example.com" },
-        { "王小明@example.com", "王***@example.com" }, { "@example.com", "***@example.com" },
-        { "a@b@example.com", "a***@example.com" },  { "nobody", "***" },
+        { "anna@example.com", "a***@example.com" },
+        { "a@example.com", "a***@example.com" },
+        { "王小明@example.com", "王***@example.com" },
+        { "@example.com", "***@example.com" },
+        { "a@b@example.com", "a***@example.com" },
+        { "nobody", "***" },
         { "", "***" },
     };
     for (size_t i = 0; i < ARRAY_LEN(phones); i++)
@@ -202,8 +207,8 @@ static void random_texts_fit_into_urls(void **state)
     (void)state;
     char *a = secret_random_text(arena, 32);
     assert_int_equal(strlen(a), 43);
-    assert_int_equal(
-        strspn(a, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), 43);
+    assert_int_equal(strspn(a, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+                     43);
     assert_string_not_equal(a, secret_random_text(arena, 32));
 }
 
@@ -213,10 +218,12 @@ static void a_value_of_an_earlier_release_opens(void **state)
     (void)state;
     char *clear = NULL;
     char index[BLIND_INDEX_TEXT];
-    assert_int_equal(secret_open(arena, tenant_1, "contact.phone:1",
-                                 "v1:887cb919:Dt5w0ivAYmfCIOhSC2nqq5VdUqlUBXdqOew3TGSuxZJm_2zTDgvLNp6gvlTWBGiOFXxI",
-                                 &clear),
-                     ERR_OK);
+    assert_int_equal(
+        secret_open(
+            arena, tenant_1, "contact.phone:1",
+            "v1:887cb919:Dt5w0ivAYmfCIOhSC2nqq5VdUqlUBXdqOew3TGSuxZJm_2zTDgvLNp6gvlTWBGiOFXxI",
+            &clear),
+        ERR_OK);
     assert_string_equal(clear, "13800138000");
     secret_blind_index(tenant_1, "phone", "13800138000", index);
     assert_string_equal(index, "0a815fdb7ea6dd9b74b9ddfbd0182881");

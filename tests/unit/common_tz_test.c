@@ -61,10 +61,10 @@ static void the_c_library_agrees(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "Asia/Shanghai",    "Asia/Kolkata",        "Asia/Tehran",     "Europe/Berlin",
-        "Europe/Dublin",    "Europe/London",       "America/New_York", "America/St_Johns",
-        "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia",    "Pacific/Chatham",
-        "Africa/Casablanca", "Antarctica/Troll",    "America/Nuuk",    "Asia/Gaza",
+        "Asia/Shanghai",     "Asia/Kolkata",        "Asia/Tehran",      "Europe/Berlin",
+        "Europe/Dublin",     "Europe/London",       "America/New_York", "America/St_Johns",
+        "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia",     "Pacific/Chatham",
+        "Africa/Casablanca", "Antarctica/Troll",    "America/Nuuk",     "Asia/Gaza",
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const struct tz *tz = zone(names[i]);
@@ -140,9 +140,19 @@ static void bad_names_find_nothing(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "",  "Mars/Olympus", "/etc/passwd", "../../../etc/passwd", "Asia/../Asia/Shanghai",
-        "Asia", ".", "zone.tab", "tzdata.zi", "Asia/Shanghai\n", "Asia Shanghai",
-        "leapseconds", "right/UTC",
+        "",
+        "Mars/Olympus",
+        "/etc/passwd",
+        "../../../etc/passwd",
+        "Asia/../Asia/Shanghai",
+        "Asia",
+        ".",
+        "zone.tab",
+        "tzdata.zi",
+        "Asia/Shanghai\n",
+        "Asia Shanghai",
+        "leapseconds",
+        "right/UTC",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -161,8 +171,9 @@ static void days_are_numbered_from_1970(void **state)
         int32_t number;
         int weekday;
     } cases[] = {
-        { { 1970, 1, 1 }, 0, 4 },     { { 1969, 12, 31 }, -1, 3 }, { { 2000, 2, 29 }, 11016, 2 },
-        { { 2026, 1, 5 }, 20458, 1 }, { { 2026, 1, 4 }, 20457, 7 }, { { 1, 1, 1 }, -719162, 1 },
+        { { 1970, 1, 1 }, 0, 4 },         { { 1969, 12, 31 }, -1, 3 },
+        { { 2000, 2, 29 }, 11016, 2 },    { { 2026, 1, 5 }, 20458, 1 },
+        { { 2026, 1, 4 }, 20457, 7 },     { { 1, 1, 1 }, -719162, 1 },
         { { 9999, 12, 31 }, 2932896, 5 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -181,9 +192,9 @@ static void dates_are_read_strictly(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "2026", "2026-1-1", "2026-02-29", "2026-13-01", "2026-00-01", "2026-01-00",
-        "2026-01-32", "2026-04-31", "2026/01/01", "2026-01-01 ", " 2026-01-01", "20260101",
-        "0000-01-01", "02026-01-01", "2026-01-01T", "-026-01-01",
+        "",           "2026",       "2026-1-1",    "2026-02-29",  "2026-13-01",  "2026-00-01",
+        "2026-01-00", "2026-01-32", "2026-04-31",  "2026/01/01",  "2026-01-01 ", " 2026-01-01",
+        "20260101",   "0000-01-01", "02026-01-01", "2026-01-01T", "-026-01-01",
     };
     struct date d;
     char text[DATE_TEXT_MAX];
