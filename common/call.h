@@ -133,6 +133,9 @@ struct call_env {
     const char *schema; /* of the idempotency table */
     bool (*draining)(void *arg); /* NULL: never */
     void *draining_arg;
+    /* How long the frames have waited behind another request of this worker (two buses); taken off
+     * the deadline. More than half of it: unavailable, WORKER_BUSY (protocols A). */
+    int64_t waited_us;
     /* out: after the answer */
     bool wake_relay;
     struct call_wake_item *wakes; /* list, arena */

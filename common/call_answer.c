@@ -144,8 +144,14 @@ static enum err take_context(struct answer *a)
 static enum err take_deadline(struct answer *a)
 {
     uint32_t ms = a->context->deadline_ms ? a->context->deadline_ms : DEADLINE_DEFAULT_MS;
+    int64_t deadline_us = (int64_t)MIN(ms, DEADLINE_MAX_MS) * MSEC_US;
 
-    a->call.deadline_us = a->started_us + (int64_t)MIN(ms, DEADLINE_MAX_MS) * MSEC_US;
+    a->call.deadline_us = a->started_us + deadline_us - a->env->waited_us;
+    if (2 * a->env->waited_us > deadline_us) {
+        enum err e = call_fail(&a->call, ERR_UNAVAILABLE, "",
+                               "the worker was busy for too long; nothing was done, send it again");
+        return call_reason(&a->call, e, "WORKER_BUSY");
+    }
     if (a->call.deadline_us - clock_monotonic_us() < START_MIN_US)
         return call_fail(&a->call, ERR_DEADLINE_EXCEEDED, "",
                          "too little time is left to begin; nothing was done");

@@ -80,4 +80,28 @@ struct consumer_def {
     const char *const *read_model_tables;
 };
 
+struct bus_address; /* bus_client.h */
+
+/* What the daemon lends to its consumer, for the consumer's life. */
+struct consumer_env {
+    const char *conninfo;
+    const char *application_name;
+    void *zmq_context;
+    const struct bus_address *bus; /* .events to subscribe, .endpoint to read what was missed */
+    size_t arena_bytes;
+    void *daemon_data;
+    bool (*stopping)(void *arg); /* to be asked at least each 200 ms; then consumer_run() ends */
+    /* Wakes a channel, here and over the bus (mdp.h; "relay": events were committed). Never waits. */
+    void (*wake)(void *arg, const char *channel, const void *data, size_t len);
+    void *arg; /* of both */
+};
+
+struct consumer;
+
+/* Connects to nothing yet. env is copied. NULL: no memory. */
+struct consumer *consumer_new(const struct consumer_def *def, const struct consumer_env *env);
+/* Runs in the consumer's thread until it is to stop; waits for PostgreSQL and the bus as long as need be. */
+void consumer_run(struct consumer *c);
+void consumer_free(struct consumer *c); /* NULL is allowed */
+
 #endif

@@ -27,6 +27,11 @@ struct daemon_thread {
     void (*run)(struct daemon *d, void *daemon_data);
 };
 
+/* Same contract as call_answer(). */
+typedef void daemon_answer_fn(struct call_env *env, const struct call_frames *in,
+                              uint8_t **result_out, size_t *result_len_out, uint8_t **reply_out,
+                              size_t *reply_len_out);
+
 struct daemon_def {
     const char *name; /* "visits" */
     const char *schema; /* NULL: no schema of its own */
@@ -45,6 +50,12 @@ struct daemon_def {
     void (*stop)(void *daemon_data); /* after all threads ended */
     /* Optional further readiness: true, or false with a static reason. */
     bool (*ready)(void *daemon_data, const char **reason_out);
+
+    /* For the bus itself and for tests; all may be left out. */
+    const char *bus_endpoint; /* instead of BUS_ENDPOINT, e.g. "inproc://broker" bound by start() */
+    const char *bus_events;   /* instead of BUS_EVENTS */
+    bool no_database;         /* asks no DB_URL; workers have no connection */
+    daemon_answer_fn *answer; /* instead of call_answer() */
 };
 
 int daemon_run(const struct daemon_def *def, int argc, char **argv);
@@ -66,6 +77,7 @@ bool daemon_waiter_wait(struct daemon_waiter *w, int64_t timeout_us, const void 
 struct daemon_waker;
 struct daemon_waker *daemon_waker_new(struct daemon *d);
 void daemon_waker_free(struct daemon_waker *w);
+/* channel "relay" (mdp.h): events were committed. Never waits; a wake may be lost when the bus is away. */
 void daemon_wake(struct daemon_waker *w, const char *channel, const void *data, size_t len);
 
 const char *daemon_conninfo(const struct daemon *d);
@@ -76,12 +88,14 @@ void *daemon_zmq_context(struct daemon *d);
 const struct setting *daemon_setting(const struct daemon *d, const char *key);
 /* host name and pid: the owner of leases. */
 const char *daemon_instance(const struct daemon *d);
+/* False while this host's clock and the database's are more than 5 s apart: fire nothing then (F41). */
+bool daemon_clock_trusted(const struct daemon *d);
 
 /*
  * Settings that every daemon has (DAYBOOK_ in front):
  *   DB_URL, BUS_ENDPOINT, BUS_EVENTS, BUS_SERVER_KEY, BUS_PUBLIC_KEY, BUS_SECRET_KEY (secret),
  *   REDIS_URL, REDIS_PASSWORD (secret), MASTER_KEY (secret), ADMIN_LISTEN, WORKERS, LOG_LEVEL,
- *   CLOCK, DRAIN_TIMEOUT, ARENA_BYTES
+ *   CLOCK, DRAIN_TIMEOUT, ARENA_BYTES, MIGRATE_URL (for --migrate)
  */
 
 #endif

@@ -49,5 +49,8 @@
 #define BUS_TOPIC_HEAD "~head"
 #define BUS_TOPIC_WAKE "~wake/"
 #define BUS_WAKE_RELAY "relay"
+/* The bytes of a channel's wake begin with the sending process's random mark, by which it knows its
+ * own echo; what is left is the message. */
+#define BUS_WAKE_ORIGIN_LEN 16
 
 #endif

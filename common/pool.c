@@ -35,14 +35,15 @@ static void run_job(struct worker *w, struct pool_job *job)
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    while (!atomic_load(&w->pool->stopping)) {
+    for (;;) {
         struct pool_job *job = (struct pool_job *)mailbox_take(&w->inbox);
         if (job)
             run_job(w, job);
+        else if (atomic_load(&w->pool->stopping))
+            return NULL;
         else
             mailbox_wait(&w->inbox, -1);
     }
-    return NULL;
 }
 
 static bool start_worker(struct worker *w, size_t index)

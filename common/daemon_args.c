@@ -1,0 +1,242 @@
+/*
+ * daemon_args.c - the command line, the settings that every daemon has, and --migrate.
+ */
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/daemon_internal.h"
+#include "common/db.h"
+#include "common/log.h"
+#include "common/secret.h"
+#include "common/version.h"
+
+#define MIGRATE_TIMEOUT_US (10 * SECOND_US)
+
+static const struct {
+    const char *word;
+    enum daemon_action action;
+    const char *help;
+} arguments[] = {
+    { "--migrate", DAEMON_ACTION_MIGRATE, "bring the schema up to date and end" },
+    { "--health", DAEMON_ACTION_HEALTH, "ask a running daemon; 0 when it is ready" },
+    { "--check-config", DAEMON_ACTION_CHECK_CONFIG, "judge the settings and print them" },
+    { "--help-settings", DAEMON_ACTION_HELP_SETTINGS, "list the settings" },
+    { "--version", DAEMON_ACTION_VERSION, "print version and commit" },
+    { "--help", DAEMON_ACTION_HELP, "this text" },
+};
+
+static const struct setting common_settings[] = {
+    { .key = "DB_URL", .type = SETTING_TEXT, .required = true,
+      .help = "PostgreSQL of the daemon's role, a libpq conninfo or URL." },
+    { .key = "MIGRATE_URL", .type = SETTING_TEXT,
+      .help = "PostgreSQL of the role that owns the schemas, for --migrate; DB_URL when unset." },
+    { .key = "BUS_ENDPOINT", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5555",
+      .help = "Where the bus takes requests; several parted by commas." },
+    { .key = "BUS_EVENTS", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5556",
+      .help = "Where the bus publishes events; several parted by commas." },
+    { .key = "BUS_SERVER_KEY", .type = SETTING_TEXT,
+      .help = "Public CURVE key of the bus (Z85); unset means a plain connection." },
+    { .key = "BUS_PUBLIC_KEY", .type = SETTING_TEXT, .help = "Own public CURVE key (Z85)." },
+    { .key = "BUS_SECRET_KEY", .type = SETTING_TEXT, .secret = true,
+      .help = "Own secret CURVE key (Z85)." },
+    { .key = "REDIS_URL", .type = SETTING_TEXT,
+      .help = "Redis as host:port or unix:path; unset means no cache." },
+    { .key = "REDIS_PASSWORD", .type = SETTING_TEXT, .secret = true, .help = "Password of Redis." },
+    { .key = "MASTER_KEY", .type = SETTING_TEXT, .secret = true,
+      .help = "64 hex digits from which the keys of sealed fields are derived." },
+    { .key = "ADMIN_LISTEN", .type = SETTING_TEXT, .default_value = "127.0.0.1:0",
+      .help = "Address of health and metrics, host:port or unix:path; port 0 takes a free one." },
+    { .key = "WORKERS", .type = SETTING_INT, .default_value = "4", .min = 1,
+      .max = DAEMON_WORKERS_MAX, .help = "Worker threads, each with a PostgreSQL connection." },
+    { .key = "LOG_LEVEL", .type = SETTING_TEXT, .default_value = "info",
+      .help = "debug, info, warn or error." },
+    { .key = "CLOCK", .type = SETTING_TEXT, .default_value = "real",
+      .help = "Domain time: real, or offset:, scaled:, file: for demos and tests." },
+    { .key = "DRAIN_TIMEOUT", .type = SETTING_DURATION, .default_value = "25s", .min = 0,
+      .max = 600 * SECOND_US, .help = "How long requests in work may take after SIGTERM." },
+    { .key = "ARENA_BYTES", .type = SETTING_SIZE, .default_value = "8MiB", .min = 1 << 20,
+      .max = 256 << 20, .help = "Memory that one request may use." },
+    { .key = NULL },
+};
+
+/* Ports by which several daemons live on one machine without being told. */
+static const struct {
+    const char *name;
+    const char *admin_listen;
+} admin_defaults[] = {
+    { "bus", "127.0.0.1:9601" },       { "directory", "127.0.0.1:9602" },
+    { "customers", "127.0.0.1:9603" }, { "visits", "127.0.0.1:9604" },
+    { "reminders", "127.0.0.1:9605" }, { "scoring", "127.0.0.1:9606" },
+    { "gateway", "127.0.0.1:9607" },
+};
+
+enum daemon_action daemon_parse_args(int argc, char **argv)
+{
+    if (argc <= 1)
+        return DAEMON_ACTION_RUN;
+    for (size_t i = 0; argc == 2 && i < ARRAY_LEN(arguments); i++)
+        if (strcmp(argv[1], arguments[i].word) == 0)
+            return arguments[i].action;
+    (void)fprintf(stderr, "%s: not understood: %s; try --help\n", argv[0], argv[argc - 1]);
+    return DAEMON_ACTION_USAGE;
+}
+
+void daemon_print_help(const struct daemon *d)
+{
+    printf("daybook-%s [", d->def->name);
+    for (size_t i = 0; i < ARRAY_LEN(arguments); i++)
+        printf("%s%s", i ? " | " : "", arguments[i].word);
+    printf("]\n\nWithout an argument it runs until SIGTERM.\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(arguments); i++)
+        printf("  %-16s  %s\n", arguments[i].word, arguments[i].help);
+    printf("\nExit status: 0 stopped in order, 64 usage, 78 settings, 75 try again later, 70 a bug.\n"
+           "Settings come from the environment:\n\n");
+    config_print_help(d->tables, d->ntables, stdout);
+}
+
+void daemon_print_version(const struct daemon *d)
+{
+    printf("daybook-%s %s (%s)\n", d->def->name, daybook_version(), daybook_commit());
+}
+
+static struct setting *common_setting(struct daemon *d, const char *key)
+{
+    struct setting *s = d->common;
+    while (strcmp(s->key, key) != 0)
+        s++;
+    return s;
+}
+
+bool daemon_make_settings(struct daemon *d, enum daemon_action action)
+{
+    d->common = calloc(ARRAY_LEN(common_settings), sizeof *d->common);
+    if (!d->common)
+        return false;
+    memcpy(d->common, common_settings, sizeof common_settings);
+    for (size_t i = 0; i < ARRAY_LEN(admin_defaults); i++)
+        if (strcmp(admin_defaults[i].name, d->def->name) == 0)
+            common_setting(d, "ADMIN_LISTEN")->default_value = admin_defaults[i].admin_listen;
+    if (d->def->no_database)
+        common_setting(d, "DB_URL")->required = false;
+
+    d->tables[d->ntables++] = d->common;
+    if (d->def->settings)
+        d->tables[d->ntables++] = d->def->settings;
+    /* A one-shot command needs only what it uses. */
+    if (action == DAEMON_ACTION_MIGRATE || action == DAEMON_ACTION_HEALTH)
+        for (size_t t = 0; t < d->ntables; t++)
+            for (struct setting *s = d->tables[t]; s->key; s++)
+                s->required = false;
+    return true;
+}
+
+/* --- what a table cannot say --------------------------------------------------------------------- */
+
+static bool fault(const char *key, const char *why)
+{
+    (void)fprintf(stderr, "setting DAYBOOK_%s: %s\n", key, why);
+    return false;
+}
+
+static bool apply_log_level(struct daemon *d)
+{
+    static const struct {
+        const char *name;
+        enum log_level level;
+    } levels[] = {
+        { "debug", LOG_LEVEL_DEBUG },
+        { "info", LOG_LEVEL_INFO },
+        { "warn", LOG_LEVEL_WARN },
+        { "error", LOG_LEVEL_ERROR },
+    };
+    const char *text = daemon_setting(d, "LOG_LEVEL")->text;
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+        if (strcmp(levels[i].name, text) == 0) {
+            log_set_level(levels[i].level);
+            return true;
+        }
+    return fault("LOG_LEVEL", "must be debug, info, warn or error");
+}
+
+static bool apply_clock(struct daemon *d)
+{
+    const char *reason = NULL;
+    return clock_init(daemon_setting(d, "CLOCK")->text, &reason) || fault("CLOCK", reason);
+}
+
+static bool apply_master_key(struct daemon *d)
+{
+    const char *hex = daemon_setting(d, "MASTER_KEY")->text;
+    return !hex || secret_init(hex) || fault("MASTER_KEY", "must be 64 hex digits");
+}
+
+static bool apply_bus(struct daemon *d)
+{
+    d->address = (struct bus_address){
+        .endpoint = d->def->bus_endpoint ? d->def->bus_endpoint
+                                         : daemon_setting(d, "BUS_ENDPOINT")->text,
+        .events = d->def->bus_events ? d->def->bus_events : daemon_setting(d, "BUS_EVENTS")->text,
+        .server_key = daemon_setting(d, "BUS_SERVER_KEY")->text,
+        .public_key = daemon_setting(d, "BUS_PUBLIC_KEY")->text,
+        .secret_key = daemon_setting(d, "BUS_SECRET_KEY")->text,
+    };
+    if (strncmp(d->address.endpoint, "inproc:", 7) == 0)
+        d->address.server_key = NULL; /* nothing to encrypt, and CURVE is not spoken there */
+    void *probe = zmq_socket(d->zmq, ZMQ_DEALER);
+    bool ok = probe && bus_socket_prepare(probe, &d->address);
+    if (probe)
+        zmq_close(probe);
+    return ok || fault("BUS_SERVER_KEY", "BUS_SERVER_KEY, BUS_PUBLIC_KEY and BUS_SECRET_KEY must "
+                                         "all be Z85 keys of 40 characters, or BUS_SERVER_KEY unset");
+}
+
+bool daemon_apply_settings(struct daemon *d)
+{
+    bool ok = apply_log_level(d);
+    ok &= apply_clock(d);
+    ok &= apply_master_key(d);
+    ok &= apply_bus(d);
+    return ok;
+}
+
+/* --- --migrate ----------------------------------------------------------------------------------- */
+
+static int migrate_status(enum err e)
+{
+    switch (e) {
+    case ERR_OK:
+        return DAEMON_EXIT_OK;
+    case ERR_UNAVAILABLE:
+    case ERR_DEADLINE_EXCEEDED:
+    case ERR_ABORTED:
+        return DAEMON_EXIT_AGAIN;
+    default:
+        return DAEMON_EXIT_BUG;
+    }
+}
+
+int daemon_migrate(struct daemon *d)
+{
+    const char *url = daemon_setting(d, "MIGRATE_URL")->text;
+    if (!url)
+        url = daemon_setting(d, "DB_URL")->text;
+    if (!url) {
+        fault("MIGRATE_URL", "is required for --migrate, or DB_URL");
+        return DAEMON_EXIT_SETTINGS;
+    }
+    if (!d->def->schema)
+        return DAEMON_EXIT_OK;
+
+    struct db *db = db_new(url, "daybook-migrate");
+    if (!db)
+        return DAEMON_EXIT_BUG;
+    int applied = 0;
+    enum err e = migrate_run(db, d->def->schema, d->def->migrations, d->def->nmigrations, &applied);
+    db_free(db);
+    if (e)
+        (void)fprintf(stderr, "daybook-%s: migration of schema %s failed: %s\n", d->def->name,
+                      d->def->schema, err_name(e));
+    else
+        printf("schema %s: %d migrations applied\n", d->def->schema, applied);
+    return migrate_status(e);
+}
