@@ -36,6 +36,7 @@
 #define DIR_PREFIX "daybook-test-"
 #define PATH_SIZE 256
 #define MAX_SERVERS 4
+#define MAX_CHILDREN 200
 
 #define ARG(text) ((char *)(uintptr_t)(text)) /* execv() takes what it never changes as mutable */
 
@@ -321,36 +322,63 @@ static void create_database(struct servers *s)
     PQfinish(conn);
 }
 
-/* All processes of the server: backends have groups of their own, so their parent tells them. */
-static void signal_postgres(const struct servers *s, int sig)
+/* Reads state and parent of a process; false when it is gone. */
+static bool look_at(int64_t pid, char *state_out, int *parent_out)
+{
+    char path[64], buf[512];
+
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    buf[n] = '\0';
+    const char *end = strrchr(buf, ')');
+    return end && sscanf(end, ") %c %d", state_out, parent_out) == 2;
+}
+
+/* The server's processes but the first. They have groups of their own: only the parent tells. */
+static size_t find_children(const struct servers *s, pid_t *pids, size_t max)
 {
     DIR *d = opendir("/proc");
+    size_t n = 0;
 
     if (d == NULL)
         die("no /proc");
-    if (sig != SIGCONT)
-        kill(s->postgres, sig); /* first, so that it starts no more */
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char path[300], buf[512], *end;
         int64_t pid = 0;
-        if (!num_i64(e->d_name, 2, INT_MAX, &pid))
-            continue;
-        snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
-        if (fd >= 0)
-            close(fd);
-        if (n <= 0)
-            continue;
-        buf[n] = '\0';
         int parent = 0;
-        end = strrchr(buf, ')');
-        if (end && sscanf(end, ") %*c %d", &parent) == 1 && parent == s->postgres)
-            kill((pid_t)pid, sig);
+        char state = 0;
+        if (num_i64(e->d_name, 2, INT_MAX, &pid) && look_at(pid, &state, &parent) &&
+            parent == s->postgres && n < max)
+            pids[n++] = (pid_t)pid;
     }
     closedir(d);
-    if (sig == SIGCONT)
-        kill(s->postgres, sig);
+    return n;
+}
+
+static void signal_postgres(const struct servers *s, int sig)
+{
+    pid_t pids[MAX_CHILDREN];
+
+    /* It must neither start more nor leave its children to init while we look for them. */
+    kill(s->postgres, SIGSTOP);
+    size_t n = find_children(s, pids, MAX_CHILDREN);
+    for (size_t i = 0; i < n; i++)
+        kill(pids[i], sig);
+    kill(s->postgres, sig);
+    if (sig != SIGKILL)
+        return;
+    int64_t deadline_us = clock_monotonic_us() + STOP_LIMIT_US;
+    for (size_t i = 0; i < n; i++) {
+        char state = 0;
+        int parent = 0;
+        while (look_at(pids[i], &state, &parent) && state != 'Z')
+            if (!wait_a_moment(deadline_us))
+                die("a process of PostgreSQL survives kill -9");
+    }
 }
 
 void servers_stop_postgres(struct servers *s, enum servers_stop_mode mode)
