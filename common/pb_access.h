@@ -118,4 +118,15 @@ static inline bool pb_is_set(const ProtobufCMessage *m, const ProtobufCFieldDesc
     return has;
 }
 
+/* --- maps: repeated messages of two fields, key and value ----------------------------------- */
+
+struct pb_entry {
+    const ProtobufCMessage *message;
+    size_t index; /* in the map as it came */
+};
+
+/* Orders the entries of one map by key, equal keys in the order in which they came. */
+void pb_sort_entries(struct pb_entry *entries, size_t n);
+bool pb_same_key(const ProtobufCMessage *x, const ProtobufCMessage *y);
+
 #endif

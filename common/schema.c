@@ -262,11 +262,11 @@ static const char *camel_case(const char *name)
 static void enter_message(size_t index, const ProtobufCMessageDescriptor *type)
 {
     struct schema_message *m = &schema.messages[index];
-    struct schema_field *fields =
-        must(arena_array(schema.arena, type->n_fields, sizeof(*fields)));
+    struct schema_field *fields = must(arena_array(schema.arena, type->n_fields, sizeof(*fields)));
     for (unsigned i = 0; i < type->n_fields; i++)
         fields[i].field = &type->fields[i];
-    *m = (struct schema_message){ .type = type, .fields = fields,
+    *m = (struct schema_message){ .type = type,
+                                  .fields = fields,
                                   .known = known_by_name(type->name) };
     schema.fields[index] = fields;
     enter(&owner_message, type->name, m);
@@ -397,8 +397,7 @@ static void join_service(const struct walk *w, struct schema_service *s, const P
                          struct path path)
 {
     char name[NAME_BYTES];
-    struct schema_method *methods =
-        must(arena_array(schema.arena, pb->n_method, sizeof(*methods)));
+    struct schema_method *methods = must(arena_array(schema.arena, pb->n_method, sizeof(*methods)));
     s->name = must(arena_strdup(schema.arena, full_name(name, w->file->package, pb->name)));
     for (size_t i = 0; i < pb->n_method; i++)
         join_method(w, s, &methods[i], pb->method[i], path_add(path, SERVICE_METHOD, i));

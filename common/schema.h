@@ -33,7 +33,7 @@ struct schema_field {
     const char *oneof;                    /* name of its oneof, NULL outside one */
     const struct schema_message *message; /* of a field of message type, else NULL */
     bool is_map;
-    bool is_null_value; /* of type google.protobuf.NullValue */
+    bool is_null_value;  /* of type google.protobuf.NullValue */
     const char *comment; /* leading comment, NULL when none */
 };
 
@@ -51,8 +51,8 @@ struct schema_method {
     const char *name;
     const ProtobufCMessageDescriptor *input;
     const ProtobufCMessageDescriptor *output;
-    bool no_side_effects;  /* idempotency_level = NO_SIDE_EFFECTS */
-    bool idempotent;       /* IDEMPOTENT or NO_SIDE_EFFECTS */
+    bool no_side_effects; /* idempotency_level = NO_SIDE_EFFECTS */
+    bool idempotent;      /* IDEMPOTENT or NO_SIDE_EFFECTS */
     bool server_stream;
     bool client_stream;
     const char *comment;

@@ -76,7 +76,8 @@ enum err wire_unpack(const ProtobufCMessageDescriptor *type, const void *data, s
     enum err e = wire_check(type, data, len, limits, fault_out);
     if (e)
         return e;
-    struct purse purse = { .arena = a, .left = MIN(len * BUDGET_FACTOR + BUDGET_BASE, BUDGET_MOST) };
+    struct purse purse = { .arena = a,
+                           .left = MIN(len * BUDGET_FACTOR + BUDGET_BASE, BUDGET_MOST) };
     ProtobufCAllocator allocator = { purse_alloc, purse_free, &purse };
     ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, len, data);
     if (!m && purse.empty) {
@@ -131,53 +132,19 @@ void *wire_clone(const ProtobufCMessage *message, struct arena *a)
 
 static enum err normalise(ProtobufCMessage *m, struct arena *a, int depth);
 
-#define COMPARE(x, y) (((x) > (y)) - ((x) < (y)))
-
-/* Any order will do, as long as it is total over the values of one type. */
-static int compare_keys(const ProtobufCFieldDescriptor *key, const ProtobufCMessage *x,
-                        const ProtobufCMessage *y)
-{
-    const void *a = pb_member(x, key), *b = pb_member(y, key);
-    if (key->type == PROTOBUF_C_TYPE_STRING)
-        return strcmp(pb_text(a), pb_text(b));
-    if (pb_sizeof(key->type) == 8) {
-        uint64_t u, v;
-        memcpy(&u, a, sizeof(u));
-        memcpy(&v, b, sizeof(v));
-        return COMPARE(u, v);
-    }
-    uint32_t u, v;
-    memcpy(&u, a, sizeof(u));
-    memcpy(&v, b, sizeof(v));
-    return COMPARE(u, v);
-}
-
-struct entry {
-    const ProtobufCMessage *message;
-    size_t index;
-};
-
-static int compare_entries(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int c = compare_keys(&x->message->descriptor->fields[0], x->message, y->message);
-    return c ? c : COMPARE(x->index, y->index);
-}
-
 static enum err sort_map(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, struct arena *a)
 {
     size_t n = pb_count(m, f), kept = 0;
-    struct entry *entries = arena_array(a, n, sizeof(*entries));
+    struct pb_entry *entries = arena_array(a, n, sizeof(*entries));
     const ProtobufCMessage **sorted = arena_array(a, n, sizeof(*sorted));
     if (!entries || !sorted)
         return ERR_RESOURCE_EXHAUSTED;
     for (size_t i = 0; i < n; i++)
-        entries[i] = (struct entry){ pb_message(pb_element(m, f, i)), i };
-    qsort(entries, n, sizeof(*entries), compare_entries);
+        entries[i] = (struct pb_entry){ pb_message(pb_element(m, f, i)), i };
+    pb_sort_entries(entries, n);
     for (size_t i = 0; i < n; i++) {
         const ProtobufCMessage *x = entries[i].message;
-        if (i + 1 < n &&
-            compare_keys(&x->descriptor->fields[0], x, entries[i + 1].message) == 0)
+        if (i + 1 < n && pb_same_key(x, entries[i + 1].message))
             continue; /* the last of equal keys counts */
         sorted[kept++] = x;
     }
@@ -224,8 +191,8 @@ static enum err normalise_sub(const void *value, struct arena *a, int depth)
     return sub ? normalise(sub, a, depth + 1) : ERR_OK;
 }
 
-static enum err normalise_field(ProtobufCMessage *m, const struct schema_field *sf,
-                                struct arena *a, int depth)
+static enum err normalise_field(ProtobufCMessage *m, const struct schema_field *sf, struct arena *a,
+                                int depth)
 {
     const ProtobufCFieldDescriptor *f = sf->field;
     enum err e = ERR_OK;

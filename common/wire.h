@@ -15,7 +15,7 @@
 #include "common/err.h"
 
 struct wire_limits {
-    size_t max_bytes;    /* whole message */
+    size_t max_bytes; /* whole message */
     int max_depth;
     size_t max_repeated; /* elements of one repeated field */
     size_t max_string;   /* bytes of one string */
@@ -68,7 +68,7 @@ NODISCARD enum err wire_fingerprint(const char *service, const char *method,
 /* "2026-…" helpers for the well-known types, in the arena. */
 /* Timestamp message; NULL = 0. Nanoseconds are cut off; out of range: INT64_MIN or INT64_MAX. */
 int64_t wire_time_us(const void *timestamp);
-NODISCARD void *wire_time(struct arena *a, int64_t us);          /* a new Timestamp message */
+NODISCARD void *wire_time(struct arena *a, int64_t us); /* a new Timestamp message */
 /* Any holding a message ("type.googleapis.com/<full name>"). */
 NODISCARD void *wire_any(struct arena *a, const ProtobufCMessage *message);
 

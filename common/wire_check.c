@@ -206,8 +206,8 @@ static enum err check_length_field(struct check *c, struct frame *f, struct curs
 }
 
 /* One occurrence of a field that the type has. */
-static enum err check_field(struct check *c, struct frame *f, uint32_t *counter,
-                            unsigned wire_type, struct cursor *in)
+static enum err check_field(struct check *c, struct frame *f, uint32_t *counter, unsigned wire_type,
+                            struct cursor *in)
 {
     const ProtobufCFieldDescriptor *field = f->field;
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
@@ -253,7 +253,8 @@ static enum err check_unknown(struct check *c, const struct frame *f, uint32_t *
     return fault(c, f, "an unknown field is cut short");
 }
 
-/* Fields come in the order of their numbers as a rule, so the last one or the next is tried first. */
+/* Fields come in the order of their numbers as a rule, so the last one or the next is tried first.
+ */
 static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *type,
                                                   const ProtobufCFieldDescriptor *last,
                                                   uint32_t number)

@@ -176,8 +176,8 @@ static void comments_are_those_of_the_proto_files(void **state)
 {
     (void)state;
     assert_string_equal(schema_find_message(EVERYTHING)->comment, "A field of every kind.");
-    assert_string_equal(
-        schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 1), "Like blood.");
+    assert_string_equal(schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 1),
+                        "Like blood.");
     assert_null(schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 0));
     assert_null(schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 99));
     const struct schema_message *context = schema_find_message("daybook.common.v1.CallContext");

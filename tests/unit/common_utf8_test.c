@@ -39,7 +39,10 @@ static void tells_valid_from_malformed(void **state)
         { "0xff", "abcdefgh\xff", false },
         { "cut after the first byte", "abc\xe5", false },
         { "cut after the second byte", "abcdefghij\xe5\xbc", false },
-        { "continuation missing", "\xe5\xbc" "a", false },
+        { "continuation missing",
+          "\xe5\xbc"
+          "a",
+          false },
         { "bad second byte after eight good bytes", "abcdefgh\xc3(", false },
     };
 

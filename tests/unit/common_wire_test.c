@@ -58,7 +58,8 @@ static void refuses_what_is_not_well_formed(void **state)
     } cases[] = {
         { "empty", BYTES(""), NULL, NULL },
         { "one number", BYTES("\x08\x01"), NULL, NULL },
-        { "varint of ten bytes", BYTES("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), NULL, NULL },
+        { "varint of ten bytes", BYTES("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), NULL,
+          NULL },
         { "varint of eleven bytes", BYTES("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
           "int32_field", "cut short" },
         { "varint cut short", BYTES("\x08\xff"), "int32_field", "cut short" },
@@ -71,15 +72,27 @@ static void refuses_what_is_not_well_formed(void **state)
         { "unknown group", BYTES("\xc3\x3e\xc4\x3e"), "", "groups" },
         { "wire type 7", BYTES("\xc7\x3e"), "", "wire type 7" },
         { "unknown fields of all types",
-          BYTES("\xc0\x3e\x01\xc1\x3e" "12345678" "\xc2\x3e\x02hi\xc5\x3e" "1234"), NULL, NULL },
+          BYTES("\xc0\x3e\x01\xc1\x3e"
+                "12345678"
+                "\xc2\x3e\x02hi\xc5\x3e"
+                "1234"),
+          NULL, NULL },
         { "unknown field cut short", BYTES("\xc2\x3e\x05hi"), "", "cut short" },
-        { "other wire type", BYTES("\x0d" "1234"), "int32_field", "wire type 5 instead of 0" },
+        { "other wire type",
+          BYTES("\x0d"
+                "1234"),
+          "int32_field", "wire type 5 instead of 0" },
         { "string", BYTES("\x72\x02hi"), NULL, NULL },
         { "string cut short", BYTES("\x72\x03hi"), "string_field", "cut short" },
         { "string not UTF-8", BYTES("\x72\x01\xff"), "string_field", "UTF-8" },
-        { "string with NUL", BYTES("\x72\x03" "a\0b"), "string_field", "NUL" },
-        { "second string not UTF-8", BYTES("\xca\x01\x01" "a\xca\x01\x01\xff"), "string_list[1]",
-          "UTF-8" },
+        { "string with NUL",
+          BYTES("\x72\x03"
+                "a\0b"),
+          "string_field", "NUL" },
+        { "second string not UTF-8",
+          BYTES("\xca\x01\x01"
+                "a\xca\x01\x01\xff"),
+          "string_list[1]", "UTF-8" },
         { "child in a list", BYTES("\xe2\x01\x00\xe2\x01\x03\x72\x01\xff"),
           "child_list[1].string_field", "UTF-8" },
         { "child of a child", BYTES("\x8a\x01\x06\x8a\x01\x03\x72\x01\xff"),
@@ -89,9 +102,14 @@ static void refuses_what_is_not_well_formed(void **state)
         { "packed", BYTES("\xaa\x01\x03\x01\x02\x03"), NULL, NULL },
         { "packed and single mixed", BYTES("\xaa\x01\x01\x01\xa8\x01\x02"), NULL, NULL },
         { "packed cut short", BYTES("\xaa\x01\x02\x01\xff"), "int32_list[1]", "cut short" },
-        { "packed doubles", BYTES("\xba\x01\x08" "12345678"), NULL, NULL },
-        { "packed doubles cut short", BYTES("\xba\x01\x07" "1234567"), "double_list[0]",
-          "cut short" },
+        { "packed doubles",
+          BYTES("\xba\x01\x08"
+                "12345678"),
+          NULL, NULL },
+        { "packed doubles cut short",
+          BYTES("\xba\x01\x07"
+                "1234567"),
+          "double_list[0]", "cut short" },
         { "map entry", BYTES("\xfa\x01\x04\x08\x01\x10\x02"), NULL, NULL },
         { "map entry broken", BYTES("\xfa\x01\x02\x08\xff"), "int32_map[0].key", "cut short" },
         { "length past the end", BYTES("\x72\xff\xff\xff\xff\x0f"), "string_field", "cut short" },
@@ -100,8 +118,8 @@ static void refuses_what_is_not_well_formed(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct wire_fault fault = { "", "" };
         enum err want = cases[i].reason ? ERR_INVALID_ARGUMENT : ERR_OK;
-        enum err e = wire_check(EVERYTHING, cases[i].data, cases[i].len, &wire_limits_default,
-                                &fault);
+        enum err e =
+            wire_check(EVERYTHING, cases[i].data, cases[i].len, &wire_limits_default, &fault);
         if (e != want)
             fail_msg("%s: %s (%s: %s)", cases[i].label, err_name(e), fault.field, fault.reason);
         if (want && strcmp(fault.field, cases[i].field) != 0)
@@ -109,8 +127,9 @@ static void refuses_what_is_not_well_formed(void **state)
         if (want && !strstr(fault.reason, cases[i].reason))
             fail_msg("%s: reason '%s'", cases[i].label, fault.reason);
         ProtobufCMessage *m = NULL; /* and what passes, protobuf-c can read */
-        assert_int_equal(wire_unpack(EVERYTHING, cases[i].data, cases[i].len,
-                                     &wire_limits_default, arena, &m, &fault), want);
+        assert_int_equal(wire_unpack(EVERYTHING, cases[i].data, cases[i].len, &wire_limits_default,
+                                     arena, &m, &fault),
+                         want);
         assert_true((m != NULL) == (want == ERR_OK));
     }
 }
@@ -141,8 +160,8 @@ static void depth_is_limited(void **state)
         int children, max_depth;
         enum err want;
     } cases[] = {
-        { 0, 1, ERR_OK },    { 1, 1, ERR_INVALID_ARGUMENT },    { 31, 32, ERR_OK },
-        { 63, 64, ERR_OK },  { 64, 64, ERR_INVALID_ARGUMENT },  { 32, 32, ERR_INVALID_ARGUMENT },
+        { 0, 1, ERR_OK },     { 1, 1, ERR_INVALID_ARGUMENT },      { 31, 32, ERR_OK },
+        { 63, 64, ERR_OK },   { 64, 64, ERR_INVALID_ARGUMENT },    { 32, 32, ERR_INVALID_ARGUMENT },
         { 99, 9999, ERR_OK }, { 100, 9999, ERR_INVALID_ARGUMENT }, /* whatever the limits say */
     };
     uint8_t buf[512];
@@ -174,8 +193,8 @@ static void a_deeply_nested_value_does_not_end_the_process(void **state)
         buf[--start] = i % 2 ? 0x32 : 0x0a; /* Value.list_value, ListValue.values */
     }
     struct wire_fault fault;
-    assert_int_equal(wire_check(&google__protobuf__value__descriptor, buf + start,
-                                size - start, &wire_limits_internal, &fault),
+    assert_int_equal(wire_check(&google__protobuf__value__descriptor, buf + start, size - start,
+                                &wire_limits_internal, &fault),
                      ERR_INVALID_ARGUMENT);
     assert_non_null(strstr(fault.reason, "deep"));
     assert_int_equal(fault.field[sizeof(fault.field) - 1], 0);
@@ -184,18 +203,36 @@ static void a_deeply_nested_value_does_not_end_the_process(void **state)
 static void every_size_is_limited(void **state)
 {
     (void)state;
-    const struct wire_limits limits = { .max_bytes = 12, .max_depth = 2, .max_repeated = 3,
-                                        .max_string = 4, .max_bytes_field = 5 };
+    const struct wire_limits limits = {
+        .max_bytes = 12, .max_depth = 2, .max_repeated = 3, .max_string = 4, .max_bytes_field = 5
+    };
     static const struct {
         const char *label, *data;
         size_t len;
         const char *field; /* NULL: within the limits */
     } cases[] = {
-        { "whole message", BYTES("\x72\x04" "1234\x72\x04" "1234"), NULL },
-        { "whole message too long", BYTES("\x72\x04" "1234\x72\x04" "1234\x08"), "" },
-        { "string", BYTES("\x72\x05" "12345"), "string_field" },
-        { "bytes", BYTES("\x7a\x05" "12345"), NULL },
-        { "bytes too long", BYTES("\x7a\x06" "123456"), "bytes_field" },
+        { "whole message",
+          BYTES("\x72\x04"
+                "1234\x72\x04"
+                "1234"),
+          NULL },
+        { "whole message too long",
+          BYTES("\x72\x04"
+                "1234\x72\x04"
+                "1234\x08"),
+          "" },
+        { "string",
+          BYTES("\x72\x05"
+                "12345"),
+          "string_field" },
+        { "bytes",
+          BYTES("\x7a\x05"
+                "12345"),
+          NULL },
+        { "bytes too long",
+          BYTES("\x7a\x06"
+                "123456"),
+          "bytes_field" },
         { "packed elements", BYTES("\xaa\x01\x03\x01\x02\x03"), NULL },
         { "too many packed", BYTES("\xaa\x01\x04\x01\x02\x03\x04"), "int32_list[0]" },
         { "too many single", BYTES("\xa8\x01\x01\xa8\x01\x01\xa8\x01\x01\xa8\x01\x01"),
@@ -287,8 +324,9 @@ static void a_full_arena_is_an_error_and_not_a_crash(void **state)
     assert_null(wire_clone(&m->base, small));
     assert_null(wire_any(small, &m->base));
     assert_int_equal(wire_fingerprint("s", "m", &m->base, small, out), ERR_RESOURCE_EXHAUSTED);
-    assert_int_equal(wire_unpack(EVERYTHING, "\x08\x01", 2, &wire_limits_default, small, &back,
-                                 &fault), ERR_RESOURCE_EXHAUSTED);
+    assert_int_equal(
+        wire_unpack(EVERYTHING, "\x08\x01", 2, &wire_limits_default, small, &back, &fault),
+        ERR_RESOURCE_EXHAUSTED);
     arena_free(small);
 }
 
@@ -313,20 +351,22 @@ static void the_normal_form_ignores_what_means_the_same(void **state)
     } cases[] = {
         { "order of map entries", BYTES("\xfa\x01\x04\x08\x01\x10\x02\xfa\x01\x04\x08\x02\x10\x03"),
           BYTES("\xfa\x01\x04\x08\x02\x10\x03\xfa\x01\x04\x08\x01\x10\x02"), true },
-        { "the last of equal keys", BYTES("\xfa\x01\x04\x08\x01\x10\x02\xfa\x01\x04\x08\x01\x10\x03"),
+        { "the last of equal keys",
+          BYTES("\xfa\x01\x04\x08\x01\x10\x02\xfa\x01\x04\x08\x01\x10\x03"),
           BYTES("\xfa\x01\x04\x08\x01\x10\x03"), true },
         { "not the first of equal keys",
           BYTES("\xfa\x01\x04\x08\x01\x10\x02\xfa\x01\x04\x08\x01\x10\x03"),
           BYTES("\xfa\x01\x04\x08\x01\x10\x02"), false },
         { "unknown fields", BYTES("\x08\x01\xc0\x3e\x01"), BYTES("\x08\x01"), true },
-        { "unknown fields of a child", BYTES("\x8a\x01\x03\xc0\x3e\x01"), BYTES("\x8a\x01\x00"), true },
+        { "unknown fields of a child", BYTES("\x8a\x01\x03\xc0\x3e\x01"), BYTES("\x8a\x01\x00"),
+          true },
         { "zero written out", BYTES("\x08\x00"), BYTES(""), true },
         { "zero in a oneof", BYTES("\x98\x03\x00"), BYTES(""), false },
         { "empty child", BYTES("\x8a\x01\x00"), BYTES(""), false },
         { "order in a list", BYTES("\xaa\x01\x02\x01\x02"), BYTES("\xaa\x01\x02\x02\x01"), false },
         { "packed or not", BYTES("\xaa\x01\x02\x01\x02"), BYTES("\xa8\x01\x01\xa8\x01\x02"), true },
-        { "map value left out", BYTES("\xb2\x02\x03\x0a\x01k"), BYTES("\xb2\x02\x05\x0a\x01k\x12\x00"),
-          true },
+        { "map value left out", BYTES("\xb2\x02\x03\x0a\x01k"),
+          BYTES("\xb2\x02\x05\x0a\x01k\x12\x00"), true },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         ProtobufCMessage *x = unpack(cases[i].x, cases[i].nx);
@@ -386,8 +426,9 @@ static void the_fingerprint_covers_the_method(void **state)
 static void times_go_both_ways(void **state)
 {
     (void)state;
-    static const int64_t cases[] = { 0, 1, -1, 999999, -999999, -1000000, 1000000, -62135596800000000,
-                                     1767225600123456, -1500000 };
+    static const int64_t cases[] = {
+        0, 1, -1, 999999, -999999, -1000000, 1000000, -62135596800000000, 1767225600123456, -1500000
+    };
     assert_true(wire_time_us(NULL) == 0);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const Google__Protobuf__Timestamp *t = wire_time(arena, cases[i]);

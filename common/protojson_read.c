@@ -1,0 +1,819 @@
+/*
+ * protojson_read.c - JSON to messages, in one pass from left to right.
+ *
+ * Depth counts messages as wire_check() does, map entries too, so what is read here passes there.
+ * Objects inside objects are always messages inside messages: no other recursion exists, and
+ * pj_skip() has none. An Any is the exception to one pass: its type may stand behind its fields, so
+ * the object is skimmed for "@type" first, which ends at once when it stands in front as usual.
+ */
+#include "common/protojson.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "common/base.h"
+#include "common/pb_access.h"
+#include "common/protojson_scan.h"
+#include "common/protojson_text.h"
+#include "common/schema.h"
+#include "common/utf8.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/duration.pb-c.h"
+#include "google/protobuf/field_mask.pb-c.h"
+#include "google/protobuf/struct.pb-c.h"
+#include "google/protobuf/timestamp.pb-c.h"
+
+typedef struct pj_reader Reader;
+typedef struct pj_text Text;
+
+#define BUDGET_FACTOR 24
+#define BUDGET_BASE MIB
+#define BUDGET_MOST (96 * MIB)
+#define LIST_FIRST 4
+
+static enum err read_message(Reader *r, const struct schema_message *sm, ProtobufCMessage **out);
+static enum err read_body(Reader *r, const struct schema_message *sm, ProtobufCMessage *m);
+
+static bool text_is(const Text *t, const char *s)
+{
+    return t->n == strlen(s) && memcmp(t->p, s, t->n) == 0;
+}
+
+/* --- scalars -------------------------------------------------------------------------------- */
+
+/* The text of a number, bare or in quotes. */
+static enum err read_number(Reader *r, Text *out, bool *quoted_out)
+{
+    char c = pj_peek(r);
+    *quoted_out = c == '"';
+    if (*quoted_out)
+        return pj_string(r, out);
+    if (c != '-' && (c < '0' || c > '9'))
+        return pj_fail(r, "must be a number");
+    return pj_number(r, out);
+}
+
+static enum err read_integer(Reader *r, bool *negative_out, uint64_t *magnitude_out)
+{
+    Text text;
+    bool quoted;
+    enum err e = read_number(r, &text, &quoted);
+    if (e)
+        return e;
+    switch (pj_integer_parse(text.p, text.n, negative_out, magnitude_out)) {
+    case PJ_INTEGER_OK:
+        return ERR_OK;
+    case PJ_INTEGER_SYNTAX:
+        return pj_fail(r, "must be a number");
+    case PJ_INTEGER_FRACTION:
+        return pj_fail(r, "must be a whole number");
+    default:
+        return pj_fail(r, "is out of range");
+    }
+}
+
+static enum err read_signed(Reader *r, int64_t min, int64_t max, int64_t *out)
+{
+    bool negative = false;
+    uint64_t v = 0;
+    enum err e = read_integer(r, &negative, &v);
+    if (e)
+        return e;
+    if (v > (negative ? -(uint64_t)min : (uint64_t)max))
+        return pj_fail(r, "is out of range");
+    *out = negative ? (int64_t)-v : (int64_t)v;
+    return ERR_OK;
+}
+
+static enum err read_unsigned(Reader *r, uint64_t max, uint64_t *out)
+{
+    bool negative = false;
+    uint64_t v = 0;
+    enum err e = read_integer(r, &negative, &v);
+    if (e)
+        return e;
+    if (v > max || (negative && v > 0))
+        return pj_fail(r, "is out of range");
+    *out = v;
+    return ERR_OK;
+}
+
+static bool special_double(const Text *t, double *out)
+{
+    if (text_is(t, "NaN"))
+        *out = (double)NAN;
+    else if (text_is(t, "Infinity"))
+        *out = (double)INFINITY;
+    else if (text_is(t, "-Infinity"))
+        *out = (double)-INFINITY;
+    else
+        return false;
+    return true;
+}
+
+/* narrow: as a float, which is rounded once and not through double. */
+static enum err read_real(Reader *r, bool narrow, double *out)
+{
+    Text text;
+    bool quoted;
+    enum err e = read_number(r, &text, &quoted);
+    if (e)
+        return e;
+    if (quoted && special_double(&text, out))
+        return ERR_OK;
+    if (text.n == 0 || pj_number_length(text.p, text.p + text.n) != text.n)
+        return pj_fail(r, "must be a number");
+    char small[64], *copy = text.n < sizeof(small) ? small : pj_take(r, text.n + 1, 1);
+    if (!copy)
+        return pj_full(r);
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = 0;
+    double v = narrow ? (double)strtof(copy, NULL) : strtod(copy, NULL);
+    if (isinf(v))
+        return pj_fail(r, "is out of range");
+    *out = v;
+    return ERR_OK;
+}
+
+static enum err read_bool(Reader *r, protobuf_c_boolean *out)
+{
+    if (pj_word(r, "true"))
+        *out = true;
+    else if (pj_word(r, "false"))
+        *out = false;
+    else
+        return pj_fail(r, "must be true or false");
+    return ERR_OK;
+}
+
+static enum err keep_text(Reader *r, const Text *text, char **out)
+{
+    if (text->n > wire_limits_internal.max_string)
+        return pj_fail(r, "longer than %zu bytes", wire_limits_internal.max_string);
+    if (text->in_arena) {
+        *out = (char *)(uintptr_t)text->p; /* was made by unescape(), NUL-terminated */
+        return ERR_OK;
+    }
+    char *copy = pj_take(r, text->n + 1, 1);
+    if (!copy)
+        return pj_full(r);
+    memcpy(copy, text->p, text->n);
+    *out = copy;
+    return ERR_OK;
+}
+
+static enum err read_text(Reader *r, char **out)
+{
+    Text text;
+    enum err e = pj_string(r, &text);
+    return e ? e : keep_text(r, &text, out);
+}
+
+static enum err read_bytes(Reader *r, ProtobufCBinaryData *out)
+{
+    Text text;
+    enum err e = pj_string(r, &text);
+    if (e)
+        return e;
+    uint8_t *data = pj_take(r, text.n / 4 * 3 + 3, 1);
+    if (!data)
+        return pj_full(r);
+    if (!pj_base64_parse(text.p, text.n, data, &out->len))
+        return pj_fail(r, "must be base64");
+    if (out->len > wire_limits_internal.max_bytes_field)
+        return pj_fail(r, "longer than %zu bytes", wire_limits_internal.max_bytes_field);
+    out->data = data;
+    return ERR_OK;
+}
+
+/* A name that is not known leaves the field unset, where unknown things are ignored. */
+static enum err read_enum(Reader *r, const struct schema_field *sf, int32_t *out, bool *dropped_out)
+{
+    const ProtobufCEnumDescriptor *type = sf->field->descriptor;
+    int64_t number;
+    char c = pj_peek(r);
+    enum err e;
+
+    if (sf->is_null_value && pj_word(r, "null")) {
+        *out = 0;
+        return ERR_OK;
+    }
+    if (c == '"') {
+        char *name;
+        e = read_text(r, &name);
+        if (e)
+            return e;
+        const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value_by_name(type, name);
+        if (!v && (r->flags & PROTOJSON_STRICT))
+            return pj_fail(r, "is not a name of %s", type->name);
+        *dropped_out = !v;
+        *out = v ? v->value : 0;
+        return ERR_OK;
+    }
+    if (c != '-' && (c < '0' || c > '9'))
+        return pj_fail(r, "must be a name of %s", type->name);
+    e = read_signed(r, INT32_MIN, INT32_MAX, &number);
+    if (e)
+        return e;
+    *out = (int32_t)number;
+    return ERR_OK;
+}
+
+#define STORE(type, value, out)                                                                    \
+    do {                                                                                           \
+        type store_value = (value);                                                                \
+        memcpy((out), &store_value, sizeof(store_value));                                          \
+    } while (0)
+
+/*
+ * One value of the field's type into out, which is a member, an element or a map's value.
+ * *dropped_out: it was an unknown enum name, to be treated as if it were not there.
+ */
+static enum err read_value(Reader *r, const struct schema_field *sf, void *out, bool *dropped_out)
+{
+    int64_t i = 0;
+    uint64_t u = 0;
+    double d = 0;
+    enum err e;
+
+    *dropped_out = false;
+    switch (sf->field->type) {
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_SINT32:
+    case PROTOBUF_C_TYPE_SFIXED32:
+        e = read_signed(r, INT32_MIN, INT32_MAX, &i);
+        STORE(int32_t, (int32_t)i, out);
+        return e;
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+        e = read_signed(r, INT64_MIN, INT64_MAX, &i);
+        STORE(int64_t, i, out);
+        return e;
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_FIXED32:
+        e = read_unsigned(r, UINT32_MAX, &u);
+        STORE(uint32_t, (uint32_t)u, out);
+        return e;
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+        e = read_unsigned(r, UINT64_MAX, &u);
+        STORE(uint64_t, u, out);
+        return e;
+    case PROTOBUF_C_TYPE_FLOAT:
+        e = read_real(r, true, &d);
+        STORE(float, (float)d, out);
+        return e;
+    case PROTOBUF_C_TYPE_DOUBLE:
+        e = read_real(r, false, &d);
+        STORE(double, d, out);
+        return e;
+    case PROTOBUF_C_TYPE_BOOL:
+        return read_bool(r, out);
+    case PROTOBUF_C_TYPE_STRING:
+        return read_text(r, out);
+    case PROTOBUF_C_TYPE_BYTES:
+        return read_bytes(r, out);
+    case PROTOBUF_C_TYPE_ENUM:
+        return read_enum(r, sf, out, dropped_out);
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return read_message(r, sf->message, out);
+    }
+    return pj_fail(r, "is of a type that does not exist");
+}
+
+/* --- lists and maps ------------------------------------------------------------------------- */
+
+/* An array that grows in the arena; what it outgrew stays behind, at most as much again. */
+struct list {
+    char *data;
+    size_t n, cap, size;
+};
+
+static enum err list_room(Reader *r, struct list *l, void **out)
+{
+    if (l->n >= wire_limits_internal.max_repeated)
+        return pj_fail(r, "more than %zu elements", wire_limits_internal.max_repeated);
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : LIST_FIRST;
+        char *data = pj_take(r, cap, l->size);
+        if (!data)
+            return pj_full(r);
+        if (l->n > 0)
+            memcpy(data, l->data, l->n * l->size);
+        l->data = data;
+        l->cap = cap;
+    }
+    *out = l->data + l->n * l->size;
+    return ERR_OK;
+}
+
+/* null is a value of these two types only. */
+static bool takes_null(const struct schema_field *sf)
+{
+    return sf->is_null_value || (sf->message && sf->message->known == SCHEMA_VALUE);
+}
+
+static enum err refuse_null(Reader *r, const struct schema_field *sf)
+{
+    if (pj_peek(r) == 'n' && !takes_null(sf))
+        return pj_fail(r, "null is not allowed here");
+    return ERR_OK;
+}
+
+static enum err read_element(Reader *r, const struct schema_field *sf, struct list *l)
+{
+    void *slot = NULL;
+    bool dropped = false;
+    enum err e = refuse_null(r, sf);
+    if (!e)
+        e = list_room(r, l, &slot);
+    if (!e)
+        e = read_value(r, sf, slot, &dropped);
+    if (!e && !dropped)
+        l->n++;
+    return e;
+}
+
+static enum err read_list(Reader *r, ProtobufCMessage *m, const struct schema_field *sf)
+{
+    struct list l = { .size = pb_sizeof(sf->field->type) };
+    struct pj_place place = { r->place, sf->field->name, true, 0 };
+    bool started = false, more = false;
+
+    enum err e = pj_open(r, '[', "an array");
+    while (!e && !(e = pj_array_next(r, &started, &more)) && more) {
+        r->place = &place;
+        e = read_element(r, sf, &l);
+        place.index++;
+        if (!e)
+            r->place = place.up;
+    }
+    if (!e)
+        pb_set_array(m, sf->field, l.data, l.n);
+    return e;
+}
+
+/* A number that is a key stands in quotes, whose content has no blanks around it. */
+static enum err read_key(Reader *r, const struct schema_field *sf, const Text *key, void *out)
+{
+    bool negative = false;
+    uint64_t v = 0;
+
+    if (sf->field->type == PROTOBUF_C_TYPE_STRING)
+        return keep_text(r, key, out);
+    if (sf->field->type == PROTOBUF_C_TYPE_BOOL) {
+        if (!text_is(key, "true") && !text_is(key, "false"))
+            return pj_fail(r, "must be \"true\" or \"false\"");
+        STORE(protobuf_c_boolean, key->p[0] == 't', out);
+        return ERR_OK;
+    }
+    if (pj_integer_parse(key->p, key->n, &negative, &v) != PJ_INTEGER_OK)
+        return pj_fail(r, "must be a whole number");
+    bool is_signed =
+        sf->field->type == PROTOBUF_C_TYPE_INT32 || sf->field->type == PROTOBUF_C_TYPE_SINT32 ||
+        sf->field->type == PROTOBUF_C_TYPE_SFIXED32 || sf->field->type == PROTOBUF_C_TYPE_INT64 ||
+        sf->field->type == PROTOBUF_C_TYPE_SINT64 || sf->field->type == PROTOBUF_C_TYPE_SFIXED64;
+    bool wide = pb_sizeof(sf->field->type) == 8;
+    uint64_t most =
+        is_signed ? (wide ? (uint64_t)INT64_MAX : INT32_MAX) : (wide ? UINT64_MAX : UINT32_MAX);
+    uint64_t least = is_signed ? most + 1 : 0; /* magnitude of the smallest */
+    if (v > (negative ? least : most))
+        return pj_fail(r, "is out of range");
+    v = negative ? -v : v;
+    if (wide)
+        STORE(uint64_t, v, out);
+    else
+        STORE(uint32_t, (uint32_t)v, out);
+    return ERR_OK;
+}
+
+static enum err enter(Reader *r)
+{
+    if (r->depth >= wire_limits_internal.max_depth)
+        return pj_fail(r, "nested more than %d deep", wire_limits_internal.max_depth);
+    r->depth++;
+    return ERR_OK;
+}
+
+static enum err new_message(Reader *r, const struct schema_message *sm, ProtobufCMessage **out)
+{
+    ProtobufCMessage *m = pj_take(r, 1, sm->type->sizeof_message);
+    if (!m)
+        return pj_full(r);
+    protobuf_c_message_init(sm->type, m);
+    *out = m;
+    return ERR_OK;
+}
+
+static enum err read_entry(Reader *r, const struct schema_message *entry, const Text *key,
+                           struct list *l)
+{
+    const struct schema_field *fields = entry->fields;
+    ProtobufCMessage *m = NULL;
+    void *slot = NULL;
+    bool dropped = false;
+
+    enum err e = list_room(r, l, &slot);
+    if (!e)
+        e = enter(r);
+    if (!e)
+        e = new_message(r, entry, &m);
+    if (!e)
+        e = read_key(r, &fields[0], key, pb_member_mut(m, fields[0].field));
+    if (!e)
+        e = refuse_null(r, &fields[1]);
+    if (!e)
+        e = read_value(r, &fields[1], pb_member_mut(m, fields[1].field), &dropped);
+    if (e)
+        return e;
+    r->depth--;
+    STORE(ProtobufCMessage *, m, slot);
+    l->n += !dropped;
+    return ERR_OK;
+}
+
+static enum err refuse_same_keys(Reader *r, const struct list *l)
+{
+    if (l->n < 2)
+        return ERR_OK;
+    struct pb_entry *entries = pj_take(r, l->n, sizeof(*entries));
+    if (!entries)
+        return pj_full(r);
+    for (size_t i = 0; i < l->n; i++)
+        entries[i] = (struct pb_entry){ pb_message(l->data + i * l->size), i };
+    pb_sort_entries(entries, l->n);
+    for (size_t i = 1; i < l->n; i++)
+        if (pb_same_key(entries[i - 1].message, entries[i].message))
+            return pj_fail(r, "has the same key twice");
+    return ERR_OK;
+}
+
+static enum err read_map(Reader *r, ProtobufCMessage *m, const struct schema_field *sf)
+{
+    struct list l = { .size = sizeof(void *) };
+    struct pj_place place = { r->place, sf->field->name, true, 0 };
+    bool started = false, more = false;
+    Text key = { NULL, 0, false };
+
+    enum err e = pj_open(r, '{', "an object");
+    while (!e && !(e = pj_object_next(r, &started, &key, &more)) && more) {
+        r->place = &place;
+        e = read_entry(r, sf->message, &key, &l);
+        place.index++;
+        if (!e)
+            r->place = place.up;
+    }
+    if (!e)
+        e = refuse_same_keys(r, &l);
+    if (!e)
+        pb_set_array(m, sf->field, l.data, l.n);
+    return e;
+}
+
+/* --- fields --------------------------------------------------------------------------------- */
+
+static void mark_present(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    void *quantifier = (char *)m + f->quantifier_offset;
+    if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+        STORE(uint32_t, f->id, quantifier);
+    else if (f->label == PROTOBUF_C_LABEL_OPTIONAL && f->type != PROTOBUF_C_TYPE_STRING &&
+             f->type != PROTOBUF_C_TYPE_MESSAGE)
+        STORE(protobuf_c_boolean, true, quantifier);
+}
+
+static enum err read_singular(Reader *r, ProtobufCMessage *m, const struct schema_field *sf)
+{
+    const ProtobufCFieldDescriptor *f = sf->field;
+    union { /* any value: a oneof's union must not be touched before it is known to be kept */
+        uint64_t number;
+        void *pointer;
+        ProtobufCBinaryData bytes;
+    } value = { .bytes = { 0, NULL } };
+    bool dropped = false;
+
+    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && pb_oneof_case(m, f) != 0)
+        return pj_fail(r, "another field of %s is set already", sf->oneof ? sf->oneof : "a oneof");
+    enum err e = read_value(r, sf, &value, &dropped);
+    if (e || dropped)
+        return e;
+    memcpy(pb_member_mut(m, f), &value, pb_sizeof(f->type));
+    mark_present(m, f);
+    return ERR_OK;
+}
+
+static enum err read_field(Reader *r, ProtobufCMessage *m, const struct schema_field *sf)
+{
+    struct pj_place place = { r->place, sf->field->name, false, 0 };
+    bool repeated = sf->field->label == PROTOBUF_C_LABEL_REPEATED;
+    enum err e = ERR_OK;
+
+    if ((repeated || !takes_null(sf)) && pj_word(r, "null"))
+        return ERR_OK; /* unset, or empty */
+    if (repeated)      /* these make a place with an index of their own */
+        return sf->is_map ? read_map(r, m, sf) : read_list(r, m, sf);
+    r->place = &place;
+    e = read_singular(r, m, sf);
+    if (!e)
+        r->place = place.up;
+    return e;
+}
+
+/* As much of a key as a fault shows: whole characters, for the reason must stay UTF-8. */
+static int shown(const Text *key)
+{
+    size_t n = MIN(key->n, 64);
+    while (n < key->n && n > 0 && ((unsigned char)key->p[n] & 0xc0) == 0x80)
+        n--;
+    return (int)n;
+}
+
+static enum err unknown_key(Reader *r, const Text *key)
+{
+    if (r->flags & PROTOJSON_STRICT)
+        return pj_fail(r, "there is no field \"%.*s\"", shown(key), key->p);
+    return pj_skip(r);
+}
+
+static enum err read_member(Reader *r, const struct schema_message *sm, ProtobufCMessage *m,
+                            const Text *key, uint8_t *seen)
+{
+    const struct schema_field *sf = schema_find_field(sm, key->p, key->n);
+    if (!sf)
+        return unknown_key(r, key);
+    if (seen[sf - sm->fields]++)
+        return pj_fail(r, "\"%.*s\" occurs twice", shown(key), key->p);
+    return read_field(r, m, sf);
+}
+
+/* in_any: the key "@type" belongs to the Any around and was read already; it may come once. */
+static enum err read_fields(Reader *r, const struct schema_message *sm, ProtobufCMessage *m,
+                            bool in_any)
+{
+    bool started = false, more = false, type_seen = false;
+    Text key = { NULL, 0, false };
+    uint8_t *seen = pj_take(r, sm->type->n_fields, 1);
+    if (!seen)
+        return pj_full(r);
+
+    enum err e = pj_open(r, '{', "an object");
+    while (!e && !(e = pj_object_next(r, &started, &key, &more)) && more) {
+        if (in_any && text_is(&key, "@type")) {
+            e = type_seen ? pj_fail(r, "\"@type\" occurs twice") : pj_skip(r);
+            type_seen = true;
+        } else {
+            e = read_member(r, sm, m, &key, seen);
+        }
+    }
+    return e;
+}
+
+/* --- messages with a form of their own ------------------------------------------------------ */
+
+static enum err read_timestamp(Reader *r, Google__Protobuf__Timestamp *t)
+{
+    Text text;
+    enum err e = pj_string(r, &text);
+    if (e)
+        return e;
+    if (!pj_timestamp_parse(text.p, text.n, &t->seconds, &t->nanos))
+        return pj_fail(r, "must be a time like 2026-01-02T03:04:05Z");
+    return ERR_OK;
+}
+
+static enum err read_duration(Reader *r, Google__Protobuf__Duration *d)
+{
+    Text text;
+    enum err e = pj_string(r, &text);
+    if (e)
+        return e;
+    if (!pj_duration_parse(text.p, text.n, &d->seconds, &d->nanos))
+        return pj_fail(r, "must be a duration like 1.5s");
+    return ERR_OK;
+}
+
+static enum err read_path(Reader *r, const char *p, size_t n, struct list *paths)
+{
+    void *slot = NULL;
+    enum err e = list_room(r, paths, &slot);
+    if (e)
+        return e;
+    char *path = pj_take(r, 2 * n + 1, 1);
+    if (!path)
+        return pj_full(r);
+    if (!pj_path_parse(p, n, path))
+        return pj_fail(r, "must be lowerCamelCase paths with commas between");
+    STORE(char *, path, slot);
+    paths->n++;
+    return ERR_OK;
+}
+
+static enum err read_field_mask(Reader *r, Google__Protobuf__FieldMask *mask)
+{
+    struct list paths = { .size = sizeof(char *) };
+    Text text = { NULL, 0, false };
+    enum err e = pj_string(r, &text);
+    if (e || text.n == 0)
+        return e;
+    for (const char *p = text.p, *end = text.p + text.n; !e && p <= end;) {
+        const char *comma = memchr(p, ',', (size_t)(end - p));
+        const char *stop = comma ? comma : end;
+        e = read_path(r, p, (size_t)(stop - p), &paths);
+        p = stop + 1;
+    }
+    mask->paths = (char **)(void *)paths.data;
+    mask->n_paths = paths.n;
+    return e;
+}
+
+static const struct schema_field *only_field(const struct schema_message *sm)
+{
+    return &sm->fields[0];
+}
+
+static enum err read_free_value(Reader *r, const struct schema_message *sm,
+                                Google__Protobuf__Value *v)
+{
+    static const struct {
+        const char *first; /* characters with which such a value starts */
+        uint32_t number;   /* of the field of Value */
+    } kinds[] = {
+        { "n", GOOGLE__PROTOBUF__VALUE__KIND_NULL_VALUE },
+        { "tf", GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE },
+        { "\"", GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE },
+        { "{", GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE },
+        { "[", GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE },
+        { "-0123456789", GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE },
+    };
+    char c = pj_peek(r);
+    for (size_t i = 0; c && i < ARRAY_LEN(kinds); i++)
+        if (strchr(kinds[i].first, c)) /* fields of Value are numbered from 1 without gaps */
+            return read_singular(r, &v->base, &sm->fields[kinds[i].number - 1]);
+    return pj_syntax(r, "a value was expected");
+}
+
+/* --- Any ------------------------------------------------------------------------------------ */
+
+/* Looks for "@type" in the object that starts at p; *empty_out: it has no members at all. */
+static enum err find_type(Reader *r, Text *type_out, bool *found_out, bool *empty_out)
+{
+    bool started = false, more = false;
+    Text key = { NULL, 0, false };
+    *found_out = false;
+    *empty_out = true;
+    enum err e = pj_open(r, '{', "an object");
+    while (!e && !(e = pj_object_next(r, &started, &key, &more)) && more) {
+        *empty_out = false;
+        if (text_is(&key, "@type")) {
+            *found_out = true;
+            return pj_string(r, type_out);
+        }
+        e = pj_skip(r);
+    }
+    return e;
+}
+
+/* {"@type": …, "value": …}, for the types whose JSON form is no object of fields. */
+static enum err read_any_value(Reader *r, const struct schema_message *sm, ProtobufCMessage *m)
+{
+    bool started = false, more = false, type_seen = false, value_seen = false;
+    Text key = { NULL, 0, false };
+    enum err e = pj_open(r, '{', "an object");
+    while (!e && !(e = pj_object_next(r, &started, &key, &more)) && more) {
+        bool is_type = text_is(&key, "@type"), is_value = text_is(&key, "value");
+        if ((is_type && type_seen) || (is_value && value_seen))
+            return pj_fail(r, "\"%.*s\" occurs twice", shown(&key), key.p);
+        type_seen = type_seen || is_type;
+        value_seen = value_seen || is_value;
+        if (is_value)
+            e = read_body(r, sm, m);
+        else
+            e = is_type ? pj_skip(r) : unknown_key(r, &key);
+    }
+    if (!e && !value_seen)
+        e = pj_fail(r, "%s needs \"value\"", sm->type->name);
+    return e;
+}
+
+static enum err pack_content(Reader *r, const ProtobufCMessage *content, ProtobufCBinaryData *out)
+{
+    out->len = protobuf_c_message_get_packed_size(content);
+    out->data = pj_take(r, out->len, 1);
+    if (!out->data)
+        return pj_full(r);
+    protobuf_c_message_pack(content, out->data);
+    return ERR_OK;
+}
+
+static enum err read_any(Reader *r, Google__Protobuf__Any *any)
+{
+    Text url = { NULL, 0, false };
+    bool found = false, empty = false;
+    const char *object = r->p;
+
+    enum err e = find_type(r, &url, &found, &empty);
+    if (e || empty)
+        return e;
+    if (!found)
+        return pj_fail(r, "needs \"@type\"");
+    e = keep_text(r, &url, &any->type_url);
+    if (e)
+        return e;
+    const char *slash = strrchr(any->type_url, '/');
+    const struct schema_message *sm = slash ? schema_find_message(slash + 1) : NULL;
+    if (!sm || slash == any->type_url)
+        return pj_fail(r, "\"@type\" is not of a known message");
+
+    ProtobufCMessage *content = NULL;
+    r->p = object;
+    e = enter(r);
+    if (!e)
+        e = new_message(r, sm, &content);
+    if (!e)
+        e = sm->known == SCHEMA_PLAIN ? read_fields(r, sm, content, true)
+                                      : read_any_value(r, sm, content);
+    if (e)
+        return e;
+    r->depth--;
+    return pack_content(r, content, &any->value);
+}
+
+/* --- messages ------------------------------------------------------------------------------- */
+
+static enum err read_wrapper(Reader *r, const struct schema_message *sm, ProtobufCMessage *m)
+{
+    bool dropped;
+    const struct schema_field *sf = only_field(sm);
+    return read_value(r, sf, pb_member_mut(m, sf->field), &dropped);
+}
+
+static enum err read_body(Reader *r, const struct schema_message *sm, ProtobufCMessage *m)
+{
+    switch (sm->known) {
+    case SCHEMA_PLAIN:
+        return read_fields(r, sm, m, false);
+    case SCHEMA_ANY:
+        return read_any(r, (Google__Protobuf__Any *)m);
+    case SCHEMA_TIMESTAMP:
+        return read_timestamp(r, (Google__Protobuf__Timestamp *)m);
+    case SCHEMA_DURATION:
+        return read_duration(r, (Google__Protobuf__Duration *)m);
+    case SCHEMA_FIELD_MASK:
+        return read_field_mask(r, (Google__Protobuf__FieldMask *)m);
+    case SCHEMA_STRUCT:
+        return read_map(r, m, only_field(sm));
+    case SCHEMA_VALUE:
+        return read_free_value(r, sm, (Google__Protobuf__Value *)m);
+    case SCHEMA_LIST_VALUE:
+        return read_list(r, m, only_field(sm));
+    case SCHEMA_WRAPPER:
+        return read_wrapper(r, sm, m);
+    }
+    return pj_fail(r, "is of a type that does not exist");
+}
+
+static enum err read_message(Reader *r, const struct schema_message *sm, ProtobufCMessage **out)
+{
+    ProtobufCMessage *m = NULL;
+    enum err e = enter(r);
+    if (!e)
+        e = new_message(r, sm, &m);
+    if (!e)
+        e = read_body(r, sm, m);
+    if (e)
+        return e;
+    r->depth--;
+    *out = m;
+    return ERR_OK;
+}
+
+enum err protojson_read(const ProtobufCMessageDescriptor *type, const char *text, size_t len,
+                        int flags, struct arena *a, ProtobufCMessage **message_out,
+                        struct wire_fault *fault_out)
+{
+    Reader r = {
+        .start = text,
+        .p = text,
+        .end = text + len,
+        .arena = a,
+        .left = MIN(len * BUDGET_FACTOR + BUDGET_BASE, BUDGET_MOST),
+        .flags = flags,
+        .fault = fault_out,
+    };
+    ProtobufCMessage *m = NULL;
+
+    if (len > wire_limits_internal.max_bytes)
+        return pj_fail(&r, "%zu bytes, at most %zu are allowed", len,
+                       wire_limits_internal.max_bytes);
+    if (!utf8_is_valid(text, len))
+        return pj_fail(&r, "is not valid UTF-8");
+    enum err e = read_message(&r, schema_of(type), &m);
+    (void)pj_peek(&r); /* blanks at the end */
+    if (!e && r.p < r.end)
+        e = pj_syntax(&r, "more after the end");
+    if (e)
+        return e;
+    *message_out = m;
+    return ERR_OK;
+}
