@@ -97,8 +97,8 @@ static bool sees_employee(const struct dir_employee *me, enum sight sight,
 {
     if (sight == SIGHT_ALL || id_equal(me->id, other->id) || dir_is_superior(me, other))
         return true;
-    if (me->unit == NULL || other->unit == NULL)
-        return false;
+    if (me->unit == NULL || other->unit == NULL || dir_is_superior(other, me))
+        return false; /* a unit's head does not see the one above him who belongs to it too */
     if (sight == SIGHT_BELOW)
         return dir_unit_is_below(other->unit, me->unit);
     return sight == SIGHT_UNIT && id_equal(other->unit->id, me->unit->id);

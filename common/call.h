@@ -156,8 +156,8 @@ void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **r
 
 /*
  * Deletes records of answered commands that are older than 48 hours, at most 1 000 in one
- * transaction, of which it runs several until nothing is left or the deadline is near.
- * To be called once a minute by one thread of the daemon. deleted_out: how many.
+ * transaction, company by company of the directory's snapshot, until none is left or the deadline
+ * is half a second away. To be called once a minute by one thread of the daemon. deleted_out: how many.
  */
 NODISCARD enum err call_sweep_idempotency(struct db *db, const char *schema, int64_t deadline_us,
                                           int64_t *deleted_out);

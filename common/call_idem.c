@@ -17,6 +17,7 @@
 #define REPLY_STORED_MAX (64 * KIB)
 #define REPLY_TOO_LARGE "too_large" /* never a message's name: they have dots */
 #define KEEP_US (48 * HOUR_US)
+#define SWEEP_BATCH 1000 /* as in the statement */
 #define SWEEP_MARGIN_US (500 * MSEC_US)
 
 enum { KEY_PARAMS = 4, INSERT_PARAMS = 8 };
@@ -117,4 +118,60 @@ bool call_idem_lost_to_twin(const struct db_error *e)
 bool call_idem_key_in_use(const struct db_error *e)
 {
     return is_insert(e) && strcmp(e->sqlstate, "55P03") == 0;
+}
+
+/* --- sweeping --- */
+
+/* One batch of one company; *n_out: how many rows went. */
+static enum err sweep_batch(struct db *db, const char *schema, struct id tenant,
+                            const char *before, int64_t deadline_us, int64_t *n_out)
+{
+    char tenant_text[ID_TEXT_MAX];
+    const char *params[] = { id_text(tenant, tenant_text), before };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_begin(db, &tenant, deadline_us);
+    if (e)
+        return e;
+    e = db_exec(db, sql_for_schema(&sql_idempotency_sweep, schema), params, &res);
+    if (e == ERR_OK) {
+        *n_out = PQntuples(res);
+        e = *n_out ? db_commit(db) : ERR_OK;
+    }
+    db_rollback(db);
+    return e;
+}
+
+static enum err sweep_tenant(struct db *db, const char *schema, struct id tenant,
+                             const char *before, int64_t deadline_us, int64_t *deleted)
+{
+    for (;;) {
+        int64_t n = 0;
+        if (clock_monotonic_us() + SWEEP_MARGIN_US > deadline_us)
+            return ERR_OK; /* the next turn goes on */
+        enum err e = sweep_batch(db, schema, tenant, before, deadline_us, &n);
+        if (e)
+            return e;
+        *deleted += n;
+        if (n < SWEEP_BATCH)
+            return ERR_OK;
+    }
+}
+
+/* Row level security shows one company's rows at a time, so each has its turn; the nil one has the
+ * system's own commands. */
+enum err call_sweep_idempotency(struct db *db, const char *schema, int64_t deadline_us,
+                                int64_t *deleted_out)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    const struct dir_tenant *const *tenants = NULL;
+    size_t n = dir ? directory_tenants(dir, &tenants) : 0;
+    char buf[TIME_TEXT_MAX];
+    const char *before = time_format(clock_wall_us() - KEEP_US, buf);
+
+    *deleted_out = 0;
+    enum err e = sweep_tenant(db, schema, (struct id){ { 0 } }, before, deadline_us, deleted_out);
+    for (size_t i = 0; e == ERR_OK && i < n; i++)
+        e = sweep_tenant(db, schema, tenants[i]->id, before, deadline_us, deleted_out);
+    return e;
 }
