@@ -124,6 +124,7 @@ static enum err take_context(struct answer *a)
     if (e)
         return e;
     a->context = (PbCallContext *)message;
+    a->call.context = a->context;
     if (!is_printable(a->context->request_id, REQUEST_ID_MAX)) {
         a->context->request_id = no_request_id;
         return call_fail(&a->call, ERR_INVALID_ARGUMENT, "request_id",

@@ -207,7 +207,7 @@ static void add_resource(struct builder *b, const struct call_failure *f)
         return;
     out->resource_type = text(f->resource_type);
     out->resource_name = text(f->resource_name);
-    out->description = text(f->resource_text);
+    out->description = text(f->resource_text ? f->resource_text : f->message);
     add_detail(b, out);
 }
 
@@ -244,7 +244,7 @@ Google__Rpc__Status *call_status(struct call *call, enum err code)
         add_bad_request(&b, f);
     if (code == ERR_FAILED_PRECONDITION)
         add_precondition(&b, code, f);
-    if (f && f->resource_type)
+    if (f && (f->resource_type || code == ERR_ALREADY_EXISTS))
         add_resource(&b, f);
     int64_t retry_us = f && f->retry_us ? f->retry_us : w->retry_us;
     if (retry_us > 0)
