@@ -90,6 +90,7 @@ static void *thread_main(void *arg)
             log_error("daemon.thread_lost", "a thread ended by itself", "thread", t->name, NULL);
             atomic_store(&d->health.thread_lost, true);
         }
+        atomic_store(&t->ended, true);
         atomic_fetch_sub(&d->threads_left, 1);
         mailbox_ring(&d->to_loop);
     }
@@ -132,18 +133,31 @@ static bool start_own_threads(struct daemon *d)
     return true;
 }
 
+/* After the loop: waits for the threads, and throws away what they still send it. */
+static void await_own_threads(struct daemon *d)
+{
+    int64_t until_us = clock_monotonic_us() + JOIN_TIMEOUT_US;
+    for (;;) {
+        struct mail *m;
+        while ((m = mailbox_take(&d->to_loop)))
+            free(m);
+        int64_t left_us = until_us - clock_monotonic_us();
+        if (atomic_load(&d->threads_left) == 0 || left_us <= 0)
+            return;
+        mailbox_wait(&d->to_loop, left_us);
+    }
+}
+
 /* False: one was left behind. */
 static bool join_own_threads(struct daemon *d)
 {
     bool all = true;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += JOIN_TIMEOUT_US / SECOND_US;
+    await_own_threads(d);
     for (size_t i = 0; i < d->nthreads; i++) {
         struct daemon_running *t = &d->threads[i];
-        if (!t->started)
-            continue;
-        if (pthread_clockjoin_np(t->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+        if (t->started && atomic_load(&t->ended)) {
+            pthread_join(t->thread, NULL);
+        } else if (t->started) {
             log_error("daemon.thread_stuck", "a thread did not end", "thread", t->name, NULL);
             all = false;
         }

@@ -45,7 +45,7 @@ static struct metric ready = {
 struct probe {
     struct daemon *daemon;
     struct db *db; /* NULL: the daemon has none */
-    struct arena *arena;
+    bool told_down;
     int64_t schema_at_us, clock_at_us, sweep_at_us; /* next times */
 };
 
@@ -64,8 +64,9 @@ static bool ask_database(struct probe *p)
     enum err e = db_ping(p->db, clock_monotonic_us() + PROBE_TIMEOUT_US);
     if (e == ERR_OK)
         atomic_store(&h->database_ok_us, clock_monotonic_us());
-    else
+    else if (!p->told_down)
         log_warn("db.probe_failed", "PostgreSQL does not answer", "code", err_name(e), NULL);
+    p->told_down = e != ERR_OK;
     metric_set(&db_up, e == ERR_OK, NULL);
     return e == ERR_OK;
 }

@@ -52,6 +52,7 @@ struct daemon_running {
     void *arg;
     pthread_t thread;
     bool started;
+    atomic_bool ended;
 };
 
 /* What the probe thread has found out; read by any thread. */

@@ -21,6 +21,8 @@
 
 #define TURN_MAX_US SECOND_US
 #define BURST 256
+/* timeout(1) and some supervisors signal the process and then its group: that is one signal. */
+#define SIGNAL_TWICE_US (200 * MSEC_US)
 
 enum { ITEM_SIGNAL, ITEM_MAIL, ITEM_JOBS, ITEM_EVENTS, ITEMS_OWN };
 
@@ -31,7 +33,7 @@ struct loop {
     zmq_pollitem_t *items;
     bool serving; /* enlisted */
     bool draining;
-    int64_t drain_until_us;
+    int64_t drain_at_us, drain_until_us;
     int64_t next_us;
     int64_t watchdog_us, watchdog_at_us;
     bool told_ready; /* systemd */
@@ -69,6 +71,7 @@ static void begin_drain(struct loop *l, int64_t now_us)
     log_info("daemon.drain", "stopping: no new requests", NULL);
     daemon_notify("STOPPING=1");
     l->draining = true;
+    l->drain_at_us = now_us;
     l->drain_until_us = now_us + daemon_setting(d, "DRAIN_TIMEOUT")->i64;
     atomic_store(&d->stopping, true);
     daemon_wake_all(d);
@@ -83,6 +86,8 @@ static void read_signals(struct loop *l, int64_t now_us)
     while (read(l->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGHUP) {
             log_info("daemon.hangup", "settings hold until the next start", NULL);
+        } else if (l->draining && now_us - l->drain_at_us < SIGNAL_TWICE_US) {
+            continue;
         } else if (l->draining) {
             log_warn("daemon.killed", "second signal: ending at once", NULL);
             log_stop();
@@ -194,6 +199,8 @@ static void serve_bus(struct loop *l, int64_t now_us)
 {
     struct daemon_health *h = &l->d->health;
     l->next_us = now_us + TURN_MAX_US;
+    if (l->draining)
+        l->next_us = MIN(l->next_us, l->drain_until_us);
     if (!l->d->bus)
         return;
     l->next_us = MIN(l->next_us, bus_worker_serve(l->d->bus, now_us));

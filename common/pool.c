@@ -19,6 +19,8 @@ struct worker {
 struct pool {
     pool_run_fn *run;
     struct mailbox done;
+    struct mailbox ended; /* rung by a thread that ends */
+    atomic_size_t alive;
     atomic_bool stopping;
     size_t nworkers;
     struct worker workers[];
@@ -40,18 +42,23 @@ static void *worker_main(void *arg)
         if (job)
             run_job(w, job);
         else if (atomic_load(&w->pool->stopping))
-            return NULL;
+            break;
         else
             mailbox_wait(&w->inbox, -1);
     }
+    atomic_fetch_sub(&w->pool->alive, 1);
+    mailbox_ring(&w->pool->ended);
+    return NULL;
 }
 
 static bool start_worker(struct worker *w, size_t index)
 {
     if (!mailbox_init(&w->inbox))
         return false;
+    atomic_fetch_add(&w->pool->alive, 1);
     w->started = pthread_create(&w->thread, NULL, worker_main, w) == 0;
     if (!w->started) {
+        atomic_fetch_sub(&w->pool->alive, 1);
         mailbox_fini(&w->inbox);
         return false;
     }
@@ -68,7 +75,8 @@ struct pool *pool_new(size_t nworkers, pool_run_fn *run, void *const *worker_dat
         return NULL;
     p->run = run;
     p->nworkers = nworkers;
-    if (!mailbox_init(&p->done)) {
+    if (!mailbox_init(&p->done) || !mailbox_init(&p->ended)) {
+        mailbox_fini(&p->done);
         free(p);
         return NULL;
     }
@@ -85,37 +93,29 @@ struct pool *pool_new(size_t nworkers, pool_run_fn *run, void *const *worker_dat
     return p;
 }
 
-static bool join(struct worker *w, int64_t until_us, bool for_ever)
-{
-    if (!w->started)
-        return true;
-    if (for_ever) {
-        pthread_join(w->thread, NULL);
-    } else {
-        struct timespec at = { .tv_sec = until_us / SECOND_US,
-                               .tv_nsec = until_us % SECOND_US * 1000 };
-        if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &at) != 0)
-            return false;
-    }
-    w->started = false;
-    return true;
-}
-
 bool pool_stop(struct pool *p, int64_t timeout_us)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t until_us = now.tv_sec * SECOND_US + now.tv_nsec / 1000 + timeout_us;
-
+    int64_t until_us = clock_monotonic_us() + timeout_us;
     atomic_store(&p->stopping, true);
     for (size_t i = 0; i < p->nworkers; i++)
         if (p->workers[i].started)
             mailbox_ring(&p->workers[i].inbox);
-    bool all = true;
-    for (size_t i = 0; i < p->nworkers; i++)
-        if (!join(&p->workers[i], until_us, timeout_us < 0))
-            all = false;
-    return all;
+
+    for (;;) {
+        mailbox_take(&p->ended); /* takes back the ring */
+        if (atomic_load(&p->alive) == 0)
+            break;
+        int64_t left_us = until_us - clock_monotonic_us();
+        if (timeout_us >= 0 && left_us <= 0)
+            return false;
+        mailbox_wait(&p->ended, timeout_us < 0 ? -1 : left_us);
+    }
+    for (size_t i = 0; i < p->nworkers; i++) {
+        if (p->workers[i].started)
+            pthread_join(p->workers[i].thread, NULL);
+        p->workers[i].started = false;
+    }
+    return true;
 }
 
 void pool_free(struct pool *p)
@@ -126,6 +126,7 @@ void pool_free(struct pool *p)
         assert(!p->workers[i].started);
         mailbox_fini(&p->workers[i].inbox);
     }
+    mailbox_fini(&p->ended);
     mailbox_fini(&p->done);
     free(p);
 }
