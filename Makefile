@@ -113,7 +113,7 @@ $(B)/flags: FORCE
 FORCE:
 
 # Only this object knows the commit, so that a commit does not rebuild the house.
-$(B)/obj/common/version.o: CFLAGS += -DDAYBOOK_COMMIT='"$(COMMIT)"'
+$(B)/obj/common/version.o: private CFLAGS += -DDAYBOOK_COMMIT='"$(COMMIT)"'
 
 COMMON_LIB := $(B)/libdaybook.a
 PROTO_LIB := $(B)/libdaybook_proto.a

@@ -2,11 +2,9 @@
  * methods.c - the handlers of CustomerScoreService and their table.
  */
 #include "common/authority.h"
-#include "common/page.h"
+#include "common/call_page.h"
 #include "services/scoring/scoring.h"
 #include "services/scoring/sql.h"
-
-#define REQUEST_MAX 1000
 
 static enum err need_sight(struct call *call, const char *customer_id)
 {
@@ -50,21 +48,6 @@ enum err score_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessa
                            &reply->n_history, &reply->history);
 }
 
-/* Page size, token and limit of a list; limit_out asks for one row more than the page. */
-static enum err begin_page(struct call *call, int32_t *size, const char *token, const char *filter,
-                           const char **keys_out, const char **limit_out)
-{
-    if (!filter)
-        return ERR_RESOURCE_EXHAUSTED;
-    if (page_size(*size, size))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "page_size", "must not be negative");
-    if (page_token_read(token, filter, call->arena, keys_out))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "page_token",
-                         "is not a token of this list, or too old; start again without one");
-    *limit_out = db_text_i64(call->arena, (int64_t)*size + 1);
-    return *limit_out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
-}
-
 enum err score_list(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
 {
     const Daybook__Scoring__V1__ListCustomerScoresRequest *req = (const void *)in;
@@ -72,18 +55,19 @@ enum err score_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
         call_new(call, &daybook__scoring__v1__list_customer_scores_response__descriptor);
     const char *tier = record_enum_text(&daybook__customers__v1__tier__descriptor, (int)req->tier,
                                         call->arena);
-    const char *keys[PAGE_KEYS_MAX], *limit;
-    int32_t size = req->page_size;
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    char *filter = arena_printf(call->arena, "scores/%s/%d", call_actor_text(call), (int)req->tier);
-    enum err e = begin_page(call, &size, req->page_token, filter, keys, &limit);
+    struct call_page page = {
+        .filter = arena_printf(call->arena, "scores/%s/%d", call_actor_text(call), (int)req->tier),
+    };
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
     const char *params[] = { call_tenant_text(call), authority_visible_owners(call),
-                             tier && *tier ? tier : NULL, keys[0], keys[1], limit };
+                             tier && *tier ? tier : NULL, page.keys[0], page.keys[1],
+                             page.limit };
     e = db_exec(call->db, &sql_score_list, params, &res);
     if (!e)
         e = record_read_all(res, &daybook__scoring__v1__customer_score__descriptor, call->arena,
@@ -91,21 +75,20 @@ enum err score_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
     if (e)
         return e;
     *reply_out = &reply->base;
-    if (reply->n_scores <= (size_t)size)
+    reply->n_scores = call_page_rows(&page, reply->n_scores);
+    if (!page.more)
         return ERR_OK;
-    reply->n_scores = (size_t)size;
-    const PbCustomerScore *last = reply->scores[size - 1];
+    const PbCustomerScore *last = reply->scores[reply->n_scores - 1];
     const char *next[] = { arena_printf(call->arena, "%.17g", last->value_score), last->customer_id,
                            NULL };
-    return page_token_write(filter, next, call->arena, &reply->next_page_token);
+    return call_page_end(call, &page, next, &reply->next_page_token);
 }
 
 /* The customers that a request means: the one named, or the next page of all. */
 static enum err pick(struct call *call, const Daybook__Scoring__V1__RecomputeRequest *req,
                      Daybook__Scoring__V1__RecomputeRequested *event, char **token_out)
 {
-    const char *keys[PAGE_KEYS_MAX], *limit;
-    int32_t size = MIN(req->page_size, REQUEST_MAX);
+    struct call_page page = { .filter = "recompute" };
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     if (*req->customer_id) {
@@ -113,14 +96,14 @@ static enum err pick(struct call *call, const Daybook__Scoring__V1__RecomputeReq
         event->n_customer_ids = 1;
         return event->customer_ids ? need_sight(call, req->customer_id) : ERR_RESOURCE_EXHAUSTED;
     }
-    enum err e = begin_page(call, &size, req->page_token, "recompute", keys, &limit);
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
-    const char *params[] = { call_tenant_text(call), keys[0], limit };
+    const char *params[] = { call_tenant_text(call), page.keys[0], page.limit };
     e = db_exec(call->db, &sql_customer_page, params, &res);
     if (e)
         return e;
-    size_t n = (size_t)MIN(PQntuples(res), size);
+    size_t n = call_page_rows(&page, (size_t)PQntuples(res));
     event->customer_ids = arena_array(call->arena, n, sizeof(char *));
     if (!event->customer_ids)
         return ERR_RESOURCE_EXHAUSTED;
@@ -130,10 +113,10 @@ static enum err pick(struct call *call, const Daybook__Scoring__V1__RecomputeReq
             return ERR_RESOURCE_EXHAUSTED;
         event->customer_ids[event->n_customer_ids] = id;
     }
-    if (PQntuples(res) <= size)
+    if (!page.more)
         return ERR_OK;
     const char *next[] = { event->customer_ids[n - 1], NULL };
-    return page_token_write("recompute", next, call->arena, token_out);
+    return call_page_end(call, &page, next, token_out);
 }
 
 enum err score_recompute(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)

@@ -5,7 +5,6 @@
  * 24 hours by policy (TMR-43). Being kept late is a fact of its own and never goes away.
  */
 #include "common/authority.h"
-#include "common/page.h"
 #include "services/visits/visit_life.h"
 #include "services/visits/visit_store.h"
 
@@ -146,7 +145,7 @@ enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
     Daybook__Visits__V1__CompleteCommitmentResponse *reply =
         call_new(call, &daybook__visits__v1__complete_commitment_response__descriptor);
     PbCommitment *c;
-    int64_t version;
+    int64_t version = 0;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
@@ -184,7 +183,7 @@ enum err commitment_cancel(struct call *call, const ProtobufCMessage *in,
     Daybook__Visits__V1__CancelCommitmentResponse *reply =
         call_new(call, &daybook__visits__v1__cancel_commitment_response__descriptor);
     PbCommitment *c;
-    int64_t version;
+    int64_t version = 0;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
@@ -214,19 +213,16 @@ enum err commitment_list(struct call *call, const ProtobufCMessage *in, Protobuf
     const Daybook__Visits__V1__ListCommitmentsRequest *req = (const void *)in;
     Daybook__Visits__V1__ListCommitmentsResponse *reply =
         call_new(call, &daybook__visits__v1__list_commitments_response__descriptor);
-    const char *keys[PAGE_KEYS_MAX];
     PbCommitment **rows;
     size_t n;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    struct visit_page page = {
-        .size = req->page_size,
-        .token = req->page_token,
+    struct call_page page = {
         .filter = arena_printf(call->arena, "commitments/%s/%s/%s/%s/%d", call_actor_text(call),
                                req->owner_id, req->customer_id, req->visit_id, req->open_only),
     };
-    enum err e = visit_page_begin(call, &page, keys);
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
     const char *params[] = {
@@ -236,19 +232,19 @@ enum err commitment_list(struct call *call, const ProtobufCMessage *in, Protobuf
         *req->customer_id ? req->customer_id : NULL,
         *req->visit_id ? req->visit_id : NULL,
         req->open_only ? "true" : "false",
-        keys[0],
-        keys[1],
+        page.keys[0],
+        page.keys[1],
         page.limit,
     };
-    e = visit_page_rows(call, &sql_commitment_list, params,
+    e = visit_read_rows(call, &sql_commitment_list, params,
                         &daybook__visits__v1__commitment__descriptor, &n, &rows);
     if (e)
         return e;
-    if (n > (size_t)page.size) {
-        n = (size_t)page.size;
+    n = call_page_rows(&page, n);
+    if (page.more) {
         const char *last[] = { db_text_time(call->arena, wire_time_us(rows[n - 1]->due_at)),
                                rows[n - 1]->id, NULL };
-        e = page_token_write(page.filter, last, call->arena, &reply->next_page_token);
+        e = call_page_end(call, &page, last, &reply->next_page_token);
         if (e)
             return e;
     }

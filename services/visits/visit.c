@@ -7,7 +7,6 @@
  * ordinary outcome with its own words.
  */
 #include "common/authority.h"
-#include "common/page.h"
 #include "services/visits/visit_life.h"
 #include "services/visits/visit_rules.h"
 #include "services/visits/visit_store.h"
@@ -426,15 +425,12 @@ enum err visit_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    struct visit_page page = {
-        .size = req->page_size,
-        .token = req->page_token,
+    struct call_page page = {
         .filter = arena_printf(call->arena, "visits/%s/%s/%s/%" PRId64 "/%" PRId64,
                                call_actor_text(call), req->visitor_id, req->customer_id,
                                wire_time_us(req->from), wire_time_us(req->to)),
     };
-    const char *keys[PAGE_KEYS_MAX];
-    enum err e = visit_page_begin(call, &page, keys);
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
     const char *params[] = {
@@ -444,19 +440,19 @@ enum err visit_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
         *req->customer_id ? req->customer_id : NULL,
         req->from ? db_text_time(call->arena, wire_time_us(req->from)) : NULL,
         req->to ? db_text_time(call->arena, wire_time_us(req->to)) : NULL,
-        keys[0],
-        keys[1],
+        page.keys[0],
+        page.keys[1],
         page.limit,
     };
-    e = visit_page_rows(call, &sql_visit_list, params, &daybook__visits__v1__visit__descriptor, &n,
+    e = visit_read_rows(call, &sql_visit_list, params, &daybook__visits__v1__visit__descriptor, &n,
                         &visits);
     if (e)
         return e;
-    if (n > (size_t)page.size) {
-        n = (size_t)page.size;
+    n = call_page_rows(&page, n);
+    if (page.more) {
         const char *last[] = { db_text_time(call->arena, wire_time_us(visits[n - 1]->starts_at)),
                                visits[n - 1]->id, NULL };
-        e = page_token_write(page.filter, last, call->arena, &reply->next_page_token);
+        e = call_page_end(call, &page, last, &reply->next_page_token);
         if (e)
             return e;
     }

@@ -1,10 +1,11 @@
 /*
  * visit_life.h - the steps that all handlers of a visit share: lock and see, advance the state,
- * save with an event, and read a page.
+ * save with an event, and read rows.
  */
 #ifndef DAYBOOK_SERVICES_VISITS_VISIT_LIFE_H
 #define DAYBOOK_SERVICES_VISITS_VISIT_LIFE_H
 
+#include "common/call_page.h"
 #include "services/visits/sql.h"
 #include "services/visits/visit_rules.h"
 #include "services/visits/visits.h"
@@ -24,15 +25,8 @@ NODISCARD enum err visit_need_visitor(struct call *call, const PbVisit *visit);
 NODISCARD enum err visit_need_approver(struct call *call, const PbVisit *visit,
                                        const char *policy_key, const char *what);
 
-/* A page of a list. size and token come from the request; size is replaced by the effective one. */
-struct visit_page {
-    int32_t size;
-    const char *token;
-    const char *filter; /* NULL: the arena is full */
-    const char *limit;  /* out: size + 1, as a parameter */
-};
-NODISCARD enum err visit_page_begin(struct call *call, struct visit_page *page, const char **keys_out);
-NODISCARD enum err visit_page_rows(struct call *call, const struct db_stmt *stmt,
+/* Runs a list statement and reads its rows. */
+NODISCARD enum err visit_read_rows(struct call *call, const struct db_stmt *stmt,
                                    const char *const *params,
                                    const ProtobufCMessageDescriptor *type, size_t *n_out,
                                    void *array_out);

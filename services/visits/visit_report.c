@@ -2,7 +2,6 @@
  * visit_report.c - the visit report and its review, and what visits and commitments share.
  */
 #include "common/authority.h"
-#include "common/page.h"
 #include "services/visits/visit_life.h"
 #include "services/visits/visit_store.h"
 
@@ -31,22 +30,7 @@ enum err visit_need_approver(struct call *call, const PbVisit *visit, const char
     return authority_need_approver(call, visitor, roles, what);
 }
 
-enum err visit_page_begin(struct call *call, struct visit_page *page, const char **keys_out)
-{
-    if (!page->filter)
-        return ERR_RESOURCE_EXHAUSTED;
-    if (page_size(page->size, &page->size))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "page_size", "must not be negative");
-    page->limit = db_text_i64(call->arena, (int64_t)page->size + 1);
-    if (!page->limit)
-        return ERR_RESOURCE_EXHAUSTED;
-    if (page_token_read(page->token, page->filter, call->arena, keys_out))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "page_token",
-                         "is not a token of this list, or too old; start again without one");
-    return ERR_OK;
-}
-
-enum err visit_page_rows(struct call *call, const struct db_stmt *stmt, const char *const *params,
+enum err visit_read_rows(struct call *call, const struct db_stmt *stmt, const char *const *params,
                          const ProtobufCMessageDescriptor *type, size_t *n_out, void *array_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;

@@ -1,0 +1,349 @@
+/*
+ * customer_import.c - many customers at once (CUS-31): each row is judged by itself and gets its own
+ * result; good rows are written in one transaction, so that a repeated batch finds its own work.
+ *
+ * The database is asked twice for the whole batch (known references, duplicates), not once a row.
+ * Rows that duplicate each other within the batch are found here.
+ */
+#include "common/authority.h"
+#include "common/sbuf.h"
+#include "services/customers/customer_rules.h"
+#include "services/customers/customer_store.h"
+
+#define OUTCOME(name) DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_##name
+#define ARRAYS_LIMIT (4 * MIB)
+#define CHANGED_MAX 16
+
+typedef Daybook__Customers__V1__ImportCustomer PbRow;
+
+struct row {
+    const PbRow *in;
+    PbCustomer *customer;    /* a copy, filled */
+    PbCustomer *known;       /* what is there under its reference, or NULL */
+    char *name_key;
+    PbImportResult *result;
+    const char *changed[CHANGED_MAX];
+    size_t nchanged;
+};
+
+struct import {
+    struct row *rows;
+    size_t n;
+    PbCustomer **known; /* sorted by reference */
+    size_t nknown;
+};
+
+static enum err refuse(struct call *call, struct row *row, int outcome, const char *field,
+                       const char *message)
+{
+    row->result->outcome = (Daybook__Customers__V1__ImportOutcome)outcome;
+    row->result->field = arena_strdup(call->arena, field);
+    row->result->message = arena_strdup(call->arena, message);
+    return row->result->field && row->result->message ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+static bool is_open(const struct row *row)
+{
+    return row->result->outcome == OUTCOME(UNSPECIFIED);
+}
+
+/* Owner by staff number or id; true when he is somebody. */
+static bool fill_owner(struct call *call, struct row *row)
+{
+    const struct dir_employee *e = NULL;
+    struct id id;
+
+    if (*row->in->owner_no)
+        e = directory_employee_no(call->dir, call->tenant, row->in->owner_no);
+    else if (id_parse(row->customer->owner_id, &id))
+        e = directory_employee(call->dir, call->tenant, id);
+    if (!e || !e->active)
+        return false;
+    row->customer->owner_id = db_text_id(call->arena, e->id);
+    return row->customer->owner_id != NULL;
+}
+
+static enum err check_row(struct call *call, struct row *row)
+{
+    struct customer_fault fault;
+    char field[64];
+
+    if (!row->in->customer)
+        return refuse(call, row, OUTCOME(INVALID), "customer", "is missing");
+    if (!row->customer->external_ref)
+        return refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
+                      "is missing; an import is repeated by it");
+    if (customer_rules_check(row->customer, &fault, 1)) {
+        snprintf(field, sizeof(field), "customer.%s", fault.field);
+        return refuse(call, row, OUTCOME(INVALID), field, fault.message);
+    }
+    for (size_t i = 0; i < row->in->n_contacts; i++) {
+        if (!customer_rules_check_contact(row->in->contacts[i], &fault, 1))
+            continue;
+        snprintf(field, sizeof(field), "contacts[%zu].%s", i, fault.field);
+        return refuse(call, row, OUTCOME(INVALID), field, fault.message);
+    }
+    if (!fill_owner(call, row))
+        return refuse(call, row, OUTCOME(INVALID), "owner_no", "there is no such active employee");
+    customer_rules_fill(row->customer);
+    return ERR_OK;
+}
+
+static enum err prepare(struct call *call, struct import *im,
+                        const Daybook__Customers__V1__BatchImportCustomersRequest *req,
+                        Daybook__Customers__V1__BatchImportCustomersResponse *reply)
+{
+    im->n = req->n_rows;
+    im->rows = arena_array(call->arena, im->n, sizeof(*im->rows));
+    reply->results = arena_array(call->arena, im->n, sizeof(*reply->results));
+    if (!im->rows || !reply->results)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < im->n; i++) {
+        struct row *row = &im->rows[i];
+        row->in = req->rows[i];
+        row->result = call_new(call, &daybook__customers__v1__import_result__descriptor);
+        if (row->in->customer)
+            row->customer = wire_clone(&row->in->customer->base, call->arena);
+        if (!row->result || (row->in->customer && !row->customer))
+            return ERR_RESOURCE_EXHAUSTED;
+        row->result->index = (int32_t)i;
+        reply->results[reply->n_results++] = row->result;
+        enum err e = check_row(call, row);
+        if (e)
+            return e;
+        if (!is_open(row))
+            continue;
+        row->name_key = customer_rules_name_key(call->arena, row->customer->name);
+        if (!row->name_key)
+            return ERR_RESOURCE_EXHAUSTED;
+    }
+    return ERR_OK;
+}
+
+static int compare_refs(const Daybook__Common__V1__ExternalRef *a,
+                        const Daybook__Common__V1__ExternalRef *b)
+{
+    int c = strcmp(a->source, b->source);
+
+    return c ? c : strcmp(a->id, b->id);
+}
+
+static int compare_known(const void *x, const void *y)
+{
+    const PbCustomer *const *a = x, *const *b = y;
+
+    return compare_refs((*a)->external_ref, (*b)->external_ref);
+}
+
+static enum err load_known(struct call *call, struct import *im)
+{
+    struct sbuf sources, ids;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    bool first = true;
+
+    sbuf_init(&sources, ARRAYS_LIMIT);
+    sbuf_init(&ids, ARRAYS_LIMIT);
+    for (size_t i = 0; i < im->n; i++) {
+        if (!is_open(&im->rows[i]))
+            continue;
+        sbuf_add_char(&sources, first ? '{' : ',');
+        sbuf_add_char(&ids, first ? '{' : ',');
+        sbuf_add_pg_element(&sources, im->rows[i].customer->external_ref->source);
+        sbuf_add_pg_element(&ids, im->rows[i].customer->external_ref->id);
+        first = false;
+    }
+    sbuf_add_text(&sources, first ? "{}" : "}");
+    sbuf_add_text(&ids, first ? "{}" : "}");
+    const char *params[] = { call_tenant_text(call), sources.data, ids.data };
+    enum err e = sources.bad || ids.bad
+                     ? ERR_RESOURCE_EXHAUSTED
+                     : db_exec(call->db, &sql_customers_by_refs, params, &res);
+    sbuf_fini(&sources);
+    sbuf_fini(&ids);
+    if (!e)
+        e = record_read_all(res, &daybook__customers__v1__customer__descriptor, call->arena,
+                            &im->nknown, &im->known);
+    if (!e)
+        qsort(im->known, im->nknown, sizeof(*im->known), compare_known);
+    return e;
+}
+
+/* Rows that are there: changed or the same. Rows that stand twice: the first counts. */
+static enum err match_known(struct call *call, struct import *im)
+{
+    for (size_t i = 0; i < im->n; i++) {
+        struct row *row = &im->rows[i];
+        if (!is_open(row))
+            continue;
+        for (size_t k = 0; k < i; k++) {
+            if (im->rows[k].result->outcome != OUTCOME(INVALID) && im->rows[k].customer &&
+                compare_refs(im->rows[k].customer->external_ref, row->customer->external_ref) == 0) {
+                enum err e = refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
+                                    "stands in this batch twice; the first row counts");
+                if (e)
+                    return e;
+                break;
+            }
+        }
+        if (!is_open(row) || im->nknown == 0)
+            continue;
+        const PbCustomer *key = row->customer;
+        PbCustomer **hit =
+            bsearch(&key, im->known, im->nknown, sizeof(*im->known), compare_known);
+        if (!hit)
+            continue;
+        row->known = *hit;
+        row->result->id = row->known->id;
+        (void)customer_rules_apply(row->known, row->customer, NULL, 0, row->changed, CHANGED_MAX,
+                                   &row->nchanged); /* without paths nothing can be unknown */
+        row->result->outcome = row->nchanged ? OUTCOME(UPDATED) : OUTCOME(UNCHANGED);
+    }
+    return ERR_OK;
+}
+
+static bool same_file(const struct row *a, const struct row *b)
+{
+    if (*a->customer->credit_code &&
+        strcmp(a->customer->credit_code, b->customer->credit_code) == 0)
+        return true;
+    return *a->name_key && strcmp(a->name_key, b->name_key) == 0 &&
+           strcmp(a->customer->city_code, b->customer->city_code) == 0;
+}
+
+static enum err mark_duplicate(struct call *call, struct row *row, const char *other_id)
+{
+    row->result->id = (char *)(uintptr_t)other_id;
+    return refuse(call, row, OUTCOME(DUPLICATE), "customer",
+                  "looks the same as an existing customer (CUS-07)");
+}
+
+/* Duplicates among new rows: against the database in one query, then against each other. */
+static enum err find_duplicates(struct call *call, struct import *im)
+{
+    struct duplicate_query *queries = arena_array(call->arena, im->n, sizeof(*queries));
+    struct duplicate_hit *hits = arena_array(call->arena, im->n, sizeof(*hits));
+    size_t *rows = arena_array(call->arena, im->n, sizeof(*rows));
+    size_t n = 0;
+
+    if (!queries || !hits || !rows)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < im->n; i++) {
+        struct row *row = &im->rows[i];
+        if (!is_open(row))
+            continue;
+        rows[n] = i;
+        queries[n++] = (struct duplicate_query){
+            row->name_key, row->customer->city_code, row->customer->credit_code,
+            row->in->n_contacts ? row->in->contacts[0]->phone : "", NULL };
+    }
+    enum err e = customer_store_duplicates(call, queries, n, hits);
+    for (size_t i = 0; !e && i < n; i++) {
+        struct row *row = &im->rows[rows[i]];
+        if (hits[i].id)
+            e = mark_duplicate(call, row, hits[i].id);
+        for (size_t k = 0; !e && is_open(row) && k < i; k++)
+            if (is_open(&im->rows[rows[k]]) && same_file(&im->rows[rows[k]], row))
+                e = mark_duplicate(call, row, "");
+    }
+    return e;
+}
+
+static enum err write_contacts(struct call *call, struct row *row)
+{
+    for (size_t i = 0; i < row->in->n_contacts; i++) {
+        PbContact *contact = wire_clone(&row->in->contacts[i]->base, call->arena);
+        if (!contact)
+            return ERR_RESOURCE_EXHAUSTED;
+        contact->id = customers_new_id(call);
+        contact->customer_id = row->customer->id;
+        if (!contact->id)
+            return ERR_RESOURCE_EXHAUSTED;
+        enum err e = contact_store_insert(call, contact);
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static enum err write_new(struct call *call, struct row *row)
+{
+    PbCustomer *c = row->customer;
+
+    c->id = customers_new_id(call);
+    c->etag = arena_strdup(call->arena, "1");
+    c->created_at = wire_time(call->arena, call->now_us);
+    if (!c->id || !c->etag || !c->created_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    c->tier = DAYBOOK__CUSTOMERS__V1__TIER__TIER_UNSPECIFIED;
+    row->result->id = c->id;
+    row->result->outcome = OUTCOME(INSERTED);
+    enum err e = customer_store_insert(call, c);
+    if (!e)
+        e = write_contacts(call, row);
+    if (e)
+        return e;
+    Daybook__Customers__V1__CustomerCreated event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__customer_created__descriptor),
+        .customer = c,
+    };
+    return call_emit(call, "customers", c->id, 1, &event.base);
+}
+
+static enum err write_changed(struct call *call, struct row *row)
+{
+    enum err e = customer_store_update(call, row->known);
+
+    if (e)
+        return e;
+    Daybook__Customers__V1__CustomerUpdated event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__customer_updated__descriptor),
+        .customer = row->known,
+        .n_changed_fields = row->nchanged,
+        .changed_fields = (char **)(uintptr_t)row->changed,
+    };
+    return call_emit(call, "customers", row->known->id, customer_store_version(row->known),
+                     &event.base);
+}
+
+static enum err finish(struct call *call, struct import *im, bool dry_run)
+{
+    for (size_t i = 0; i < im->n; i++) {
+        struct row *row = &im->rows[i];
+        enum err e = ERR_OK;
+        if (is_open(row) && dry_run)
+            row->result->outcome = OUTCOME(INSERTED);
+        else if (is_open(row))
+            e = write_new(call, row);
+        else if (row->result->outcome == OUTCOME(UPDATED) && !dry_run)
+            e = write_changed(call, row);
+        if (e)
+            return e;
+    }
+    enum err e = db_flush(call->db);
+    return e == ERR_ALREADY_EXISTS ? ERR_ABORTED : e; /* another import was faster: judge anew */
+}
+
+enum err customer_batch_import(struct call *call, const ProtobufCMessage *in,
+                               ProtobufCMessage **reply_out)
+{
+    static const char *const roles[] = { "sales_manager", "regional_manager", "general_manager",
+                                         NULL };
+    const Daybook__Customers__V1__BatchImportCustomersRequest *req = (const void *)in;
+    Daybook__Customers__V1__BatchImportCustomersResponse *reply =
+        call_new(call, &daybook__customers__v1__batch_import_customers_response__descriptor);
+    struct import im = { 0 };
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &reply->base;
+    enum err e = authority_need_role(call, roles, "import customers");
+    if (!e)
+        e = prepare(call, &im, req, reply);
+    if (!e)
+        e = load_known(call, &im);
+    if (!e)
+        e = match_known(call, &im);
+    if (!e)
+        e = find_duplicates(call, &im);
+    return e ? e : finish(call, &im, req->dry_run);
+}

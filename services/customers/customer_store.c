@@ -1,0 +1,238 @@
+/*
+ * customer_store.c - see customer_store.h.
+ */
+#include "services/customers/customer_store.h"
+
+#include "common/authority.h"
+#include "common/num.h"
+#include "common/sbuf.h"
+#include "common/secret.h"
+#include "services/customers/customer_rules.h"
+
+#define EXTRAS_MAX 8
+#define ARRAYS_LIMIT (4 * MIB)
+
+static enum err bind(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message,
+                     const struct record_extra *extras, size_t n, const char *const **params_out)
+{
+    struct record_extra all[EXTRAS_MAX] = { { "tenant_id", call_tenant_text(call) } };
+
+    if (n > EXTRAS_MAX - 1)
+        return ERR_INTERNAL;
+    for (size_t i = 0; i < n; i++)
+        all[i + 1] = extras[i];
+    return record_bind(stmt, message, all, n + 1, call->arena, params_out);
+}
+
+enum err store_queue(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message,
+                     const struct record_extra *extras, size_t nextras)
+{
+    const char *const *params;
+    enum err e = bind(call, stmt, message, extras, nextras, &params);
+
+    return e ? e : db_queue(call->db, stmt, params);
+}
+
+enum err store_exec(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message,
+                    const struct record_extra *extras, size_t nextras)
+{
+    const char *const *params;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    enum err e = bind(call, stmt, message, extras, nextras, &params);
+
+    return e ? e : db_exec(call->db, stmt, params, &res);
+}
+
+static enum err not_found(struct call *call, const char *field, const char *id)
+{
+    return call_fail(call, ERR_NOT_FOUND, field, "there is no customer %s", id);
+}
+
+enum err customer_store_need(struct call *call, const char *id, const char *field)
+{
+    const char *params[] = { call_tenant_text(call), id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_exec(call->db, &sql_customer_owner, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return not_found(call, field, id);
+    struct db_row row = { .res = res };
+    struct id owner = db_row_id(&row, "owner_id");
+    if (row.bad)
+        return ERR_INTERNAL;
+    return authority_sees(call, owner) ? ERR_OK : not_found(call, field, id);
+}
+
+enum err customer_store_load(struct call *call, const struct db_stmt *stmt, const char *id,
+                             const char *field, PbCustomer **customer_out)
+{
+    const char *params[] = { call_tenant_text(call), id };
+    PbCustomer *customer;
+    struct id owner;
+
+    enum err e = record_find(call->db, stmt, params, &daybook__customers__v1__customer__descriptor,
+                             call->arena, &customer);
+    if (e == ERR_NOT_FOUND)
+        return not_found(call, field, id);
+    if (e)
+        return e;
+    if (!id_parse(customer->owner_id, &owner))
+        return ERR_INTERNAL;
+    if (!authority_sees(call, owner))
+        return not_found(call, field, id);
+    *customer_out = customer;
+    return ERR_OK;
+}
+
+enum err customer_store_insert(struct call *call, const PbCustomer *customer)
+{
+    const struct record_extra extras[] = {
+        { "name_key", customer_rules_name_key(call->arena, customer->name) },
+    };
+
+    return store_queue(call, &sql_customer_insert, &customer->base, extras, ARRAY_LEN(extras));
+}
+
+int64_t customer_store_version(const PbCustomer *customer)
+{
+    int64_t version = 0;
+
+    return num_i64(customer->etag, 1, INT64_MAX, &version) ? version : 0;
+}
+
+enum err customer_store_update(struct call *call, PbCustomer *customer)
+{
+    const struct record_extra extras[] = {
+        { "name_key", customer_rules_name_key(call->arena, customer->name) },
+    };
+    char *etag = arena_printf(call->arena, "%" PRId64, customer_store_version(customer) + 1);
+
+    if (!etag)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = store_queue(call, &sql_customer_update, &customer->base, extras, ARRAY_LEN(extras));
+    if (!e)
+        customer->etag = etag;
+    return e;
+}
+
+/* Blind index of a phone as text; NULL for none. */
+static enum err phone_index(struct call *call, const char *phone, char **out)
+{
+    char *normal = secret_normalise_phone(call->arena, phone);
+
+    *out = NULL;
+    if (!normal)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (!*normal)
+        return ERR_OK;
+    *out = arena_alloc(call->arena, BLIND_INDEX_TEXT);
+    if (!*out)
+        return ERR_RESOURCE_EXHAUSTED;
+    secret_blind_index(call->tenant, "phone", normal, *out);
+    return ERR_OK;
+}
+
+enum err contact_store_insert(struct call *call, PbContact *contact)
+{
+    char *what_phone = arena_printf(call->arena, "contact.phone:%s", contact->id);
+    char *what_email = arena_printf(call->arena, "contact.email:%s", contact->id);
+    char *index;
+
+    if (!what_phone || !what_email)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = phone_index(call, contact->phone, &index);
+    if (e)
+        return e;
+    const struct record_extra extras[] = {
+        { "phone_sealed", secret_seal(call->arena, call->tenant, what_phone, contact->phone) },
+        { "email_sealed", secret_seal(call->arena, call->tenant, what_email, contact->email) },
+        { "phone_index", index },
+    };
+    contact->phone = secret_mask_phone(call->arena, contact->phone);
+    contact->email = secret_mask_email(call->arena, contact->email);
+    if (!extras[0].value || !extras[1].value || !contact->phone || !contact->email)
+        return ERR_RESOURCE_EXHAUSTED;
+    return store_queue(call, &sql_contact_insert, &contact->base, extras, ARRAY_LEN(extras));
+}
+
+static int reason_of(const char *text)
+{
+    if (strcmp(text, "credit_code") == 0)
+        return DAYBOOK__CUSTOMERS__V1__DUPLICATE_REASON__DUPLICATE_REASON_CREDIT_CODE;
+    if (strcmp(text, "name_and_region") == 0)
+        return DAYBOOK__CUSTOMERS__V1__DUPLICATE_REASON__DUPLICATE_REASON_NAME_AND_REGION;
+    return DAYBOOK__CUSTOMERS__V1__DUPLICATE_REASON__DUPLICATE_REASON_CONTACT_PHONE;
+}
+
+enum { DUP_ROW, DUP_NAME, DUP_CITY, DUP_CREDIT, DUP_PHONE, DUP_EXCEPT, DUP_COLUMNS };
+
+static enum err fill_columns(struct call *call, const struct duplicate_query *queries, size_t n,
+                             struct sbuf *columns)
+{
+    char number[24];
+
+    for (size_t i = 0; i < n; i++) {
+        char *index;
+        enum err e = phone_index(call, queries[i].phone, &index);
+        if (e)
+            return e;
+        snprintf(number, sizeof(number), "%zu", i);
+        const char *values[DUP_COLUMNS] = { number, queries[i].name_key, queries[i].city_code,
+                                            queries[i].credit_code, index ? index : "",
+                                            queries[i].except_id };
+        for (int c = 0; c < DUP_COLUMNS; c++) {
+            sbuf_add_char(&columns[c], i ? ',' : '{');
+            sbuf_add_pg_element(&columns[c], values[c]);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err read_hits(struct call *call, const PGresult *res, size_t n,
+                          struct duplicate_hit *hits_out)
+{
+    for (int i = 0; i < PQntuples(res); i++) {
+        struct db_row row = { .res = res, .row = i };
+        int64_t at = db_row_i64(&row, "row");
+        const char *id = db_row_text(&row, "id"), *reason = db_row_text(&row, "reason");
+        if (row.bad || at < 0 || (size_t)at >= n || !id || !reason)
+            return ERR_INTERNAL;
+        hits_out[at].id = arena_strdup(call->arena, id);
+        hits_out[at].reason = reason_of(reason);
+        if (!hits_out[at].id)
+            return ERR_RESOURCE_EXHAUSTED;
+    }
+    return ERR_OK;
+}
+
+enum err customer_store_duplicates(struct call *call, const struct duplicate_query *queries,
+                                   size_t n, struct duplicate_hit *hits_out)
+{
+    struct sbuf columns[DUP_COLUMNS];
+    const char *params[DUP_COLUMNS + 1] = { call_tenant_text(call) };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    bool bad = false;
+
+    memset(hits_out, 0, n * sizeof(*hits_out));
+    if (n == 0)
+        return ERR_OK;
+    for (int c = 0; c < DUP_COLUMNS; c++)
+        sbuf_init(&columns[c], ARRAYS_LIMIT);
+    enum err e = fill_columns(call, queries, n, columns);
+    for (int c = 0; c < DUP_COLUMNS; c++) {
+        sbuf_add_char(&columns[c], '}');
+        bad = bad || columns[c].bad;
+        params[c + 1] = columns[c].data;
+    }
+    if (!e && bad)
+        e = ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_exec(call->db, &sql_duplicates, params, &res);
+    if (!e)
+        e = read_hits(call, res, n, hits_out);
+    for (int c = 0; c < DUP_COLUMNS; c++)
+        sbuf_fini(&columns[c]);
+    return e;
+}

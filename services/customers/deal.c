@@ -1,0 +1,400 @@
+/*
+ * deal.c - facts of buying and paying (CUS-20): orders one by one or by the thousand, and payments.
+ *
+ * They come from other systems and may come again: a row whose reference is there already is given
+ * back as it is.
+ */
+#include "common/authority.h"
+#include "common/sbuf.h"
+#include "services/customers/customer_store.h"
+
+#define KIND_ORDER DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_ORDER
+#define KIND_CANCELLATION DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_CANCELLATION
+#define OUTCOME(name) DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_##name
+#define ARRAYS_LIMIT (4 * MIB)
+
+typedef Daybook__Customers__V1__RecordOrderRequest PbOrderRow;
+
+static bool currency_is_ours(struct call *call, const char *code)
+{
+    const struct dir_tenant *t = call->dir ? directory_tenant(call->dir, call->tenant) : NULL;
+
+    return t && strcmp(t->currency_code, code) == 0;
+}
+
+/* What is wrong with an order, apart from its customer; NULL = nothing. */
+static const char *order_fault(struct call *call, const PbOrder *o, const char **field_out)
+{
+    *field_out = "order.kind";
+    if (o->kind != KIND_ORDER && o->kind != KIND_CANCELLATION)
+        return "must be an order or a cancellation";
+    *field_out = "order.ordered_at";
+    if (!o->ordered_at)
+        return "is missing";
+    if (wire_time_us(o->ordered_at) > call->now_us)
+        return "lies in the future";
+    *field_out = "order.amount";
+    if (!o->amount || o->amount->minor_units == 0)
+        return "is missing or zero";
+    if ((o->kind == KIND_ORDER) != (o->amount->minor_units > 0))
+        return "must be positive for an order and negative for a cancellation";
+    *field_out = "order.amount.currency_code";
+    if (!currency_is_ours(call, o->amount->currency_code))
+        return "is not the company's currency";
+    *field_out = "order.external_ref";
+    if (o->external_ref && (!*o->external_ref->source || !*o->external_ref->id))
+        return "needs source and id";
+    return NULL;
+}
+
+/* The customer of one order by id or by reference, seen by the actor. */
+static enum err resolve_customer(struct call *call, const PbOrderRow *row, PbOrder *order)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (*order->customer_id)
+        return customer_store_need(call, order->customer_id, "order.customer_id");
+    if (!row->customer_external_ref)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "order.customer_id",
+                         "name the customer by id or by customer_external_ref");
+    const char *params[] = { call_tenant_text(call), row->customer_external_ref->source,
+                             row->customer_external_ref->id };
+    PbCustomer *customer;
+    struct id owner;
+    enum err e = record_find(call->db, &sql_customer_by_ref, params,
+                             &daybook__customers__v1__customer__descriptor, call->arena, &customer);
+    if (e == ERR_NOT_FOUND ||
+        (!e && (!id_parse(customer->owner_id, &owner) || !authority_sees(call, owner))))
+        return call_fail(call, ERR_NOT_FOUND, "customer_external_ref", "there is no such customer");
+    if (!e)
+        order->customer_id = customer->id;
+    return e;
+}
+
+/* A record that is there already under the same reference. ERR_NOT_FOUND: none. */
+static enum err find_by_ref(struct call *call, const Daybook__Common__V1__ExternalRef *ref,
+                            const struct db_stmt *stmt, const ProtobufCMessageDescriptor *type,
+                            void *message_out)
+{
+    if (!ref)
+        return ERR_NOT_FOUND;
+    const char *params[] = { call_tenant_text(call), ref->source, ref->id };
+    return record_find(call->db, stmt, params, type, call->arena, message_out);
+}
+
+enum err deal_record_order(struct call *call, const ProtobufCMessage *in,
+                           ProtobufCMessage **reply_out)
+{
+    const PbOrderRow *req = (const void *)in;
+    Daybook__Customers__V1__RecordOrderResponse *reply =
+        call_new(call, &daybook__customers__v1__record_order_response__descriptor);
+    PbOrder *order = wire_clone(&req->order->base, call->arena);
+    const char *field, *fault;
+
+    if (!reply || !order)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &reply->base;
+    fault = order_fault(call, order, &field);
+    if (fault)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "%s", fault);
+    enum err e = resolve_customer(call, req, order);
+    if (e)
+        return e;
+    e = find_by_ref(call, order->external_ref, &sql_order_by_ref,
+                    &daybook__customers__v1__order__descriptor, &reply->order);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    order->id = customers_new_id(call);
+    if (!order->id)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = store_queue(call, &sql_order_insert, &order->base, NULL, 0);
+    if (!e && order->external_ref)
+        e = db_flush(call->db);
+    if (e == ERR_ALREADY_EXISTS) /* a twin was faster: run again and find his */
+        return ERR_ABORTED;
+    if (e)
+        return e;
+    Daybook__Customers__V1__OrderRecorded event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__order_recorded__descriptor),
+        .order = order,
+    };
+    reply->order = order;
+    return call_emit(call, "orders", order->id, 1, &event.base);
+}
+
+enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
+                             ProtobufCMessage **reply_out)
+{
+    const Daybook__Customers__V1__RecordPaymentRequest *req = (const void *)in;
+    Daybook__Customers__V1__RecordPaymentResponse *reply =
+        call_new(call, &daybook__customers__v1__record_payment_response__descriptor);
+    PbPayment *payment = wire_clone(&req->payment->base, call->arena);
+
+    if (!reply || !payment)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &reply->base;
+    if (payment->amount->minor_units <= 0)
+        call_violation(call, "payment.amount", "must be positive");
+    if (!currency_is_ours(call, payment->amount->currency_code))
+        call_violation(call, "payment.amount.currency_code", "is not the company's currency");
+    if (wire_time_us(payment->paid_at) > call->now_us)
+        call_violation(call, "payment.paid_at", "lies in the future");
+    enum err e = call_violations(call);
+    if (!e)
+        e = customer_store_need(call, payment->customer_id, "payment.customer_id");
+    if (e)
+        return e;
+    e = find_by_ref(call, payment->external_ref, &sql_payment_by_ref,
+                    &daybook__customers__v1__payment__descriptor, &reply->payment);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    payment->id = customers_new_id(call);
+    if (!payment->id)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = store_exec(call, &sql_payment_insert, &payment->base, NULL, 0);
+    if (e == ERR_ALREADY_EXISTS)
+        return ERR_ABORTED;
+    if (e == ERR_FAILED_PRECONDITION)
+        return call_fail(call, ERR_NOT_FOUND, "payment.order_id", "there is no order %s",
+                         payment->order_id);
+    if (e)
+        return e;
+    Daybook__Customers__V1__PaymentRecorded event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__payment_recorded__descriptor),
+        .payment = payment,
+    };
+    reply->payment = payment;
+    return call_emit(call, "payments", payment->id, 1, &event.base);
+}
+
+/* --- many at once ------------------------------------------------------------------------------ */
+
+/* A set of references found in the database: (source, id) -> row's id, sorted for look-up. */
+struct ref {
+    const char *source, *id, *row_id;
+    struct id owner;
+};
+
+static int compare_refs(const void *x, const void *y)
+{
+    const struct ref *a = x, *b = y;
+    int c = strcmp(a->source, b->source);
+
+    return c ? c : strcmp(a->id, b->id);
+}
+
+/* Looks the references up in one round trip. */
+static enum err find_refs(struct call *call, const struct db_stmt *stmt, const struct sbuf *sources,
+                          const struct sbuf *ids, bool with_owner, struct ref **refs_out,
+                          size_t *n_out)
+{
+    const char *params[] = { call_tenant_text(call), sources->data, ids->data };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (sources->bad || ids->bad)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(call->db, stmt, params, &res);
+    if (e)
+        return e;
+    size_t n = (size_t)PQntuples(res);
+    struct ref *refs = arena_array(call->arena, n, sizeof(*refs));
+    if (!refs)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < n; i++) {
+        struct db_row row = { .res = res, .row = (int)i };
+        refs[i].source = arena_strdup(call->arena, db_row_text(&row, "ref_source"));
+        refs[i].id = arena_strdup(call->arena, db_row_text(&row, "ref_id"));
+        refs[i].row_id = arena_strdup(call->arena, db_row_text(&row, "id"));
+        if (with_owner)
+            refs[i].owner = db_row_id(&row, "owner_id");
+        if (row.bad)
+            return ERR_INTERNAL;
+        if (!refs[i].source || !refs[i].id || !refs[i].row_id)
+            return ERR_RESOURCE_EXHAUSTED;
+    }
+    qsort(refs, n, sizeof(*refs), compare_refs);
+    *refs_out = refs;
+    *n_out = n;
+    return ERR_OK;
+}
+
+static const struct ref *lookup(const struct ref *refs, size_t n,
+                                const Daybook__Common__V1__ExternalRef *ref)
+{
+    if (!ref || n == 0)
+        return NULL;
+    struct ref key = { .source = ref->source, .id = ref->id };
+    return bsearch(&key, refs, n, sizeof(*refs), compare_refs);
+}
+
+struct batch {
+    const Daybook__Customers__V1__BatchRecordOrdersRequest *req;
+    Daybook__Customers__V1__BatchRecordOrdersResponse *reply;
+    struct ref *customers, *orders;
+    size_t ncustomers, norders;
+    PbOrder **fresh; /* to be written */
+    size_t nfresh;
+};
+
+static void add_ref(struct sbuf *sources, struct sbuf *ids,
+                    const Daybook__Common__V1__ExternalRef *ref)
+{
+    if (!ref)
+        return;
+    bool first = sources->len == 1;
+    if (!first) {
+        sbuf_add_char(sources, ',');
+        sbuf_add_char(ids, ',');
+    }
+    sbuf_add_pg_element(sources, ref->source);
+    sbuf_add_pg_element(ids, ref->id);
+}
+
+/* Which of the rows' customers and orders are there: two round trips for the batch. */
+static enum err look_up_batch(struct call *call, struct batch *b)
+{
+    CLEANUP(sbuf_fini) struct sbuf csources, cids, osources, oids;
+    struct sbuf *all[] = { &csources, &cids, &osources, &oids };
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        sbuf_init(all[i], ARRAYS_LIMIT);
+        sbuf_add_char(all[i], '{');
+    }
+    for (size_t i = 0; i < b->req->n_rows; i++) {
+        add_ref(&csources, &cids, b->req->rows[i]->customer_external_ref);
+        if (b->req->rows[i]->order)
+            add_ref(&osources, &oids, b->req->rows[i]->order->external_ref);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        sbuf_add_char(all[i], '}');
+    enum err e = find_refs(call, &sql_order_customers, &csources, &cids, true, &b->customers,
+                           &b->ncustomers);
+    if (!e)
+        e = find_refs(call, &sql_orders_by_refs, &osources, &oids, false, &b->orders, &b->norders);
+    sbuf_fini(&cids);
+    sbuf_fini(&osources);
+    sbuf_fini(&oids);
+    return e;
+}
+
+static enum err refuse(struct call *call, PbImportResult *result, const char *field,
+                       const char *message)
+{
+    result->outcome = OUTCOME(INVALID);
+    result->field = arena_strdup(call->arena, field);
+    result->message = arena_strdup(call->arena, message);
+    return result->field && result->message ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+/* Judges one row; a good new one goes into b->fresh. */
+static enum err judge_row(struct call *call, struct batch *b, size_t index, PbImportResult *result)
+{
+    const PbOrderRow *row = b->req->rows[index];
+    const struct ref *customer = lookup(b->customers, b->ncustomers, row->customer_external_ref);
+    const char *field, *fault;
+
+    if (!row->order)
+        return refuse(call, result, "order", "is missing");
+    fault = order_fault(call, row->order, &field);
+    if (fault)
+        return refuse(call, result, field, fault);
+    if (!customer || !authority_sees(call, customer->owner))
+        return refuse(call, result, "customer_external_ref", "there is no such customer");
+    const struct ref *known = lookup(b->orders, b->norders, row->order->external_ref);
+    if (known) {
+        result->outcome = OUTCOME(UNCHANGED);
+        result->id = (char *)(uintptr_t)known->row_id;
+        return ERR_OK;
+    }
+    PbOrder *order = wire_clone(&row->order->base, call->arena);
+    if (!order)
+        return ERR_RESOURCE_EXHAUSTED;
+    order->id = customers_new_id(call);
+    order->customer_id = (char *)(uintptr_t)customer->row_id;
+    result->outcome = OUTCOME(INSERTED);
+    result->id = order->id;
+    b->fresh[b->nfresh++] = order;
+    return order->id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+/* Two rows of one batch with the same reference: the first counts. */
+static bool repeats(const struct batch *b, size_t index)
+{
+    const PbOrder *mine = b->req->rows[index]->order;
+
+    if (!mine || !mine->external_ref)
+        return false;
+    for (size_t i = 0; i < b->nfresh; i++) {
+        const Daybook__Common__V1__ExternalRef *ref = b->fresh[i]->external_ref;
+        if (ref && strcmp(ref->id, mine->external_ref->id) == 0 &&
+            strcmp(ref->source, mine->external_ref->source) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum err judge_batch(struct call *call, struct batch *b)
+{
+    size_t n = b->req->n_rows;
+
+    b->reply->results = arena_array(call->arena, n, sizeof(*b->reply->results));
+    b->fresh = arena_array(call->arena, n, sizeof(*b->fresh));
+    if (!b->reply->results || !b->fresh)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < n; i++) {
+        PbImportResult *result =
+            call_new(call, &daybook__customers__v1__import_result__descriptor);
+        if (!result)
+            return ERR_RESOURCE_EXHAUSTED;
+        result->index = (int32_t)i;
+        b->reply->results[b->reply->n_results++] = result;
+        enum err e = repeats(b, i) ? refuse(call, result, "order.external_ref",
+                                            "stands in this batch twice; the first row counts")
+                                   : judge_row(call, b, i, result);
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static enum err write_batch(struct call *call, const struct batch *b)
+{
+    Daybook__Customers__V1__OrdersImported event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__orders_imported__descriptor),
+        .orders = b->fresh,
+        .n_orders = b->nfresh,
+        .imported_at = wire_time(call->arena, call->now_us),
+    };
+    char batch_id[ID_TEXT_MAX];
+
+    for (size_t i = 0; i < b->nfresh; i++) {
+        enum err e = store_queue(call, &sql_order_insert, &b->fresh[i]->base, NULL, 0);
+        if (e)
+            return e;
+    }
+    enum err e = db_flush(call->db);
+    if (e == ERR_ALREADY_EXISTS) /* another import took one of them meanwhile: judge anew */
+        return ERR_ABORTED;
+    if (e)
+        return e;
+    return call_emit(call, "order_batches", id_text(id_new(), batch_id), 1, &event.base);
+}
+
+enum err deal_batch_record_orders(struct call *call, const ProtobufCMessage *in,
+                                  ProtobufCMessage **reply_out)
+{
+    struct batch b = {
+        .req = (const void *)in,
+        .reply = call_new(call, &daybook__customers__v1__batch_record_orders_response__descriptor),
+    };
+
+    if (!b.reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &b.reply->base;
+    enum err e = look_up_batch(call, &b);
+    if (!e)
+        e = judge_batch(call, &b);
+    if (e || b.req->dry_run || b.nfresh == 0)
+        return e;
+    return write_batch(call, &b);
+}

@@ -1,0 +1,309 @@
+/*
+ * interaction.c - communications with customers (INT-01 to INT-04): that one ended, its record, and
+ * the questions that stayed open.
+ *
+ * Recording costs two round trips: one that finds the customer (or the registered interaction) and
+ * brings the idempotency look-up along, one that writes everything and commits.
+ */
+#include "common/authority.h"
+#include "common/call_page.h"
+#include "services/customers/customer_store.h"
+
+#define STATE_ENDED DAYBOOK__CUSTOMERS__V1__INTERACTION_STATE__INTERACTION_STATE_ENDED
+#define STATE_RECORDED DAYBOOK__CUSTOMERS__V1__INTERACTION_STATE__INTERACTION_STATE_RECORDED
+#define QUESTION_OPEN DAYBOOK__CUSTOMERS__V1__QUESTION_STATE__QUESTION_STATE_OPEN
+
+/* Who held it: the caller unless named; and when it ended. */
+static enum err fix_who_and_when(struct call *call, PbInteraction *it, const char *prefix)
+{
+    char field[64];
+
+    snprintf(field, sizeof(field), "%semployee_id", prefix);
+    if (!*it->employee_id) {
+        if (!call->employee)
+            return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                             "say who held it; the caller is not an employee");
+        it->employee_id = db_text_id(call->arena, call->actor);
+    }
+    enum err e = customers_need_employee(call, it->employee_id, field);
+    if (e)
+        return e;
+    if (!it->ended_at)
+        it->ended_at = wire_time(call->arena, call->now_us);
+    if (!it->ended_at || !it->employee_id)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (wire_time_us(it->ended_at) > call->now_us) {
+        snprintf(field, sizeof(field), "%sended_at", prefix);
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "lies in the future");
+    }
+    return ERR_OK;
+}
+
+static enum err touch_customer(struct call *call, const PbInteraction *it)
+{
+    const char *params[] = { call_tenant_text(call), it->customer_id,
+                             db_text_time(call->arena, wire_time_us(it->ended_at)),
+                             db_text_i64(call->arena, (int64_t)it->n_questions) };
+
+    return db_queue(call->db, &sql_customer_contacted, params);
+}
+
+static enum err insert_interaction(struct call *call, PbInteraction *it)
+{
+    it->id = customers_new_id(call);
+    if (!it->id)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = store_queue(call, &sql_interaction_insert, &it->base, NULL, 0);
+    /* Only a reference can clash, so only then the answer is worth a round trip of its own. */
+    if (!e && it->external_ref)
+        e = db_flush(call->db);
+    if (e == ERR_ALREADY_EXISTS)
+        return call_fail(call, e, "interaction.external_ref",
+                         "another interaction has this reference; complete that one");
+    return e;
+}
+
+enum err interaction_register_ended(struct call *call, const ProtobufCMessage *in,
+                                    ProtobufCMessage **reply_out)
+{
+    const Daybook__Customers__V1__RegisterEndedRequest *req = (const void *)in;
+    Daybook__Customers__V1__RegisterEndedResponse *reply =
+        call_new(call, &daybook__customers__v1__register_ended_response__descriptor);
+    PbInteraction *it = call_new(call, &daybook__customers__v1__interaction__descriptor);
+
+    if (!reply || !it)
+        return ERR_RESOURCE_EXHAUSTED;
+    it->customer_id = req->customer_id;
+    it->employee_id = req->employee_id;
+    it->channel = req->channel;
+    it->direction = req->direction;
+    it->ended_at = req->ended_at;
+    it->external_ref = req->external_ref;
+    it->state = STATE_ENDED;
+    enum err e = fix_who_and_when(call, it, "");
+    if (!e)
+        e = customer_store_need(call, it->customer_id, "customer_id");
+    if (!e)
+        e = insert_interaction(call, it);
+    if (!e)
+        e = touch_customer(call, it);
+    if (e)
+        return e;
+    Daybook__Customers__V1__InteractionEnded event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__interaction_ended__descriptor),
+        .interaction = it,
+        .unit_id = customers_unit_of(call, it->employee_id),
+    };
+    reply->interaction = it;
+    *reply_out = &reply->base;
+    return call_emit(call, "interactions", it->id, 1, &event.base);
+}
+
+/* TMR-02: the mark counts from the end of the communication and stays for ever. */
+static bool is_late(struct call *call, const PbInteraction *it)
+{
+    const struct dir_employee *e = NULL;
+    struct id id;
+
+    if (id_parse(it->employee_id, &id))
+        e = directory_employee(call->dir, call->tenant, id);
+    int64_t ended = wire_time_us(it->ended_at);
+    struct policy_value hours =
+        directory_policy(call->dir, call->tenant, e && e->unit ? e->unit->id : (struct id){ 0 },
+                         "interaction_update_hours", ended);
+    return call->now_us > ended + policy_us(hours);
+}
+
+/* Ids, defaults and judgement of the questions; they become rows and events of their own. */
+static enum err prepare_questions(struct call *call, PbInteraction *it)
+{
+    for (size_t i = 0; i < it->n_questions; i++) {
+        PbQuestion *q = it->questions[i];
+        char field[64];
+        q->id = customers_new_id(call);
+        q->customer_id = it->customer_id;
+        q->interaction_id = it->id;
+        q->state = QUESTION_OPEN;
+        q->answer = (char *)(uintptr_t) "";
+        q->preliminary_answered_at = q->answered_at = NULL;
+        q->late = false;
+        if (!q->asked_at)
+            q->asked_at = it->ended_at;
+        if (!*q->assignee_id)
+            q->assignee_id = it->employee_id;
+        if (!q->id)
+            return ERR_RESOURCE_EXHAUSTED;
+        snprintf(field, sizeof(field), "interaction.questions[%zu].assignee_id", i);
+        enum err e = customers_need_employee(call, q->assignee_id, field);
+        if (e)
+            return e;
+        snprintf(field, sizeof(field), "interaction.questions[%zu].asked_at", i);
+        if (wire_time_us(q->asked_at) > call->now_us)
+            return call_fail(call, ERR_INVALID_ARGUMENT, field, "lies in the future");
+    }
+    return ERR_OK;
+}
+
+static enum err write_questions(struct call *call, PbInteraction *it)
+{
+    for (size_t i = 0; i < it->n_questions; i++) {
+        enum err e = store_queue(call, &sql_question_insert, &it->questions[i]->base, NULL, 0);
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static enum err emit_recorded(struct call *call, PbInteraction *it, int64_t version)
+{
+    Daybook__Customers__V1__InteractionRecorded recorded = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__interaction_recorded__descriptor),
+        .interaction = it,
+        .unit_id = customers_unit_of(call, it->employee_id),
+    };
+    enum err e = call_emit(call, "interactions", it->id, version, &recorded.base);
+
+    for (size_t i = 0; !e && i < it->n_questions; i++) {
+        Daybook__Customers__V1__QuestionOpened opened = {
+            .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__question_opened__descriptor),
+            .question = it->questions[i],
+            .unit_id = customers_unit_of(call, it->questions[i]->assignee_id),
+        };
+        e = call_emit(call, "questions", it->questions[i]->id, 1, &opened.base);
+    }
+    return e;
+}
+
+/* Finds the registered interaction that a record completes; *found_out NULL: none, make a new one. */
+static enum err find_registered(struct call *call, const PbInteraction *it,
+                                PbInteraction **found_out, int64_t *version_out)
+{
+    const char *params[] = { call_tenant_text(call), *it->id ? it->id : NULL,
+                             it->external_ref ? it->external_ref->source : NULL,
+                             it->external_ref ? it->external_ref->id : NULL };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    *found_out = NULL;
+    if (!*it->id && !it->external_ref)
+        return ERR_OK;
+    enum err e = db_exec(call->db, &sql_interaction_lock, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return *it->id ? call_fail(call, ERR_NOT_FOUND, "interaction.id",
+                                   "there is no interaction %s", it->id)
+                       : ERR_OK;
+    struct db_row row = { .res = res };
+    struct id owner = db_row_id(&row, "_owner_id");
+    *version_out = db_row_i64(&row, "_row_version");
+    if (row.bad)
+        return ERR_INTERNAL;
+    e = authority_need_sight(call, owner, "interaction");
+    return e ? e : record_read(res, 0, &daybook__customers__v1__interaction__descriptor,
+                               call->arena, found_out);
+}
+
+/* Completes a registered interaction: what was registered stands, the record is added. */
+static enum err complete(struct call *call, PbInteraction *it, const PbInteraction *registered)
+{
+    if (registered->state != STATE_ENDED)
+        return call_fail(call, ERR_FAILED_PRECONDITION, "interaction.id",
+                         "the record is complete already; it would have to be missing");
+    if (*it->customer_id && strcmp(it->customer_id, registered->customer_id) != 0)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "interaction.customer_id",
+                         "is not the customer of that interaction");
+    it->id = registered->id;
+    it->customer_id = registered->customer_id;
+    it->employee_id = registered->employee_id;
+    it->channel = registered->channel;
+    it->direction = registered->direction;
+    it->ended_at = registered->ended_at;
+    it->external_ref = registered->external_ref;
+    it->late = is_late(call, it);
+    enum err e = prepare_questions(call, it);
+    return e ? e : store_queue(call, &sql_interaction_complete, &it->base, NULL, 0);
+}
+
+static enum err record_new(struct call *call, PbInteraction *it)
+{
+    if (!*it->customer_id)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "interaction.customer_id", "is missing");
+    if (!it->channel)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "interaction.channel", "is missing");
+    enum err e = fix_who_and_when(call, it, "interaction.");
+    if (!e)
+        e = customer_store_need(call, it->customer_id, "interaction.customer_id");
+    if (e)
+        return e;
+    it->late = is_late(call, it);
+    e = insert_interaction(call, it);
+    return e ? e : prepare_questions(call, it);
+}
+
+enum err interaction_record(struct call *call, const ProtobufCMessage *in,
+                            ProtobufCMessage **reply_out)
+{
+    const Daybook__Customers__V1__RecordInteractionRequest *req = (const void *)in;
+    Daybook__Customers__V1__RecordInteractionResponse *reply =
+        call_new(call, &daybook__customers__v1__record_interaction_response__descriptor);
+    PbInteraction *it = wire_clone(&req->interaction->base, call->arena), *registered;
+    int64_t version = 0;
+
+    if (!reply || !it)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = find_registered(call, it, &registered, &version);
+    if (e)
+        return e;
+    it->state = STATE_RECORDED;
+    it->recorded_at = wire_time(call->arena, call->now_us);
+    if (!it->recorded_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = registered ? complete(call, it, registered) : record_new(call, it);
+    if (!e)
+        e = write_questions(call, it);
+    if (!e)
+        e = touch_customer(call, it);
+    if (!e)
+        e = emit_recorded(call, it, version + 1);
+    if (e)
+        return e;
+    reply->interaction = it;
+    *reply_out = &reply->base;
+    return ERR_OK;
+}
+
+enum err interaction_list(struct call *call, const ProtobufCMessage *in,
+                          ProtobufCMessage **reply_out)
+{
+    const Daybook__Customers__V1__ListInteractionsRequest *req = (const void *)in;
+    Daybook__Customers__V1__ListInteractionsResponse *reply =
+        call_new(call, &daybook__customers__v1__list_interactions_response__descriptor);
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &reply->base;
+    struct call_page page = {
+        .filter = arena_printf(call->arena, "interactions/%s/%s", call_actor_text(call),
+                               req->customer_id),
+    };
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
+    if (!e)
+        e = customer_store_need(call, req->customer_id, "customer_id");
+    if (e)
+        return e;
+    const char *params[] = { call_tenant_text(call), req->customer_id, page.keys[0], page.keys[1],
+                             page.limit };
+    e = db_exec(call->db, &sql_interaction_list, params, &res);
+    if (!e)
+        e = record_read_all(res, &daybook__customers__v1__interaction__descriptor, call->arena,
+                            &reply->n_interactions, &reply->interactions);
+    if (e)
+        return e;
+    reply->n_interactions = call_page_rows(&page, reply->n_interactions);
+    if (!page.more)
+        return ERR_OK;
+    const PbInteraction *last = reply->interactions[reply->n_interactions - 1];
+    const char *keys[] = { db_text_time(call->arena, wire_time_us(last->ended_at)), last->id, NULL };
+    return call_page_end(call, &page, keys, &reply->next_page_token);
+}

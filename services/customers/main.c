@@ -1,0 +1,21 @@
+/*
+ * main.c - the customers daemon, as data.
+ */
+#include "common/daemon.h"
+#include "services/customers/sql.h"
+#include "services/customers/customers.h"
+
+int main(int argc, char **argv)
+{
+    const struct daemon_def def = {
+        .name = "customers",
+        .schema = "customers",
+        .methods = customers_methods,
+        .nmethods = customers_methods_len,
+        .consumer = &customers_consumer,
+        .migrations = customers_migrations,
+        .nmigrations = customers_migrations_len,
+    };
+
+    return daemon_run(&def, argc, argv);
+}

@@ -1,0 +1,88 @@
+/*
+ * reactions.c - what customers hear of others: tiers, and visits for the timeline. Both tables are
+ * read models; a rebuild makes the same rows.
+ */
+#include "daybook/scoring/v1/events.pb-c.h"
+#include "daybook/visits/v1/events.pb-c.h"
+#include "services/customers/customers.h"
+#include "services/customers/sql.h"
+
+#define BOTH (REACTION_LIVE | REACTION_REPLAY)
+
+static enum err add_foreign(struct reaction *r, const PbEvent *event, const char *customer_id,
+                            const char *kind, const char *summary)
+{
+    if (!summary)
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *params[] = {
+        db_text_id(r->arena, r->tenant),
+        customer_id,
+        db_text_time(r->arena, wire_time_us(event->occurred_at)),
+        event->event_id,
+        kind,
+        event->aggregate,
+        summary,
+        *event->actor_id ? event->actor_id : NULL,
+    };
+    return db_queue(r->db, &sql_foreign_event_add, params);
+}
+
+static enum err on_tier_changed(struct reaction *r, const PbEvent *event,
+                                const ProtobufCMessage *data)
+{
+    const Daybook__Scoring__V1__CustomerTierChanged *changed = (const void *)data;
+    const char *tier = record_enum_text(&daybook__customers__v1__tier__descriptor,
+                                        (int)changed->new_tier, r->arena);
+    const char *params[] = { db_text_id(r->arena, r->tenant), changed->customer_id, tier };
+
+    if (!tier)
+        return ERR_INVALID_ARGUMENT;
+    enum err e = db_queue(r->db, &sql_tier_put, params);
+    if (e)
+        return e;
+    return add_foreign(r, event, changed->customer_id, "tier",
+                       arena_printf(r->arena, "tier %c, value score %.2f", tier[0] - 'a' + 'A',
+                                    changed->score ? changed->score->value_score : 0.0));
+}
+
+/* All events of a visit begin with the visit itself, as field 1. */
+static enum err on_visit(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+{
+    const Daybook__Visits__V1__VisitEnded *any = (const void *)data;
+    const char *name = strrchr(event->type, '.');
+    static const struct {
+        const char *event, *summary;
+    } words[] = {
+        { "VisitRequested", "visit asked for" },   { "VisitApproved", "visit approved" },
+        { "VisitRejected", "visit rejected" },     { "VisitCancelled", "visit called off" },
+        { "VisitCheckedIn", "visitor checked in" }, { "VisitEnded", "visit ended" },
+        { "VisitReported", "visit reported" },
+    };
+
+    for (size_t i = 0; name && any->visit && i < ARRAY_LEN(words); i++)
+        if (strcmp(name + 1, words[i].event) == 0)
+            return add_foreign(r, event, any->visit->customer_id, "visit", words[i].summary);
+    return ERR_INVALID_ARGUMENT;
+}
+
+static const struct reaction_def reactions[] = {
+    { "daybook.scoring.v1.CustomerTierChanged", on_tier_changed, BOTH },
+    { "daybook.visits.v1.VisitRequested", on_visit, BOTH },
+    { "daybook.visits.v1.VisitApproved", on_visit, BOTH },
+    { "daybook.visits.v1.VisitRejected", on_visit, BOTH },
+    { "daybook.visits.v1.VisitCancelled", on_visit, BOTH },
+    { "daybook.visits.v1.VisitCheckedIn", on_visit, BOTH },
+    { "daybook.visits.v1.VisitEnded", on_visit, BOTH },
+    { "daybook.visits.v1.VisitReported", on_visit, BOTH },
+};
+
+static const char *const read_model_tables[] = { "customers.customer_tier",
+                                                 "customers.foreign_event", NULL };
+
+const struct consumer_def customers_consumer = {
+    .name = "customers",
+    .schema = "customers",
+    .reactions = reactions,
+    .nreactions = ARRAY_LEN(reactions),
+    .read_model_tables = read_model_tables,
+};

@@ -1,0 +1,4 @@
+-- params: tenant_id sources ids
+SELECT c.id, c.ref_source, c.ref_id, c.owner_id
+  FROM unnest($2::text[], $3::text[]) AS r (source, id)
+  JOIN customers.customer c ON c.tenant_id = $1::uuid AND c.ref_source = r.source AND c.ref_id = r.id;

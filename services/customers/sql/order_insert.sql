@@ -1,0 +1,5 @@
+-- params: tenant_id id customer_id external_ref.source external_ref.id kind ordered_at amount.minor_units amount.currency_code
+INSERT INTO customers.sales_order (tenant_id, id, customer_id, ref_source, ref_id, kind, ordered_at,
+       amount_minor, currency_code)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::text, $7::timestamptz, $8::bigint,
+       $9::text);
