@@ -106,7 +106,7 @@ static char no_request_id[] = "";
 static bool is_printable(const char *s, size_t max)
 {
     for (size_t n = 0; s[n]; n++)
-        if (n >= max || s[n] < 0x21 || s[n] > 0x7e)
+        if (n >= max || s[n] < 0x20 || s[n] > 0x7e)
             return false;
     return true;
 }

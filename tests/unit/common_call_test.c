@@ -194,7 +194,7 @@ static void refuses_a_malformed_context(void **state) /* F35 */
     (void)state;
     static const struct { const char *raw; size_t len; } cases[] = {
         { "\x0a\x7f", 2 }, { "{\"requestId\":7", 14 }, { "{", 1 }, { "\xff\xff\xff\xff", 4 },
-        { "\x0a\x01 ", 3 }, { "{\"requestId\":\"a b\"}", 19 }, { "{\"requestId\":\"\\u00e9\"}", 22 },
+        { "\x0a\x01\x7f", 3 }, { "{\"requestId\":\"a\\tb\"}", 20 }, { "{\"requestId\":\"\\u00e9\"}", 22 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -221,7 +221,7 @@ static void refuses_unusable_keys(void **state)
     long_key[256] = '\0';
     q.key = long_key;
     expect(&q, ERR_INVALID_ARGUMENT, "IDEMPOTENCY_KEY_INVALID");
-    q.key = "two words";
+    q.key = "tab\t";
     expect(&q, ERR_INVALID_ARGUMENT, "IDEMPOTENCY_KEY_INVALID");
     q = cancel;
     q.request_id = "01234567890123456789012345678901234567890123456789012345678901234";
