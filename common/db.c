@@ -80,9 +80,9 @@ static PGconn *start_connecting(const struct db *db)
     /* What conninfo says itself comes after our defaults and wins, but for the session's settings,
      * on which reading rows depends. */
     const char *const keys[] = {
-        "connect_timeout", "tcp_user_timeout",     "keepalives_idle", "target_session_attrs",
-        "dbname",          "application_name", "client_encoding", "options",
-        NULL,
+        "connect_timeout",      "tcp_user_timeout", "keepalives_idle",
+        "target_session_attrs", "dbname",           "application_name",
+        "client_encoding",      "options",          NULL,
     };
     const char *const values[] = {
         CONNECT_LIMIT_TEXT,
@@ -151,8 +151,7 @@ static enum err learn_timeout(struct db *db, int64_t deadline_us)
         e = db_pipe_run(db, deadline_us, &res);
     if (e)
         return e;
-    if (PQntuples(res) != 1 ||
-        !num_i64(PQgetvalue(res, 0, 0), 0, INT_MAX, &db->role_timeout_ms))
+    if (PQntuples(res) != 1 || !num_i64(PQgetvalue(res, 0, 0), 0, INT_MAX, &db->role_timeout_ms))
         return ERR_INTERNAL;
     return ERR_OK;
 }

@@ -8,9 +8,10 @@
 #include "common/db.h"
 
 #define DB_HASH_BYTES 16
-#define DB_PREPARED_SLOTS 1024 /* power of two; past 3/4 of it, further statements go unprepared */
-#define DB_PENDING_MAX 1000    /* queued statements; one more waits for the answers of these first */
-#define DB_NAME_FAULTS_MAX 3   /* 26000 or 42P05 this often: a pooler plays with our names */
+#define DB_PREPARED_SLOTS 1024 /* power of two; past 3/4 of it, further statements go unprepared   \
+                                */
+#define DB_PENDING_MAX 1000  /* queued statements; one more waits for the answers of these first */
+#define DB_NAME_FAULTS_MAX 3 /* 26000 or 42P05 this often: a pooler plays with our names */
 
 enum db_prepared_state { DB_PREPARED_NONE, DB_PREPARED_ASKED, DB_PREPARED_READY };
 
@@ -41,27 +42,27 @@ struct db {
     char *conninfo;
     char *application_name;
     PGconn *conn;
-    bool doomed;           /* drop the connection as soon as the transaction is over */
-    bool prepare_off;      /* the caller's wish */
-    unsigned name_faults;  /* since connecting */
+    bool doomed;          /* drop the connection as soon as the transaction is over */
+    bool prepare_off;     /* the caller's wish */
+    unsigned name_faults; /* since connecting */
     int64_t role_timeout_ms;
     unsigned connect_failures;
     int64_t connect_not_before_us;
 
     bool in_tx;
-    bool tx_sent;          /* BEGIN is on its way; before, a transaction costs nothing */
-    enum err tx_error;     /* only rollback is left */
+    bool tx_sent;      /* BEGIN is on its way; before, a transaction costs nothing */
+    enum err tx_error; /* only rollback is left */
     bool has_tenant;
     struct id tenant;
     int64_t deadline_us;
     bool in_doubt;
-    bool commit_warned;    /* a warning came with the COMMIT: see db_error_commit_warning() */
+    bool commit_warned; /* a warning came with the COMMIT: see db_error_commit_warning() */
 
     struct db_entry *pending; /* [head, npending) */
     size_t head, npending, pending_cap;
-    size_t nchecks;        /* of these, with a check */
-    bool answered;         /* the head's result was read, the NULL after it was not */
-    enum err batch_error;  /* first failure since the last sync */
+    size_t nchecks;       /* of these, with a check */
+    bool answered;        /* the head's result was read, the NULL after it was not */
+    enum err batch_error; /* first failure since the last sync */
     PGresult *exec_res;
 
     struct db_prepared prepared[DB_PREPARED_SLOTS];

@@ -122,8 +122,8 @@ static char *prepared_name(const struct db_prepared *p, char buf[static STMT_NAM
 static enum err send_prepare(struct db *db, const struct db_stmt *stmt, struct db_prepared *p,
                              const char *name)
 {
-    enum err e = add_entry(db, (struct db_entry){ .kind = DB_ENTRY_PREPARE, .name = stmt->name,
-                                                  .prepared = p });
+    enum err e = add_entry(
+        db, (struct db_entry){ .kind = DB_ENTRY_PREPARE, .name = stmt->name, .prepared = p });
     if (e)
         return e;
     if (!PQsendPrepare(db->conn, name, stmt->text, stmt->nparams, NULL))
@@ -143,14 +143,15 @@ enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, const char *con
     if (p && p->state == DB_PREPARED_NONE)
         e = send_prepare(db, stmt, p, prepared_name(p, name));
     if (e == ERR_OK)
-        e = add_entry(db, (struct db_entry){ .kind = kind, .name = stmt->name, .check = check,
-                                             .ctx = ctx, .prepared = p });
+        e = add_entry(
+            db, (struct db_entry){
+                    .kind = kind, .name = stmt->name, .check = check, .ctx = ctx, .prepared = p });
     if (e)
         return e;
-    int sent = p ? PQsendQueryPrepared(db->conn, prepared_name(p, name), stmt->nparams, params,
-                                       NULL, NULL, 0)
-                 : PQsendQueryParams(db->conn, stmt->text, stmt->nparams, NULL, params, NULL, NULL,
-                                     0);
+    int sent =
+        p ? PQsendQueryPrepared(db->conn, prepared_name(p, name), stmt->nparams, params, NULL, NULL,
+                                0)
+          : PQsendQueryParams(db->conn, stmt->text, stmt->nparams, NULL, params, NULL, NULL, 0);
     return sent ? ERR_OK : refused(db);
 }
 
@@ -196,7 +197,8 @@ enum err db_pipe_wait(struct db *db, int64_t deadline_us)
     if (left_us <= 0)
         return ERR_DEADLINE_EXCEEDED;
 
-    struct pollfd p = { .fd = PQsocket(db->conn), .events = (short)(POLLIN | (unsent ? POLLOUT : 0)) };
+    struct pollfd p = { .fd = PQsocket(db->conn),
+                        .events = (short)(POLLIN | (unsent ? POLLOUT : 0)) };
     int n = poll(&p, 1, (int)MIN((left_us + MSEC_US - 1) / MSEC_US, INT_MAX));
     if (n < 0 && errno != EINTR)
         return lose(db);
@@ -331,8 +333,7 @@ enum err db_pipe_run(struct db *db, int64_t deadline_us, PGresult **res_out)
         judge_commit(db);
         db_pipe_forget_checks(db);
         snprintf(db->error.sqlstate, sizeof db->error.sqlstate, "57014");
-        snprintf(db->error.statement, sizeof db->error.statement, "%s",
-                 db->pending[db->head].name);
+        snprintf(db->error.statement, sizeof db->error.statement, "%s", db->pending[db->head].name);
         db_error_count("57014");
     }
     if (e == ERR_OK)

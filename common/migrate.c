@@ -73,23 +73,23 @@ static const char prepare_sql[] =
     "    component   text NOT NULL,\n" /* the schema's own name, or 'common' */
     "    version     int NOT NULL,\n"
     "    name        text NOT NULL,\n"
-    "    applied_at  timestamptz NOT NULL DEFAULT now(),\n" /* an operator's fact, not the domain's */
+    "    applied_at  timestamptz NOT NULL DEFAULT now(),\n" /* an operator's fact, not the domain's
+                                                             */
     "    CONSTRAINT schema_version_pkey PRIMARY KEY (component, version)\n"
     ");\n"
     "GRANT USAGE ON SCHEMA ${schema} TO ${role};\n"
     "GRANT SELECT ON ${schema}.schema_version TO ${role};\n";
 
 /* What each daemon sees of others, whichever of them was migrated first. */
-static const char share_sql[] =
-    "DO $do$\n"
-    "BEGIN\n"
-    "    IF to_regnamespace('bus') IS NOT NULL THEN\n"
-    "        GRANT USAGE ON SCHEMA bus TO daybook_daemon;\n"
-    "    END IF;\n"
-    "    IF to_regnamespace('directory_api') IS NOT NULL THEN\n"
-    "        GRANT USAGE ON SCHEMA directory_api TO daybook_daemon;\n"
-    "    END IF;\n"
-    "END $do$;\n";
+static const char share_sql[] = "DO $do$\n"
+                                "BEGIN\n"
+                                "    IF to_regnamespace('bus') IS NOT NULL THEN\n"
+                                "        GRANT USAGE ON SCHEMA bus TO daybook_daemon;\n"
+                                "    END IF;\n"
+                                "    IF to_regnamespace('directory_api') IS NOT NULL THEN\n"
+                                "        GRANT USAGE ON SCHEMA directory_api TO daybook_daemon;\n"
+                                "    END IF;\n"
+                                "END $do$;\n";
 
 struct run {
     struct db *db;
@@ -195,7 +195,8 @@ static enum err read_version(struct db *db, const char *schema, const char *comp
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-static enum err apply_one(struct run *r, const char *component, const struct migration *m, int version)
+static enum err apply_one(struct run *r, const char *component, const struct migration *m,
+                          int version)
 {
     char mark[256];
 
@@ -327,7 +328,7 @@ static enum err check(struct db *db, const char *schema, size_t n, int *version_
         return e;
     *version_out = (int)own;
     return common >= (int64_t)common_migrations_len && own >= (int64_t)n ? ERR_OK
-                                                                       : ERR_FAILED_PRECONDITION;
+                                                                         : ERR_FAILED_PRECONDITION;
 }
 
 enum err migrate_check(struct db *db, const char *schema, size_t n, int64_t deadline_us,

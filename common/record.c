@@ -175,13 +175,13 @@ static const struct {
     const char *name;
     enum record_cast cast;
 } casts[] = {
-    { "text", RECORD_CAST_TEXT },      { "varchar", RECORD_CAST_TEXT },
-    { "char", RECORD_CAST_TEXT },      { "bpchar", RECORD_CAST_TEXT },
-    { "bytea", RECORD_CAST_TEXT },     { "smallint", RECORD_CAST_NUMBER },
-    { "int", RECORD_CAST_NUMBER },     { "integer", RECORD_CAST_NUMBER },
-    { "bigint", RECORD_CAST_NUMBER },  { "int2", RECORD_CAST_NUMBER },
-    { "int4", RECORD_CAST_NUMBER },    { "int8", RECORD_CAST_NUMBER },
-    { "json", RECORD_CAST_JSON },      { "jsonb", RECORD_CAST_JSON },
+    { "text", RECORD_CAST_TEXT },     { "varchar", RECORD_CAST_TEXT },
+    { "char", RECORD_CAST_TEXT },     { "bpchar", RECORD_CAST_TEXT },
+    { "bytea", RECORD_CAST_TEXT },    { "smallint", RECORD_CAST_NUMBER },
+    { "int", RECORD_CAST_NUMBER },    { "integer", RECORD_CAST_NUMBER },
+    { "bigint", RECORD_CAST_NUMBER }, { "int2", RECORD_CAST_NUMBER },
+    { "int4", RECORD_CAST_NUMBER },   { "int8", RECORD_CAST_NUMBER },
+    { "json", RECORD_CAST_JSON },     { "jsonb", RECORD_CAST_JSON },
 };
 
 static enum record_cast cast_of_name(const char *type)
@@ -221,8 +221,8 @@ static enum err bind_field(const struct db_stmt *stmt, int i, const ProtobufCMes
         if (message == NULL)
             return ERR_OK; /* absent: NULL */
     }
-    enum err e = record_value_write(path.fields[path.depth - 1], message, cast_of(stmt, i + 1), a,
-                                    text_out);
+    enum err e =
+        record_value_write(path.fields[path.depth - 1], message, cast_of(stmt, i + 1), a, text_out);
     return e && e != ERR_RESOURCE_EXHAUSTED
                ? misfit("a field has a value that cannot be stored", stmt->name, stmt->params[i])
                : e;

@@ -133,7 +133,8 @@ ProtobufCMessage *record_value_make_sub(const ProtobufCFieldDescriptor *field,
 
 /* --- enums --- */
 
-/* Length of what all names of the type begin with: "QUESTION_STATE_" of QUESTION_STATE_UNSPECIFIED. */
+/* Length of what all names of the type begin with: "QUESTION_STATE_" of QUESTION_STATE_UNSPECIFIED.
+ */
 static size_t enum_prefix_len(const ProtobufCEnumDescriptor *type)
 {
     static const char unspecified[] = "UNSPECIFIED";
@@ -198,8 +199,7 @@ static enum err parse_duration(const char *text, struct arena *a, ProtobufCMessa
 
     if (!num_i64(text, INT64_MIN, INT64_MAX, &us))
         return ERR_INTERNAL;
-    Google__Protobuf__Duration *d =
-        (void *)new_message(&google__protobuf__duration__descriptor, a);
+    Google__Protobuf__Duration *d = (void *)new_message(&google__protobuf__duration__descriptor, a);
     if (d == NULL)
         return ERR_RESOURCE_EXHAUSTED;
     d->seconds = us / SECOND_US;
@@ -422,8 +422,8 @@ static enum err parse_json_field(const ProtobufCFieldDescriptor *field, const ch
     return ERR_OK;
 }
 
-enum err record_value_read(const ProtobufCFieldDescriptor *field, Oid column_type,
-                           const char *text, struct arena *a, ProtobufCMessage *message)
+enum err record_value_read(const ProtobufCFieldDescriptor *field, Oid column_type, const char *text,
+                           struct arena *a, ProtobufCMessage *message)
 {
     if (field->label == PROTOBUF_C_LABEL_REPEATED)
         return column_type == OID_JSON || column_type == OID_JSONB
@@ -579,8 +579,8 @@ static enum err write_json_field(const ProtobufCFieldDescriptor *field,
                                  const ProtobufCMessage *message, struct arena *a,
                                  const char **text_out)
 {
-    bool is_map = field->type == PROTOBUF_C_TYPE_MESSAGE &&
-                  schema_of(field->descriptor)->is_map_entry;
+    bool is_map =
+        field->type == PROTOBUF_C_TYPE_MESSAGE && schema_of(field->descriptor)->is_map_entry;
     ProtobufCMessage *parent = new_message(message->descriptor, a);
     const char *json = NULL;
 

@@ -16,7 +16,7 @@ enum record_cast {
     RECORD_CAST_TEXT,   /* none, or a type of which the empty string is a value */
     RECORD_CAST_NUMBER, /* integers: enums go as numbers */
     RECORD_CAST_JSON,
-    RECORD_CAST_OTHER,  /* uuid, timestamptz, date...: the empty string is NULL */
+    RECORD_CAST_OTHER, /* uuid, timestamptz, date...: the empty string is NULL */
 };
 
 /* Sets `field` of `message` from a column's text. column_type: its OID.

@@ -73,7 +73,8 @@ static int is_sql(const struct dirent *e)
     return len > 4 && strcmp(e->d_name + len - 4, ".sql") == 0;
 }
 
-/* Names of the .sql files of dir/sub in order, without the ending; 0 when there is no such folder. */
+/* Names of the .sql files of dir/sub in order, without the ending; 0 when there is no such folder.
+ */
 static size_t list_sql(const char *dir, const char *sub, char *names[static FILES_MAX])
 {
     char path[PATH_SIZE];

@@ -30,9 +30,9 @@ static const struct db_stmt hand_in = {
     " '2026-01-01', '')",
     3, NULL
 };
-static const struct db_stmt lock_head = {
-    "lock_head", "SELECT last_seq FROM bus.head WHERE one FOR UPDATE", 0, NULL
-};
+static const struct db_stmt lock_head = { "lock_head",
+                                          "SELECT last_seq FROM bus.head WHERE one FOR UPDATE", 0,
+                                          NULL };
 static const struct db_stmt drain = {
     "drain",
     "WITH batch AS (SELECT id FROM bus.outbox ORDER BY id LIMIT 20 FOR UPDATE),"
@@ -120,12 +120,13 @@ static void a_daemon_reads_the_log_and_changes_nothing(void **state)
     (void)state;
     struct db *daemon = connect_as("daybook_shop");
     static const char *const forbidden[] = {
-        "SELECT * FROM bus.outbox",  "DELETE FROM bus.outbox",      "DELETE FROM bus.log",
-        "UPDATE bus.head SET term = 1", "SELECT * FROM bus.tenant_head",
-        "UPDATE bus.log SET type = ''",
+        "SELECT * FROM bus.outbox",      "DELETE FROM bus.outbox",
+        "DELETE FROM bus.log",           "UPDATE bus.head SET term = 1",
+        "SELECT * FROM bus.tenant_head", "UPDATE bus.log SET type = ''",
     };
 
-    assert_int_equal(number(daemon, "SELECT count(*) AS n FROM bus.head WHERE log_id IS NOT NULL"), 1);
+    assert_int_equal(number(daemon, "SELECT count(*) AS n FROM bus.head WHERE log_id IS NOT NULL"),
+                     1);
     (void)number(daemon, "SELECT count(*) AS n FROM bus.log");
     for (size_t i = 0; i < ARRAY_LEN(forbidden); i++)
         if (refused(daemon, forbidden[i]) != ERR_OK)
@@ -165,8 +166,9 @@ static atomic_int writers_left;
 static void *write_events(void *arg)
 {
     struct db *db = connect_as("daybook_shop");
-    struct db_stmt bump = { "bump", "UPDATE shop.counter SET version = version + 1"
-                                    " WHERE tenant_id = $1::uuid RETURNING version",
+    struct db_stmt bump = { "bump",
+                            "UPDATE shop.counter SET version = version + 1"
+                            " WHERE tenant_id = $1::uuid RETURNING version",
                             1, NULL };
     const char *tenant_text = arg;
     struct id id;
@@ -233,9 +235,10 @@ static void two_sequencers_lose_and_reorder_nothing(void **state) /* F03, F59 */
     assert_int_equal(number(bus, "SELECT count(*) AS n FROM bus.log"), want);
     assert_int_equal(number(bus, "SELECT max(seq) AS n FROM bus.log"), want);
     assert_int_equal(number(bus, "SELECT count(*) AS n FROM bus.outbox"), 0);
-    assert_int_equal(number(bus, "SELECT count(*) AS n FROM (SELECT aggregate_version <="
-                                 " lag(aggregate_version) OVER (PARTITION BY aggregate ORDER BY seq)"
-                                 " AS wrong FROM bus.log) x WHERE wrong"),
+    assert_int_equal(number(bus,
+                            "SELECT count(*) AS n FROM (SELECT aggregate_version <="
+                            " lag(aggregate_version) OVER (PARTITION BY aggregate ORDER BY seq)"
+                            " AS wrong FROM bus.log) x WHERE wrong"),
                      0);
     db_free(bus);
 }

@@ -27,8 +27,9 @@ static struct db *admin;
 
 /* The second one waits for a lock of the test's, so that it can be caught half-way. */
 static const struct migration shop[] = {
-    { "0001_shop", "CREATE TABLE ${schema}.item (tenant_id uuid, id int, PRIMARY KEY (tenant_id, id));\n"
-                   "GRANT SELECT, INSERT ON ${schema}.item TO ${role};\n" },
+    { "0001_shop",
+      "CREATE TABLE ${schema}.item (tenant_id uuid, id int, PRIMARY KEY (tenant_id, id));\n"
+      "GRANT SELECT, INSERT ON ${schema}.item TO ${role};\n" },
     { "0002_price", "ALTER TABLE ${schema}.item ADD COLUMN price bigint;\n"
                     "SELECT pg_advisory_xact_lock(99);\n"
                     "CREATE TABLE ${schema}.price_list (id int PRIMARY KEY);\n" },
@@ -91,7 +92,8 @@ static int set_up(void **state)
 
 #define APPLIED "SELECT count(*) AS n FROM shop.schema_version"
 #define WAITING                                                                                    \
-    "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted"
+    "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT "       \
+    "granted"
 
 static void a_fresh_schema_gets_everything_once(void **state)
 {
@@ -271,7 +273,8 @@ static void a_faulty_migration_keeps_what_came_before(void **state)
                      1);
     assert_int_equal(migrate_run(db, "broken2", misnumbered, 2, &applied), ERR_INTERNAL);
     assert_int_equal(migrate_run(db, "broken3", unknown, 1, &applied), ERR_INTERNAL);
-    assert_int_equal(migrate_run(db, "x'; DROP", list, 1, &applied), ERR_INVALID_ARGUMENT); /* F62 */
+    assert_int_equal(migrate_run(db, "x'; DROP", list, 1, &applied),
+                     ERR_INVALID_ARGUMENT); /* F62 */
     db_free(db);
 }
 
@@ -284,8 +287,10 @@ static void the_role_has_its_timeouts_and_nothing_more(void **state)
     must(migrate_run(db, "shop", shop, ARRAY_LEN(shop), &applied));
     must(migrate_check(daemon, "shop", 3, in_ms(2000), &version));
     static const char *const settings[] = {
-        "statement_timeout' AND setting = '5000", "lock_timeout' AND setting = '2000",
-        "idle_in_transaction_session_timeout' AND setting = '10000", "TimeZone' AND setting = 'UTC",
+        "statement_timeout' AND setting = '5000",
+        "lock_timeout' AND setting = '2000",
+        "idle_in_transaction_session_timeout' AND setting = '10000",
+        "TimeZone' AND setting = 'UTC",
     };
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         char sql[200];
@@ -295,7 +300,8 @@ static void the_role_has_its_timeouts_and_nothing_more(void **state)
             fail_msg("not so: %s", settings[i]);
     }
     assert_int_equal(number(daemon, "SELECT pg_has_role('daybook_daemon', 'MEMBER')::int AS n"), 1);
-    assert_int_equal(db_script(daemon, "CREATE TABLE shop.own (id int)", in_ms(2000)), ERR_INTERNAL);
+    assert_int_equal(db_script(daemon, "CREATE TABLE shop.own (id int)", in_ms(2000)),
+                     ERR_INTERNAL);
     assert_string_equal(db_last_error(daemon)->sqlstate, "42501");
     assert_int_equal(db_script(daemon, "DELETE FROM shop.item", in_ms(2000)), ERR_INTERNAL);
     must(db_script(daemon, "SELECT * FROM shop.item", in_ms(2000)));

@@ -18,9 +18,19 @@ typedef Daybook__Visits__V1__Visit Visit;
 static struct servers *servers;
 static struct arena *arena;
 
-static const char *const names[] = { "tenant_id", "id", "purposes", "state", "starts_at", "place",
-                                     "check_in.at", "check_in.position.latitude", "check_in.far",
-                                     "report", "reviewed_by", "checked_out_at", NULL };
+static const char *const names[] = { "tenant_id",
+                                     "id",
+                                     "purposes",
+                                     "state",
+                                     "starts_at",
+                                     "place",
+                                     "check_in.at",
+                                     "check_in.position.latitude",
+                                     "check_in.far",
+                                     "report",
+                                     "reviewed_by",
+                                     "checked_out_at",
+                                     NULL };
 
 /* The columns as tables have them: the casts decide what is NULL. */
 static const struct db_stmt echo = {

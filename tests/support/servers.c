@@ -247,11 +247,17 @@ static void init_postgres(struct servers *s)
 {
     char program[PATH_SIZE], path[PATH_SIZE + 40];
     char *argv[] = { ARG(pg_program("initdb", program)),
-                     ARG("-D"), s->data, ARG("-A"),
-                     ARG("trust"), ARG("-U"),
-                     ARG("postgres"), ARG("-E"),
-                     ARG("UTF8"), ARG("--locale=C"),
-                     ARG("--no-sync"), NULL };
+                     ARG("-D"),
+                     s->data,
+                     ARG("-A"),
+                     ARG("trust"),
+                     ARG("-U"),
+                     ARG("postgres"),
+                     ARG("-E"),
+                     ARG("UTF8"),
+                     ARG("--locale=C"),
+                     ARG("--no-sync"),
+                     NULL };
     run_to_end(s, argv);
 
     snprintf(path, sizeof path, "%s/postgresql.conf", s->data);
@@ -281,8 +287,7 @@ static bool postgres_answers(const struct servers *s)
 static bool start_once(struct servers *s, int64_t deadline_us)
 {
     char program[PATH_SIZE];
-    char *argv[] = { ARG(pg_program("postgres", program)), ARG("-D"),
-                     s->data, NULL };
+    char *argv[] = { ARG(pg_program("postgres", program)), ARG("-D"), s->data, NULL };
 
     s->postgres = spawn(s, argv, SIGQUIT);
     while (!postgres_answers(s)) {
@@ -412,8 +417,7 @@ pid_t servers_postgres_pid(const struct servers *s)
 
 static int free_port(void)
 {
-    struct sockaddr_in addr = { .sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -445,13 +449,21 @@ void servers_start_redis(struct servers *s)
 {
     int64_t deadline_us = clock_monotonic_us() + START_LIMIT_US;
     char *argv[] = { ARG("redis-server"),
-                     ARG("--port"), s->redis_port_text,
-                     ARG("--bind"), ARG("127.0.0.1"),
-                     ARG("--unixsocket"), s->redis_path,
-                     ARG("--unixsocketperm"), ARG("777"),
-                     ARG("--save"), ARG(""),
-                     ARG("--appendonly"), ARG("no"),
-                     ARG("--loglevel"), ARG("warning"), NULL };
+                     ARG("--port"),
+                     s->redis_port_text,
+                     ARG("--bind"),
+                     ARG("127.0.0.1"),
+                     ARG("--unixsocket"),
+                     s->redis_path,
+                     ARG("--unixsocketperm"),
+                     ARG("777"),
+                     ARG("--save"),
+                     ARG(""),
+                     ARG("--appendonly"),
+                     ARG("no"),
+                     ARG("--loglevel"),
+                     ARG("warning"),
+                     NULL };
 
     unlink(s->redis_path);
     s->redis = spawn(s, argv, SIGKILL);

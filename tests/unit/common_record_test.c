@@ -107,7 +107,8 @@ static void each_kind_of_column_fills_its_field(void **state)
         { "int32_list", 1007, "{1,-2,3}" },
         { "bool_list", 1000, "{t,f}" },
         { "enum_list", T_TEXT_ARRAY, "{red,negative}" },
-        { "ts_list", T_TIMESTAMPTZ_ARRAY, "{\"2026-01-02 03:04:05+00\",\"1970-01-01 00:00:00+00\"}" },
+        { "ts_list", T_TIMESTAMPTZ_ARRAY,
+          "{\"2026-01-02 03:04:05+00\",\"1970-01-01 00:00:00+00\"}" },
         { "_own", T_TEXT, "the store's" },
     };
     Everything *m = NULL;
@@ -144,10 +145,14 @@ static void null_leaves_a_field_unset(void **state)
 {
     (void)state;
     static const struct cell cells[] = {
-        { "int32_field", T_INT4, NULL },        { "string_field", T_TEXT, NULL },
-        { "ts", T_TIMESTAMPTZ, NULL },          { "child.int32_field", T_INT4, NULL },
-        { "child.child.string_field", T_TEXT, NULL }, { "string_list", T_TEXT_ARRAY, NULL },
-        { "opt_int32", T_INT4, NULL },          { "choice_text", T_TEXT, NULL },
+        { "int32_field", T_INT4, NULL },
+        { "string_field", T_TEXT, NULL },
+        { "ts", T_TIMESTAMPTZ, NULL },
+        { "child.int32_field", T_INT4, NULL },
+        { "child.child.string_field", T_TEXT, NULL },
+        { "string_list", T_TEXT_ARRAY, NULL },
+        { "opt_int32", T_INT4, NULL },
+        { "choice_text", T_TEXT, NULL },
         { "enum_field", T_TEXT, NULL },
     };
     Everything *m = NULL;
@@ -261,7 +266,7 @@ static void all_rows_become_a_repeated_field(void **state)
     Everything **list = NULL;
     size_t n = 0;
 
-    assert_true(PQsetvalue(res, 1, 0, (char *)(uintptr_t)"2", 1));
+    assert_true(PQsetvalue(res, 1, 0, (char *)(uintptr_t) "2", 1));
     assert_int_equal(record_read_all(res, TYPE, arena, &n, &list), ERR_OK);
     assert_int_equal(n, 2);
     assert_int_equal(list[1]->int32_field, 2);
