@@ -160,8 +160,12 @@ $(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $
 
 .DEFAULT_GOAL := help
 .PHONY: help all deps unit integration acceptance test check-sql fuzz bench lint format demo down clean
+.PHONY: test-all
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+deps: ## install what building, running and testing need (Debian packages)
+	@deploy/local/deps.sh
 
 all: $(DAEMONS) $(CLI_BIN) ## build all daemons and the daybook command
 
@@ -170,6 +174,42 @@ unit: $(UNIT_BINS) ## unit tests (need no server)
 
 integration: all $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
 	$(Q)DAYBOOK_BIN=$(abspath $(BIN)) tools/run-tests.sh $(INTEGRATION_BINS)
+
+# What is missing is installed first; the rest is another make, whose variables see it.
+test: ## everything, from a bare machine: the tests, under sanitizers too
+	@deploy/local/deps.sh
+	@$(MAKE) --no-print-directory test-all
+
+JOBS := -j$(shell nproc)
+test-all:
+	@tests/run-all.sh $(JOBS)
+
+VENV := $(BUILD)/venv
+$(VENV)/ok: tests/requirements.txt
+	@echo "  VENV"
+	$(Q)python3 -m venv $(VENV)
+	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
+	@touch $@
+
+acceptance: all $(VENV)/ok ## black-box tests by independent clients (Python)
+	$(Q)DAYBOOK_BIN=$(abspath $(BIN)) DAYBOOK_GEN=$(abspath $(BUILD)/pygen) \
+		$(VENV)/bin/python -m pytest -q tests/acceptance $(PYTEST_ARGS)
+
+# --- the local stack -----------------------------------------------------------------------------
+demo: ## build, start the local stack, play the sample week, leave the stack running
+	@deploy/local/deps.sh --run-only
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@deploy/demo/run.sh
+
+down: ## stop the local stack
+	@deploy/local/stack down
+
+clean: ## stop the local stack and remove all that was made
+	@deploy/local/stack remove
+	@rm -rf $(BUILD)
+
+format: ## clang-format the C files
+	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 
 -include Makefile.targets
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,31 @@
+#!/bin/bash
+# Everything that `make test` promises, one stage after the other; stops at the first that fails and
+# says which. Arguments go to make (-j2).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+stages=()
+stage() { # name, command...
+    local name=$1 started=$SECONDS
+    shift
+    printf '\n=== %s\n' "$name"
+    if ! "$@"; then
+        printf '\n=== %s FAILED\n' "$name"
+        exit 1
+    fi
+    stages+=("$name: $((SECONDS - started)) s")
+}
+
+export WERROR=1
+stage "build" make "$@" all
+stage "statements" make "$@" check-sql
+stage "unit tests" make "$@" unit
+stage "integration tests" make "$@" integration
+stage "acceptance tests" make "$@" acceptance
+stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
+stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
+stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance
+stage "concurrent modules, threads" make "$@" SAN=thread thread-tests
+stage "fuzz corpora" make "$@" SAN=address fuzz-replay
+printf '\n'
+printf '%s\n' "${stages[@]}"
