@@ -76,14 +76,19 @@ AREAS := $(patsubst services/%/,%,$(sort $(dir $(wildcard services/*/*.c))))
 SQL_AREAS := common $(AREAS:%=services/%)
 SQL_C :=
 SQL_H :=
+MIGRATIONS_C :=
 define sql_rules
 ifneq ($(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql),)
-SQL_C += $(GEN)/$(1)/sql.c
+SQL_C += $(GEN)/$(1)/sql.c $(GEN)/$(1)/migrations.c
+MIGRATIONS_C += $(GEN)/$(1)/migrations.c
 SQL_H += $(GEN)/$(1)/sql.h
 $(GEN)/$(1)/sql.c: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) tools/sql2c.awk
 	@mkdir -p $$(@D)
 	@echo "  SQL     $(1)"
 	$(Q)awk -v mode=c -v area=$(notdir $(1)) -v header=$(1)/sql.h -f tools/sql2c.awk $$(filter %.sql,$$^) > $$@
+$(GEN)/$(1)/migrations.c: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) tools/sql2c.awk
+	@mkdir -p $$(@D)
+	$(Q)awk -v mode=m -v area=$(notdir $(1)) -v header=$(1)/sql.h -f tools/sql2c.awk $$(filter %.sql,$$^) > $$@
 $(GEN)/$(1)/sql.h: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) tools/sql2c.awk
 	@mkdir -p $$(@D)
 	$(Q)awk -v mode=h -v area=$(notdir $(1)) -f tools/sql2c.awk $$(filter %.sql,$$^) > $$@
@@ -137,7 +142,7 @@ DAEMONS := $(foreach a,$(AREAS),$(if $(wildcard services/$(a)/main.c),$(BIN)/day
 # The command-line tool carries every area's migrations, so that `daybook migrate` needs no daemon.
 CLI_SRC := $(wildcard cli/*.c)
 CLI_BIN := $(if $(CLI_SRC),$(BIN)/daybook)
-$(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(SQL_C))) $(COMMON_LIB) $(PROTO_LIB)
+$(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C))) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    daybook"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)

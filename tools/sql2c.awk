@@ -1,4 +1,5 @@
-# Turns SQL files into C. mode=h writes the declarations, mode=c the definitions.
+# Turns SQL files into C. mode=h writes the declarations, mode=c the statements, mode=m the
+# migrations (apart, since the daybook command links those of all areas).
 #
 # sql/<name>.sql holds one statement and becomes `const struct db_stmt sql_<name>`. Its first line
 # names the parameters in order: "-- params: tenant_id id note". A name is that of the message field
@@ -13,6 +14,7 @@ function finish() {
         return
     }
     if (mode == "h") { print "extern const struct db_stmt sql_" name ";"; return }
+    if (mode == "m") return
     printf "static const char *const params_%s[] = { %sNULL };\n", name, plist
     printf "const struct db_stmt sql_%s = { \"%s\",\n%s    , %d, params_%s };\n\n", name, area "_" name, text, n, name
 }
@@ -39,7 +41,7 @@ END {
     finish()
     if (mode == "h") {
         print "extern const struct migration " area "_migrations[];\nextern const size_t " area "_migrations_len;\n#endif"
-    } else {
+    } else if (mode == "m") {
         if (nmig) printf "const struct migration %s_migrations[] = {\n%s};\n", area, mig
         else printf "const struct migration %s_migrations[1];\n", area
         printf "const size_t %s_migrations_len = %d;\n", area, nmig
