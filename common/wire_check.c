@@ -259,6 +259,8 @@ static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescript
                                                   const ProtobufCFieldDescriptor *last,
                                                   uint32_t number)
 {
+    if (type->n_fields == 0)
+        return NULL;
     if (last && last->id == number)
         return last;
     const ProtobufCFieldDescriptor *next = last ? last + 1 : type->fields;
