@@ -7,6 +7,7 @@
 #include "common/daemon_internal.h"
 #include "common/db.h"
 #include "common/log.h"
+#include "common/page.h"
 #include "common/secret.h"
 #include "common/version.h"
 
@@ -167,7 +168,13 @@ static bool apply_clock(struct daemon *d)
 static bool apply_master_key(struct daemon *d)
 {
     const char *hex = daemon_setting(d, "MASTER_KEY")->text;
-    return !hex || secret_init(hex) || fault("MASTER_KEY", "must be 64 hex digits");
+    uint8_t page_key[32];
+
+    if (hex && !secret_init(hex))
+        return fault("MASTER_KEY", "must be 64 hex digits");
+    secret_derive("page", page_key);
+    page_set_key(page_key);
+    return true;
 }
 
 static bool apply_bus(struct daemon *d)

@@ -237,6 +237,14 @@ void secret_hash_token(const char *token, char out_hex[static 65])
     sodium_memzero(key, sizeof(key));
 }
 
+void secret_derive(const char *purpose, uint8_t out[static 32])
+{
+    if (secret_ready())
+        derive(purpose, (struct id){ { 0 } }, out);
+    else
+        randombytes_buf(out, 32);
+}
+
 char *secret_random_text(struct arena *a, size_t nbytes)
 {
     unsigned char *bytes = arena_alloc(a, nbytes);

@@ -36,6 +36,9 @@ NODISCARD char *secret_normalise_phone(struct arena *a, const char *phone);
 
 /* Keyed BLAKE2b, hex, of an API key's secret part, for storage. */
 void secret_hash_token(const char *token, char out_hex[static 65]);
+/* A key of the installation for another purpose ("page"), derived from the master key. Without a
+ * master key it is random and holds for this process only. */
+void secret_derive(const char *purpose, uint8_t out[static 32]);
 /* n random bytes as URL-safe base64 without padding. */
 NODISCARD char *secret_random_text(struct arena *a, size_t nbytes);
 
