@@ -70,6 +70,7 @@ static void start_daemon(struct stage *s, const char *const *extra)
     setenv("DAYBOOK_BUS_EVENTS", s->events_endpoint, 1);
     setenv("DAYBOOK_ADMIN_LISTEN", s->admin, 1);
     setenv("DAYBOOK_WORKERS", "1", 1);
+    setenv("DAYBOOK_DEBUG_DUMPABLE", "1", 1); /* the leak checker reads /proc */
     for (size_t i = 0; extra && extra[i]; i++) {
         char pair[512];
         snprintf(pair, sizeof pair, "%s", extra[i]);

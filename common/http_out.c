@@ -1,0 +1,369 @@
+/*
+ * http_out.c - one POST by libcurl.
+ *
+ * The address is judged when libcurl asks for a socket to it, so a name that resolves otherwise at
+ * the second look gains nothing (F45). Redirects are answers like any other. An answer is read up
+ * to its bounds and then cut off: what is wanted of it has been said by then (F44).
+ */
+#include "common/http_out.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "common/http_address.h"
+#include "common/version.h"
+
+#define BODY_MAX ((size_t)4 * KIB)
+#define HEADERS_MAX ((size_t)32 * KIB)
+#define CONNECT_MAX_MS 3000
+#define URL_MAX 2048
+#define SECRET_PREFIX "whsec_"
+#define SECRET_MIN 24
+#define SECRET_MAX 64
+
+struct http_out {
+    CURL *curl;
+    struct http_networks *allowed;
+    bool allow_plain;
+    /* of the call at hand */
+    bool refused;
+    bool cut; /* by us, at a bound of the answer */
+    size_t header_bytes;
+    size_t body_len;
+    char body[BODY_MAX];
+    char error[CURL_ERROR_SIZE];
+};
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static CURLcode curl_started;
+
+static void start_curl(void)
+{
+    curl_started = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+struct http_out *http_out_new(const char *allow, bool allow_plain)
+{
+    pthread_once(&curl_once, start_curl);
+    struct http_out *h = curl_started == CURLE_OK ? calloc(1, sizeof *h) : NULL;
+    if (!h)
+        return NULL;
+    h->allow_plain = allow_plain;
+    h->allowed = http_networks_new(allow);
+    h->curl = curl_easy_init();
+    if (h->allowed && h->curl)
+        return h;
+    http_out_free(h);
+    return NULL;
+}
+
+void http_out_free(struct http_out *h)
+{
+    if (!h)
+        return;
+    if (h->curl)
+        curl_easy_cleanup(h->curl);
+    http_networks_free(h->allowed);
+    free(h);
+}
+
+/* --- the address --------------------------------------------------------------------------------- */
+
+static enum err judge_scheme(const struct http_out *h, const char *scheme, const char **reason_out)
+{
+    if (strcmp(scheme, "https") == 0 || (h->allow_plain && strcmp(scheme, "http") == 0))
+        return ERR_OK;
+    *reason_out = h->allow_plain ? "the address must begin with https:// or http://"
+                                 : "the address must begin with https://";
+    return ERR_INVALID_ARGUMENT;
+}
+
+static bool is_local_name(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t len = strlen(host), want = sizeof name - 1;
+    while (len && host[len - 1] == '.')
+        len--;
+    return len >= want && strncasecmp(host + len - want, name, want) == 0 &&
+           (len == want || host[len - want - 1] == '.');
+}
+
+static enum err judge_host(const struct http_out *h, const char *host, const char **reason_out)
+{
+    bool is_address;
+    bool ok = http_host_allowed(h->allowed, is_local_name(host) ? "127.0.0.1" : host, &is_address);
+    if (!ok)
+        *reason_out = "the address lies in a network that is not called";
+    return ok ? ERR_OK : ERR_PERMISSION_DENIED;
+}
+
+/* The parts as libcurl will use them: it turns 0x7f.1 and 2130706433 into 127.0.0.1. */
+static enum err judge_parts(const struct http_out *h, CURLU *parts, const char **reason_out)
+{
+    char *scheme = NULL, *host = NULL, *user = NULL;
+    enum err e = ERR_INVALID_ARGUMENT;
+    if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+        curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host)
+        *reason_out = "the address is malformed";
+    else if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK)
+        *reason_out = "the address must not hold a user or password";
+    else
+        e = judge_scheme(h, scheme, reason_out);
+    if (e == ERR_OK)
+        e = judge_host(h, host, reason_out);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(user);
+    return e;
+}
+
+enum err http_out_check_url(struct http_out *h, const char *url, const char **reason_out)
+{
+    if (strlen(url) > URL_MAX) {
+        *reason_out = "the address is too long";
+        return ERR_INVALID_ARGUMENT;
+    }
+    for (const char *p = url; *p; p++)
+        if (*p <= 0x20 || *p == 0x7f) {
+            *reason_out = "the address holds a space or control character";
+            return ERR_INVALID_ARGUMENT;
+        }
+    CURLU *parts = curl_url();
+    enum err e = ERR_INVALID_ARGUMENT;
+    if (!parts) {
+        *reason_out = "out of memory";
+        return ERR_RESOURCE_EXHAUSTED;
+    }
+    if (curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK)
+        e = judge_parts(h, parts, reason_out);
+    else
+        *reason_out = "the address is malformed";
+    curl_url_cleanup(parts);
+    return e;
+}
+
+/* --- what libcurl calls -------------------------------------------------------------------------- */
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_out *h = arg;
+    (void)purpose;
+    if (!http_address_allowed(h->allowed, &address->addr)) {
+        h->refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static size_t take_body(char *data, size_t size, size_t n, void *arg)
+{
+    struct http_out *h = arg;
+    size_t len = size * n, fits = MIN(len, BODY_MAX - h->body_len);
+    memcpy(h->body + h->body_len, data, fits);
+    h->body_len += fits;
+    h->cut = fits < len;
+    return fits; /* less than len ends the transfer */
+}
+
+static size_t take_header(char *data, size_t size, size_t n, void *arg)
+{
+    struct http_out *h = arg;
+    (void)data;
+    h->header_bytes += size * n;
+    return h->header_bytes <= HEADERS_MAX ? size * n : 0;
+}
+
+/* --- the call ------------------------------------------------------------------------------------ */
+
+static struct curl_slist *add_header(struct curl_slist *list, const char *text)
+{
+    struct curl_slist *longer = curl_slist_append(list, text);
+    if (!longer)
+        curl_slist_free_all(list);
+    return longer;
+}
+
+/* NULL: no memory, or a header with a line break (*bad_out). */
+static struct curl_slist *make_headers(const char *const *headers, bool *bad_out)
+{
+    *bad_out = false;
+    struct curl_slist *list = add_header(NULL, "Expect:"); /* no 100-continue */
+    for (size_t i = 0; list && headers && headers[i]; i++) {
+        if (strpbrk(headers[i], "\r\n")) {
+            *bad_out = true;
+            curl_slist_free_all(list);
+            return NULL;
+        }
+        list = add_header(list, headers[i]);
+    }
+    return list;
+}
+
+static CURLcode set_up(struct http_out *h, const char *url, struct curl_slist *headers,
+                       const void *body, size_t len, long timeout_ms)
+{
+    char agent[64];
+    CURL *c = h->curl;
+    CURLcode rc = CURLE_OK;
+    snprintf(agent, sizeof agent, "daybook/%s", daybook_version());
+    curl_easy_reset(c); /* keeps connections */
+#define SET(option, value)                                                                        \
+    do {                                                                                          \
+        CURLcode set_rc = curl_easy_setopt(c, option, value);                                     \
+        if (rc == CURLE_OK)                                                                       \
+            rc = set_rc;                                                                          \
+    } while (0)
+    SET(CURLOPT_URL, url);
+    SET(CURLOPT_PROTOCOLS_STR, h->allow_plain ? "http,https" : "https");
+    SET(CURLOPT_PROXY, ""); /* none from the environment either */
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, h);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, MIN(timeout_ms, (long)CONNECT_MAX_MS));
+    SET(CURLOPT_TIMEOUT_MS, timeout_ms);
+    SET(CURLOPT_USERAGENT, agent);
+    SET(CURLOPT_HTTPHEADER, headers);
+    SET(CURLOPT_POST, 1L);
+    SET(CURLOPT_POSTFIELDS, body ? body : "");
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+    SET(CURLOPT_WRITEFUNCTION, take_body);
+    SET(CURLOPT_WRITEDATA, h);
+    SET(CURLOPT_HEADERFUNCTION, take_header);
+    SET(CURLOPT_HEADERDATA, h);
+    SET(CURLOPT_ERRORBUFFER, h->error);
+#undef SET
+    return rc;
+}
+
+static enum err code_of(struct http_out *h, CURLcode rc, long status, long timeout_ms)
+{
+    double total_s = 0;
+    switch (rc) {
+    case CURLE_OK:
+        return ERR_OK;
+    case CURLE_WRITE_ERROR: /* cut off by take_body(), or by take_header() */
+        return h->cut && status ? ERR_OK : ERR_UNAVAILABLE;
+    case CURLE_OPERATION_TIMEDOUT:
+        curl_easy_getinfo(h->curl, CURLINFO_TOTAL_TIME, &total_s);
+        return total_s * 1000 >= (double)timeout_ms - 1 ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE;
+    case CURLE_OUT_OF_MEMORY:
+        return ERR_RESOURCE_EXHAUSTED;
+    case CURLE_URL_MALFORMAT:
+        return ERR_INVALID_ARGUMENT;
+    default:
+        return h->refused ? ERR_PERMISSION_DENIED : ERR_UNAVAILABLE;
+    }
+}
+
+static const char *words(struct http_out *h, CURLcode rc, struct arena *a)
+{
+    const char *text = h->refused && rc != CURLE_OPERATION_TIMEDOUT
+                           ? "the name leads to an address in a network that is not called"
+                       : h->error[0] ? h->error
+                                     : curl_easy_strerror(rc);
+    const char *copy = arena_strdup(a, text);
+    return copy ? copy : "out of memory";
+}
+
+static enum err perform(struct http_out *h, long timeout_ms, struct arena *a,
+                        struct http_answer *answer_out, const char **reason_out)
+{
+    long status = 0;
+    curl_off_t retry_s = 0;
+    h->refused = h->cut = false;
+    h->header_bytes = h->body_len = 0;
+    h->error[0] = '\0';
+
+    CURLcode rc = curl_easy_perform(h->curl);
+    curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+    enum err e = code_of(h, rc, status, timeout_ms);
+    if (e) {
+        *reason_out = words(h, rc, a);
+        return e;
+    }
+    curl_easy_getinfo(h->curl, CURLINFO_RETRY_AFTER, &retry_s);
+    const char *body = arena_strndup(a, h->body, h->body_len);
+    if (!body) {
+        *reason_out = "out of memory";
+        return ERR_RESOURCE_EXHAUSTED;
+    }
+    *answer_out = (struct http_answer){
+        .status = (int)status,
+        .retry_after_us = retry_s > 0 ? MIN(retry_s, INT32_MAX) * SECOND_US : -1,
+        .body = body,
+    };
+    return ERR_OK;
+}
+
+enum err http_out_post(struct http_out *h, const char *url, const char *const *headers,
+                       const void *body, size_t len, int64_t timeout_us, struct arena *a,
+                       struct http_answer *answer_out, const char **reason_out)
+{
+    long timeout_ms = (long)(timeout_us / MSEC_US);
+    bool bad;
+    enum err e = http_out_check_url(h, url, reason_out);
+    if (e)
+        return e;
+    if (timeout_ms <= 0) {
+        *reason_out = "no time is left";
+        return ERR_DEADLINE_EXCEEDED;
+    }
+    struct curl_slist *list = make_headers(headers, &bad);
+    if (!list) {
+        *reason_out = bad ? "a header holds a line break" : "out of memory";
+        return bad ? ERR_INVALID_ARGUMENT : ERR_RESOURCE_EXHAUSTED;
+    }
+    CURLcode rc = set_up(h, url, list, body, len, timeout_ms);
+    if (rc == CURLE_OK) {
+        e = perform(h, timeout_ms, a, answer_out, reason_out);
+    } else {
+        *reason_out = words(h, rc, a);
+        e = ERR_INTERNAL;
+    }
+    curl_easy_reset(h->curl); /* lets go of the list and the body */
+    curl_slist_free_all(list);
+    return e;
+}
+
+/* --- the signature ------------------------------------------------------------------------------- */
+
+static bool decode_secret(const char *secret, uint8_t key[static SECRET_MAX], size_t *len_out)
+{
+    size_t prefix = strlen(SECRET_PREFIX);
+    return strncmp(secret, SECRET_PREFIX, prefix) == 0 &&
+           sodium_base642bin(key, SECRET_MAX, secret + prefix, strlen(secret + prefix), NULL,
+                             len_out, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
+           *len_out >= SECRET_MIN;
+}
+
+enum err http_out_sign(const char *secret, const char *id, int64_t timestamp_s, const void *body,
+                       size_t len, struct arena *a, char **out)
+{
+    uint8_t key[SECRET_MAX], mac[crypto_auth_hmacsha256_BYTES];
+    char head[32], text[sodium_base64_ENCODED_LEN(sizeof mac, sodium_base64_VARIANT_ORIGINAL)];
+    size_t key_len = 0;
+    crypto_auth_hmacsha256_state state;
+
+    bool ok = decode_secret(secret, key, &key_len);
+    if (ok) {
+        int n = snprintf(head, sizeof head, ".%" PRId64 ".", timestamp_s);
+        crypto_auth_hmacsha256_init(&state, key, key_len);
+        crypto_auth_hmacsha256_update(&state, (const uint8_t *)id, strlen(id));
+        crypto_auth_hmacsha256_update(&state, (const uint8_t *)head, (size_t)n);
+        crypto_auth_hmacsha256_update(&state, body, len);
+        crypto_auth_hmacsha256_final(&state, mac);
+        sodium_memzero(&state, sizeof state);
+        sodium_bin2base64(text, sizeof text, mac, sizeof mac, sodium_base64_VARIANT_ORIGINAL);
+    }
+    sodium_memzero(key, sizeof key);
+    if (!ok)
+        return ERR_INVALID_ARGUMENT;
+    *out = arena_printf(a, "v1,%s", text);
+    return *out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
