@@ -100,7 +100,8 @@ bool bus_socket_connect(void *zmq_socket, const char *endpoints)
         if (zmq_connect(zmq_socket, one) != 0)
             return false;
         p += len;
-        p += *p == ',';
+        if (*p == ',' && *++p == '\0')
+            return false;
     }
     return *endpoints != '\0';
 }
@@ -194,6 +195,11 @@ enum err bus_client_send(struct bus_client *c, const struct bus_request *request
     context.deadline_ms = (uint32_t)(left_us / MSEC_US);
     if (request->idempotency_key)
         context.idempotency_key = unconst(request->idempotency_key);
+    union {
+        const PbPrincipal *in;
+        PbPrincipal *out;
+    } principal = { .in = request->principal };
+    context.principal = principal.out;
 
     zmq_msg_t context_frame, message_frame;
     if (!frame_of_message(&context_frame, &context.base))

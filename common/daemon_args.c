@@ -177,6 +177,31 @@ static bool apply_master_key(struct daemon *d)
     return true;
 }
 
+/* By form only: connecting is for the threads that use it. */
+static bool is_endpoint_list(const char *text)
+{
+    size_t n = 0;
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        bool tcp = strncmp(text, "tcp://", 6) == 0 && len > 8;
+        bool local = (strncmp(text, "ipc://", 6) == 0 && len > 6) ||
+                     (strncmp(text, "inproc://", 9) == 0 && len > 9);
+        if ((!tcp && !local) || (tcp && !memchr(text + 6, ':', len - 6)) ||
+            ++n > BUS_WORKER_BUSES_MAX)
+            return false;
+        if (text[len] == '\0')
+            return true;
+        text += len + 1;
+    }
+}
+
+static bool apply_endpoints(struct daemon *d)
+{
+    static const char why[] = "must be tcp://host:port or ipc://path, at most 4 parted by commas";
+    bool ok = is_endpoint_list(d->address.endpoint) || fault("BUS_ENDPOINT", why);
+    return (is_endpoint_list(d->address.events) || fault("BUS_EVENTS", why)) && ok;
+}
+
 static bool apply_bus(struct daemon *d)
 {
     d->address = (struct bus_address){
@@ -193,6 +218,8 @@ static bool apply_bus(struct daemon *d)
     bool ok = probe && bus_socket_prepare(probe, &d->address);
     if (probe)
         zmq_close(probe);
+    if (!apply_endpoints(d))
+        return false;
     return ok || fault("BUS_SERVER_KEY", "BUS_SERVER_KEY, BUS_PUBLIC_KEY and BUS_SECRET_KEY must "
                                          "all be Z85 keys of 40 characters, or BUS_SERVER_KEY unset");
 }
