@@ -31,6 +31,7 @@ void call_forget(struct call *call)
     s->looked_up = false;
     s->stored = (struct call_stored){ 0 };
     s->out_of_memory = false;
+    s->withheld = false;
 }
 
 enum err call_open(struct call *call, struct arena *arena)
@@ -177,6 +178,11 @@ void call_metadata(struct call *call, const char *key, const char *value)
 void call_detail(struct call *call, const char *key, const char *value)
 {
     add_pair(call, &call->state->details_end, key, value);
+}
+
+void call_withhold_reply(struct call *call)
+{
+    call->state->withheld = true;
 }
 
 /* --- effects --- */

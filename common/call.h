@@ -69,6 +69,10 @@ void call_violation(struct call *call, const char *field, const char *fmt, ...) 
 /* ERR_INVALID_ARGUMENT when any were collected. */
 NODISCARD enum err call_violations(struct call *call);
 
+/* The answer holds a secret and is not kept with the record of the command: repeating it then tells
+ * that it was done (metadata idempotent-reply = "withheld") and gives an empty answer. */
+void call_withhold_reply(struct call *call);
+
 /* A fact about the answer, e.g. "cache" = "hit". */
 void call_metadata(struct call *call, const char *key, const char *value);
 

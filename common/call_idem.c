@@ -16,6 +16,7 @@
 
 #define REPLY_STORED_MAX (64 * KIB)
 #define REPLY_TOO_LARGE "too_large" /* never a message's name: they have dots */
+#define REPLY_WITHHELD "withheld"
 #define KEEP_US (48 * HOUR_US)
 #define SWEEP_BATCH 1000 /* as in the statement */
 #define SWEEP_MARGIN_US (500 * MSEC_US)
@@ -75,13 +76,13 @@ enum err call_idem_queue_insert(struct call *call, const char *schema,
     uint8_t *data = NULL;
     size_t len = 0;
 
-    enum err e = wire_pack(reply, call->arena, &data, &len);
+    enum err e = reply ? wire_pack(reply, call->arena, &data, &len) : ERR_OK;
     if (e)
         return e;
     bool fits = len <= REPLY_STORED_MAX;
     key_params(call, params);
     params[4] = call->state->fingerprint;
-    params[5] = fits ? reply->descriptor->name : REPLY_TOO_LARGE;
+    params[5] = !reply ? REPLY_WITHHELD : fits ? reply->descriptor->name : REPLY_TOO_LARGE;
     params[6] = db_text_bytes(call->arena, data, fits ? len : 0);
     params[7] = db_text_time(call->arena, clock_wall_us());
     if (params[6] == NULL || params[7] == NULL)

@@ -65,6 +65,24 @@ static void pause_up_to(int64_t limit_us, int64_t deadline_us)
 
 /* --- one run --- */
 
+/* The outbox takes events of the transaction's tenant only. Nearly always that is the caller's; a
+ * command that makes a tenant emits in the new one. */
+static enum err queue_rows(struct call *call, const struct outbox_row *rows, size_t n)
+{
+    struct id tenant = call->tenant;
+    enum err e = ERR_OK;
+
+    for (size_t from = 0, to = 0; e == ERR_OK && from < n; from = to) {
+        while (to < n && id_equal(rows[to].tenant, rows[from].tenant))
+            to++;
+        if (!id_equal(rows[from].tenant, tenant))
+            e = db_set_tenant(call->db, tenant = rows[from].tenant);
+        if (e == ERR_OK)
+            e = outbox_queue_rows(call->db, rows + from, to - from, call->arena);
+    }
+    return e == ERR_OK && !id_equal(tenant, call->tenant) ? db_set_tenant(call->db, call->tenant) : e;
+}
+
 static enum err queue_events(struct call *call)
 {
     struct call_state *s = call->state;
@@ -77,7 +95,7 @@ static enum err queue_events(struct call *call)
     size_t n = 0;
     for (const struct call_event *ev = s->events; ev; ev = ev->next)
         rows[n++] = ev->row;
-    return outbox_queue_rows(call->db, rows, n, call->arena);
+    return queue_rows(call, rows, n);
 }
 
 static enum err handle(struct runner *r)
@@ -98,7 +116,7 @@ static enum err finish(struct runner *r)
 {
     enum err e = queue_events(r->call);
     if (e == ERR_OK && is_command(r))
-        e = call_idem_queue_insert(r->call, r->schema, r->reply);
+        e = call_idem_queue_insert(r->call, r->schema, r->call->state->withheld ? NULL : r->reply);
     return e;
 }
 

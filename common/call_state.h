@@ -67,6 +67,7 @@ struct call_state {
     size_t nhooks;
     struct call_wake_item *wakes, **wakes_end;
     bool out_of_memory; /* something of the above is missing */
+    bool withheld;      /* the answer is not to be kept */
 
     const char *tenant_text, *actor_text;
 
@@ -103,7 +104,7 @@ const char *call_failure_reason(const struct call *call, enum err code);
 /* Queues the look-up of the command's key into the open transaction; its answer comes with the
  * next statement, which returns ERR_REPLAYED when it was found. */
 NODISCARD enum err call_idem_queue_lookup(struct call *call, const char *schema);
-/* Queues the record of the command with its answer. */
+/* Queues the record of the command with its answer; reply NULL: it is not to be kept. */
 NODISCARD enum err call_idem_queue_insert(struct call *call, const char *schema,
                                           const ProtobufCMessage *reply);
 /* Looks in a transaction of its own. ERR_OK: stored.found tells. */
