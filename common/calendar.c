@@ -1,8 +1,8 @@
 /*
  * calendar.c - working days and due times (requirements 4.1, ORG-12).
  *
- * Every walk ends: the pattern has at least one working weekday (asserted, and the rule book accepts
- * no other), and the exceptions are finite.
+ * Every walk ends: the pattern has at least one working weekday (asserted, and the rule book
+ * accepts no other), and the exceptions are finite.
  */
 #include "common/calendar.h"
 
@@ -119,7 +119,8 @@ int64_t calendar_add_workdays(const struct calendar *c, int64_t from_us, int n, 
     return end_of(c, walk(c, d, n, 1, x), x);
 }
 
-int64_t calendar_subtract_workdays(const struct calendar *c, int64_t at_us, int n, struct explain *x)
+int64_t calendar_subtract_workdays(const struct calendar *c, int64_t at_us, int n,
+                                   struct explain *x)
 {
     struct date d = tz_date(c->tz, at_us);
     char text[DATE_TEXT_MAX];

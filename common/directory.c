@@ -162,7 +162,8 @@ const struct dir_employee *dir_superior_with_role(const struct dir_employee *e,
                                                   const char *const *roles)
 {
     int steps = 0;
-    for (const struct dir_employee *s = e->superior; s && steps < CHAIN_MAX; s = s->superior, steps++)
+    for (const struct dir_employee *s = e->superior; s && steps < CHAIN_MAX;
+         s = s->superior, steps++)
         for (size_t i = 0; roles[i]; i++)
             if (dir_employee_has_role(s, roles[i]))
                 return s;
@@ -172,7 +173,8 @@ const struct dir_employee *dir_superior_with_role(const struct dir_employee *e,
 bool dir_is_superior(const struct dir_employee *boss, const struct dir_employee *e)
 {
     int steps = 0;
-    for (const struct dir_employee *s = e->superior; s && steps < CHAIN_MAX; s = s->superior, steps++)
+    for (const struct dir_employee *s = e->superior; s && steps < CHAIN_MAX;
+         s = s->superior, steps++)
         if (s == boss || id_equal(s->id, boss->id))
             return true;
     return false;

@@ -340,8 +340,8 @@ static void build_settings(struct directory_builder *b, struct waiting_tenant *w
     size_t n = w->nsettings;
     for (struct waiting_setting *s = w->settings; s; s = s->next) {
         n--; /* the list runs backwards */
-        sorted[n] = (struct sorted_setting){ (size_t)(policy_find(s->setting.key) - defs), n,
-                                             s->setting };
+        sorted[n] =
+            (struct sorted_setting){ (size_t)(policy_find(s->setting.key) - defs), n, s->setting };
     }
     qsort(sorted, w->nsettings, sizeof(*sorted), compare_settings);
     for (size_t i = 0; i < w->nsettings; i++) {
@@ -379,7 +379,8 @@ static int compare_years(const void *x, const void *y)
     return *a - *b;
 }
 
-/* A notice may fix days of the December before, so a day can stand in two years: the later holds. */
+/* A notice may fix days of the December before, so a day can stand in two years: the later holds.
+ */
 static void collect_days(struct directory_builder *b, struct waiting_tenant *w,
                          struct calendar_facts *facts)
 {
@@ -483,7 +484,8 @@ static int64_t *calendar_moments(struct directory_builder *b, const struct snaps
     return moments;
 }
 
-static struct calendar_spans make_spans(struct directory_builder *b, const struct snapshot_tenant *t,
+static struct calendar_spans make_spans(struct directory_builder *b,
+                                        const struct snapshot_tenant *t,
                                         const struct dir_unit *unit,
                                         const struct calendar_facts *facts, const int64_t *moments,
                                         size_t n)

@@ -30,7 +30,8 @@ static struct {
     struct db *db;         /* the thread's */
 } refresher = { .lock = PTHREAD_MUTEX_INITIALIZER, .held_revision = -1 };
 
-/* --- rows to pieces ---------------------------------------------------------------------------- */
+/* --- rows to pieces ----------------------------------------------------------------------------
+ */
 
 /* Nil where the column is NULL. */
 static struct id optional_id(struct db_row *row, const char *column)
@@ -96,8 +97,8 @@ static void add_day(struct directory_builder *b, struct db_row *row)
     if (!date || !date_parse(date, &day.date))
         row->bad = true;
     else
-        directory_builder_add_days(b, db_row_id(row, "tenant_id"),
-                                   (int16_t)db_row_i32(row, "year"), &day, 1);
+        directory_builder_add_days(b, db_row_id(row, "tenant_id"), (int16_t)db_row_i32(row, "year"),
+                                   &day, 1);
 }
 
 static void add_key(struct directory_builder *b, struct db_row *row)
@@ -167,7 +168,8 @@ static enum err load(struct db *db, int64_t revision)
     return ERR_OK;
 }
 
-/* --- looking ------------------------------------------------------------------------------------ */
+/* --- looking ------------------------------------------------------------------------------------
+ */
 
 /* Whether the snapshot is out of date although the revision stands: a calendar policy set for a
  * later date has come into force (the domain clock may also have been turned). */
@@ -214,7 +216,8 @@ static enum err look(struct db *db, int64_t held, int64_t *held_out)
     return e;
 }
 
-/* --- the thread --------------------------------------------------------------------------------- */
+/* --- the thread ---------------------------------------------------------------------------------
+ */
 
 /* Waits for a wish or the time; under the lock. Waiting uses the monotonic clock. */
 static void wait_for_wish(void)
@@ -239,8 +242,10 @@ static void *refresh(void *arg)
         pthread_mutex_unlock(&refresher.lock);
         enum err e = look(refresher.db, held, &held);
         if (e != last && e)
-            log_warn("directory.refresh_failed", "the directory cannot be read; the old snapshot "
-                     "stays", "code", err_name(e), NULL);
+            log_warn("directory.refresh_failed",
+                     "the directory cannot be read; the old snapshot "
+                     "stays",
+                     "code", err_name(e), NULL);
         else if (e != last)
             log_info("directory.refreshed", "the directory can be read again", NULL);
         last = e;
@@ -276,8 +281,7 @@ enum err directory_start(const char *conninfo)
     refresher.held_revision = -1;
     refresher.db = db_new(conninfo, "directory-snapshot");
     pthread_mutex_lock(&refresher.lock);
-    refresher.running =
-        refresher.db && pthread_create(&refresher.thread, NULL, refresh, NULL) == 0;
+    refresher.running = refresher.db && pthread_create(&refresher.thread, NULL, refresh, NULL) == 0;
     pthread_mutex_unlock(&refresher.lock);
     if (refresher.running)
         return ERR_OK;

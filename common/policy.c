@@ -64,12 +64,12 @@ const struct policy_def *policy_all(size_t *n_out)
 const char *policy_type_name(enum policy_type type)
 {
     static const char *const names[] = {
-        [POLICY_TYPE_INT] = "int",         [POLICY_TYPE_HOURS] = "hours",
-        [POLICY_TYPE_MINUTES] = "minutes", [POLICY_TYPE_DAYS] = "days",
+        [POLICY_TYPE_INT] = "int",           [POLICY_TYPE_HOURS] = "hours",
+        [POLICY_TYPE_MINUTES] = "minutes",   [POLICY_TYPE_DAYS] = "days",
         [POLICY_TYPE_WORKDAYS] = "workdays", [POLICY_TYPE_PERCENT] = "percent",
-        [POLICY_TYPE_DECIMAL] = "decimal", [POLICY_TYPE_BOOL] = "bool",
-        [POLICY_TYPE_TIME] = "time",       [POLICY_TYPE_OFFSETS] = "offsets",
-        [POLICY_TYPE_TEXT] = "text",       [POLICY_TYPE_LIST] = "list",
+        [POLICY_TYPE_DECIMAL] = "decimal",   [POLICY_TYPE_BOOL] = "bool",
+        [POLICY_TYPE_TIME] = "time",         [POLICY_TYPE_OFFSETS] = "offsets",
+        [POLICY_TYPE_TEXT] = "text",         [POLICY_TYPE_LIST] = "list",
     };
     return names[type];
 }

@@ -26,7 +26,8 @@ static void load_year(int year)
         fail_msg("%s: %s (run from the project's root)", path, fault.text);
     size_t i;
     json_t *day;
-    json_array_foreach (json_object_get(root, "days"), i, day) {
+    json_array_foreach(json_object_get(root, "days"), i, day)
+    {
         struct calendar_day *d = &days[ndays++];
         assert_true(date_parse(json_string_value(json_object_get(day, "date")), &d->date));
         d->is_off_day = json_is_true(json_object_get(day, "is_off_day"));
@@ -165,7 +166,8 @@ static void finds_the_next_start(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_time(cases[i].from, calendar_next_workday_start(&c, at(cases[i].from)),
                     cases[i].want);
-    expect_time("at", calendar_at(&c, at("2026-03-11T20:00:00Z"), 420), "2026-03-12T07:00:00+08:00");
+    expect_time("at", calendar_at(&c, at("2026-03-11T20:00:00Z"), 420),
+                "2026-03-12T07:00:00+08:00");
 }
 
 /* tests/data/calendar/README.md counts 248 working days for each of both years. */
@@ -239,8 +241,8 @@ static void an_explanation_is_bounded_and_says_what_it_dropped(void **state)
     struct explain x = { .arena = arena };
     int64_t due = calendar_add_workdays(&c, at("2026-05-08T10:00:00+08:00"), 100, &x);
     /* One line a day, the start's day included, and one for the hour. */
-    size_t lines = (size_t)(date_number(tz_date(c.tz, due)) -
-                            date_number((struct date){ 2026, 5, 8 })) + 2;
+    size_t lines =
+        (size_t)(date_number(tz_date(c.tz, due)) - date_number((struct date){ 2026, 5, 8 })) + 2;
     assert_int_equal(x.n, ARRAY_LEN(x.lines));
     char last[64];
     snprintf(last, sizeof(last), "and %zu more lines", x.dropped);

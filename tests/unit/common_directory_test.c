@@ -15,8 +15,9 @@
 
 static struct id id_of(unsigned n)
 {
-    return (struct id){ .b = { 1, [6] = 0x70, [8] = 0x80, [14] = (uint8_t)(n >> 8),
-                               [15] = (uint8_t)n } };
+    return (struct id){
+        .b = { 1, [6] = 0x70, [8] = 0x80, [14] = (uint8_t)(n >> 8), [15] = (uint8_t)n }
+    };
 }
 
 /* 0 is nil: no superior, no parent, the company. */
@@ -55,26 +56,24 @@ static void add_people(struct directory_builder *b)
     for (size_t i = 0; i < ARRAY_LEN(people); i++)
         directory_builder_add_employee(
             b, id_of(COMPANY),
-            &(struct directory_employee_in){
-                .id = id_of(people[i].id),
-                .unit = id_of(people[i].unit),
-                .superior = id_or_nil(people[i].superior),
-                .employee_no = people[i].no,
-                .name = people[i].no,
-                .roles = people[i].roles,
-                .home_city_code = "310100" });
+            &(struct directory_employee_in){ .id = id_of(people[i].id),
+                                             .unit = id_of(people[i].unit),
+                                             .superior = id_or_nil(people[i].superior),
+                                             .employee_no = people[i].no,
+                                             .name = people[i].no,
+                                             .roles = people[i].roles,
+                                             .home_city_code = "310100" });
 }
 
 static void add_units(struct directory_builder *b)
 {
     static const unsigned units[][2] = { { TEAM, EAST }, { EAST, HQ }, { NORTH, HQ }, { HQ, 0 } };
     for (size_t i = 0; i < ARRAY_LEN(units); i++)
-        directory_builder_add_unit(
-            b, id_of(COMPANY),
-            &(struct directory_unit_in){ .id = id_of(units[i][0]),
-                                         .parent = id_or_nil(units[i][1]),
-                                         .code = "U",
-                                         .name = "unit" });
+        directory_builder_add_unit(b, id_of(COMPANY),
+                                   &(struct directory_unit_in){ .id = id_of(units[i][0]),
+                                                                .parent = id_or_nil(units[i][1]),
+                                                                .code = "U",
+                                                                .name = "unit" });
 }
 
 static void set(struct directory_builder *b, const char *key, unsigned unit, int64_t from_us,
@@ -114,12 +113,13 @@ static const struct directory *sample(void)
     static const struct calendar_day days_2025[] = { { { 2025, 12, 31 }, false, "from its own" } };
     directory_builder_add_days(b, id_of(COMPANY), 2026, days_2026, 2);
     directory_builder_add_days(b, id_of(COMPANY), 2025, days_2025, 1);
-    directory_builder_add_key(b,
-                              &(struct dir_key){ .public_key = "0123456789012345678901234567890123456789",
-                                                 .tenant = id_of(COMPANY),
-                                                 .actor = id_of(REP),
-                                                 .is_employee = true },
-                              "customers.read,customers.write");
+    directory_builder_add_key(
+        b,
+        &(struct dir_key){ .public_key = "0123456789012345678901234567890123456789",
+                           .tenant = id_of(COMPANY),
+                           .actor = id_of(REP),
+                           .is_employee = true },
+        "customers.read,customers.write");
     return directory_builder_finish(b);
 }
 
@@ -191,9 +191,9 @@ static void a_policy_comes_from_the_nearest_unit_and_the_latest_date(void **stat
         { 77, 30, "20", "company" }, /* a unit that nobody knows */
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct policy_value v = directory_policy(
-            d, id_of(COMPANY), id_or_nil(cases[i].unit),
-            "question_feedback_hours", T0 + cases[i].day * DAY_US);
+        struct policy_value v =
+            directory_policy(d, id_of(COMPANY), id_or_nil(cases[i].unit), "question_feedback_hours",
+                             T0 + cases[i].day * DAY_US);
         char buf[48];
         if (strcmp(v.text, cases[i].want) != 0 ||
             strcmp(policy_provenance(v, buf, sizeof(buf)), cases[i].provenance) != 0)
@@ -201,8 +201,8 @@ static void a_policy_comes_from_the_nearest_unit_and_the_latest_date(void **stat
     }
     assert_string_equal(directory_policy(d, id_of(OTHER), id_or_nil(0), "timezone", T0).text,
                         "Europe/Berlin");
-    assert_string_equal(
-        directory_policy(d, id_of(OTHER), id_or_nil(0), "money_currency", T0).text, "EUR");
+    assert_string_equal(directory_policy(d, id_of(OTHER), id_or_nil(0), "money_currency", T0).text,
+                        "EUR");
 }
 
 static void a_calendar_follows_unit_and_date(void **state)
