@@ -1,0 +1,290 @@
+/*
+ * credential.c - keys by which people and systems prove who they are (operations 8, Identity).
+ *
+ * Of an API key only a keyed hash is kept; the secret stands in one answer. A CURVE key is public:
+ * the bus admits it as soon as its snapshot of the directory has it, and refuses it as soon as it
+ * is gone from there.
+ */
+#include "services/directory/service.h"
+
+#include "common/call_page.h"
+#include "common/secret.h"
+#include "services/directory/credential_rules.h"
+#include "services/directory/sql.h"
+
+#define SECRET_BYTES 32
+
+static const struct constraint_words words[] = {
+    { "credential_curve_key", ERR_ALREADY_EXISTS, "curve_public_key",
+      "this key is registered; make a new pair" },
+    { "credential_tenant", ERR_NOT_FOUND, "", "there is no such company" },
+    { NULL, ERR_OK, NULL, NULL },
+};
+
+/* What both ways of making one have in common. */
+struct wish {
+    const char *employee_id;
+    char *label;
+    size_t n_scopes;
+    char **scopes;
+    const Google__Protobuf__Timestamp *expires_at;
+    const char *curve_public_key; /* NULL: an API key */
+};
+
+static enum err check_wish(struct call *call, const struct wish *w)
+{
+    const char *scope;
+
+    for (size_t i = 0; i < w->n_scopes; i++)
+        if (!credential_rules_scope_ok(w->scopes[i])) {
+            char field[32];
+            snprintf(field, sizeof(field), "scopes[%zu]", i);
+            call_violation(call, field, "a scope looks like customers.write");
+        }
+    if (w->curve_public_key && !credential_rules_z85_ok(w->curve_public_key))
+        call_violation(call, "curve_public_key", "32 bytes in Z85, 40 characters");
+    enum err e = call_violations(call);
+    if (e)
+        return e;
+    if (w->expires_at && wire_time_us(w->expires_at) <= call->now_us)
+        return call_fail(call, ERR_FAILED_PRECONDITION, "expires_at", "must lie ahead");
+    if (!credential_rules_may_grant(call->context->principal, w->scopes, w->n_scopes, &scope))
+        return call_fail(call, ERR_PERMISSION_DENIED, "scopes",
+                         "you cannot give the scope %s, which you do not have", scope);
+    return ERR_OK;
+}
+
+/* Of the company, and still there. */
+static enum err need_employee(struct call *call, const char *id)
+{
+    const char *params[] = { call_tenant_text(call), id, NULL };
+    PbEmployee *employee = NULL;
+
+    if (!*id)
+        return ERR_OK;
+    enum err e = record_find(call->db, &sql_employee_find, params,
+                             &daybook__directory__v1__employee__descriptor, call->arena, &employee);
+    if (e == ERR_NOT_FOUND)
+        return call_fail(call, e, "employee_id", "there is no such employee");
+    if (!e && !employee->active)
+        return call_fail(call, ERR_FAILED_PRECONDITION, "employee_id", "this employee has left");
+    return e;
+}
+
+static enum err make(struct call *call, const struct wish *w, PbCredential **credential_out)
+{
+    PbCredential *c = call_new(call, &daybook__directory__v1__credential__descriptor);
+    if (!c)
+        return ERR_RESOURCE_EXHAUSTED;
+    c->id = directory_id(call, "");
+    c->actor_id = directory_id(call, w->employee_id); /* a new service account when empty */
+    c->kind = w->curve_public_key
+                  ? DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_CURVE
+                  : DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_API_KEY;
+    c->label = w->label;
+    c->n_scopes = w->n_scopes;
+    c->scopes = w->scopes;
+    if (w->curve_public_key)
+        c->curve_public_key = arena_strdup(call->arena, w->curve_public_key);
+    c->created_at = wire_time(call->arena, call->now_us);
+    if (w->expires_at)
+        c->expires_at = wire_time(call->arena, wire_time_us(w->expires_at));
+    if (!c->id || !c->actor_id || !c->curve_public_key || !c->created_at ||
+        (w->expires_at && !c->expires_at))
+        return ERR_RESOURCE_EXHAUSTED;
+    *credential_out = c;
+    return ERR_OK;
+}
+
+static enum err insert(struct call *call, const PbCredential *c, bool is_employee,
+                       const char *secret_hash)
+{
+    const struct record_extra extras[] = { { "tenant_id", call_tenant_text(call) },
+                                           { "is_employee", is_employee ? "t" : "f" },
+                                           { "secret_hash", secret_hash } };
+    const char *const *params;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = record_bind(&sql_credential_insert, &c->base, extras, ARRAY_LEN(extras),
+                             call->arena, &params);
+    if (e)
+        return e;
+    e = db_exec(call->db, &sql_credential_insert, params, &res);
+    return e ? directory_explain(call, e, words) : ERR_OK;
+}
+
+static enum err emit_created(struct call *call, PbCredential *c)
+{
+    Daybook__Directory__V1__CredentialCreated event =
+        DAYBOOK__DIRECTORY__V1__CREDENTIAL_CREATED__INIT;
+
+    event.credential = c;
+    return call_emit(call, "credentials", c->id, 1, &event.base);
+}
+
+/* secret_hash: NULL for a CURVE key. */
+static enum err create(struct call *call, const struct wish *w, const char *secret_hash,
+                       PbCredential **credential_out)
+{
+    PbCredential *c = NULL;
+
+    enum err e = directory_lock(call);
+    if (!e)
+        e = need_employee(call, w->employee_id);
+    if (!e)
+        e = make(call, w, &c);
+    if (!e)
+        e = insert(call, c, *w->employee_id != '\0', secret_hash);
+    if (!e)
+        e = emit_created(call, c);
+    if (!e)
+        e = directory_changed(call);
+    *credential_out = c;
+    return e;
+}
+
+enum err credential_create_api_key(struct call *call, const ProtobufCMessage *request,
+                                   ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__CreateApiKeyRequest *req = (const void *)request;
+    Daybook__Directory__V1__CreateApiKeyResponse *reply =
+        call_new(call, &daybook__directory__v1__create_api_key_response__descriptor);
+    struct wish w = { req->employee_id, req->label,      req->n_scopes,
+                      req->scopes,      req->expires_at, NULL };
+    char hash[65];
+
+    enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
+    if (!e)
+        e = check_wish(call, &w);
+    if (e)
+        return e;
+    char *secret = secret_random_text(call->arena, SECRET_BYTES);
+    if (!reply || !secret)
+        return ERR_RESOURCE_EXHAUSTED;
+    call_withhold_reply(call); /* or else the secret would lie in the record of the command */
+    secret_hash_token(secret, hash);
+    e = create(call, &w, hash, &reply->credential);
+    if (e)
+        return e;
+    reply->api_key = arena_printf(call->arena, "dbk_%s_%s", reply->credential->id, secret);
+    *reply_out = &reply->base;
+    return reply->api_key ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+enum err credential_register_curve_key(struct call *call, const ProtobufCMessage *request,
+                                       ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__RegisterCurveKeyRequest *req = (const void *)request;
+    Daybook__Directory__V1__RegisterCurveKeyResponse *reply =
+        call_new(call, &daybook__directory__v1__register_curve_key_response__descriptor);
+    struct wish w = { req->employee_id, req->label,      req->n_scopes,
+                      req->scopes,      req->expires_at, req->curve_public_key };
+
+    enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
+    if (!e)
+        e = check_wish(call, &w);
+    if (e)
+        return e;
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = create(call, &w, NULL, &reply->credential);
+    *reply_out = &reply->base;
+    return e;
+}
+
+/* --- ending -------------------------------------------------------------------------------------
+ */
+
+static enum err lock_credential(struct call *call, const char *id, PbCredential **c_out,
+                                int64_t *version_out)
+{
+    const char *params[] = { call_tenant_text(call), id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_exec(call->db, &sql_credential_lock, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return call_fail(call, ERR_NOT_FOUND, "id", "there is no such credential");
+    struct db_row row = { .res = res };
+    *version_out = db_row_i64(&row, "_row_version");
+    if (row.bad)
+        return ERR_INTERNAL;
+    return record_read(res, 0, &daybook__directory__v1__credential__descriptor, call->arena, c_out);
+}
+
+static enum err write_revoked(struct call *call, PbCredential *c, int64_t version)
+{
+    Daybook__Directory__V1__CredentialRevoked event =
+        DAYBOOK__DIRECTORY__V1__CREDENTIAL_REVOKED__INIT;
+    const char *params[] = { call_tenant_text(call), c->id,
+                             db_text_time(call->arena, call->now_us) };
+
+    c->revoked_at = wire_time(call->arena, call->now_us);
+    if (!params[2] || !c->revoked_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_queue(call->db, &sql_credential_revoke, params);
+    if (e)
+        return e;
+    event.credential = c;
+    e = call_emit(call, "credentials", c->id, version + 1, &event.base);
+    return e ? e : directory_changed(call);
+}
+
+enum err credential_revoke(struct call *call, const ProtobufCMessage *request,
+                           ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__RevokeCredentialRequest *req = (const void *)request;
+    Daybook__Directory__V1__RevokeCredentialResponse *reply =
+        call_new(call, &daybook__directory__v1__revoke_credential_response__descriptor);
+    int64_t version = 0;
+
+    enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
+    if (e)
+        return e;
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = directory_lock(call);
+    if (!e)
+        e = lock_credential(call, req->id, &reply->credential, &version);
+    if (!e && !reply->credential->revoked_at) /* once ended it stays as it is */
+        e = write_revoked(call, reply->credential, version);
+    *reply_out = &reply->base;
+    return e;
+}
+
+/* --- listing ------------------------------------------------------------------------------------
+ */
+
+/* A person without the right sees his own keys only. */
+enum err credential_list(struct call *call, const ProtobufCMessage *request,
+                         ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__ListCredentialsRequest *req = (const void *)request;
+    Daybook__Directory__V1__ListCredentialsResponse *reply =
+        call_new(call, &daybook__directory__v1__list_credentials_response__descriptor);
+    const char *actor = directory_has_right(call, RIGHT_CREDENTIALS) ? NULL : call_actor_text(call);
+    struct call_page page = { .filter = arena_printf(call->arena, "credentials/%s/%s",
+                                                     call_tenant_text(call), actor ? actor : "") };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
+    if (e)
+        return e;
+    const char *params[] = { call_tenant_text(call), actor, page.keys[0], page.limit };
+    e = db_exec(call->db, &sql_credential_list, params, &res);
+    if (!e)
+        e = record_read_all(res, &daybook__directory__v1__credential__descriptor, call->arena,
+                            &reply->n_credentials, &reply->credentials);
+    if (e)
+        return e;
+    reply->n_credentials = call_page_rows(&page, reply->n_credentials);
+    if (page.more) {
+        const char *keys[] = { reply->credentials[reply->n_credentials - 1]->id, NULL };
+        e = call_page_end(call, &page, keys, &reply->next_page_token);
+    }
+    *reply_out = &reply->base;
+    return e;
+}

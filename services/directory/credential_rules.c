@@ -1,0 +1,79 @@
+/*
+ * credential_rules.c - see credential_rules.h.
+ */
+#include "services/directory/credential_rules.h"
+
+#define Z85_KEY_LEN 40
+#define SCOPE_MAX 64
+
+static int z85_digit(char c)
+{
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 ".-:+=^!/*?&<>()[]{}@%$#";
+    const char *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Five digits are one number of 32 bits; not all of them fit. */
+static bool z85_group(const char *text, uint64_t *value_out)
+{
+    uint64_t value = 0;
+
+    for (int i = 0; i < 5; i++) {
+        int digit = z85_digit(text[i]);
+        if (digit < 0)
+            return false;
+        value = value * 85 + (uint64_t)digit;
+    }
+    *value_out = value;
+    return value <= UINT32_MAX;
+}
+
+bool credential_rules_z85_ok(const char *text)
+{
+    uint64_t all = 0, value;
+
+    if (strlen(text) != Z85_KEY_LEN)
+        return false;
+    for (size_t i = 0; i < Z85_KEY_LEN; i += 5) {
+        if (!z85_group(text + i, &value))
+            return false;
+        all |= value;
+    }
+    return all != 0;
+}
+
+bool credential_rules_scope_ok(const char *scope)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
+    size_t area = strspn(scope, letters);
+
+    if (area == 0 || scope[area] != '.' || strlen(scope) > SCOPE_MAX)
+        return false;
+    size_t verb = strspn(scope + area + 1, letters);
+    return verb > 0 && scope[area + 1 + verb] == '\0';
+}
+
+static bool holds(const PbPrincipal *p, const char *scope)
+{
+    for (size_t i = 0; i < p->n_scopes; i++)
+        if (strcmp(p->scopes[i], scope) == 0 || strcmp(p->scopes[i], "tenant.all") == 0)
+            return true;
+    return false;
+}
+
+bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,
+                                const char **scope_out)
+{
+    bool person = giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+
+    if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM ||
+        (person && giver->n_scopes == 0))
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (!holds(giver, scopes[i])) {
+            *scope_out = scopes[i];
+            return false;
+        }
+    return true;
+}

@@ -1,0 +1,20 @@
+/*
+ * main.c - the directory daemon, as data.
+ */
+#include "common/daemon.h"
+#include "services/directory/service.h"
+#include "services/directory/sql.h"
+
+int main(int argc, char **argv)
+{
+    const struct daemon_def def = {
+        .name = "directory",
+        .schema = "directory",
+        .methods = directory_methods,
+        .nmethods = directory_methods_len,
+        .migrations = directory_migrations,
+        .nmigrations = directory_migrations_len,
+    };
+
+    return daemon_run(&def, argc, argv);
+}

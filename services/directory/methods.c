@@ -1,0 +1,144 @@
+/*
+ * methods.c - which method is answered by whom, and what its request must look like.
+ */
+#include "services/directory/service.h"
+
+#include "services/directory/credential_rules.h"
+#include "services/directory/workdays_rules.h"
+
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, 0, 0, 0                                                                              \
+    }
+
+static const struct check create_tenant_checks[] = {
+    { "tenant", CHECK_REQUIRED, 0, 0 },
+    { "tenant.id", CHECK_ID, 0, 0 },
+    { "tenant.name", CHECK_REQUIRED | CHECK_LENGTH, 1, 200 },
+    { "tenant.time_zone", CHECK_LENGTH, 0, 64 },
+    { "tenant.currency_code", CHECK_CURRENCY, 0, 0 },
+    END,
+};
+static const struct check create_unit_checks[] = {
+    { "unit", CHECK_REQUIRED, 0, 0 },      { "unit.id", CHECK_ID, 0, 0 },
+    { "unit.code", CHECK_REQUIRED, 0, 0 }, { "unit.name", CHECK_REQUIRED | CHECK_LENGTH, 1, 200 },
+    { "unit.parent_id", CHECK_ID, 0, 0 },  END,
+};
+static const struct check create_employee_checks[] = {
+    { "employee", CHECK_REQUIRED, 0, 0 },
+    { "employee.id", CHECK_ID, 0, 0 },
+    { "employee.employee_no", CHECK_REQUIRED | CHECK_LENGTH, 1, 32 },
+    { "employee.name", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    { "employee.unit_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { "employee.roles", CHECK_REQUIRED | CHECK_COUNT, 1, DIR_ROLES_MAX },
+    { "employee.superior_id", CHECK_ID, 0, 0 },
+    END,
+};
+static const struct check get_employee_checks[] = {
+    { "id", CHECK_ID, 0, 0 },
+    { "employee_no", CHECK_LENGTH, 0, 32 },
+    END,
+};
+static const struct check update_employee_checks[] = {
+    { "employee", CHECK_REQUIRED, 0, 0 },
+    { "employee.id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { "employee.name", CHECK_LENGTH, 0, 100 },
+    { "employee.unit_id", CHECK_ID, 0, 0 },
+    { "employee.roles", CHECK_COUNT, 0, DIR_ROLES_MAX },
+    { "employee.superior_id", CHECK_ID, 0, 0 },
+    { "update_mask.paths", CHECK_COUNT, 0, 16 },
+    END,
+};
+static const struct check list_employees_checks[] = {
+    { "unit_id", CHECK_ID, 0, 0 },
+    END,
+};
+static const struct check get_policy_checks[] = {
+    { "key", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    { "unit_id", CHECK_ID, 0, 0 },
+    { "at", CHECK_TIME, 0, 0 },
+    END,
+};
+static const struct check set_policy_checks[] = {
+    { "key", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    { "value", CHECK_LENGTH, 0, 1000 },
+    { "unit_id", CHECK_ID, 0, 0 },
+    { "effective_from", CHECK_TIME, 0, 0 },
+    { "reason", CHECK_REQUIRED | CHECK_LENGTH, 1, 500 },
+    END,
+};
+static const struct check list_policies_checks[] = {
+    { "unit_id", CHECK_ID, 0, 0 },
+    END,
+};
+static const struct check policy_history_checks[] = {
+    { "key", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    END,
+};
+static const struct check import_days_checks[] = {
+    { "year", CHECK_RANGE, WORKDAYS_YEAR_MIN, WORKDAYS_YEAR_MAX },
+    { "days", CHECK_COUNT, 0, 366 },
+    { "days[].date", CHECK_REQUIRED | CHECK_DATE, 0, 0 },
+    { "days[].name", CHECK_LENGTH, 0, 100 },
+    END,
+};
+static const struct check add_working_days_checks[] = {
+    { "from", CHECK_REQUIRED | CHECK_TIME, 0, 0 },
+    { "workdays", CHECK_RANGE, 1, 400 },
+    END,
+};
+static const struct check list_days_checks[] = {
+    { "from", CHECK_REQUIRED | CHECK_DATE, 0, 0 },
+    { "to", CHECK_REQUIRED | CHECK_DATE, 0, 0 },
+    END,
+};
+static const struct check create_api_key_checks[] = {
+    { "employee_id", CHECK_ID, 0, 0 },
+    { "label", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    { "scopes", CHECK_COUNT, 0, CREDENTIAL_SCOPES_MAX },
+    { "expires_at", CHECK_TIME, 0, 0 },
+    END,
+};
+static const struct check register_curve_key_checks[] = {
+    { "employee_id", CHECK_ID, 0, 0 },
+    { "label", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    { "scopes", CHECK_COUNT, 0, CREDENTIAL_SCOPES_MAX },
+    { "curve_public_key", CHECK_REQUIRED, 0, 0 },
+    { "expires_at", CHECK_TIME, 0, 0 },
+    END,
+};
+static const struct check revoke_checks[] = {
+    { "id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    END,
+};
+
+#define DIRECTORY "daybook.directory.v1.DirectoryService"
+#define POLICY "daybook.directory.v1.PolicyService"
+#define CALENDAR "daybook.directory.v1.CalendarService"
+#define CREDENTIAL "daybook.directory.v1.CredentialService"
+
+const struct method directory_methods[] = {
+    { DIRECTORY, "CreateTenant", tenant_create, NULL, create_tenant_checks, true },
+    { DIRECTORY, "CreateUnit", unit_create, "directory.write", create_unit_checks, false },
+    { DIRECTORY, "ListUnits", unit_list, "directory.read", NULL, false },
+    { DIRECTORY, "CreateEmployee", employee_create, "directory.write", create_employee_checks,
+      false },
+    { DIRECTORY, "GetEmployee", employee_get, "directory.read", get_employee_checks, false },
+    { DIRECTORY, "UpdateEmployee", employee_update, "directory.write", update_employee_checks,
+      false },
+    { DIRECTORY, "ListEmployees", employee_list, "directory.read", list_employees_checks, false },
+    { POLICY, "Get", rulebook_get, "directory.read", get_policy_checks, false },
+    { POLICY, "Set", rulebook_set, "policies.write", set_policy_checks, false },
+    { POLICY, "List", rulebook_list, "directory.read", list_policies_checks, false },
+    { POLICY, "History", rulebook_history, "directory.read", policy_history_checks, false },
+    { CALENDAR, "ImportDays", workdays_import, "calendar.write", import_days_checks, false },
+    { CALENDAR, "AddWorkingDays", workdays_add, "directory.read", add_working_days_checks, false },
+    { CALENDAR, "ListDays", workdays_list, "directory.read", list_days_checks, false },
+    { CREDENTIAL, "CreateApiKey", credential_create_api_key, "credentials.write",
+      create_api_key_checks, false },
+    { CREDENTIAL, "RegisterCurveKey", credential_register_curve_key, "credentials.write",
+      register_curve_key_checks, false },
+    { CREDENTIAL, "Revoke", credential_revoke, "credentials.write", revoke_checks, false },
+    { CREDENTIAL, "List", credential_list, "credentials.write", NULL, false },
+};
+const size_t directory_methods_len = ARRAY_LEN(directory_methods);

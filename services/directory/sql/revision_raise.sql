@@ -1,0 +1,2 @@
+-- params:
+UPDATE directory.revision SET revision = revision + 1

@@ -1,0 +1,118 @@
+/*
+ * Keys and scopes: their form, and that nobody gives away more than he has.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "services/directory/credential_rules.h"
+
+static char *text(const char *s) /* never written */
+{
+    union {
+        const char *given;
+        char *own;
+    } u = { .given = s };
+    return u.own;
+}
+
+static void a_curve_key_is_32_bytes_in_z85(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        bool want;
+    } cases[] = {
+        /* the server's key of ZeroMQ's documentation */
+        { "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", true },
+        { "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf", false },
+        { "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf77", false },
+        { "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf\"", false },
+        { "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf ", false },
+        { "0000000000000000000000000000000000000000", false }, /* all zero */
+        { "0000000000000000000000000000000000000001", true },
+        { "%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0", true },  /* 2^32 - 1 in each group */
+        { "%nSc1%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0", false }, /* one more does not fit */
+        { "#####%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0", false },
+        { "", false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (credential_rules_z85_ok(cases[i].key) != cases[i].want)
+            fail_msg("%s", cases[i].key);
+}
+
+static void a_scope_is_an_area_and_a_verb(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scope;
+        bool want;
+    } cases[] = {
+        { "customers.write", true },
+        { "tenant.all", true },
+        { "a_b.c_d", true },
+        { "customers", false },
+        { "customers.", false },
+        { ".write", false },
+        { "Customers.write", false },
+        { "customers.*", false },
+        { "customers.write.x", false },
+        { "customers.write ", false },
+        { "", false },
+        { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b", false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (credential_rules_scope_ok(cases[i].scope) != cases[i].want)
+            fail_msg("'%s'", cases[i].scope);
+}
+
+static void nobody_gives_away_more_than_he_has(void **state)
+{
+    (void)state;
+    enum {
+        EMPLOYEE = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE,
+        SERVICE = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE,
+        SYSTEM = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM,
+    };
+    char *some[] = { text("customers.read"), text("credentials.write") };
+    char *all[] = { text("tenant.all") };
+    char *wish[] = { text("customers.read"), text("visits.read") };
+    const struct {
+        const char *label;
+        int kind;
+        char **has;
+        size_t nhas, nwish;
+        bool want;
+    } cases[] = {
+        { "system", SYSTEM, NULL, 0, 2, true },
+        { "a person as himself", EMPLOYEE, NULL, 0, 2, true },
+        { "a person with a key", EMPLOYEE, some, 2, 2, false },
+        { "a service, what it has", SERVICE, some, 2, 1, true },
+        { "a service, more", SERVICE, some, 2, 2, false },
+        { "a service with everything", SERVICE, all, 1, 2, true },
+        { "a service without scopes", SERVICE, NULL, 0, 1, false },
+        { "no scopes to give", SERVICE, NULL, 0, 0, true },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        PbPrincipal p = DAYBOOK__COMMON__V1__PRINCIPAL__INIT;
+        p.kind = (Daybook__Common__V1__ActorKind)cases[i].kind;
+        p.scopes = cases[i].has;
+        p.n_scopes = cases[i].nhas;
+        const char *scope = NULL;
+        bool got = credential_rules_may_grant(&p, wish, cases[i].nwish, &scope);
+        if (got != cases[i].want || (!got && !scope))
+            fail_msg("%s", cases[i].label);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_curve_key_is_32_bytes_in_z85),
+        cmocka_unit_test(a_scope_is_an_area_and_a_verb),
+        cmocka_unit_test(nobody_gives_away_more_than_he_has),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
