@@ -41,6 +41,9 @@ struct bus_request {
     const char *idempotency_key; /* NULL = none */
     const char *request_id;      /* NULL = made here */
     int64_t timeout_us;
+    /* On whose behalf; the bus believes it from edges and the operator's keys only. NULL = the key's
+     * own. */
+    const PbPrincipal *principal;
 };
 
 struct bus_answer {
