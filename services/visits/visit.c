@@ -102,7 +102,8 @@ enum err visit_need_visitor(struct call *call, const PbVisit *visit)
 {
     struct id visitor;
 
-    if (authority_is_system(call) || authority_has_scope(call, "tenant.all"))
+    /* Scopes do not bind employees, so they are asked of other systems only. */
+    if (!call->employee && (authority_is_system(call) || authority_has_scope(call, "tenant.all")))
         return ERR_OK;
     if (id_parse(visit->visitor_id, &visitor) && id_equal(visitor, call->actor))
         return ERR_OK;
