@@ -1,0 +1,526 @@
+/*
+ * request.c - from a client's message to the one answer that it gets.
+ *
+ *     taken -> waiting -> at a worker -> answered
+ *         \        ^          |  lost: once again, if that is safe
+ *          \       +----------+
+ *           +--> refused, expired
+ *
+ * A request is in the heap of deadlines from the first to the last of these, so that none is ever
+ * forgotten. Its frames are kept until it is answered, because a worker may be lost; copying a
+ * frame only counts a reference.
+ */
+#include "services/bus/broker_internal.h"
+
+#include <assert.h>
+
+#include "common/clock.h"
+
+/* A worker says itself that time is up; the bus speaks only after it had the chance to. */
+#define ANSWER_GRACE_US (500 * MSEC_US)
+/* With less left there is no point in starting (protocols H.2). */
+#define REMAINING_MIN_US (5 * MSEC_US)
+#define PARTS_MAX_BYTES MIB
+#define PARTS_MAX 1024
+/* A waiting frame up to this size is copied: a slice of a receive buffer keeps all 8 KiB of it. */
+#define COMPACT_MAX (4 * KIB)
+
+/* --- flows ---------------------------------------------------------------------------------- */
+
+static struct flow *flow_of(struct broker *b, zmq_msg_t *id, struct id tenant)
+{
+    uint8_t key[256 + sizeof(tenant.b)];
+    size_t id_len = MIN(zmq_msg_size(id), 256u);
+    memcpy(key, zmq_msg_data(id), id_len);
+    memcpy(key + id_len, tenant.b, sizeof(tenant.b));
+    size_t len = id_len + sizeof(tenant.b);
+
+    struct hnode *n = hmap_find(&b->flows, key, len);
+    if (n)
+        return HMAP_OWNER(n, struct flow, node);
+    struct flow *f = malloc(sizeof(*f) + len);
+    if (!f)
+        return NULL;
+    *f = (struct flow){ .key_len = len };
+    memcpy(f->key, key, len);
+    hmap_insert(&b->flows, &f->node, f->key, len);
+    return f;
+}
+
+static void flow_release(struct broker *b, struct flow *f)
+{
+    if (f->inflight > 0)
+        return;
+    hmap_remove(&b->flows, &f->node);
+    free(f);
+}
+
+/* --- making and ending ---------------------------------------------------------------------- */
+
+static zmq_msg_t *body_of(struct request *r)
+{
+    return &r->frames[1 + r->nstack];
+}
+
+static struct envelope envelope_of(struct request *r)
+{
+    return (struct envelope){
+        .id = &r->frames[0],
+        .stack = &r->frames[1],
+        .nstack = r->nstack,
+        .delimiter = r->delimiter,
+    };
+}
+
+static struct request *request_new(struct incoming *in, zmq_msg_t **body, size_t nbody)
+{
+    struct request *r = calloc(1, sizeof(*r) + (1 + in->m.nstack + nbody) * sizeof(zmq_msg_t));
+    if (!r)
+        return NULL;
+    r->version = in->m.version;
+    r->delimiter = in->m.delimiter;
+    r->nstack = in->m.nstack;
+    r->nbody = nbody;
+    for (size_t i = 0; i < 1 + r->nstack; i++) {
+        zmq_msg_init(&r->frames[i]);
+        zmq_msg_move(&r->frames[i], &in->frames[i]);
+    }
+    r->bytes = sizeof(*r);
+    for (size_t i = 0; i < nbody; i++) {
+        r->bytes += zmq_msg_size(body[i]) + sizeof(zmq_msg_t);
+        zmq_msg_init(&body_of(r)[i]);
+        zmq_msg_move(&body_of(r)[i], body[i]);
+    }
+    return r;
+}
+
+static void parts_free(struct request *r)
+{
+    for (size_t i = 0; i < r->nparts; i++)
+        zmq_msg_close(&r->parts[i]);
+    free(r->parts);
+    r->parts = NULL;
+    r->nparts = r->parts_cap = r->parts_bytes = 0;
+}
+
+static void request_free(struct broker *b, struct request *r)
+{
+    deadlines_clear(&b->deadlines, &r->expiry);
+    if (r->item.lane) {
+        queue_remove(&r->service->queue, &r->item);
+        b->queued_bytes -= r->bytes;
+    }
+    if (r->worker)
+        r->worker->request = NULL;
+    if (r->flow) {
+        r->flow->inflight--;
+        flow_release(b, r->flow);
+        b->nrequests--;
+    }
+    for (size_t i = 0; i < 1 + r->nstack + r->nbody; i++)
+        zmq_msg_close(&r->frames[i]);
+    parts_free(r);
+    context_fini(&r->context);
+    r->service->held--;
+    registry_service_release(&b->registry, r->service);
+    free(r);
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+static void send_answer(struct broker *b, struct request *r, bool final, zmq_msg_t *body,
+                        size_t nbody)
+{
+    struct envelope e = envelope_of(r);
+    struct mdp_head head = mdp_client_head(r->version, final);
+    enum sent s = send_start(b, &e, &head, true);
+    send_count(s);
+    if (s != SENT)
+        return;
+    bool none = r->nparts + nbody == 0;
+    send_bytes(b, r->service->name, r->service->name_len, !none);
+    for (size_t i = 0; i < r->nparts; i++)
+        send_move(b, &r->parts[i], i + 1 < r->nparts + nbody);
+    for (size_t i = 0; i < nbody; i++)
+        send_move(b, &body[i], i + 1 < nbody);
+}
+
+void request_fail(struct broker *b, struct request *r, enum fault fault)
+{
+    zmq_msg_t frames[2];
+    stats_count_rejected(r->service, fault_reason(fault));
+    parts_free(r);
+    if (!r->parts_refused &&
+        answer_pack(&(struct answer){ .fault = fault,
+                                      .request_id = r->context.request_id,
+                                      .service = r->service->name,
+                                      .json = r->json },
+                    b->scratch, &frames[0])) {
+        zmq_msg_init(&frames[1]);
+        send_answer(b, r, true, frames, 2);
+        zmq_msg_close(&frames[0]);
+        zmq_msg_close(&frames[1]);
+    }
+    request_free(b, r);
+}
+
+void request_final(struct broker *b, struct request *r, zmq_msg_t *body, size_t nbody)
+{
+    stat_add(STAT_ANSWERS, 1);
+    if (!r->parts_refused)
+        send_answer(b, r, true, body, nbody);
+    request_free(b, r);
+}
+
+/* A 0.1 client knows no PARTIAL: its parts are kept for the one REPLY, within a bound. */
+static bool keep_parts(struct request *r, zmq_msg_t *body, size_t nbody)
+{
+    size_t bytes = r->parts_bytes;
+    for (size_t i = 0; i < nbody; i++)
+        bytes += zmq_msg_size(&body[i]);
+    if (bytes > PARTS_MAX_BYTES || r->nparts + nbody > PARTS_MAX)
+        return false;
+    if (r->nparts + nbody > r->parts_cap) {
+        size_t cap = MAX(r->parts_cap * 2, r->nparts + nbody);
+        zmq_msg_t *parts = reallocarray(r->parts, cap, sizeof(*parts));
+        if (!parts)
+            return false;
+        r->parts = parts;
+        r->parts_cap = cap;
+    }
+    for (size_t i = 0; i < nbody; i++) {
+        zmq_msg_init(&r->parts[r->nparts]);
+        zmq_msg_move(&r->parts[r->nparts++], &body[i]);
+    }
+    r->parts_bytes = bytes;
+    return true;
+}
+
+static void refuse_parts(struct broker *b, struct request *r)
+{
+    zmq_msg_t frames[2];
+    parts_free(r);
+    stats_count_rejected(r->service, fault_reason(FAULT_PARTIALS_TOO_LARGE));
+    if (answer_pack(&(struct answer){ .fault = FAULT_PARTIALS_TOO_LARGE,
+                                      .request_id = r->context.request_id,
+                                      .service = r->service->name,
+                                      .json = r->json },
+                    b->scratch, &frames[0])) {
+        zmq_msg_init(&frames[1]);
+        send_answer(b, r, true, frames, 2);
+        zmq_msg_close(&frames[0]);
+        zmq_msg_close(&frames[1]);
+    }
+    r->parts_refused = true; /* the worker goes on; the rest is dropped */
+}
+
+void request_partial(struct broker *b, struct request *r, zmq_msg_t *body, size_t nbody)
+{
+    stat_add(STAT_PARTIALS, 1);
+    r->partial_sent = true;
+    if (r->version == 2)
+        send_answer(b, r, false, body, nbody);
+    else if (!r->parts_refused && !keep_parts(r, body, nbody))
+        refuse_parts(b, r);
+}
+
+/* --- waiting and going ---------------------------------------------------------------------- */
+
+/* Slices of receive buffers become messages of their own, since they may wait long. */
+static void compact(struct request *r)
+{
+    for (size_t i = 0; i < r->nbody; i++) {
+        zmq_msg_t *m = &body_of(r)[i], copy;
+        size_t len = zmq_msg_size(m);
+        if (len > COMPACT_MAX || zmq_msg_init_size(&copy, len) != 0)
+            continue;
+        memcpy(zmq_msg_data(&copy), zmq_msg_data(m), len);
+        zmq_msg_move(m, &copy);
+        zmq_msg_close(&copy);
+    }
+}
+
+static int64_t waits_until(const struct broker *b, const struct request *r)
+{
+    bool stranger = service_is_stranger(r->service);
+    return stranger ? MIN(r->deadline_us, b->now_us + b->config.stranger_wait_us) : r->deadline_us;
+}
+
+/* From now on its worker answers, or time does. */
+static bool hand_over(struct broker *b, struct worker *w, struct request *r)
+{
+    if (!worker_dispatch(b, w, r))
+        return false;
+    bool moved = deadlines_set(&b->deadlines, &r->expiry, r->deadline_us + ANSWER_GRACE_US);
+    assert(moved); /* it is in the heap already */
+    return true;
+}
+
+/* To a free worker; false: there is none. */
+static bool go(struct broker *b, struct request *r)
+{
+    for (struct worker *w; (w = service_idle_worker(r->service));)
+        if (hand_over(b, w, r))
+            return true;
+    return false;
+}
+
+static void wait_or_refuse(struct broker *b, struct request *r)
+{
+    struct flow *lane = r->flow; /* its address stands for the client */
+    if (b->queued_bytes + r->bytes > b->config.total_bytes ||
+        queue_push(&r->service->queue, &r->item, r->bytes, &lane, sizeof(lane))) {
+        request_fail(b, r, FAULT_QUEUE_FULL);
+        return;
+    }
+    b->queued_bytes += r->bytes;
+    compact(r);
+}
+
+void request_serve(struct broker *b, struct worker *w)
+{
+    for (struct service *s; (s = worker_next_service(w));) {
+        struct queue_item *item = queue_pop(&s->queue);
+        struct request *r = (struct request *)(void *)((char *)item - offsetof(struct request, item));
+        b->queued_bytes -= r->bytes;
+        if (r->deadline_us - b->now_us < REMAINING_MIN_US) {
+            request_fail(b, r, FAULT_DEADLINE);
+            continue;
+        }
+        if (!hand_over(b, w, r))
+            request_orphaned(b, r); /* w is gone */
+        return;
+    }
+    worker_set_idle(w, true);
+}
+
+/* Back to the front of its client's lane, or to another worker at once. */
+static void go_again(struct broker *b, struct request *r)
+{
+    struct flow *lane = r->flow;
+    if (go(b, r))
+        return;
+    r->item.bytes = r->bytes;
+    if (!deadlines_set(&b->deadlines, &r->expiry, r->deadline_us) ||
+        queue_unpop(&r->service->queue, &r->item, &lane, sizeof(lane))) {
+        request_fail(b, r, FAULT_MEMORY);
+        return;
+    }
+    b->queued_bytes += r->bytes;
+}
+
+void request_orphaned(struct broker *b, struct request *r)
+{
+    bool begun = r->worker != NULL;
+    r->worker = NULL;
+    if (r->deadline_us - b->now_us < REMAINING_MIN_US) {
+        request_fail(b, r, FAULT_DEADLINE);
+        return;
+    }
+    if (begun && (!r->may_repeat || r->repeated || r->partial_sent)) {
+        request_fail(b, r, FAULT_WORKER_LOST);
+        return;
+    }
+    if (begun) {
+        r->repeated = true;
+        stat_add(STAT_REDISPATCHED, 1);
+    }
+    go_again(b, r);
+}
+
+void request_expired(struct broker *b, struct request *r)
+{
+    bool unserved = !r->worker && r->service->workers == 0;
+    if (!r->worker && !unserved && r->deadline_us > b->now_us) {
+        /* waited as a stranger's, and now there are workers */
+        bool moved = deadlines_set(&b->deadlines, &r->expiry, r->deadline_us);
+        assert(moved);
+        return;
+    }
+    request_fail(b, r, unserved ? FAULT_NO_WORKER : FAULT_DEADLINE);
+}
+
+void request_fail_all(struct broker *b, enum fault fault)
+{
+    for (struct deadline *d; (d = deadlines_first(&b->deadlines));)
+        request_fail(b, (struct request *)(void *)((char *)d - offsetof(struct request, expiry)),
+                     fault);
+}
+
+/* --- taking --------------------------------------------------------------------------------- */
+
+static bool frames_fit(struct broker *b)
+{
+    for (size_t i = 1; i < b->in.n; i++)
+        if (zmq_msg_size(&b->in.frames[i]) > b->config.frame_max)
+            return false;
+    return true;
+}
+
+/* The call context of one of ours: read, judged and stamped; false: refused. */
+static bool take_context(struct broker *b, const struct identity *who, struct service *s,
+                         const struct body *body, struct context *out)
+{
+    struct wire_fault fault;
+    char detail[sizeof(fault.field) + sizeof(fault.reason) + 2];
+    const struct context_stamp stamp = { .who = who,
+                                         .service = s->name,
+                                         .service_len = s->name_len,
+                                         .received_at_us = clock_wall_us() };
+    enum err e = context_take(body->context ? zmq_msg_data(body->context) : NULL,
+                              body->context ? zmq_msg_size(body->context) : 0, body->json, &stamp,
+                              b->scratch, out, &fault);
+    switch (e) {
+    case ERR_OK:
+        return true;
+    case ERR_INVALID_ARGUMENT:
+        snprintf(detail, sizeof(detail), "%s%s%s", fault.field, fault.field[0] ? ": " : "",
+                 fault.reason);
+        refuse(b, FAULT_BAD_CONTEXT, "", detail, s);
+        return false;
+    case ERR_PERMISSION_DENIED:
+        refuse(b, FAULT_PRINCIPAL, "", NULL, s);
+        return false;
+    default:
+        refuse(b, FAULT_MEMORY, "", NULL, s);
+        return false;
+    }
+}
+
+/* A request of one of ours: method and message are kept, the context becomes bytes of our own. */
+static struct request *take_ours(struct broker *b, const struct identity *who, struct service *s)
+{
+    struct body body;
+    struct context context;
+    if (!body_read(&b->in, &body)) {
+        refuse(b, FAULT_BAD_REQUEST, "", NULL, s);
+        return NULL;
+    }
+    if (!take_context(b, who, s, &body, &context))
+        return NULL;
+    struct request *r = request_new(&b->in, (zmq_msg_t *[]){ body.method, body.message }, 2);
+    if (!r) {
+        refuse(b, FAULT_MEMORY, context.request_id, NULL, s);
+        context_fini(&context);
+        return NULL;
+    }
+    r->ours = true;
+    r->json = body.json;
+    r->context = context;
+    r->bytes += context.base_len;
+    /* Our daemons answer a request id that they have answered before with the first answer, so
+     * that the same request may go out a second time whatever its method does (H.1). */
+    r->may_repeat = true;
+    int64_t ms = context.deadline_ms;
+    int64_t us = ms ? MIN(ms * MSEC_US, b->config.deadline_max_us) : b->config.deadline_default_us;
+    r->deadline_us = b->now_us + us;
+    return r;
+}
+
+/* A request that means nothing to us: its frames go through as they are. */
+static struct request *take_foreign(struct broker *b, const struct identity *who, struct service *s)
+{
+    struct incoming *in = &b->in;
+    zmq_msg_t *body[MDP_BODY_MAX];
+    for (size_t i = 0; i < in->m.nbody; i++)
+        body[i] = incoming_frame(in, in->m.body + i);
+    struct body form;
+    body_read(in, &form);
+    struct request *r = request_new(in, body, in->m.nbody);
+    if (!r) {
+        refuse(b, FAULT_MEMORY, "", NULL, s);
+        return NULL;
+    }
+    r->json = form.json;
+    r->context.tenant = who->tenant;
+    r->deadline_us = b->now_us + b->config.deadline_foreign_us;
+    return r;
+}
+
+/* The first checks, which need no request; NULL: refused. */
+static struct service *admit(struct broker *b, const struct identity *who)
+{
+    zmq_msg_t *name = incoming_frame(&b->in, b->in.m.service);
+    if (who->kind == IDENTITY_NONE) {
+        stat_add(STAT_NOT_ADMITTED, 1);
+        refuse(b, FAULT_NOT_ADMITTED, "", NULL, NULL);
+        return NULL;
+    }
+    if (!mdp_service_name_ok(zmq_msg_data(name), zmq_msg_size(name))) {
+        refuse(b, FAULT_BAD_SERVICE, "", NULL, NULL);
+        return NULL;
+    }
+    if (!frames_fit(b)) {
+        refuse(b, FAULT_TOO_LARGE, "", NULL, NULL);
+        return NULL;
+    }
+    if (b->draining) {
+        refuse(b, FAULT_DRAINING, "", NULL, NULL);
+        return NULL;
+    }
+    struct service *s =
+        registry_service_make(&b->registry, zmq_msg_data(name), zmq_msg_size(name), false);
+    if (!s)
+        refuse(b, FAULT_NO_WORKER, "", NULL, NULL);
+    return s;
+}
+
+/* Its client's allowance and its place in the heap; false: refused and freed. */
+static bool enter(struct broker *b, struct request *r)
+{
+    r->flow = flow_of(b, &r->frames[0], r->context.tenant);
+    if (!r->flow) {
+        request_fail(b, r, FAULT_MEMORY);
+        return false;
+    }
+    r->flow->inflight++;
+    b->nrequests++;
+    if (r->flow->inflight > b->config.client_inflight) {
+        request_fail(b, r, FAULT_CLIENT_LIMIT);
+        return false;
+    }
+    if (!deadlines_set(&b->deadlines, &r->expiry, waits_until(b, r))) {
+        request_fail(b, r, FAULT_MEMORY);
+        return false;
+    }
+    return true;
+}
+
+static bool is_name(zmq_msg_t *frame, const char *name)
+{
+    return zmq_msg_size(frame) == strlen(name) &&
+           memcmp(zmq_msg_data(frame), name, strlen(name)) == 0;
+}
+
+void request_take(struct broker *b, const struct identity *who)
+{
+    zmq_msg_t *name = incoming_frame(&b->in, b->in.m.service);
+    stat_add(STAT_REQUESTS, 1);
+    if (who->kind != IDENTITY_NONE) {
+        if (mdp_is_management(zmq_msg_data(name), zmq_msg_size(name))) {
+            manage(b);
+            return;
+        }
+        if (is_name(name, BUS_SERVICE_NAME)) {
+            bus_service(b, who);
+            return;
+        }
+    }
+    struct service *s = admit(b, who);
+    if (!s)
+        return;
+    s->requests++;
+    struct request *r = s->schema ? take_ours(b, who, s) : take_foreign(b, who, s);
+    if (!r) {
+        registry_service_release(&b->registry, s);
+        return;
+    }
+    r->service = s;
+    s->held++;
+    if (!enter(b, r))
+        return;
+    if (r->deadline_us - b->now_us < REMAINING_MIN_US)
+        request_fail(b, r, FAULT_DEADLINE);
+    else if (!go(b, r))
+        wait_or_refuse(b, r);
+}

@@ -1,0 +1,347 @@
+/*
+ * workers.c - registration, answers, liveness (protocols A.2, A.5, A profile).
+ *
+ * Whatever a worker says that does not fit its state is answered by DISCONNECT, as RFC 18 asks: it
+ * then opens a new socket and registers again. That also brings workers back after a restart of the
+ * bus, whose heartbeats come from strangers then (F02). An answer whose token is not that of the
+ * request at hand is dropped: it is late, doubled or forged.
+ */
+#include "services/bus/broker_internal.h"
+
+#include <errno.h>
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+/* A foreign worker is silent while it works: it has the request's time and this much more. */
+#define BUSY_GRACE_US (5 * SECOND_US)
+#define BUSY_MAX_US (15 * MINUTE_US)
+
+static struct envelope envelope_of(struct worker *w)
+{
+    return (struct envelope){
+        .id = &w->id,
+        .stack = w->stack,
+        .nstack = w->nstack,
+        .delimiter = w->delimiter,
+    };
+}
+
+static bool say(struct broker *b, struct worker *w, enum mdp_worker_command command)
+{
+    struct envelope e = envelope_of(w);
+    struct mdp_head head = mdp_worker_head(w->version, command);
+    w->sent_at_us = b->now_us;
+    return send_start(b, &e, &head, false) == SENT;
+}
+
+/* To whoever sent the message at hand. */
+static void say_disconnect(struct broker *b)
+{
+    struct envelope e = incoming_envelope(&b->in);
+    struct mdp_head head = mdp_worker_head(b->in.m.version, MDP_TO_WORKER_DISCONNECT);
+    if (send_start(b, &e, &head, false) != SENT)
+        stats_count_dropped("disconnect");
+}
+
+static void lose(struct broker *b, struct worker *w, const char *why)
+{
+    struct request *r = w->request;
+    stat_add(STAT_WORKERS_LOST, 1);
+    log_warn("bus.worker_lost", "a worker was given up", "reason", why, "service",
+             w->nslots ? w->slots[0].service->name : NULL, NULL);
+    w->request = NULL;
+    registry_worker_free(&b->registry, w);
+    if (r)
+        request_orphaned(b, r); /* r->worker says that it was begun, and is not looked into */
+}
+
+/* --- READY ---------------------------------------------------------------------------------- */
+
+static bool may_register(struct broker *b, const struct identity *who)
+{
+    struct incoming *in = &b->in;
+    if (!who->may_serve || b->draining)
+        return false;
+    for (size_t i = 0; i < in->m.nservices; i++) {
+        const struct mdp_frame *name = &in->views[1 + in->m.service + i];
+        bool own = name->len == strlen(BUS_SERVICE_NAME) &&
+                   memcmp(name->data, BUS_SERVICE_NAME, name->len) == 0;
+        if (own || mdp_is_management(name->data, name->len))
+            return false;
+    }
+    return true;
+}
+
+static void on_ready(struct broker *b, const struct identity *who, const char *user)
+{
+    struct incoming *in = &b->in;
+    if (!may_register(b, who)) {
+        stat_add(STAT_NOT_ADMITTED, 1);
+        log_warn("bus.worker_refused", "this peer may not serve what it offers", "user",
+                 user ? user : "inproc", NULL);
+        say_disconnect(b);
+        return;
+    }
+    struct worker *w = registry_worker_make(&b->registry, in->frames, in->m.nstack,
+                                            &in->views[1 + in->m.service], in->m.nservices);
+    if (!w) {
+        say_disconnect(b);
+        return;
+    }
+    w->version = in->m.version;
+    w->delimiter = in->m.delimiter;
+    w->inproc = user == NULL;
+    snprintf(w->user, sizeof(w->user), "%s", user ? user : "");
+    w->heard_at_us = w->sent_at_us = b->now_us;
+    log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name, NULL);
+    request_serve(b, w);
+}
+
+/* --- requests ------------------------------------------------------------------------------- */
+
+static void next_token(struct broker *b, uint8_t token[static MDP_TOKEN_SIZE])
+{
+    uint64_t n = ++b->tokens;
+    for (size_t i = MDP_TOKEN_SIZE; i-- > 8; n >>= 8)
+        b->token[i] = (uint8_t)n;
+    memcpy(token, b->token, MDP_TOKEN_SIZE);
+}
+
+static void send_context(struct broker *b, struct request *r)
+{
+    zmq_msg_t frame;
+    int64_t remaining_ms = (r->deadline_us - b->now_us) / MSEC_US;
+    if (zmq_msg_init_size(&frame, context_size_max(&r->context)) != 0) {
+        send_bytes(b, "", 0, true); /* the worker refuses what has no context */
+        return;
+    }
+    size_t len = context_finish(&r->context, (uint32_t)MAX(remaining_ms, 1), zmq_msg_data(&frame));
+    send_bytes(b, zmq_msg_data(&frame), len, true);
+    zmq_msg_close(&frame);
+}
+
+bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
+{
+    struct envelope e = envelope_of(w);
+    struct mdp_head head = mdp_worker_head(w->version, MDP_TO_WORKER_REQUEST);
+    enum sent s = send_start(b, &e, &head, true);
+    if (s != SENT) {
+        lose(b, w, s == SENT_FULL ? "full" : "unreachable");
+        return false;
+    }
+    next_token(b, w->token);
+    send_bytes(b, w->token, MDP_TOKEN_SIZE, true);
+    send_bytes(b, "", 0, r->nbody > 0);
+    for (size_t i = 0; i < r->nbody; i++) {
+        if (r->ours && i == 1)
+            send_context(b, r);
+        send_copy(b, &r->frames[1 + r->nstack + i], i + 1 < r->nbody);
+    }
+    worker_set_idle(w, false);
+    w->occupied = true;
+    w->request = r;
+    w->sent_at_us = b->now_us;
+    w->busy_until_us = MIN(r->deadline_us + BUSY_GRACE_US, b->now_us + BUSY_MAX_US);
+    r->worker = w;
+    return true;
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+static bool has_token(struct broker *b, const struct worker *w)
+{
+    const struct mdp_frame *f = &b->in.views[1 + b->in.m.address];
+    return w->occupied && f->len == MDP_TOKEN_SIZE &&
+           sodium_memcmp(f->data, w->token, MDP_TOKEN_SIZE) == 0;
+}
+
+static void on_answer(struct broker *b, struct worker *w)
+{
+    struct incoming *in = &b->in;
+    zmq_msg_t *body = incoming_frame(in, in->m.body);
+    bool final = in->m.kind == MDP_FINAL;
+    struct request *r = w->request;
+    if (!has_token(b, w)) {
+        stat_add(STAT_LATE_ANSWERS, 1);
+        return;
+    }
+    if (final) {
+        w->occupied = false;
+        w->request = NULL;
+    }
+    if (!r)
+        stat_add(STAT_LATE_ANSWERS, 1); /* its client was told at the deadline */
+    else if (final)
+        r->worker = NULL;
+    if (r && final)
+        request_final(b, r, body, in->m.nbody);
+    else if (r)
+        request_partial(b, r, body, in->m.nbody);
+    if (final && w->leaving)
+        registry_worker_free(&b->registry, w);
+    else if (final)
+        request_serve(b, w);
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+static void on_disconnect(struct broker *b, struct worker *w)
+{
+    if (!w->occupied) {
+        registry_worker_free(&b->registry, w);
+        return;
+    }
+    w->leaving = true; /* one answer is still to come */
+    registry_worker_retire(&b->registry, w);
+}
+
+/* WAKE: "relay" is for the relay, the rest is published for whoever listens to that channel. */
+static void on_wake(struct broker *b, const struct identity *who)
+{
+    struct incoming *in = &b->in;
+    const struct mdp_frame *channel = &in->views[1 + in->m.service];
+    if (!who->may_serve) {
+        stat_add(STAT_NOT_ADMITTED, 1);
+        return;
+    }
+    stat_add(STAT_WAKES, 1);
+    if (channel->len == strlen(BUS_WAKE_RELAY) &&
+        memcmp(channel->data, BUS_WAKE_RELAY, channel->len) == 0) {
+        if (zmq_send(b->relay_wake, "", 0, ZMQ_DONTWAIT) < 0 && errno != EAGAIN)
+            stats_count_dropped("wake"); /* EAGAIN: it has enough of them */
+        return;
+    }
+    char topic[sizeof(BUS_TOPIC_WAKE) + MDP_SERVICE_NAME_MAX];
+    size_t prefix = strlen(BUS_TOPIC_WAKE);
+    memcpy(topic, BUS_TOPIC_WAKE, prefix);
+    memcpy(topic + prefix, channel->data, channel->len);
+    if (zmq_send(b->publish, topic, prefix + channel->len, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0) {
+        stats_count_dropped("wake");
+        return;
+    }
+    const struct mdp_frame *data = in->m.nbody ? &in->views[1 + in->m.body] : NULL;
+    if (zmq_send(b->publish, data ? data->data : "", data ? data->len : 0, 0) < 0)
+        stats_count_dropped("wake");
+}
+
+static void on_known(struct broker *b, struct worker *w, const struct identity *who)
+{
+    w->heard_at_us = b->now_us;
+    switch (b->in.m.kind) {
+    case MDP_READY: /* a second one: RFC 18 says DISCONNECT */
+        say_disconnect(b);
+        lose(b, w, "second_ready");
+        break;
+    case MDP_PARTIAL:
+    case MDP_FINAL:
+        on_answer(b, w);
+        break;
+    case MDP_HEARTBEAT:
+        if (w->occupied)
+            w->beats_when_busy = true;
+        break;
+    case MDP_DISCONNECT:
+        on_disconnect(b, w);
+        break;
+    case MDP_WAKE:
+        on_wake(b, who);
+        break;
+    case MDP_PROBE:
+    case MDP_BAD:
+    case MDP_REQUEST:
+        break;
+    }
+}
+
+static void on_stranger(struct broker *b, const struct identity *who, const char *user)
+{
+    switch (b->in.m.kind) {
+    case MDP_READY:
+        on_ready(b, who, user);
+        break;
+    case MDP_WAKE:
+        on_wake(b, who);
+        break;
+    case MDP_DISCONNECT:
+        break;
+    default: /* an answer or a heartbeat before READY */
+        if (b->in.m.kind != MDP_HEARTBEAT)
+            stat_add(STAT_LATE_ANSWERS, 1);
+        say_disconnect(b);
+        break;
+    }
+}
+
+void worker_message(struct broker *b, const struct identity *who, const char *user)
+{
+    const struct mdp_frame *id = &b->in.views[0];
+    struct worker *w = registry_worker(&b->registry, id->data, id->len);
+    if (who->kind == IDENTITY_NONE) {
+        stat_add(STAT_NOT_ADMITTED, 1);
+        say_disconnect(b);
+        if (w)
+            lose(b, w, "key_not_admitted");
+        return;
+    }
+    if (w)
+        on_known(b, w, who);
+    else
+        on_stranger(b, who, user);
+}
+
+/* --- liveness ------------------------------------------------------------------------------- */
+
+static bool is_dead(const struct broker *b, const struct worker *w)
+{
+    if (w->occupied && !w->beats_when_busy) /* busy is not dead (A.5, 3) */
+        return b->now_us >= w->busy_until_us;
+    return b->now_us - w->heard_at_us >= b->config.expiry_us;
+}
+
+/* Why a worker must go now; NULL: it may stay. */
+static const char *verdict(struct broker *b, struct worker *w)
+{
+    if (is_dead(b, w))
+        return "silent";
+    bool quiet = b->now_us - w->sent_at_us >= b->config.heartbeat_us;
+    return quiet && !say(b, w, MDP_TO_WORKER_HEARTBEAT) ? "unreachable" : NULL;
+}
+
+static const char *verdict_on_key(struct broker *b, struct worker *w)
+{
+    if (identity_of(&b->identities, w->inproc ? NULL : w->user)->may_serve)
+        return NULL;
+    return say(b, w, MDP_TO_WORKER_DISCONNECT) ? "key_not_admitted" : "unreachable";
+}
+
+/* All are judged, not only the first in some order (A.5, 5). Losing one may lose another, that its
+ * request was then given to, so the walk begins anew after each. */
+static void judge_all(struct broker *b, const char *(*judge)(struct broker *, struct worker *))
+{
+    struct hnode *n = hmap_next(&b->registry.workers, NULL);
+    while (n) {
+        struct worker *w = HMAP_OWNER(n, struct worker, node);
+        const char *why = judge(b, w);
+        if (why)
+            lose(b, w, why);
+        n = hmap_next(&b->registry.workers, why ? NULL : n);
+    }
+}
+
+void workers_tick(struct broker *b)
+{
+    judge_all(b, verdict);
+}
+
+void workers_review(struct broker *b)
+{
+    judge_all(b, verdict_on_key);
+}
+
+void workers_dismiss(struct broker *b)
+{
+    for (struct hnode *n = NULL; (n = hmap_next(&b->registry.workers, n));)
+        say(b, HMAP_OWNER(n, struct worker, node), MDP_TO_WORKER_DISCONNECT);
+}

@@ -1,0 +1,225 @@
+/*
+ * Who may do what: CURVE keys and their kinds, plain peers, forged principals (G.5, F56, F61).
+ */
+#include "tests/unit/bus_fixture.h"
+
+/* --- identities ----------------------------------------------------------------------------- */
+
+struct keypair {
+    char public[41], secret[41];
+};
+
+static void write_key(const char *dir, const char *name, const struct keypair *k, const char *kind)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s.pub", dir, name);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fprintf(f, "# %s\n%s\nkind=%s\n", name, k->public, kind);
+    fclose(f);
+}
+
+static void remove_key(const char *dir, const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s.pub", dir, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+struct guarded {
+    struct bus bus;
+    char dir[64], endpoint[100], plain[100];
+    struct keypair server;
+};
+
+static void guarded_open(struct guarded *g, const struct identity_plain *plain)
+{
+    bus_prepare(&g->bus);
+    snprintf(g->dir, sizeof(g->dir), "/tmp/daybook-bus-test-XXXXXX");
+    assert_non_null(mkdtemp(g->dir));
+    snprintf(g->endpoint, sizeof(g->endpoint), "ipc://%s/curve", g->dir);
+    snprintf(g->plain, sizeof(g->plain), "ipc://%s/plain", g->dir);
+    zmq_curve_keypair(g->server.public, g->server.secret);
+    g->bus.keyring = keyring_new(g->dir, plain);
+    g->bus.zap = zap_start(g->bus.zmq, g->bus.keyring);
+    assert_non_null(g->bus.zap);
+    g->bus.config.listen = g->endpoint;
+    g->bus.config.secret_key = g->server.secret;
+    g->bus.config.plain = plain ? g->plain : NULL;
+    bus_open(&g->bus);
+}
+
+static void guarded_close(struct guarded *g)
+{
+    char command[128];
+    bus_close(&g->bus);
+    snprintf(command, sizeof(command), "rm -rf '%s'", g->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void *curve(struct guarded *g, const struct keypair *k)
+{
+    void *s = peer(&g->bus, ZMQ_DEALER);
+    zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, g->server.public, 41);
+    zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, k->public, 41);
+    zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, k->secret, 41);
+    zmq_connect(s, g->endpoint);
+    return s;
+}
+
+static PbCallContext *brought(PbPrincipal *p)
+{
+    static PbCallContext ctx;
+    static char tenant[] = "01900000-0000-7000-8000-000000000001";
+    static char actor[] = "01900000-0000-7000-8000-000000000002";
+    daybook__common__v1__call_context__init(&ctx);
+    daybook__common__v1__principal__init(p);
+    p->tenant_id = tenant;
+    p->actor_id = actor;
+    p->kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    ctx.principal = p;
+    return &ctx;
+}
+
+static void only_registered_keys_are_admitted_and_rights_go_by_kind(void **state)
+{
+    (void)state;
+    struct guarded g;
+    struct message m;
+    struct keypair daemon, edge, stranger;
+    PbPrincipal p;
+    zmq_curve_keypair(daemon.public, daemon.secret);
+    zmq_curve_keypair(edge.public, edge.secret);
+    zmq_curve_keypair(stranger.public, stranger.secret);
+    guarded_open(&g, NULL);
+    write_key(g.dir, "visits", &daemon, "daemon");
+    write_key(g.dir, "gateway", &edge, "edge");
+    keyring_refresh(g.bus.keyring);
+    assert_int_equal(keyring_count(g.bus.keyring), 2);
+
+    int64_t refused = stat_get(STAT_ZAP_REFUSED);
+    void *x = curve(&g, &stranger);
+    say(x, "MDPC02|\1|mmi.service|x");
+    wait_for_stat(STAT_ZAP_REFUSED, refused + 1);
+    expect_nothing(x);
+
+    void *w = curve(&g, &daemon), *e = curve(&g, &edge);
+    say(w, "MDPW02|\1|" OURS);
+    wait_for_service(&g.bus, OURS);
+    say(e, "MDPW02|\1|" OURS); /* an edge serves nothing */
+    expect(e, "MDPW02|\6");
+
+    /* F61: an edge brings people, not systems, and only well-formed ones */
+    ask(e, "GetHead", brought(&p), "");
+    hear(w, &m);
+    PbCallContext *seen = context_of(&g.bus, &m, 5);
+    assert_string_equal(seen->principal->tenant_id, p.tenant_id);
+    assert_int_equal(seen->principal->kind, p.kind);
+    answer(w, &m, FINAL02, "r|m");
+    expect(e, "MDPC02|\3|" OURS "|r|m");
+    PbCallContext *ctx = brought(&p);
+    p.kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM;
+    ask(e, "GetHead", ctx, "");
+    expect_fault(&g.bus, e, 3, ERR_PERMISSION_DENIED, "PRINCIPAL_NOT_ALLOWED");
+    ctx = brought(&p);
+    char bad[] = "' or 1=1";
+    p.tenant_id = bad;
+    ask(e, "GetHead", ctx, "");
+    expect_fault(&g.bus, e, 3, ERR_INVALID_ARGUMENT, "BAD_CONTEXT");
+
+    /* revoked: refused with the next message, on the connection that stands (F56) */
+    remove_key(g.dir, "gateway");
+    keyring_refresh(g.bus.keyring);
+    ask(e, "GetHead", brought(&p), "");
+    expect_fault(&g.bus, e, 3, ERR_UNAUTHENTICATED, "KEY_NOT_ADMITTED");
+    remove_key(g.dir, "visits");
+    keyring_refresh(g.bus.keyring);
+    expect(w, "MDPW02|\6"); /* without having said anything */
+
+    zmq_close(x);
+    zmq_close(w);
+    zmq_close(e);
+    guarded_close(&g);
+}
+
+static void plain_peers_act_as_the_one_actor_of_the_settings(void **state)
+{
+    (void)state;
+    struct guarded g;
+    struct message m;
+    PbPrincipal p;
+    struct identity_plain plain = { .offered = true, .scopes = "customers.read, events.read" };
+    assert_true(id_parse("01900000-0000-7000-8000-00000000000a", &plain.tenant));
+    assert_true(id_parse("01900000-0000-7000-8000-00000000000b", &plain.actor));
+    guarded_open(&g, &plain);
+    void *w = worker(&g.bus, "MDPW02|\1", OURS);
+    void *c = peer(&g.bus, ZMQ_DEALER);
+    zmq_connect(c, g.plain);
+    ask(c, "GetHead", brought(&p), ""); /* what it brings is overwritten (F61) */
+    hear(w, &m);
+    PbCallContext *seen = context_of(&g.bus, &m, 5);
+    assert_string_equal(seen->principal->tenant_id, "01900000-0000-7000-8000-00000000000a");
+    assert_string_equal(seen->principal->actor_id, "01900000-0000-7000-8000-00000000000b");
+    assert_int_equal(seen->principal->kind, DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE);
+    assert_int_equal(seen->principal->n_scopes, 2);
+    assert_string_equal(seen->principal->scopes[1], "events.read");
+    say(c, "MDPC02|\1|" OURS "|GetHead+json|{\"principal\":{\"kind\":\"ACTOR_KIND_SYSTEM\"}}|{}");
+    answer(w, &m, FINAL02, "r|m");
+    hear(w, &m);
+    assert_non_null(strstr(m.part[5], "01900000-0000-7000-8000-00000000000a"));
+    assert_null(strstr(m.part[5], "SYSTEM"));
+
+    say(c, "MDPW02|\1|" OURS);
+    answer(w, &m, FINAL02, "r|m");
+    hear(c, &m); /* the answers and the refusal to serve */
+    hear(c, &m);
+    hear(c, &m);
+    assert_string_equal(m.part[0], "MDPW02");
+    say(c, "MDPC02|\1|" BUS_SERVICE_NAME "|GetStats||");
+    expect_fault(&g.bus, c, 3, ERR_PERMISSION_DENIED, "SCOPE_MISSING");
+
+    /* a plain peer at the CURVE endpoint gets nowhere */
+    void *x = peer(&g.bus, ZMQ_DEALER);
+    zmq_connect(x, g.endpoint);
+    say(x, "MDPC02|\1|mmi.service|x");
+    expect_nothing(x);
+    zmq_close(x);
+    zmq_close(c);
+    zmq_close(w);
+    guarded_close(&g);
+}
+
+static void plain_endpoints_must_be_local(void **state)
+{
+    (void)state;
+    assert_true(broker_endpoint_is_local("tcp://127.0.0.1:5555,ipc:///run/x"));
+    assert_false(broker_endpoint_is_local("tcp://127.0.0.1:5555,tcp://0.0.0.0:5556"));
+    assert_false(broker_endpoint_is_local("tcp://*:5555"));
+    assert_false(broker_endpoint_is_local("tcp://eth0:5555"));
+    assert_false(broker_endpoint_is_local(""));
+
+    struct bus bus;
+    const char *reason = NULL;
+    bus_prepare(&bus);
+    bus.config.plain = "tcp://0.0.0.0:0";
+    bus.keyring = keyring_new(NULL, NULL);
+    bus.config.keyring = bus.keyring;
+    assert_null(broker_new(&bus.config, &reason));
+    assert_non_null(strstr(reason, "loopback"));
+    keyring_free(bus.keyring);
+    zmq_ctx_term(bus.zmq);
+    arena_free(bus.arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_registered_keys_are_admitted_and_rights_go_by_kind),
+        cmocka_unit_test(plain_peers_act_as_the_one_actor_of_the_settings),
+        cmocka_unit_test(plain_endpoints_must_be_local),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    schema_fini();
+    metrics_stop();
+    return failed;
+}

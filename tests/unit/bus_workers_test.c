@@ -1,0 +1,299 @@
+/*
+ * Workers that come, work, fall silent, leave and vanish (protocols A.5, A profile); draining.
+ */
+#include "tests/unit/bus_fixture.h"
+
+/* --- workers that go ------------------------------------------------------------------------ */
+
+static void ours_go_to_another_worker_once_with_the_same_id(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    int64_t again = stat_get(STAT_REDISPATCHED);
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ask(c, "GetHead", &ctx, "abc");
+    hear(w, &m);
+    char id[80];
+    snprintf(id, sizeof(id), "%s", context_of(&bus, &m, 5)->request_id);
+    assert_int_equal(strlen(id), 36); /* made by the bus */
+    void *v = worker(&bus, "MDPW02|\1", OURS), *u = worker(&bus, "MDPW02|\1", OURS);
+    say(w, "MDPW02|\1|" OURS); /* it starts anew: what it had is lost */
+    hear(v, &m);
+    assert_string_equal(context_of(&bus, &m, 5)->request_id, id);
+    assert_string_equal(m.part[6], "abc");
+    assert_int_equal(stat_get(STAT_REDISPATCHED), again + 1);
+    say(v, "MDPW02|\1|" OURS); /* and a second time: no more */
+    PbCallResult *r = expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
+    assert_string_equal(r->request_id, id);
+    expect_nothing(u);
+    zmq_close(w);
+    zmq_close(v);
+    zmq_close(u);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void after_a_part_nothing_goes_out_again(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ask(c, "GetHead", &ctx, "");
+    hear(w, &m);
+    void *v = worker(&bus, "MDPW02|\1", OURS);
+    answer(w, &m, PARTIAL02, "r|m");
+    say(w, "MDPW02|\1|" OURS);
+    expect(c, "MDPC02|\2|" OURS "|r|m");
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
+    expect_nothing(v);
+    zmq_close(w);
+    zmq_close(v);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* A.5 pitfall 7: what is not ours may not be done twice. */
+static void foreign_requests_are_not_repeated(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "|MDPW01|\1", "pay"), *c = dealer(&bus);
+    say(c, "MDPC02|\1|pay|1");
+    hear(w, &m);
+    void *v = worker(&bus, "|MDPW01|\1", "pay");
+    say(w, "|MDPW01|\1|pay");
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
+    expect_nothing(v);
+    zmq_close(w);
+    zmq_close(v);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* Without a word: the ROUTER tells when it is next written to, by a heartbeat or a request. */
+static void a_worker_that_vanished_is_found_out_when_it_is_written_to(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    int64_t lost = stat_get(STAT_WORKERS_LOST);
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 20 * MSEC_US;
+    bus_open(&bus);
+    void *dead = worker(&bus, "MDPW02|\1", "echo"), *w = worker(&bus, "MDPW02|\1", "echo");
+    zmq_close(dead); /* it stands first in the list */
+    wait_for_stat(STAT_WORKERS_LOST, lost + 1);
+    void *c = dealer(&bus);
+    say(c, "MDPC02|\1|echo|hi");
+    hear(w, &m);
+    answer(w, &m, FINAL02, "ho");
+    expect(c, "MDPC02|\3|echo|ho");
+    assert_int_equal(stat_get(STAT_WORKERS_LOST), lost + 1);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* A.5 pitfalls 4 and 5. */
+static void idle_workers_get_heartbeats_and_silent_ones_all_go(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 50 * MSEC_US;
+    bus.config.expiry_us = 400 * MSEC_US;
+    bus_open(&bus);
+    int64_t lost = stat_get(STAT_WORKERS_LOST);
+    void *live = worker(&bus, "MDPW02|\1", "echo"), *mute1 = worker(&bus, "MDPW02|\1", "echo");
+    void *mute2 = worker(&bus, "|MDPW01|\1", "echo");
+    while (stat_get(STAT_WORKERS_LOST) < lost + 2) { /* the bus's beats are the clock */
+        hear_any(live, &m);
+        assert_string_equal(m.part[0], "MDPW02");
+        assert_int_equal(m.part[1][0], 5);
+        say(live, "MDPW02|\5");
+    }
+    hear_any(mute2, &m);
+    assert_string_equal(m.part[1], "MDPW01");
+    assert_int_equal(m.part[2][0], 4);
+    void *c = dealer(&bus);
+    say(c, "MDPC02|\1|echo|hi");
+    hear(live, &m);
+    zmq_close(live);
+    zmq_close(mute1);
+    zmq_close(mute2);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* A.5 pitfall 3: one that has never sent a heartbeat while busy has its request's time. */
+static void a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m, beats;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 50 * MSEC_US;
+    bus.config.expiry_us = 300 * MSEC_US;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "slow"), *c = dealer(&bus);
+    say(c, "MDPC02|\1|slow|1");
+    hear(w, &m);
+    for (int i = 0; i < 10; i++) /* half a second of the bus's beats, none of ours */
+        hear_any(w, &beats);
+    answer(w, &m, FINAL02, "done");
+    expect(c, "MDPC02|\3|slow|done");
+
+    say(c, "MDPC02|\1|slow|2");
+    hear(w, &m);
+    say(w, "MDPW02|\5"); /* it beats while busy, and then stops */
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void what_a_worker_says_out_of_turn_is_answered_by_disconnect(void **state)
+{
+    (void)state;
+    struct bus bus;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = dealer(&bus);
+    say(w, "MDPW02|\5"); /* after a restart of the bus (F02) */
+    expect(w, "MDPW02|\6");
+    say(w, "|MDPW01|\3|addr||hi");
+    expect(w, "|MDPW01|\5");
+    say(w, "MDPW02|\1|echo");
+    say(w, "MDPW02|\1|echo");
+    expect(w, "MDPW02|\6");
+    void *c = dealer(&bus);
+    say(c, "MDPC02|\1|mmi.service|echo");
+    expect(c, "MDPC02|\3|mmi.service|404");
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void a_leaving_worker_finishes_and_gets_nothing_more(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "echo"), *c = dealer(&bus);
+    say(c, "MDPC02|\1|echo|1");
+    hear(w, &m);
+    say(w, "MDPW02|\6");
+    wait_for_code(&bus, "echo", "404");
+    say(c, "MDPC02|\1|echo|2");
+    answer(w, &m, FINAL02, "one");
+    expect(c, "MDPC02|\3|echo|one");
+    void *v = dealer(&bus);
+    say(v, "MDPW02|\1|echo");
+    hear(v, &m);
+    answer(v, &m, FINAL02, "two");
+    expect(c, "MDPC02|\3|echo|two");
+    expect_nothing(w);
+    zmq_close(w);
+    zmq_close(v);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void one_slot_serves_several_services_one_at_a_time(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = dealer(&bus), *c = dealer(&bus);
+    say(w, "MDPW02|\1|one|two|three|two");
+    wait_for_service(&bus, "three");
+    say(c, "MDPC02|\1|two|a");
+    say(c, "MDPC02|\1|one|b");
+    say(c, "MDPC02|\1|three|c");
+    static const char *const order[] = { "two", "one", "three" };
+    bool seen[3] = { false };
+    for (int i = 0; i < 3; i++) {
+        hear(w, &m);
+        answer(w, &m, FINAL02, m.part[4]);
+        hear(c, &m);
+        for (int k = 0; k < 3; k++)
+            seen[k] = seen[k] || !strcmp(m.part[2], order[k]);
+    }
+    assert_true(seen[0] && seen[1] && seen[2]);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* --- draining ------------------------------------------------------------------------------- */
+
+static void a_stopping_bus_answers_what_it_took_and_dismisses_its_workers(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.drain_timeout_us = 400 * MSEC_US;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "echo"), *c = dealer(&bus), *d = dealer(&bus);
+    say(c, "MDPC02|\1|echo|1");
+    hear(w, &m);
+    say(c, "MDPC02|\1|echo|2");
+    say(c, "MDPC02|\1|mmi.service|echo");
+    expect(c, "MDPC02|\3|mmi.service|200"); /* so both were taken */
+    atomic_store(&bus.stop, true);
+    do { /* until the stop is seen */
+        say(d, "MDPC02|\1|nobody|3");
+        struct message r;
+        hear(d, &r);
+        const char *why = reason_of(&bus, result_of(&bus, r.part[3], r.len[3]));
+        if (!strcmp(why, "DRAINING"))
+            break;
+    } while (true);
+    answer(w, &m, FINAL02, "one");
+    expect(c, "MDPC02|\3|echo|one");
+    hear(w, &m); /* the queue is still served; this one is not answered */
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "DRAINING");
+    expect(w, "MDPW02|\6");
+    pthread_join(bus.thread, NULL);
+    zmq_close(w);
+    zmq_close(c);
+    zmq_close(d);
+    bus_close(&bus);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ours_go_to_another_worker_once_with_the_same_id),
+        cmocka_unit_test(after_a_part_nothing_goes_out_again),
+        cmocka_unit_test(foreign_requests_are_not_repeated),
+        cmocka_unit_test(a_worker_that_vanished_is_found_out_when_it_is_written_to),
+        cmocka_unit_test(idle_workers_get_heartbeats_and_silent_ones_all_go),
+        cmocka_unit_test(a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not),
+        cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
+        cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
+        cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),
+        cmocka_unit_test(a_stopping_bus_answers_what_it_took_and_dismisses_its_workers),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    schema_fini();
+    metrics_stop();
+    return failed;
+}
