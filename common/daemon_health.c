@@ -14,12 +14,13 @@
 #include "common/sql.h"
 
 #define PROBE_EVERY_US SECOND_US
+#define PROBE_SOON_US (200 * MSEC_US) /* the database answers, something else is still missing */
 #define PROBE_TIMEOUT_US (2 * SECOND_US)
 #define DATABASE_FRESH_US (5 * SECOND_US)
 #define SCHEMA_EVERY_US (10 * SECOND_US)
 #define CLOCK_EVERY_US (10 * SECOND_US)
 #define SWEEP_EVERY_US MINUTE_US
-#define SWEEP_TIMEOUT_US (10 * SECOND_US)
+#define SWEEP_TIMEOUT_US (3 * SECOND_US)
 #define SKEW_WARN_US SECOND_US
 #define SKEW_MAX_US (5 * SECOND_US)
 #define LOOP_STALL_US (10 * SECOND_US)
@@ -202,8 +203,9 @@ static void probe_main(struct daemon *d, void *arg)
     while (!atomic_load(&h->stop)) {
         probe_once(&p);
         mailbox_take(&h->bell); /* nothing is ever inside: takes back the ring */
+        bool soon = !atomic_load(&h->may_serve) && (d->def->no_database || database_fresh(h));
         if (!atomic_load(&h->stop))
-            mailbox_wait(&h->bell, PROBE_EVERY_US);
+            mailbox_wait(&h->bell, soon ? PROBE_SOON_US : PROBE_EVERY_US);
     }
     db_free(p.db);
 }
