@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/consumer_internal.h"
 #include "common/directory_build.h"
 #include "common/page.h"
 #include "common/protojson.h"
@@ -296,4 +297,45 @@ const char *rig_events(struct rig *r)
                           "FROM bus.outbox"));
     must(db_script(r->admin, "DELETE FROM bus.outbox", clock_monotonic_us() + LIMIT_US), "empty");
     return types;
+}
+
+void rig_hear(struct rig *r, const struct consumer_def *def, bool replaying, const char *type,
+              const char *occurred_at, const char *data_fmt, ...)
+{
+    const struct schema_message *m = schema_find_message(type);
+    struct consumer c = { .def = def, .db = r->db, .work = arena_new(64 * MIB) };
+    struct arena *feed = arena_new(16 * MIB);
+    struct reaction reaction;
+    struct reaction_state state;
+    struct wire_fault fault;
+    ProtobufCMessage *data;
+    PbEvent event = DAYBOOK__BUS__V1__EVENT__INIT;
+    char id[ID_TEXT_MAX], tenant[ID_TEXT_MAX];
+    int64_t at;
+    va_list ap;
+
+    va_start(ap, data_fmt);
+    const char *text = arena_vprintf(feed, data_fmt, ap);
+    va_end(ap);
+    assert_true(m && text && time_parse(occurred_at, &at));
+    if (protojson_read(m->type, text, strlen(text), PROTOJSON_STRICT, feed, &data, &fault))
+        fail_msg("event: %s %s", fault.field, fault.reason);
+    event.event_id = id_text(id_new(), id);
+    event.tenant_id = id_text(rig_tenant, tenant);
+    event.type = (char *)(uintptr_t)type;
+    event.occurred_at = wire_time(feed, at);
+    event.data = wire_any(feed, data);
+    struct consumer_item item = { .event = &event, .tenant = rig_tenant };
+    struct consumer_item *items[] = { &item };
+    for (size_t i = 0; i < def->nreactions; i++)
+        if (strcmp(def->reactions[i].type, type) == 0)
+            item.def = &def->reactions[i];
+    assert_non_null(item.def);
+    consumer_react_open(&c, &reaction, &state, replaying);
+    must(db_begin(r->db, NULL, clock_monotonic_us() + LIMIT_US), "begin");
+    must(consumer_react_tenant(&c, &reaction, items, 1), type);
+    must(db_commit(r->db), "commit");
+    consumer_react_close(&reaction);
+    arena_free(c.work);
+    arena_free(feed);
 }

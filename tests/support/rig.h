@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "common/call.h"
+#include "common/consumer.h"
 #include "common/migrate.h"
 #include "tests/support/servers.h"
 
@@ -61,5 +62,13 @@ const char *rig_value(struct rig *r, const char *sql);
 /* Types of the events in the outbox since the last call, in order, parted by spaces, without the
  * package; then empties it. */
 const char *rig_events(struct rig *r);
+
+/*
+ * Runs an event's reaction in a transaction of its own, as the consumer would, with the JSON of its
+ * message. Events that it emits go to the outbox; with replaying they are dropped and only
+ * reactions of a rebuild run.
+ */
+void rig_hear(struct rig *r, const struct consumer_def *consumer, bool replaying, const char *type,
+              const char *occurred_at, const char *data_fmt, ...) PRINTF(6, 7);
 
 #endif

@@ -1,0 +1,163 @@
+/*
+ * scoring_test.c - tiers from events on a real PostgreSQL: facts in, scores explained, hysteresis,
+ * and a replay of the same events that ends in the same rows (SCO-02 to SCO-05).
+ */
+#include "services/scoring/scoring.h"
+#include "services/scoring/sql.h"
+#include "tests/support/rig.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define CUSTOMER "05000000-0000-7000-8000-000000000001"
+#define OTHER "05000000-0000-7000-8000-000000000002"
+#define EVENTS "daybook.customers.v1."
+
+static struct rig *rig;
+
+static int start(void **state)
+{
+    (void)state;
+    rig = rig_start("scoring", scoring_migrations, scoring_migrations_len, scoring_methods,
+                    scoring_methods_len);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    rig_stop(rig);
+    return 0;
+}
+
+static void customer(bool replaying, const char *id, int potential)
+{
+    rig_hear(rig, &scoring_consumer, replaying, EVENTS "CustomerCreated", "2025-01-01T00:00:00Z",
+             "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\",\"potentialRating\":%d}}", id,
+             rig_employee_text("rep"), potential);
+}
+
+static void order(bool replaying, const char *customer_id, const char *at, long amount)
+{
+    char id[ID_TEXT_MAX];
+
+    rig_hear(rig, &scoring_consumer, replaying, EVENTS "OrderRecorded", at,
+             "{\"order\":{\"id\":\"%s\",\"customerId\":\"%s\",\"kind\":\"%s\",\"orderedAt\":\"%s\","
+             "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"%ld\"}}}",
+             id_text(id_derived(customer_id, at, NULL), id), customer_id,
+             amount > 0 ? "ORDER_KIND_ORDER" : "ORDER_KIND_CANCELLATION", at, amount);
+}
+
+/* The same story, live and in a rebuild. */
+static void tell(bool replaying)
+{
+    customer(replaying, CUSTOMER, 90);
+    customer(replaying, OTHER, 0);
+    order(replaying, CUSTOMER, "2026-01-10T00:00:00Z", 30000000);  /* M 50, F 8.3: 49.5, C */
+    order(replaying, CUSTOMER, "2026-02-10T00:00:00Z", 30000000);  /* M 100, F 16.7: 72, B */
+    order(replaying, CUSTOMER, "2026-02-11T00:00:00Z", -30000000); /* back to 47, C */
+    order(replaying, CUSTOMER, "2026-03-10T00:00:00Z", 60000000);
+    rig_hear(rig, &scoring_consumer, replaying, "daybook.scoring.v1.RecomputeRequested",
+             "2027-03-11T00:00:00Z", "{\"customerIds\":[\"" CUSTOMER "\"]}");
+    order(replaying, CUSTOMER, "2026-04-01T00:00:00Z", 100); /* late event: the score stays at 2027 */
+}
+
+#define DUMP \
+    "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (" \
+    "SELECT 's', to_jsonb(s) FROM scoring.score s UNION ALL SELECT 'h', to_jsonb(h) FROM " \
+    "scoring.tier_change h UNION ALL SELECT 'c', to_jsonb(c) FROM scoring.customer c UNION ALL " \
+    "SELECT 'o', to_jsonb(o) FROM scoring.order_fact o) t"
+
+static void tiers_follow_orders_and_are_explained_SCO_02(void **state)
+{
+    (void)state;
+    (void)rig_events(rig);
+    tell(false);
+    assert_string_equal(rig_value(rig, "SELECT string_agg(coalesce(old_tier, '-') || new_tier, ' ' "
+                                       "ORDER BY tier_version) FROM scoring.tier_change "
+                                       "WHERE customer_id = '" CUSTOMER "'"),
+                        "-d dc cb bc cb bd");
+    assert_string_equal(rig_events(rig),
+                        "CustomerTierChanged CustomerTierChanged CustomerTierChanged "
+                        "CustomerTierChanged CustomerTierChanged CustomerTierChanged CustomerTierChanged");
+    json_t *got = rig_ok(rig, "rep", SCORE_SERVICE, "Get", "{\"customerId\":\"" CUSTOMER "\"}");
+    assert_string_equal(rig_text(got, "score.tier"), "TIER_D");
+    assert_string_equal(rig_text(got, "score.valueScore"), "29.5"); /* potential 27, one order 2.5 */
+    assert_string_equal(rig_text(got, "score.scoredAt"), "2027-03-11T00:00:00Z");
+    assert_string_equal(rig_text(got, "score.parts.3.points"), "27");
+    assert_string_equal(rig_text(got, "score.policies.2.key"), "score_weight_money");
+    assert_string_equal(rig_text(got, "score.policies.2.provenance"), "default");
+    assert_string_equal(rig_text(got, "history.0.newTier"), "TIER_D");
+    json_decref(got);
+}
+
+static void a_replay_of_the_log_ends_in_the_same_rows(void **state)
+{
+    static char live[32768];
+
+    (void)state;
+    (void)rig_events(rig);
+    snprintf(live, sizeof(live), "%s", rig_value(rig, DUMP));
+    assert_true(strlen(live) > 1000);
+    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score), b AS (DELETE FROM scoring.tier_change), "
+                         "c AS (DELETE FROM scoring.order_fact) DELETE FROM scoring.customer RETURNING 'x'");
+    tell(true);
+    assert_string_equal(rig_value(rig, DUMP), live);
+    assert_string_equal(rig_events(rig), ""); /* nothing is said twice */
+}
+
+static void scores_are_listed_best_first_and_seen_by_whom_they_concern(void **state)
+{
+    (void)state;
+    json_t *list = rig_ok(rig, "rep", SCORE_SERVICE, "List", "{\"pageSize\":1}");
+    assert_string_equal(rig_text(list, "scores.0.customerId"), CUSTOMER);
+    char token[2048];
+    snprintf(token, sizeof(token), "%s", json_string_value(json_object_get(list, "nextPageToken")));
+    json_decref(list);
+    list = rig_ok(rig, "rep", SCORE_SERVICE, "List", "{\"pageSize\":1,\"pageToken\":\"%s\"}", token);
+    assert_string_equal(rig_text(list, "scores.0.customerId"), OTHER);
+    assert_string_equal(rig_text(list, "nextPageToken"), "");
+    json_decref(list);
+    list = rig_ok(rig, "rep2", SCORE_SERVICE, "List", "{}");
+    assert_int_equal(json_array_size(json_object_get(list, "scores")), 0);
+    json_decref(list);
+    rig_fails(rig, "rep2", SCORE_SERVICE, "Get", ERR_NOT_FOUND, "", "{\"customerId\":\"" CUSTOMER "\"}");
+    rig_fails(rig, "other", SCORE_SERVICE, "Get", ERR_NOT_FOUND, "", "{\"customerId\":\"" CUSTOMER "\"}");
+}
+
+static void to_recompute_is_asked_through_the_log(void **state)
+{
+    (void)state;
+    (void)rig_events(rig);
+    rig_fails(rig, "rep", SCORE_SERVICE, "Recompute", ERR_PERMISSION_DENIED, "", "{}");
+    json_t *asked = rig_ok(rig, "gm", SCORE_SERVICE, "Recompute", "{\"pageSize\":1}");
+    assert_string_equal(rig_text(asked, "requested"), "1");
+    assert_true(*rig_text(asked, "nextPageToken"));
+    json_decref(asked);
+    assert_string_equal(rig_events(rig), "RecomputeRequested");
+}
+
+static void many_orders_of_one_event_are_one_step(void **state)
+{
+    (void)state;
+    (void)rig_events(rig);
+    rig_hear(rig, &scoring_consumer, false, EVENTS "OrdersImported", "2026-11-16T00:00:00Z",
+             "{\"orders\":[{\"id\":\"06000000-0000-7000-8000-000000000001\",\"customerId\":\"" OTHER "\","
+             "\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"60000000\"}},"
+             "{\"id\":\"06000000-0000-7000-8000-000000000002\",\"customerId\":\"" OTHER "\","
+             "\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-02T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"}}]}");
+    assert_string_equal(rig_value(rig, "SELECT tier || ' ' || orders_12m FROM scoring.score WHERE customer_id = '" OTHER "'"), "c 2");
+    assert_string_equal(rig_events(rig), "CustomerTierChanged");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiers_follow_orders_and_are_explained_SCO_02),
+        cmocka_unit_test(a_replay_of_the_log_ends_in_the_same_rows),
+        cmocka_unit_test(scores_are_listed_best_first_and_seen_by_whom_they_concern),
+        cmocka_unit_test(to_recompute_is_asked_through_the_log),
+        cmocka_unit_test(many_orders_of_one_event_are_one_step),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
