@@ -670,15 +670,20 @@ static void *race(void *arg)
     return NULL;
 }
 
-/* Each change is fine alone; together they would close a ring (ORG-02). */
+/* Each change is fine alone; together they would close a ring (ORG-02). Each goes below a report of
+ * the other one, so that no row is locked by both and only the company's lock keeps them apart. */
 static void two_changes_at_once_cannot_close_a_ring(void **state)
 {
     (void)state;
-    for (int round = 0; round < 5; round++) {
+    enum { BELOW_REP = 6, BELOW_REP2 = 7 };
+    for (int round = 0; round < 10; round++) {
         struct id t = small_company();
+        fine(add_person(t, BELOW_REP, REP, "rep"));
+        fine(add_person(t, BELOW_REP2, REP2, "rep"));
         pthread_barrier_t start;
         assert_int_equal(pthread_barrier_init(&start, NULL, 2), 0);
-        struct racer r[2] = { { t, REP, REP2, &start, ERR_OK }, { t, REP2, REP, &start, ERR_OK } };
+        struct racer r[2] = { { t, REP, BELOW_REP2, &start, ERR_OK },
+                              { t, REP2, BELOW_REP, &start, ERR_OK } };
         pthread_t thread[2];
         for (int i = 0; i < 2; i++)
             assert_int_equal(pthread_create(&thread[i], NULL, race, &r[i]), 0);
