@@ -1,0 +1,206 @@
+/*
+ * cli.c - settings, connections and areas. Settings are those of daemons (operations 3), so that the
+ * same environment file serves both; nothing is connected before a command asks for it.
+ */
+#include "cli/cli.h"
+
+#include <zmq.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/num.h"
+#include "common/schema.h"
+#include "services/bus/sql.h"
+#include "services/customers/sql.h"
+#include "services/directory/sql.h"
+#include "services/reminders/sql.h"
+#include "services/scoring/sql.h"
+#include "services/visits/sql.h"
+
+#define ARENA_BYTES (256 * MIB)
+#define TIMEOUT_DEFAULT_US (5 * SECOND_US)
+#define TIMEOUT_MAX_US (30 * SECOND_US)
+#define DB_TIMEOUT_US (5 * SECOND_US)
+
+static struct setting settings[] = {
+    { .key = "BUS_ENDPOINT", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5555",
+      .help = "Where the bus takes requests; several parted by commas." },
+    { .key = "BUS_EVENTS", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5556",
+      .help = "Where the bus publishes events; several parted by commas." },
+    { .key = "BUS_SERVER_KEY", .type = SETTING_TEXT,
+      .help = "Public CURVE key of the bus (Z85); unset means a plain connection." },
+    { .key = "BUS_PUBLIC_KEY", .type = SETTING_TEXT, .help = "Own public CURVE key (Z85)." },
+    { .key = "BUS_SECRET_KEY", .type = SETTING_TEXT, .secret = true,
+      .help = "Own secret CURVE key (Z85)." },
+    { .key = "TENANT", .type = SETTING_TEXT, .help = "Company to work for, as by --tenant." },
+    { .key = "AS", .type = SETTING_TEXT, .help = "Employee to act as, as by --as." },
+    { .key = "MIGRATE_URL", .type = SETTING_TEXT,
+      .help = "PostgreSQL of the role that owns the schemas: migrate, rebuild, replay, status." },
+    { .key = "DB_URL", .type = SETTING_TEXT, .help = "Stands in for MIGRATE_URL in migrate." },
+    { .key = "STATUS", .type = SETTING_TEXT,
+      .help = "Admin listeners for status: \"bus=127.0.0.1:9601 directory=127.0.0.1:9602\"." },
+    { .key = "MASTER_KEY", .type = SETTING_TEXT, .secret = true,
+      .help = "Handed on to a daemon that rebuild runs; not used here." },
+    { .key = "CLOCK", .type = SETTING_TEXT, .help = "The daemons' clock; not used here." },
+    { .key = NULL },
+};
+static struct setting *const tables[] = { settings };
+
+const struct area areas[] = {
+    { "bus", bus_migrations, &bus_migrations_len, false },
+    { "directory", directory_migrations, &directory_migrations_len, false },
+    { "customers", customers_migrations, &customers_migrations_len, true },
+    { "visits", visits_migrations, &visits_migrations_len, true },
+    { "reminders", reminders_migrations, &reminders_migrations_len, true },
+    { "scoring", scoring_migrations, &scoring_migrations_len, true },
+    { .name = NULL },
+};
+
+const struct area *area_find(const char *name)
+{
+    for (const struct area *a = areas; a->name; a++)
+        if (strcmp(a->name, name) == 0)
+            return a;
+    return NULL;
+}
+
+const char *cli_setting(const struct cli *c, const char *key)
+{
+    return config_get(c->settings, key)->text;
+}
+
+/* --- start and end ----------------------------------------------------------------------------- */
+
+static bool open_options(struct cli *c)
+{
+    const char *timeout = args_value(&c->args, "timeout");
+    const char *tenant = args_value(&c->args, "tenant");
+    struct id id;
+
+    c->timeout_us = TIMEOUT_DEFAULT_US;
+    if (timeout && (!num_duration_us(timeout, &c->timeout_us) || c->timeout_us < 10 * MSEC_US ||
+                    c->timeout_us > TIMEOUT_MAX_US)) {
+        cli_usage(c, "--timeout is from 10ms to 30s, not %.40s", timeout);
+        return false;
+    }
+    if (!tenant)
+        tenant = cli_setting(c, "TENANT");
+    if (tenant && *tenant) {
+        if (!id_parse(tenant, &id)) {
+            cli_usage(c, "--tenant is the UUID of a company, not %.60s", tenant);
+            return false;
+        }
+        id_text(id, c->tenant);
+    }
+    return true;
+}
+
+bool cli_open(struct cli *c, int *status_out)
+{
+    *status_out = EXIT_FAILURE;
+    c->json = args_has(&c->args, "json");
+    c->arena = arena_new(ARENA_BYTES);
+    if (!c->arena)
+        return false;
+    log_set_level(LOG_LEVEL_ERROR);
+    if (c->command->offline)
+        return true;
+
+    c->settings = settings;
+    if (!config_load(tables, ARRAY_LEN(tables))) {
+        *status_out = EXIT_SETTINGS;
+        return false;
+    }
+    schema_init();
+    *status_out = EXIT_USAGE;
+    return open_options(c);
+}
+
+void cli_close(struct cli *c)
+{
+    bus_client_free(c->bus);
+    db_free(c->db);
+    if (c->zmq)
+        zmq_ctx_term(c->zmq);
+    if (c->settings) {
+        config_free(tables, ARRAY_LEN(tables));
+        schema_fini();
+    }
+    arena_free(c->arena);
+}
+
+/* --- connections ------------------------------------------------------------------------------- */
+
+struct bus_address cli_bus_address(const struct cli *c)
+{
+    return (struct bus_address){
+        .endpoint = cli_setting(c, "BUS_ENDPOINT"),
+        .events = cli_setting(c, "BUS_EVENTS"),
+        .server_key = cli_setting(c, "BUS_SERVER_KEY"),
+        .public_key = cli_setting(c, "BUS_PUBLIC_KEY"),
+        .secret_key = cli_setting(c, "BUS_SECRET_KEY"),
+    };
+}
+
+void *cli_zmq(struct cli *c)
+{
+    if (!c->zmq)
+        c->zmq = zmq_ctx_new();
+    return c->zmq;
+}
+
+struct bus_client *cli_bus(struct cli *c, int *status_out)
+{
+    struct bus_address address = cli_bus_address(c);
+    if (!c->bus && cli_zmq(c))
+        c->bus = bus_client_new(c->zmq, &address);
+    if (!c->bus) {
+        (void)cli_fail(c, ERR_FAILED_PRECONDITION,
+                       "cannot use DAYBOOK_BUS_ENDPOINT (%s): the address is malformed, or "
+                       "DAYBOOK_BUS_SERVER_KEY, _PUBLIC_KEY and _SECRET_KEY[_FILE] are not all keys "
+                       "of 40 characters",
+                       address.endpoint);
+        *status_out = EXIT_SETTINGS;
+    }
+    return c->bus;
+}
+
+bool cli_has_db(const struct cli *c)
+{
+    return cli_setting(c, "MIGRATE_URL") != NULL;
+}
+
+struct db *cli_db(struct cli *c, int *status_out)
+{
+    const char *url = cli_setting(c, "MIGRATE_URL");
+    if (!url)
+        url = cli_setting(c, "DB_URL");
+    if (!url) {
+        (void)cli_usage(c, "DAYBOOK_MIGRATE_URL is not set: it names the database as the role that "
+                           "owns the schemas");
+        *status_out = EXIT_SETTINGS;
+        return NULL;
+    }
+    if (!c->db)
+        c->db = db_new(url, "daybook");
+    enum err e = c->db ? db_ping(c->db, clock_monotonic_us() + DB_TIMEOUT_US)
+                       : ERR_RESOURCE_EXHAUSTED;
+    if (e) {
+        *status_out = cli_fail(c, e, "the database of DAYBOOK_MIGRATE_URL does not answer; try again "
+                                     "when it does");
+        return NULL;
+    }
+    return c->db;
+}
+
+bool cli_number(const struct cli *c, const char *option, int64_t min, int64_t max,
+                int64_t otherwise, int64_t *out)
+{
+    const char *text = args_value(&c->args, option);
+    *out = otherwise;
+    if (!text || num_i64(text, min, max, out))
+        return true;
+    (void)cli_usage(c, "--%s is a number from %" PRId64 " to %" PRId64 ", not %.40s", option, min,
+                    max, text);
+    return false;
+}
