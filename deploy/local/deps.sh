@@ -6,8 +6,8 @@ set -euo pipefail
 build=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-dev
     libprotobuf-c-dev libzmq3-dev libsodium-dev libpq-dev libhiredis-dev libjansson-dev
     libcurl4-openssl-dev tzdata gawk git)
-run=(postgresql postgresql-client redis-server util-linux)
-test=(libcmocka-dev clang libclang-rt-14-dev python3 python3-venv)
+run=(postgresql postgresql-client redis-server util-linux python3)
+test=(libcmocka-dev clang libclang-rt-14-dev python3-venv)
 
 wanted=("${build[@]}" "${run[@]}")
 [ "${1:-}" = "--run-only" ] || wanted+=("${test[@]}")
