@@ -1,0 +1,258 @@
+"""A private local stack (deploy/local/stack) as the tests handle it: up, down, its clock, its data,
+and, for the crash tests, its processes one by one.
+"""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import time
+
+import mdp
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DAEMONS = ("bus", "directory", "customers", "visits", "reminders", "scoring")
+UTC = dt.timezone.utc
+# Sanitized daemons on a busy machine are several times slower; limits of time are stretched by this.
+SLACK = float(os.environ.get("DAYBOOK_TEST_SLACK", "3"))
+SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
+
+
+def stamp(moment):
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def wait_until(condition, seconds, what):
+    """Polls until the condition is true, and returns its value."""
+    until = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise AssertionError(f"in {seconds} s it did not happen that {what}")
+        time.sleep(0.02)
+
+
+class Stack:
+    """settings: what deploy/local/stack reads besides the folders, e.g. DAYBOOK_STACK_CLOCK."""
+
+    def __init__(self, folder, **settings):
+        self.folder = pathlib.Path(folder)
+        self.bin = pathlib.Path(os.environ["DAYBOOK_BIN"])
+        self.settings = {**os.environ, "DAYBOOK_STACK_DIR": str(self.folder),
+                         "DAYBOOK_STACK_BIN": str(self.bin), **settings}
+        self.env = {}
+        self.clients = []
+
+    # --- up and down ------------------------------------------------------------------------------
+
+    def control(self, *words):
+        done = subprocess.run([ROOT / "deploy/local/stack", *words], env=self.settings, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise RuntimeError(f"stack {' '.join(words)}: {done.stdout}\n{self.log_tails()}")
+        return done.stdout
+
+    def up(self):
+        self.control("up")
+        for line in (self.folder / "env/operator.env").read_text().splitlines():
+            name, value = line.removeprefix("export ").split("=", 1)
+            self.env[name] = os.path.expandvars("".join(shlex.split(value)) if name != "PATH"
+                                                else str(self.bin) + ":$PATH")
+        self.run_dir = pathlib.Path(self.env["DAYBOOK_MIGRATE_URL"].split("host=")[1].split("/pg-socket")[0])
+
+    def down(self):
+        for client in self.clients:
+            client.close()
+        self.control("down")
+
+    def remove(self):
+        self.control("remove")
+
+    def log_tails(self, lines=15):
+        tails = []
+        for log in sorted(self.folder.glob("log/*.log")):
+            text = log.read_text(errors="replace").splitlines()[-lines:]
+            tails.append(f"--- {log.name}\n" + "\n".join(text))
+        return "\n".join(tails)
+
+    def sanitizer_reports(self):
+        """What a sanitizer said in any log; empty when all is well."""
+        found = []
+        for log in sorted(self.folder.glob("log/*.log")):
+            text = log.read_text(errors="replace")
+            at = min((text.find(m) for m in SANITIZER_MARKS if m in text), default=-1)
+            if at >= 0:
+                found.append(f"--- {log.name}\n{text[max(0, at - 200):at + 4000]}")
+        return found
+
+    # --- clients ----------------------------------------------------------------------------------
+
+    def keys(self, name="operator"):
+        public = (self.folder / f"keys/{name}.pub").read_text().splitlines()[0]
+        secret = (self.folder / f"keys/{name}.key").read_text().splitlines()[0]
+        return mdp.Keys(self.env["DAYBOOK_BUS_SERVER_KEY"], public, secret)
+
+    def client(self, keys=None, **options):
+        client = mdp.Client(self.env["DAYBOOK_BUS_ENDPOINT"], keys or self.keys(), **options)
+        self.clients.append(client)
+        return client
+
+    def subscriber(self, keys, *prefixes):
+        subscriber = mdp.Subscriber(self.env["DAYBOOK_BUS_EVENTS"], keys, *prefixes)
+        self.clients.append(subscriber)
+        return subscriber
+
+    def daybook(self, *words, env=None, stdin=None):
+        """The command-line tool; returns the finished process."""
+        return subprocess.run([str(self.bin / "daybook"), *map(str, words)], text=True, input=stdin,
+                              env={**os.environ, **self.env, **(env or {})},
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+
+    def daybook_json(self, *words, **options):
+        done = self.daybook(*words, "--json", **options)
+        assert done.returncode == 0, f"daybook {' '.join(map(str, words))}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def status(self):
+        return self.daybook_json("status")
+
+    def settle(self, seconds=60):
+        """Until every event is in the log, published, and taken by every consumer."""
+        last = {}
+
+        def settled():
+            done = self.daybook("status", "--json")
+            last["status"] = done.stdout or done.stderr
+            return done.returncode == 0 and json.loads(done.stdout)["settled"]
+        try:
+            wait_until(settled, seconds, "the services settled")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\n{last['status']}") from None
+
+    # --- data -------------------------------------------------------------------------------------
+
+    def psql(self, text, *words):
+        """psql as the owner of the schemas, who passes the walls between tenants."""
+        binary = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
+        done = subprocess.run([binary, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-h",
+                               self.run_dir / "pg-socket", "-U", "daybook_owner", "-d", "daybook",
+                               *words], input=text, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        return done.stdout
+
+    def sql(self, query):
+        """Rows of a query as dicts."""
+        return json.loads(self.psql(f"select coalesce(json_agg(q), '[]') from ({query}) q"))
+
+    def value(self, query):
+        rows = self.sql(query)
+        assert len(rows) == 1 and len(rows[0]) == 1, rows
+        return next(iter(rows[0].values()))
+
+    def redis(self, *words):
+        done = subprocess.run(["redis-cli", "-s", self.run_dir / "redis.sock", *words], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        return done.stdout.strip()
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def pid(self, name):
+        """None when it does not run, or is not the process that the stack started."""
+        try:
+            pid, start = (self.run_dir / f"{name}.pid").read_text().split()
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except (OSError, ValueError):
+            return None
+        return int(pid) if stat[19] == start and stat[0] != "Z" else None
+
+    def pids(self):
+        return {name: self.pid(name) for name in (*DAEMONS, "postgres", "redis")}
+
+    def signal(self, name, number):
+        pid = self.pid(name)
+        assert pid, f"{name} does not run"
+        os.kill(pid, number)
+        return pid
+
+    def kill(self, name, number=signal.SIGKILL):
+        """Ends the process and returns when it is gone, children (of PostgreSQL) included."""
+        pid = self.pid(name)
+        assert pid, f"{name} does not run"
+        family = [pid, *children_of(pid)]
+        os.kill(pid, number)
+        wait_until(lambda: not any(map(is_alive, family)), 60, f"{name} was gone")
+
+    def start(self, name):
+        self.control("start", name)
+
+    def healthy(self, name):
+        env = {**os.environ, **read_env(self.folder / f"env/{name}.env")}
+        done = subprocess.run([self.bin / f"daybook-{name}", "--health"], env=env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return done.returncode == 0
+
+    @contextlib.contextmanager
+    def stopped(self, name):
+        """The process is frozen within the block (F08)."""
+        self.signal(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(name, signal.SIGCONT)
+
+
+def read_env(path):
+    pairs = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    return {name: "".join(shlex.split(value)) for name, value in pairs}
+
+
+def children_of(pid):
+    children = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid):
+                children.append(int(stat.parent.name))
+    return children
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Clock:
+    """The steered domain clock of a stack: it stands still until it is turned, and only forward."""
+
+    def __init__(self, stack, start):
+        self.stack, self.zone = stack, start.tzinfo
+        stack.folder.mkdir(parents=True, exist_ok=True)
+        self.turn(start, first=True)
+
+    def turn(self, moment, first=False):
+        assert first or moment >= self.now, "the clock goes forward only"
+        done = self.stack.daybook("clock", self.stack.folder / "clock", stamp(moment), "--rate", "0")
+        assert done.returncode == 0, done.stderr
+        self.now = moment
+
+    def add(self, **span):
+        self.turn(self.now + dt.timedelta(**span))
+
+    def next(self, weekday, clock):
+        """The next moment with that weekday (0 = Monday) and local time; not now."""
+        hour, minute = map(int, clock.split(":"))
+        moment = self.now.astimezone(self.zone).replace(hour=hour, minute=minute, second=0, microsecond=0)
+        while moment <= self.now or moment.weekday() != weekday:
+            moment += dt.timedelta(days=1)
+        return moment
