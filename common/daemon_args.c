@@ -57,6 +57,8 @@ static const struct setting common_settings[] = {
       .max = 600 * SECOND_US, .help = "How long requests in work may take after SIGTERM." },
     { .key = "ARENA_BYTES", .type = SETTING_SIZE, .default_value = "8MiB", .min = 1 << 20,
       .max = 256 << 20, .help = "Memory that one request may use." },
+    { .key = "DEBUG_DUMPABLE", .type = SETTING_BOOL, .default_value = "0",
+      .help = "1 allows core dumps and debuggers, which see secrets." },
     { .key = NULL },
 };
 

@@ -46,7 +46,7 @@ static struct metric ready = {
 struct probe {
     struct daemon *daemon;
     struct db *db; /* NULL: the daemon has none */
-    bool told_down;
+    bool told_down, told_old;
     int64_t schema_at_us, clock_at_us, sweep_at_us; /* next times */
 };
 
@@ -80,13 +80,15 @@ static void ask_schema(struct probe *p)
     if (d->def->schema)
         e = migrate_check(p->db, d->def->schema, d->def->nmigrations,
                           clock_monotonic_us() + PROBE_TIMEOUT_US, &version);
-    if (e == ERR_FAILED_PRECONDITION)
+    if (e == ERR_FAILED_PRECONDITION && !p->told_old)
         log_warn("db.schema_old", "the schema is older than this program: run --migrate", "schema",
                  d->def->schema, NULL);
     atomic_store(&d->health.schema_version, version);
     /* An answer that did not come changes nothing; db_ping() will tell. */
-    if (e == ERR_OK || e == ERR_FAILED_PRECONDITION)
+    if (e == ERR_OK || e == ERR_FAILED_PRECONDITION) {
         atomic_store(&d->health.schema_ok, e == ERR_OK);
+        p->told_old = e != ERR_OK;
+    }
 }
 
 static enum err database_clock(struct db *db, int64_t *us_out)

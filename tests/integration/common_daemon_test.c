@@ -33,12 +33,12 @@ struct stage {
     struct arena *arena;
 };
 
-static const char *daemon_path(void)
+static const char *path_of(const char *program)
 {
     static char path[512];
     const char *bin = getenv("DAYBOOK_BIN");
     assert_non_null(bin);
-    snprintf(path, sizeof path, "%s/test-echo", bin);
+    snprintf(path, sizeof path, "%s/%s", bin, program);
     return path;
 }
 
@@ -58,8 +58,9 @@ static void open_stage(struct stage *s)
     assert_non_null(s->arena);
 }
 
-/* extra: "KEY=value" texts ended by NULL. */
-static void start_daemon(struct stage *s, const char *const *extra)
+/* extra: "KEY=value" texts ended by NULL; argument: NULL = run. */
+static void start_program(struct stage *s, const char *program, const char *argument,
+                          const char *const *extra)
 {
     s->pid = fork();
     assert_true(s->pid >= 0);
@@ -78,8 +79,13 @@ static void start_daemon(struct stage *s, const char *const *extra)
         *value++ = '\0';
         setenv(pair, value, 1);
     }
-    execl(daemon_path(), daemon_path(), (char *)NULL);
+    execl(path_of(program), program, argument, (char *)NULL);
     _exit(127);
+}
+
+static void start_daemon(struct stage *s, const char *const *extra)
+{
+    start_program(s, "test-echo", NULL, extra);
 }
 
 static int end_of_daemon(struct stage *s)
@@ -378,6 +384,43 @@ static void wrong_settings_end_it_with_78(void **state)
     }
 }
 
+static int migrate(struct stage *s, const char *const *extra)
+{
+    start_program(s, "daybook-directory", "--migrate", extra);
+    return end_of_daemon(s);
+}
+
+/* F10, F55: a daemon may be there before its schema is. */
+static void f55_it_waits_for_its_schema(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct bus_frames ready;
+    char run_url[512], migrate_url[512];
+    struct servers *servers = servers_start(false);
+    open_stage(&s);
+    snprintf(run_url, sizeof run_url, "DAYBOOK_DB_URL=%s", servers_conninfo(servers));
+    snprintf(migrate_url, sizeof migrate_url, "DAYBOOK_MIGRATE_URL=%s", servers_conninfo(servers));
+    const char *const env[] = { run_url, migrate_url, NULL };
+
+    assert_int_equal(migrate(&s, NULL), 78); /* no address */
+    start_program(&s, "daybook-directory", NULL, env);
+    until_ready(&s, 1);
+    assert_false(router_receive(&s.router, 1500, &ready));
+    pid_t daemon = s.pid;
+    assert_int_equal(migrate(&s, env), 0);
+    assert_int_equal(migrate(&s, env), 0); /* nothing left to do */
+    s.pid = daemon;
+    expect(&s, MDP02_W_READY, &ready);
+    until_ready(&s, 0);
+    kill(s.pid, SIGTERM);
+    drop(&s, MDP02_W_DISCONNECT);
+    assert_int_equal(end_of_daemon(&s), 0);
+    bus_frames_close(&ready);
+    close_stage(&s);
+    servers_stop(servers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_second_signal_ends_it_at_once),
         cmocka_unit_test(wakes_are_heard_once_and_leave_for_the_bus),
         cmocka_unit_test(f10_it_registers_when_postgresql_answers),
+        cmocka_unit_test(f55_it_waits_for_its_schema),
         cmocka_unit_test(wrong_settings_end_it_with_78),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
