@@ -20,12 +20,14 @@ struct bus_frames {
 
 /* Takes the next message. False: none is there, and frames_out needs no closing. */
 NODISCARD bool bus_frames_receive(void *socket, struct bus_frames *frames_out);
-void bus_frames_close(struct bus_frames *f); /* idempotent; frames moved out by zmq_msg_move() are empty */
+void bus_frames_close(
+    struct bus_frames *f); /* idempotent; frames moved out by zmq_msg_move() are empty */
 
 bool bus_frame_is(zmq_msg_t *frame, const void *data, size_t len);
 bool bus_frame_is_byte(zmq_msg_t *frame, uint8_t byte);
 
-/* Send one frame, `more` to follow. False: not taken (EAGAIN), and then the message must not go on. */
+/* Send one frame, `more` to follow. False: not taken (EAGAIN), and then the message must not go on.
+ */
 NODISCARD bool bus_send(void *socket, const void *data, size_t len, bool more);
 NODISCARD bool bus_send_byte(void *socket, uint8_t byte, bool more);
 /* Moves the frame out on success. */

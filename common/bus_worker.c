@@ -6,10 +6,10 @@
  * given that request up and would drop it itself. READY is not said again before the worker is done
  * with the old request, since one worker has one request at a time.
  *
- * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a heartbeat
- * that it cannot place, after its restart), or by silence. When the loop itself stood still for
- * longer than the bus waits (SIGSTOP, F08), all links are renewed before anything is read: the
- * requests queued in them have been given to others.
+ * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a
+ * heartbeat that it cannot place, after its restart), or by silence. When the loop itself stood
+ * still for longer than the bus waits (SIGSTOP, F08), all links are renewed before anything is
+ * read: the requests queued in them have been given to others.
  */
 #include "common/bus_worker.h"
 
@@ -90,7 +90,8 @@ static void count_dropped(const char *reason)
     metric_add(&refused_total, 1, (const char *const[]){ reason });
 }
 
-/* --- jobs ---------------------------------------------------------------------------------------- */
+/* --- jobs ----------------------------------------------------------------------------------------
+ */
 
 static void close_request(struct pool_job *job)
 {
@@ -117,7 +118,8 @@ static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
     w->def.submit(w->def.arg, &next->job);
 }
 
-/* --- sockets ------------------------------------------------------------------------------------- */
+/* --- sockets -------------------------------------------------------------------------------------
+ */
 
 static void close_sockets(struct link *l)
 {
@@ -187,7 +189,8 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
     l->state = LINK_CONNECTING;
 }
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------
+ */
 
 static bool send_command(struct link *l, uint8_t command, bool more)
 {
@@ -226,7 +229,8 @@ static void leave(struct link *l, int64_t now_us)
     l->leave_at_us = now_us + LEAVE_GRACE_US;
 }
 
-/* --- receiving ----------------------------------------------------------------------------------- */
+/* --- receiving -----------------------------------------------------------------------------------
+ */
 
 /* MDPW02 02 addr "" method context message. A frame that is missing counts as empty, and the worker
  * says what is wrong with that; a malformed envelope cannot be answered. */
@@ -321,7 +325,8 @@ static void read_monitor(struct link *l, int64_t now_us)
     }
 }
 
-/* --- the life of a link -------------------------------------------------------------------------- */
+/* --- the life of a link --------------------------------------------------------------------------
+ */
 
 static void beat(struct link *l, int64_t now_us)
 {
@@ -372,7 +377,8 @@ static int64_t next_turn_us(const struct link *l)
     return INT64_MAX;
 }
 
-/* --- public -------------------------------------------------------------------------------------- */
+/* --- public --------------------------------------------------------------------------------------
+ */
 
 static bool split_endpoints(struct bus_worker *w, const char **endpoint)
 {

@@ -53,11 +53,12 @@ bool bus_worker_idle(const struct bus_worker *w);
 size_t bus_worker_items_max(const struct bus_worker *w);
 /* What to poll for; how many there are. */
 size_t bus_worker_items(struct bus_worker *w, zmq_pollitem_t *items);
-/* After the poll: reads, beats, gives up, reconnects. Returns when to be called again at the latest. */
+/* After the poll: reads, beats, gives up, reconnects. Returns when to be called again at the
+ * latest. */
 int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us);
 
-/* Sends the answer of a job that is back, unless the connection it came by is gone. Closes the job's
- * frames, and submits the next job of that worker if one waits. */
+/* Sends the answer of a job that is back, unless the connection it came by is gone. Closes the
+ * job's frames, and submits the next job of that worker if one waits. */
 void bus_worker_finish(struct bus_worker *w, struct pool_job *job, int64_t now_us);
 
 /* Sends WAKE by one link to each bus. False: no bus took it. */

@@ -26,7 +26,7 @@ struct cache {
     char *password;
     redisContext *redis;
     int64_t open_until_us; /* the circuit; monotonic */
-    bool down;               /* told */
+    bool down;             /* told */
 };
 
 static struct metric ops_total = {
@@ -42,24 +42,23 @@ static struct metric circuit = {
 };
 
 /*
- * Versions are compared byte by byte: Lua's numbers are doubles, and its comparison of texts goes by
- * the server's locale. 1: stored; 0: a newer one is there; 2: the same one is there.
+ * Versions are compared byte by byte: Lua's numbers are doubles, and its comparison of texts goes
+ * by the server's locale. 1: stored; 0: a newer one is there; 2: the same one is there.
  */
-static const char set_script[] =
-    "local old = redis.pcall('GET', KEYS[1])\n"
-    "if type(old) == 'string' and #old >= 8 then\n"
-    "  local order = 0\n"
-    "  for i = 1, 8 do\n"
-    "    local a, b = string.byte(old, i), string.byte(ARGV[1], i)\n"
-    "    if a ~= b then order = a < b and -1 or 1 break end\n"
-    "  end\n"
-    "  if order > 0 then return 0 end\n"
-    "  if order == 0 then return 2 end\n"
-    "elseif old then\n"
-    "  redis.call('DEL', KEYS[1])\n"
-    "end\n"
-    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
-    "return 1\n";
+static const char set_script[] = "local old = redis.pcall('GET', KEYS[1])\n"
+                                 "if type(old) == 'string' and #old >= 8 then\n"
+                                 "  local order = 0\n"
+                                 "  for i = 1, 8 do\n"
+                                 "    local a, b = string.byte(old, i), string.byte(ARGV[1], i)\n"
+                                 "    if a ~= b then order = a < b and -1 or 1 break end\n"
+                                 "  end\n"
+                                 "  if order > 0 then return 0 end\n"
+                                 "  if order == 0 then return 2 end\n"
+                                 "elseif old then\n"
+                                 "  redis.call('DEL', KEYS[1])\n"
+                                 "end\n"
+                                 "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
+                                 "return 1\n";
 
 static void count(const char *op, const char *outcome)
 {
@@ -103,7 +102,8 @@ void cache_freep(struct cache **c)
     *c = NULL;
 }
 
-/* --- the connection and its circuit ---------------------------------------------------------------- */
+/* --- the connection and its circuit
+ * ---------------------------------------------------------------- */
 
 static void open_circuit(struct cache *c, const char *why)
 {
@@ -176,7 +176,8 @@ static bool starts_with(const redisReply *r, const char *word)
 static redisReply *command(struct cache *c, const char *op, int argc, const char **argv,
                            const size_t *lens)
 {
-    static const char *const away[] = { "READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN" };
+    static const char *const away[] = { "READONLY", "LOADING", "MASTERDOWN", "NOAUTH",
+                                        "CLUSTERDOWN" };
     if (!connected(c)) {
         count(op, "away");
         return NULL;
@@ -194,7 +195,8 @@ static redisReply *command(struct cache *c, const char *op, int argc, const char
     return NULL;
 }
 
-/* --- commands -------------------------------------------------------------------------------------- */
+/* --- commands
+ * -------------------------------------------------------------------------------------- */
 
 static enum err do_delete(struct cache *c, const char *op, const char *key)
 {
@@ -298,8 +300,8 @@ enum err cache_set_versioned(struct cache *c, const char *key, int64_t version, 
         memcpy(value + VERSION_SIZE, data, len);
 
     const char *argv[] = { "EVAL", set_script, "1", key, value, ttl };
-    const size_t lens[] = { 4, sizeof set_script - 1, 1, strlen(key), VERSION_SIZE + len,
-                            (size_t)ttl_len };
+    const size_t lens[] = { 4,           sizeof set_script - 1, 1,
+                            strlen(key), VERSION_SIZE + len,    (size_t)ttl_len };
     redisReply *r = command(c, "set", ARRAY_LEN(argv), argv, lens);
     free(value);
     if (!r)

@@ -114,7 +114,7 @@ static void ask_clock(struct probe *p)
         return; /* db_ping() will tell */
     int64_t after_us = clock_wall_us();
     /* Within the time that asking took, nothing is known. */
-    int64_t skew_us = before_us > theirs_us ? before_us - theirs_us
+    int64_t skew_us = before_us > theirs_us  ? before_us - theirs_us
                       : after_us < theirs_us ? after_us - theirs_us
                                              : 0;
     int64_t size_us = skew_us < 0 ? -skew_us : skew_us;
@@ -238,7 +238,8 @@ bool daemon_clock_trusted(const struct daemon *d)
     return atomic_load(&d->health.clock_ok);
 }
 
-/* --- what the admin listener shows --------------------------------------------------------------- */
+/* --- what the admin listener shows ---------------------------------------------------------------
+ */
 
 static void check(struct admin_check *c, const char *name, bool ok, const char *detail)
 {

@@ -14,7 +14,8 @@
 
 struct http_networks;
 
-/* CIDR forms and single addresses parted by commas; NULL or "" = none. NULL: malformed or no memory. */
+/* CIDR forms and single addresses parted by commas; NULL or "" = none. NULL: malformed or no
+ * memory. */
 struct http_networks *http_networks_new(const char *text);
 void http_networks_free(struct http_networks *n);
 

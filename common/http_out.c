@@ -70,7 +70,8 @@ void http_out_free(struct http_out *h)
     free(h);
 }
 
-/* --- the address --------------------------------------------------------------------------------- */
+/* --- the address ---------------------------------------------------------------------------------
+ */
 
 static enum err judge_scheme(const struct http_out *h, const char *scheme, const char **reason_out)
 {
@@ -145,7 +146,8 @@ enum err http_out_check_url(struct http_out *h, const char *url, const char **re
     return e;
 }
 
-/* --- what libcurl calls -------------------------------------------------------------------------- */
+/* --- what libcurl calls --------------------------------------------------------------------------
+ */
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -176,7 +178,8 @@ static size_t take_header(char *data, size_t size, size_t n, void *arg)
     return h->header_bytes <= HEADERS_MAX ? size * n : 0;
 }
 
-/* --- the call ------------------------------------------------------------------------------------ */
+/* --- the call ------------------------------------------------------------------------------------
+ */
 
 static struct curl_slist *add_header(struct curl_slist *list, const char *text)
 {
@@ -210,11 +213,11 @@ static CURLcode set_up(struct http_out *h, const char *url, struct curl_slist *h
     CURLcode rc = CURLE_OK;
     snprintf(agent, sizeof agent, "daybook/%s", daybook_version());
     curl_easy_reset(c); /* keeps connections */
-#define SET(option, value)                                                                        \
-    do {                                                                                          \
-        CURLcode set_rc = curl_easy_setopt(c, option, value);                                     \
-        if (rc == CURLE_OK)                                                                       \
-            rc = set_rc;                                                                          \
+#define SET(option, value)                                                                         \
+    do {                                                                                           \
+        CURLcode set_rc = curl_easy_setopt(c, option, value);                                      \
+        if (rc == CURLE_OK)                                                                        \
+            rc = set_rc;                                                                           \
     } while (0)
     SET(CURLOPT_URL, url);
     SET(CURLOPT_PROTOCOLS_STR, h->allow_plain ? "http,https" : "https");
@@ -331,7 +334,8 @@ enum err http_out_post(struct http_out *h, const char *url, const char *const *h
     return e;
 }
 
-/* --- the signature ------------------------------------------------------------------------------- */
+/* --- the signature -------------------------------------------------------------------------------
+ */
 
 static bool decode_secret(const char *secret, uint8_t key[static SECRET_MAX], size_t *len_out)
 {

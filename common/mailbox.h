@@ -38,8 +38,8 @@ NODISCARD bool mailbox_offer(struct mailbox *m, struct mail *mail, size_t limit)
 /* Wakes the taker without anything to take. */
 void mailbox_ring(struct mailbox *m);
 
-/* The oldest, NULL when empty. Takes back a ring when it leaves the box empty: so look at whatever a
- * ring stands for after this and before the next wait. */
+/* The oldest, NULL when empty. Takes back a ring when it leaves the box empty: so look at whatever
+ * a ring stands for after this and before the next wait. */
 struct mail *mailbox_take(struct mailbox *m);
 /* Waits for mail or a ring; negative = for ever. False: time is up. */
 bool mailbox_wait(struct mailbox *m, int64_t timeout_us);

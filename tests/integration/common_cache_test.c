@@ -85,8 +85,18 @@ static void until_back(void)
 static void f31_an_older_value_never_replaces_a_newer_one(void **state)
 {
     (void)state;
-    static const int64_t versions[] = { 1,     2,         127, 128, 255, 256, 65535, 1 << 24,
-                                        1LL << 40, (1LL << 53) + 1, (1LL << 53) + 2, INT64_MAX };
+    static const int64_t versions[] = { 1,
+                                        2,
+                                        127,
+                                        128,
+                                        255,
+                                        256,
+                                        65535,
+                                        1 << 24,
+                                        1LL << 40,
+                                        (1LL << 53) + 1,
+                                        (1LL << 53) + 2,
+                                        INT64_MAX };
     assert_int_equal(get("list"), ERR_NOT_FOUND);
     for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
         assert_int_equal(set("list", versions[i], "new"), ERR_OK);

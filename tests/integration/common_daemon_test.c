@@ -368,10 +368,17 @@ static void wrong_settings_end_it_with_78(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "DAYBOOK_WORKERS=0",        "DAYBOOK_WORKERS=65",          "DAYBOOK_DRAIN_TIMEOUT=soon",
-        "DAYBOOK_LOG_LEVEL=loud",   "DAYBOOK_CLOCK=sundial",       "DAYBOOK_BUS_SERVER_KEY=short",
-        "DAYBOOK_ADMIN_LISTEN=:::", "DAYBOOK_ARENA_BYTES=1",       "ECHO_DB=1",
-        "DAYBOOK_BUS_ENDPOINT=5555", "DAYBOOK_BUS_EVENTS=tcp://x:1,",
+        "DAYBOOK_WORKERS=0",
+        "DAYBOOK_WORKERS=65",
+        "DAYBOOK_DRAIN_TIMEOUT=soon",
+        "DAYBOOK_LOG_LEVEL=loud",
+        "DAYBOOK_CLOCK=sundial",
+        "DAYBOOK_BUS_SERVER_KEY=short",
+        "DAYBOOK_ADMIN_LISTEN=:::",
+        "DAYBOOK_ARENA_BYTES=1",
+        "ECHO_DB=1",
+        "DAYBOOK_BUS_ENDPOINT=5555",
+        "DAYBOOK_BUS_EVENTS=tcp://x:1,",
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct stage s;

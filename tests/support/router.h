@@ -18,9 +18,18 @@ struct router_frame {
     const void *data;
     size_t len;
 };
-#define ROUTER_TEXT(text) { (text), strlen(text) }
-#define ROUTER_BYTE(byte) { (const uint8_t[]){ byte }, 1 }
-#define ROUTER_NONE { NULL, 0 }
+#define ROUTER_TEXT(text)                                                                          \
+    {                                                                                              \
+        (text), strlen(text)                                                                       \
+    }
+#define ROUTER_BYTE(byte)                                                                          \
+    {                                                                                              \
+        (const uint8_t[]){ byte }, 1                                                               \
+    }
+#define ROUTER_NONE                                                                                \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
 
 /* endpoint: "tcp://127.0.0.1:*". */
 void router_open(struct router *r, void *zmq_context, const char *endpoint);

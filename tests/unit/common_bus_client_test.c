@@ -103,10 +103,8 @@ static struct router_frame head_frame(struct stage *s, int64_t seq)
 
 static void answer(struct stage *s, struct bus_frames *to, const char *id, int code, int64_t seq)
 {
-    const struct router_frame frames[] = { ROUTER_TEXT(MDP_CLIENT_02),
-                                           ROUTER_BYTE(MDP02_C_FINAL),
-                                           ROUTER_TEXT(SERVICE),
-                                           result_frame(s, id, code),
+    const struct router_frame frames[] = { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(MDP02_C_FINAL),
+                                           ROUTER_TEXT(SERVICE), result_frame(s, id, code),
                                            code ? (struct router_frame)ROUTER_NONE
                                                 : head_frame(s, seq) };
     router_send(&s->router, &to->frame[0], frames, ARRAY_LEN(frames));
@@ -132,8 +130,8 @@ static void a_request_is_written_as_the_bus_reads_it(void **state)
     assert_true(bus_frame_is_byte(&f.frame[2], MDP02_C_REQUEST));
     assert_true(bus_frame_is(&f.frame[3], SERVICE, strlen(SERVICE)));
     assert_true(bus_frame_is(&f.frame[4], "GetHead", 7));
-    PbCallContext *c = daybook__common__v1__call_context__unpack(
-        NULL, zmq_msg_size(&f.frame[5]), zmq_msg_data(&f.frame[5]));
+    PbCallContext *c = daybook__common__v1__call_context__unpack(NULL, zmq_msg_size(&f.frame[5]),
+                                                                 zmq_msg_data(&f.frame[5]));
     assert_non_null(c);
     assert_string_equal(c->request_id, "id-1");
     assert_string_equal(c->idempotency_key, "key-1");
@@ -182,7 +180,8 @@ static void f34_late_and_doubled_answers_are_dropped(void **state)
     answer(&s, &f, first, ERR_INTERNAL, 1);
     answer(&s, &g, second, 0, 2);
     answer(&s, &g, second, 0, 3);
-    assert_int_equal(bus_client_receive(s.client, 10 * SECOND_US, s.arena, only, second, &a), ERR_OK);
+    assert_int_equal(bus_client_receive(s.client, 10 * SECOND_US, s.arena, only, second, &a),
+                     ERR_OK);
     assert_int_equal(seq_of(&a), 2);
     bus_frames_close(&f);
     bus_frames_close(&g);
@@ -210,7 +209,8 @@ static void f35_broken_answers_are_dropped_and_the_good_one_taken(void **state)
         { { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(9), ROUTER_TEXT(SERVICE), good, head }, 5 },
         { { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(2), ROUTER_TEXT(SERVICE), good, head }, 5 },
         { { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(3), ROUTER_TEXT(SERVICE), good }, 4 },
-        { { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(3), ROUTER_TEXT(SERVICE), good, head, head }, 6 },
+        { { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(3), ROUTER_TEXT(SERVICE), good, head, head },
+          6 },
         { { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(3), ROUTER_TEXT(SERVICE),
             ROUTER_TEXT("\x0a\xff garbage"), head },
           5 },
@@ -223,7 +223,8 @@ static void f35_broken_answers_are_dropped_and_the_good_one_taken(void **state)
 
     /* A result that is ours with a message that is none: the answer is broken. */
     const struct router_frame broken[] = { ROUTER_TEXT(MDP_CLIENT_02), ROUTER_BYTE(3),
-                                           ROUTER_TEXT(SERVICE), good, ROUTER_TEXT("\xff\xff\xff") };
+                                           ROUTER_TEXT(SERVICE), good,
+                                           ROUTER_TEXT("\xff\xff\xff") };
     router_send(&s.router, &f.frame[0], broken, ARRAY_LEN(broken));
     assert_int_equal(bus_client_receive(s.client, 10 * SECOND_US, s.arena, only, id, &a),
                      ERR_INTERNAL);
@@ -285,7 +286,8 @@ static void *answer_some(void *arg)
         const struct router_frame frames[] = { ROUTER_TEXT(MDP_CLIENT_02),
                                                ROUTER_BYTE(MDP02_C_FINAL),
                                                ROUTER_TEXT(SERVICE),
-                                               { data, protobuf_c_message_pack(&result.base, data) },
+                                               { data,
+                                                 protobuf_c_message_pack(&result.base, data) },
                                                ROUTER_NONE };
         router_send(&job->s->router, &f.frame[0], frames, ARRAY_LEN(frames));
         daybook__common__v1__call_context__free_unpacked(c, NULL);

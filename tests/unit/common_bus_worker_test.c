@@ -86,7 +86,8 @@ static void expect(struct stage *s, struct router *r, struct bus_frames *out)
     fail_msg("no message from the worker");
 }
 
-static void expect_command(struct stage *s, struct router *r, uint8_t command, struct bus_frames *out)
+static void expect_command(struct stage *s, struct router *r, uint8_t command,
+                           struct bus_frames *out)
 {
     expect(s, r, out);
     assert_true(out->n >= 3);
@@ -124,14 +125,12 @@ static void command(struct router *r, struct bus_frames *ready, uint8_t byte)
     router_send(r, &ready->frame[0], frames, ARRAY_LEN(frames));
 }
 
-static void request(struct router *r, struct bus_frames *ready, const char *addr, const char *method)
+static void request(struct router *r, struct bus_frames *ready, const char *addr,
+                    const char *method)
 {
-    const struct router_frame frames[] = { ROUTER_TEXT(MDP_WORKER_02),
-                                           ROUTER_BYTE(MDP02_W_REQUEST),
-                                           ROUTER_TEXT(addr),
-                                           ROUTER_NONE,
-                                           ROUTER_TEXT(method),
-                                           ROUTER_TEXT("context"),
+    const struct router_frame frames[] = { ROUTER_TEXT(MDP_WORKER_02), ROUTER_BYTE(MDP02_W_REQUEST),
+                                           ROUTER_TEXT(addr),          ROUTER_NONE,
+                                           ROUTER_TEXT(method),        ROUTER_TEXT("context"),
                                            ROUTER_TEXT("message") };
     router_send(r, &ready->frame[0], frames, ARRAY_LEN(frames));
 }

@@ -8,7 +8,8 @@
 #include "common/schema.h"
 #include "google/rpc/error_details.pb-c.h"
 
-static enum err never(struct call *call, const ProtobufCMessage *request, ProtobufCMessage **reply_out)
+static enum err never(struct call *call, const ProtobufCMessage *request,
+                      ProtobufCMessage **reply_out)
 {
     (void)call;
     (void)request;
@@ -62,9 +63,8 @@ static void it_is_refused_when_half_its_time_is_gone(void **state)
         assert_string_equal(result->request_id, "req-1");
         assert_int_equal(result->status->code, cases[i].want);
         assert_true(result->status->n_details > 0);
-        Google__Rpc__ErrorInfo *info =
-            google__rpc__error_info__unpack(NULL, result->status->details[0]->value.len,
-                                            result->status->details[0]->value.data);
+        Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(
+            NULL, result->status->details[0]->value.len, result->status->details[0]->value.data);
         assert_non_null(info);
         assert_string_equal(info->reason, cases[i].reason);
         google__rpc__error_info__free_unpacked(info, NULL);
@@ -77,6 +77,7 @@ static void it_is_refused_when_half_its_time_is_gone(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(it_is_refused_when_half_its_time_is_gone) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(
+        it_is_refused_when_half_its_time_is_gone) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@
 #include "common/http_address.h"
 #include "common/http_out.h"
 
-/* --- signature ----------------------------------------------------------------------------------- */
+/* --- signature -----------------------------------------------------------------------------------
+ */
 
 /* The vector of the Standard Webhooks reference libraries. */
 static void signs_as_the_reference_does(void **state)
@@ -27,8 +28,8 @@ static void signs_as_the_reference_does(void **state)
     const char body[] = "{\"test\": 2432232314}";
     char *text = NULL;
     assert_int_equal(http_out_sign("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-                                   "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body,
-                                   strlen(body), a, &text),
+                                   "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body, strlen(body),
+                                   a, &text),
                      ERR_OK);
     assert_string_equal(text, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     arena_free(a);
@@ -55,7 +56,8 @@ static void refuses_malformed_secrets(void **state)
     arena_free(a);
 }
 
-/* --- addresses ----------------------------------------------------------------------------------- */
+/* --- addresses -----------------------------------------------------------------------------------
+ */
 
 static void f45_urls_are_judged_before_a_call(void **state)
 {
@@ -154,15 +156,16 @@ static void allowed_networks_open_what_they_name(void **state)
 static void malformed_networks_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "127.0.0.1/33", "127.0.0.0/-1", "127.0.0.0/", "/8", "nonsense",
-                                       "10.0.0.0/8,",  "10.0.0.0/8,,", ",",          "::1/129",
-                                       "10.0.0/8" };
+    static const char *const bad[] = { "127.0.0.1/33", "127.0.0.0/-1", "127.0.0.0/",   "/8",
+                                       "nonsense",     "10.0.0.0/8,",  "10.0.0.0/8,,", ",",
+                                       "::1/129",      "10.0.0/8" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (http_out_new(bad[i], false))
             fail_msg("'%s' was taken", bad[i]);
 }
 
-/* --- a server ------------------------------------------------------------------------------------ */
+/* --- a server ------------------------------------------------------------------------------------
+ */
 
 struct server {
     int fd;
@@ -252,8 +255,8 @@ static void a_post_carries_headers_and_body(void **state)
     const char *reason = NULL;
     setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not be asked */
     start_server(&s);
-    assert_int_equal(http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason),
-                     ERR_OK);
+    assert_int_equal(
+        http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason), ERR_OK);
     unsetenv("http_proxy");
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.retry_after_us, -1);
@@ -281,9 +284,8 @@ static void f44_odd_answers_are_told_as_they_are(void **state)
         { "redirect, not followed",
           "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", false,
           302, -1, 0 },
-        { "too many",
-          "HTTP/1.1 429 Slow\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n", false, 429,
-          17 * SECOND_US, 0 },
+        { "too many", "HTTP/1.1 429 Slow\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n", false,
+          429, 17 * SECOND_US, 0 },
         { "gone", "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", false, 410, -1, 0 },
         { "no length", "HTTP/1.1 500 Oops\r\n\r\nsorry", false, 500, -1, 5 },
         { "endless body", "HTTP/1.1 200 OK\r\n\r\n", true, 200, -1, 4096 },
@@ -297,7 +299,8 @@ static void f44_odd_answers_are_told_as_they_are(void **state)
         struct http_answer answer;
         const char *reason = "";
         start_server(&s);
-        enum err e = http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason);
+        enum err e =
+            http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason);
         if (e)
             fail_msg("%s: %s, %s", cases[i].label, err_name(e), reason);
         if (answer.status != cases[i].status || answer.retry_after_us != cases[i].retry_us ||
@@ -332,8 +335,8 @@ static void f44_failures_have_a_code_and_words(void **state)
         struct http_answer answer;
         const char *reason = NULL;
         start_server(&s);
-        enum err e = http_out_post(h, s.url, headers, "12345", 5, cases[i].timeout_us, a, &answer,
-                                   &reason);
+        enum err e =
+            http_out_post(h, s.url, headers, "12345", 5, cases[i].timeout_us, a, &answer, &reason);
         stop_server(&s);
         if (e != cases[i].want || !reason || !*reason)
             fail_msg("%s: %s", cases[i].label, err_name(e));
@@ -355,8 +358,9 @@ static void endless_headers_are_cut(void **state)
     struct http_answer answer;
     const char *reason = NULL;
     start_server(&s);
-    assert_int_equal(http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason),
-                     ERR_UNAVAILABLE);
+    assert_int_equal(
+        http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason),
+        ERR_UNAVAILABLE);
     stop_server(&s);
     http_out_free(h);
     arena_free(a);

@@ -53,7 +53,8 @@ static void wake(struct call_env *env, const struct call_frames *in, uint8_t **o
     env->wake_relay = true;
 }
 
-static void heard(struct call_env *env, const struct call_frames *in, uint8_t **out, size_t *len_out)
+static void heard(struct call_env *env, const struct call_frames *in, uint8_t **out,
+                  size_t *len_out)
 {
     (void)in;
     struct echo *e = env->daemon_data;
