@@ -32,7 +32,8 @@ static struct metric build_info = {
     .labels = { "version", "commit" },
 };
 
-/* --- what hooks may ask -------------------------------------------------------------------------- */
+/* --- what hooks may ask --------------------------------------------------------------------------
+ */
 
 bool daemon_stopping(const struct daemon *d)
 {
@@ -78,7 +79,8 @@ const char *daemon_instance(const struct daemon *d)
     return d->instance;
 }
 
-/* --- threads ------------------------------------------------------------------------------------- */
+/* --- threads -------------------------------------------------------------------------------------
+ */
 
 static void *thread_main(void *arg)
 {
@@ -165,7 +167,8 @@ static bool join_own_threads(struct daemon *d)
     return all;
 }
 
-/* --- start and end ------------------------------------------------------------------------------- */
+/* --- start and end -------------------------------------------------------------------------------
+ */
 
 static void forbid_core_dumps(void)
 {
@@ -296,6 +299,8 @@ static int act(struct daemon *d, enum daemon_action action)
     switch (action) {
     case DAEMON_ACTION_MIGRATE:
         return daemon_migrate(d);
+    case DAEMON_ACTION_REBUILD:
+        return daemon_rebuild(d);
     case DAEMON_ACTION_HEALTH:
         return admin_health(daemon_setting(d, "ADMIN_LISTEN")->text);
     case DAEMON_ACTION_CHECK_CONFIG:

@@ -6,8 +6,9 @@
  * or HTTP), N workers (each a slot at the bus, with its own connections and arena), the consumer,
  * the directory's refresher, the admin listener, the log writer, and the daemon's own threads.
  *
- * Arguments: none = run; --migrate, --health, --version, --help, --help-settings, --check-config.
- * Exit codes: 0 drained, 64 usage, 78 settings, 70 our bug, 75 try again later (--migrate).
+ * Arguments: none = run; --migrate, --rebuild, --health, --version, --help, --help-settings, --check-config.
+ * Exit codes: 0 drained, 64 usage, 78 settings, 70 our bug, 75 try again later (--migrate,
+ * --rebuild).
  */
 #ifndef DAYBOOK_COMMON_DAEMON_H
 #define DAYBOOK_COMMON_DAEMON_H

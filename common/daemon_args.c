@@ -19,6 +19,7 @@ static const struct {
     const char *help;
 } arguments[] = {
     { "--migrate", DAEMON_ACTION_MIGRATE, "bring the schema up to date and end" },
+    { "--rebuild", DAEMON_ACTION_REBUILD, "empty what is made from events and have it made anew" },
     { "--health", DAEMON_ACTION_HEALTH, "ask a running daemon; 0 when it is ready" },
     { "--check-config", DAEMON_ACTION_CHECK_CONFIG, "judge the settings and print them" },
     { "--help-settings", DAEMON_ACTION_HELP_SETTINGS, "list the settings" },
@@ -27,37 +28,70 @@ static const struct {
 };
 
 static const struct setting common_settings[] = {
-    { .key = "DB_URL", .type = SETTING_TEXT, .required = true,
+    { .key = "DB_URL",
+      .type = SETTING_TEXT,
+      .required = true,
       .help = "PostgreSQL of the daemon's role, a libpq conninfo or URL." },
-    { .key = "MIGRATE_URL", .type = SETTING_TEXT,
+    { .key = "MIGRATE_URL",
+      .type = SETTING_TEXT,
       .help = "PostgreSQL of the role that owns the schemas, for --migrate; DB_URL when unset." },
-    { .key = "BUS_ENDPOINT", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5555",
+    { .key = "BUS_ENDPOINT",
+      .type = SETTING_TEXT,
+      .default_value = "tcp://127.0.0.1:5555",
       .help = "Where the bus takes requests; several parted by commas." },
-    { .key = "BUS_EVENTS", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5556",
+    { .key = "BUS_EVENTS",
+      .type = SETTING_TEXT,
+      .default_value = "tcp://127.0.0.1:5556",
       .help = "Where the bus publishes events; several parted by commas." },
-    { .key = "BUS_SERVER_KEY", .type = SETTING_TEXT,
+    { .key = "BUS_SERVER_KEY",
+      .type = SETTING_TEXT,
       .help = "Public CURVE key of the bus (Z85); unset means a plain connection." },
     { .key = "BUS_PUBLIC_KEY", .type = SETTING_TEXT, .help = "Own public CURVE key (Z85)." },
-    { .key = "BUS_SECRET_KEY", .type = SETTING_TEXT, .secret = true,
+    { .key = "BUS_SECRET_KEY",
+      .type = SETTING_TEXT,
+      .secret = true,
       .help = "Own secret CURVE key (Z85)." },
-    { .key = "REDIS_URL", .type = SETTING_TEXT,
+    { .key = "REDIS_URL",
+      .type = SETTING_TEXT,
       .help = "Redis as host:port or unix:path; unset means no cache." },
     { .key = "REDIS_PASSWORD", .type = SETTING_TEXT, .secret = true, .help = "Password of Redis." },
-    { .key = "MASTER_KEY", .type = SETTING_TEXT, .secret = true,
+    { .key = "MASTER_KEY",
+      .type = SETTING_TEXT,
+      .secret = true,
       .help = "64 hex digits from which the keys of sealed fields are derived." },
-    { .key = "ADMIN_LISTEN", .type = SETTING_TEXT, .default_value = "127.0.0.1:0",
+    { .key = "ADMIN_LISTEN",
+      .type = SETTING_TEXT,
+      .default_value = "127.0.0.1:0",
       .help = "Address of health and metrics, host:port or unix:path; port 0 takes a free one." },
-    { .key = "WORKERS", .type = SETTING_INT, .default_value = "4", .min = 1,
-      .max = DAEMON_WORKERS_MAX, .help = "Worker threads, each with a PostgreSQL connection." },
-    { .key = "LOG_LEVEL", .type = SETTING_TEXT, .default_value = "info",
+    { .key = "WORKERS",
+      .type = SETTING_INT,
+      .default_value = "4",
+      .min = 1,
+      .max = DAEMON_WORKERS_MAX,
+      .help = "Worker threads, each with a PostgreSQL connection." },
+    { .key = "LOG_LEVEL",
+      .type = SETTING_TEXT,
+      .default_value = "info",
       .help = "debug, info, warn or error." },
-    { .key = "CLOCK", .type = SETTING_TEXT, .default_value = "real",
+    { .key = "CLOCK",
+      .type = SETTING_TEXT,
+      .default_value = "real",
       .help = "Domain time: real, or offset:, scaled:, file: for demos and tests." },
-    { .key = "DRAIN_TIMEOUT", .type = SETTING_DURATION, .default_value = "25s", .min = 0,
-      .max = 600 * SECOND_US, .help = "How long requests in work may take after SIGTERM." },
-    { .key = "ARENA_BYTES", .type = SETTING_SIZE, .default_value = "8MiB", .min = 1 << 20,
-      .max = 256 << 20, .help = "Memory that one request may use." },
-    { .key = "DEBUG_DUMPABLE", .type = SETTING_BOOL, .default_value = "0",
+    { .key = "DRAIN_TIMEOUT",
+      .type = SETTING_DURATION,
+      .default_value = "25s",
+      .min = 0,
+      .max = 600 * SECOND_US,
+      .help = "How long requests in work may take after SIGTERM." },
+    { .key = "ARENA_BYTES",
+      .type = SETTING_SIZE,
+      .default_value = "8MiB",
+      .min = 1 << 20,
+      .max = 256 << 20,
+      .help = "Memory that one request may use." },
+    { .key = "DEBUG_DUMPABLE",
+      .type = SETTING_BOOL,
+      .default_value = "0",
       .help = "1 allows core dumps and debuggers, which see secrets." },
     { .key = NULL },
 };
@@ -92,8 +126,9 @@ void daemon_print_help(const struct daemon *d)
     printf("]\n\nWithout an argument it runs until SIGTERM.\n\n");
     for (size_t i = 0; i < ARRAY_LEN(arguments); i++)
         printf("  %-16s  %s\n", arguments[i].word, arguments[i].help);
-    printf("\nExit status: 0 stopped in order, 64 usage, 78 settings, 75 try again later, 70 a bug.\n"
-           "Settings come from the environment:\n\n");
+    printf(
+        "\nExit status: 0 stopped in order, 64 usage, 78 settings, 75 try again later, 70 a bug.\n"
+        "Settings come from the environment:\n\n");
     config_print_help(d->tables, d->ntables, stdout);
 }
 
@@ -126,14 +161,16 @@ bool daemon_make_settings(struct daemon *d, enum daemon_action action)
     if (d->def->settings)
         d->tables[d->ntables++] = d->def->settings;
     /* A one-shot command needs only what it uses. */
-    if (action == DAEMON_ACTION_MIGRATE || action == DAEMON_ACTION_HEALTH)
+    if (action == DAEMON_ACTION_MIGRATE || action == DAEMON_ACTION_REBUILD ||
+        action == DAEMON_ACTION_HEALTH)
         for (size_t t = 0; t < d->ntables; t++)
             for (struct setting *s = d->tables[t]; s->key; s++)
                 s->required = false;
     return true;
 }
 
-/* --- what a table cannot say --------------------------------------------------------------------- */
+/* --- what a table cannot say ---------------------------------------------------------------------
+ */
 
 static bool fault(const char *key, const char *why)
 {
@@ -207,8 +244,8 @@ static bool apply_endpoints(struct daemon *d)
 static bool apply_bus(struct daemon *d)
 {
     d->address = (struct bus_address){
-        .endpoint = d->def->bus_endpoint ? d->def->bus_endpoint
-                                         : daemon_setting(d, "BUS_ENDPOINT")->text,
+        .endpoint =
+            d->def->bus_endpoint ? d->def->bus_endpoint : daemon_setting(d, "BUS_ENDPOINT")->text,
         .events = d->def->bus_events ? d->def->bus_events : daemon_setting(d, "BUS_EVENTS")->text,
         .server_key = daemon_setting(d, "BUS_SERVER_KEY")->text,
         .public_key = daemon_setting(d, "BUS_PUBLIC_KEY")->text,
@@ -222,8 +259,9 @@ static bool apply_bus(struct daemon *d)
         zmq_close(probe);
     if (!apply_endpoints(d))
         return false;
-    return ok || fault("BUS_SERVER_KEY", "BUS_SERVER_KEY, BUS_PUBLIC_KEY and BUS_SECRET_KEY must "
-                                         "all be Z85 keys of 40 characters, or BUS_SERVER_KEY unset");
+    return ok ||
+           fault("BUS_SERVER_KEY", "BUS_SERVER_KEY, BUS_PUBLIC_KEY and BUS_SECRET_KEY must "
+                                   "all be Z85 keys of 40 characters, or BUS_SERVER_KEY unset");
 }
 
 bool daemon_apply_settings(struct daemon *d)
@@ -235,9 +273,10 @@ bool daemon_apply_settings(struct daemon *d)
     return ok;
 }
 
-/* --- --migrate ----------------------------------------------------------------------------------- */
+/* --- --migrate -----------------------------------------------------------------------------------
+ */
 
-static int migrate_status(enum err e)
+int daemon_exit_of(enum err e)
 {
     switch (e) {
     case ERR_OK:
@@ -274,5 +313,5 @@ int daemon_migrate(struct daemon *d)
                       d->def->schema, err_name(e));
     else
         printf("schema %s: %d migrations applied\n", d->def->schema, applied);
-    return migrate_status(e);
+    return daemon_exit_of(e);
 }

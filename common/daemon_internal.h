@@ -3,6 +3,7 @@
  *
  *   daemon.c         start and end, in order; what hooks may ask
  *   daemon_args.c    command line, settings, --migrate
+ *   daemon_rebuild.c  --rebuild
  *   daemon_loop.c    the loop thread: bus, signals, drain
  *   daemon_worker.c  what a worker thread has, and how it answers
  *   daemon_wake.c    waiters, wakers, wake messages in and out
@@ -36,6 +37,7 @@
 enum daemon_action {
     DAEMON_ACTION_RUN,
     DAEMON_ACTION_MIGRATE,
+    DAEMON_ACTION_REBUILD,
     DAEMON_ACTION_HEALTH,
     DAEMON_ACTION_VERSION,
     DAEMON_ACTION_HELP,
@@ -105,7 +107,7 @@ struct daemon {
 
     atomic_bool stopping; /* from SIGTERM on */
 
-    struct mailbox to_loop;  /* struct wake_mail */
+    struct mailbox to_loop; /* struct wake_mail */
     atomic_bool relay_due;
     pthread_mutex_t waiters_lock;
     struct daemon_waiter *waiters;
@@ -120,6 +122,10 @@ NODISCARD bool daemon_make_settings(struct daemon *d, enum daemon_action action)
 /* Judges what a table cannot say, and starts clock, log level and secrets. False: said why. */
 NODISCARD bool daemon_apply_settings(struct daemon *d);
 int daemon_migrate(struct daemon *d);
+int daemon_exit_of(enum err e); /* of a one-shot command */
+
+/* daemon_rebuild.c */
+int daemon_rebuild(struct daemon *d);
 
 /* daemon_worker.c */
 NODISCARD bool daemon_workers_start(struct daemon *d);
