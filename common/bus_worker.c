@@ -90,8 +90,7 @@ static void count_dropped(const char *reason)
     metric_add(&refused_total, 1, (const char *const[]){ reason });
 }
 
-/* --- jobs ----------------------------------------------------------------------------------------
- */
+/* --- jobs ------------------------------------------------------------------------------------- */
 
 static void close_request(struct pool_job *job)
 {
@@ -118,8 +117,7 @@ static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
     w->def.submit(w->def.arg, &next->job);
 }
 
-/* --- sockets -------------------------------------------------------------------------------------
- */
+/* --- sockets ---------------------------------------------------------------------------------- */
 
 static void close_sockets(struct link *l)
 {
@@ -189,8 +187,7 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
     l->state = LINK_CONNECTING;
 }
 
-/* --- sending -------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static bool send_command(struct link *l, uint8_t command, bool more)
 {
@@ -229,8 +226,7 @@ static void leave(struct link *l, int64_t now_us)
     l->leave_at_us = now_us + LEAVE_GRACE_US;
 }
 
-/* --- receiving -----------------------------------------------------------------------------------
- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 /* MDPW02 02 addr "" method context message. A frame that is missing counts as empty, and the worker
  * says what is wrong with that; a malformed envelope cannot be answered. */
@@ -325,8 +321,7 @@ static void read_monitor(struct link *l, int64_t now_us)
     }
 }
 
-/* --- the life of a link --------------------------------------------------------------------------
- */
+/* --- the life of a link ----------------------------------------------------------------------- */
 
 static void beat(struct link *l, int64_t now_us)
 {
@@ -377,8 +372,7 @@ static int64_t next_turn_us(const struct link *l)
     return INT64_MAX;
 }
 
-/* --- public --------------------------------------------------------------------------------------
- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 static bool split_endpoints(struct bus_worker *w, const char **endpoint)
 {

@@ -238,8 +238,7 @@ bool daemon_clock_trusted(const struct daemon *d)
     return atomic_load(&d->health.clock_ok);
 }
 
-/* --- what the admin listener shows ---------------------------------------------------------------
- */
+/* --- what the admin listener shows ------------------------------------------------------------ */
 
 static void check(struct admin_check *c, const char *name, bool ok, const char *detail)
 {

@@ -63,8 +63,7 @@ void daemon_unblock_signals(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-/* --- signals and drain ---------------------------------------------------------------------------
- */
+/* --- signals and drain ------------------------------------------------------------------------ */
 
 static void begin_drain(struct loop *l, int64_t now_us)
 {
@@ -105,8 +104,7 @@ static bool is_drained(const struct loop *l)
            atomic_load(&l->d->threads_left) == 0;
 }
 
-/* --- wakes ---------------------------------------------------------------------------------------
- */
+/* --- wakes ------------------------------------------------------------------------------------ */
 
 static void open_events(struct loop *l)
 {
@@ -167,8 +165,7 @@ static void read_events(struct loop *l)
     }
 }
 
-/* --- the bus -------------------------------------------------------------------------------------
- */
+/* --- the bus ---------------------------------------------------------------------------------- */
 
 static void take_done(struct loop *l, int64_t now_us)
 {
@@ -214,8 +211,7 @@ static void serve_bus(struct loop *l, int64_t now_us)
     }
 }
 
-/* --- the loop ------------------------------------------------------------------------------------
- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static void tick(struct loop *l, int64_t now_us)
 {

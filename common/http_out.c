@@ -70,8 +70,7 @@ void http_out_free(struct http_out *h)
     free(h);
 }
 
-/* --- the address ---------------------------------------------------------------------------------
- */
+/* --- the address ------------------------------------------------------------------------------ */
 
 static enum err judge_scheme(const struct http_out *h, const char *scheme, const char **reason_out)
 {
@@ -146,8 +145,7 @@ enum err http_out_check_url(struct http_out *h, const char *url, const char **re
     return e;
 }
 
-/* --- what libcurl calls --------------------------------------------------------------------------
- */
+/* --- what libcurl calls ----------------------------------------------------------------------- */
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -178,8 +176,7 @@ static size_t take_header(char *data, size_t size, size_t n, void *arg)
     return h->header_bytes <= HEADERS_MAX ? size * n : 0;
 }
 
-/* --- the call ------------------------------------------------------------------------------------
- */
+/* --- the call --------------------------------------------------------------------------------- */
 
 static struct curl_slist *add_header(struct curl_slist *list, const char *text)
 {
@@ -334,8 +331,7 @@ enum err http_out_post(struct http_out *h, const char *url, const char *const *h
     return e;
 }
 
-/* --- the signature -------------------------------------------------------------------------------
- */
+/* --- the signature ---------------------------------------------------------------------------- */
 
 static bool decode_secret(const char *secret, uint8_t key[static SECRET_MAX], size_t *len_out)
 {

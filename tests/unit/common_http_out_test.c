@@ -17,8 +17,7 @@
 #include "common/http_address.h"
 #include "common/http_out.h"
 
-/* --- signature -----------------------------------------------------------------------------------
- */
+/* --- signature -------------------------------------------------------------------------------- */
 
 /* The vector of the Standard Webhooks reference libraries. */
 static void signs_as_the_reference_does(void **state)
@@ -56,8 +55,7 @@ static void refuses_malformed_secrets(void **state)
     arena_free(a);
 }
 
-/* --- addresses -----------------------------------------------------------------------------------
- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static void f45_urls_are_judged_before_a_call(void **state)
 {
@@ -164,8 +162,7 @@ static void malformed_networks_are_refused(void **state)
             fail_msg("'%s' was taken", bad[i]);
 }
 
-/* --- a server ------------------------------------------------------------------------------------
- */
+/* --- a server --------------------------------------------------------------------------------- */
 
 struct server {
     int fd;
