@@ -46,11 +46,15 @@ typedef Daybook__Common__V1__PolicyUse PbPolicyUse;
 
 struct engine;
 struct task_lists;
+struct chores;
 
 /* daemon_data: made by the start hook, shared by all threads. */
 struct reminders {
     struct engine *engine;
     struct task_lists *lists;
+    struct chores *chores;
+    const char *post_allow; /* networks that channels may lead into besides public ones */
+    bool post_plain;        /* http channels too */
 };
 
 #endif

@@ -1,0 +1,427 @@
+/*
+ * chores.c - see chores.h.
+ */
+#include "services/reminders/chores.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mdp.h"
+#include "common/outbox.h"
+#include "services/reminders/obligation.h"
+#include "services/reminders/sql.h"
+#include "services/reminders/task_list.h"
+
+#define STEP_DUTIES 500
+#define STEP_LIMIT_US (10 * SECOND_US)
+#define ROUND_US (250 * MSEC_US) /* between two looks for work */
+#define FRESH_US (2500 * MSEC_US) /* by then the directory has surely been read anew */
+#define PURGE_US (60 * SECOND_US)
+#define PURGE_ROWS "1000"
+#define STEP_ARENA (32 * MIB)
+
+struct chores {
+    struct engine *engine;
+    struct task_lists *lists;
+    struct db *db;
+    struct arena *arena;
+    struct bell bell;
+    /* The recalculation that was seen last, and when first (monotonic): the directory must have been
+     * read since. */
+    struct id seen;
+    int64_t seen_us;
+    int64_t seen_revision;
+    int64_t purged_us;
+    bool wake_relay;
+    struct timer near[STEP_DUTIES];
+    size_t nnear;
+};
+
+struct chores *chores_new(struct engine *engine, struct task_lists *lists, const char *conninfo)
+{
+    struct chores *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->engine = engine;
+    c->lists = lists;
+    bell_init(&c->bell);
+    c->db = db_new(conninfo, "daybook-reminders/chores");
+    c->arena = arena_new(STEP_ARENA);
+    if (!c->db || !c->arena) {
+        chores_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void chores_free(struct chores *c)
+{
+    if (!c)
+        return;
+    db_free(c->db);
+    arena_free(c->arena);
+    bell_fini(&c->bell);
+    free(c);
+}
+
+void chores_ring(struct chores *c)
+{
+    bell_ring(&c->bell);
+}
+
+/* --- recalculation --------------------------------------------------------------------------- */
+
+struct recalculation {
+    struct id tenant, id, unit;
+    char *key, *value;
+    int64_t effective_us;
+    struct id after;
+    const char *reason;
+};
+
+static enum err find_next(struct chores *c, struct recalculation *out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *const params[] = { db_text_i64(c->arena, clock_now_us()) };
+
+    enum err e = db_begin(c->db, NULL, clock_monotonic_us() + STEP_LIMIT_US);
+    if (!e)
+        e = db_exec(c->db, &sql_recalculation_next, params, &res);
+    if (!e)
+        e = db_commit(c->db);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return ERR_NOT_FOUND;
+    struct db_row row = { .res = res };
+    *out = (struct recalculation){
+        .tenant = db_row_id(&row, "tenant_id"),
+        .id = db_row_id(&row, "id"),
+        .key = arena_strdup(c->arena, db_row_text(&row, "policy_key")),
+        .value = arena_strdup(c->arena, db_row_text(&row, "policy_value")),
+        .effective_us = db_row_i64(&row, "effective_us"),
+    };
+    if (!db_row_is_null(&row, "unit_id"))
+        out->unit = db_row_id(&row, "unit_id");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/*
+ * Whether the snapshot already knows the change. It says so itself by a new revision or by the value;
+ * when neither shows (a later change hides it), enough time settles it.
+ */
+static bool is_fresh(struct chores *c, const struct recalculation *job, const struct directory *dir)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (!id_equal(c->seen, job->id)) {
+        c->seen = job->id;
+        c->seen_us = now_us;
+        c->seen_revision = directory_revision(dir);
+        directory_refresh();
+    }
+    if (directory_revision(dir) > c->seen_revision || now_us - c->seen_us > FRESH_US)
+        return true;
+    if (!*job->key || !job->value)
+        return false;
+    struct policy_value value =
+        directory_policy(dir, job->tenant, job->unit, job->key, job->effective_us);
+    return strcmp(value.text, job->value) == 0 && id_equal(value.unit, job->unit);
+}
+
+/* One step, in its transaction. */
+struct step {
+    struct chores *c;
+    struct recalculation *job;
+    const struct directory *dir;
+    int64_t now_us;
+    size_t n;
+    struct id last;
+    size_t changed;
+    struct columns replanned, switched_off;
+    struct outbox_row *events;
+    size_t nevents;
+    struct id *people;
+    size_t npeople;
+};
+
+static enum err lock_job(struct step *s)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct arena *a = s->c->arena;
+    const char *const params[] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->id) };
+
+    enum err e = db_exec(s->c->db, &sql_recalculation_lock, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return ERR_NOT_FOUND; /* another replica has finished it */
+    struct db_row row = { .res = res };
+    s->job->after = db_row_id(&row, "after_id");
+    s->job->reason = arena_strdup(a, db_row_text(&row, "reason"));
+    return row.bad || !s->job->reason ? ERR_INTERNAL : ERR_OK;
+}
+
+static enum err load_duties(struct step *s, PGresult **res_out)
+{
+    CLEANUP(columns_fini) struct columns k;
+    struct arena *a = s->c->arena;
+    const char *params[4] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after), NULL,
+                              db_text_i64(a, STEP_DUTIES) };
+
+    columns_init(&k, 1);
+    for (size_t i = 0; i < rules_len; i++)
+        if (rule_depends_on(&rules[i], s->job->key))
+            columns_text(&k, rules[i].id);
+    enum err e = columns_params(&k, &params[2]);
+    return e ? e : db_exec(s->c->db, &sql_duties_pending, params, res_out);
+}
+
+static enum err add_event(struct step *s, const struct duty *duty, const ProtobufCMessage *message)
+{
+    const struct outbox_event event = {
+        .tenant = s->job->tenant, .collection = "reminders", .aggregate_id = duty->pb->id,
+        .version = duty->version, .occurred_at_us = s->now_us, .message = message,
+    };
+    return outbox_pack(&event, s->c->arena, &s->events[s->nevents++]);
+}
+
+/* The rule was switched off for this duty (REM-20): nobody reminds of it any more. */
+static enum err switch_off(struct step *s, struct duty *duty)
+{
+    Daybook__Reminders__V1__ReminderClosed event = DAYBOOK__REMINDERS__V1__REMINDER_CLOSED__INIT;
+
+    enum err e = duty_close(duty, true, s->now_us, s->c->arena);
+    if (e)
+        return e;
+    duty->version++;
+    duty->pb->etag = db_text_i64(s->c->arena, duty->version);
+    columns_id(&s->switched_off, duty->id);
+    columns_bool(&s->switched_off, true);
+    columns_time(&s->switched_off, s->now_us);
+    event.reminder = duty->pb;
+    return duty->pb->etag ? add_event(s, duty, &event.base) : ERR_RESOURCE_EXHAUSTED;
+}
+
+static enum err replan(struct step *s, const struct rule *rule, struct duty *duty, bool *changed_out)
+{
+    Daybook__Reminders__V1__ReminderRescheduled event =
+        DAYBOOK__REMINDERS__V1__REMINDER_RESCHEDULED__INIT;
+    struct columns *k = &s->replanned;
+    struct arena *a = s->c->arena;
+
+    enum err e = duty_replan(duty, rule, s->dir, s->job->tenant, s->now_us, s->now_us, a, changed_out);
+    if (e || !*changed_out)
+        return e;
+    char *plan = duty_plan_text(duty, a), *policies = duty_policies_text(duty->pb, a);
+    char *explanation = duty_explanation_text(duty->pb, a);
+    if (!plan || !policies || !explanation)
+        return ERR_RESOURCE_EXHAUSTED;
+    columns_id(k, duty->id);
+    columns_time(k, duty->due_us);
+    columns_text(k, plan);
+    columns_text(k, duty->tells);
+    columns_i64(k, duty->round);
+    columns_i64(k, duty->next_step);
+    columns_i64(k, duty->next_us);
+    columns_text(k, policies);
+    columns_text(k, explanation);
+    columns_i64(k, duty->version);
+    struct timer timer;
+    if (duty_timer(duty, s->job->tenant, &timer) &&
+        timer.due_us <= s->now_us + engine_horizon_us() + 5 * SECOND_US)
+        s->c->near[s->c->nnear++] = timer;
+    char reason[200];
+    snprintf(reason, sizeof(reason), "%s", s->job->reason);
+    event.reminder = duty->pb;
+    event.reason = reason;
+    return add_event(s, duty, &event.base);
+}
+
+static enum err judge_duty(struct step *s, struct duty *duty)
+{
+    const struct rule *rule = rule_find(duty->pb->rule);
+    struct rule_book book = { .dir = s->dir, .tenant = s->job->tenant, .at_us = s->now_us };
+    bool changed = true;
+    enum err e;
+
+    if (!rule || (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit)))
+        return ERR_INTERNAL;
+    if (!rule_is_enabled(rule, &book))
+        e = switch_off(s, duty);
+    else
+        e = replan(s, rule, duty, &changed);
+    if (!e && changed) {
+        s->changed++;
+        s->people[s->npeople++] = duty->assignee;
+    }
+    return e;
+}
+
+static enum err judge_duties(struct step *s, const PGresult *res)
+{
+    s->n = (size_t)PQntuples(res);
+    s->last = s->job->after;
+    s->events = arena_array(s->c->arena, s->n + 1, sizeof(*s->events));
+    s->people = arena_array(s->c->arena, s->n + 1, sizeof(*s->people));
+    if (!s->events || !s->people)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < s->n; i++) {
+        struct duty duty;
+        enum err e = duty_read(res, (int)i, s->c->arena, &duty);
+        if (!e)
+            e = judge_duty(s, &duty);
+        if (e)
+            return e;
+        s->last = duty.id;
+    }
+    return ERR_OK;
+}
+
+static enum err queue_columns(struct step *s, const struct db_stmt *stmt, struct columns *k)
+{
+    const char *params[COLUMNS_MAX + 1] = { db_text_id(s->c->arena, s->job->tenant) };
+
+    if (!k->rows)
+        return ERR_OK;
+    enum err e = columns_params(k, &params[1]);
+    return e ? e : db_queue(s->c->db, stmt, params);
+}
+
+static enum err write_step(struct step *s)
+{
+    struct arena *a = s->c->arena;
+    const char *const advance[] = {
+        db_text_id(a, s->job->tenant), db_text_id(a, s->job->id), db_text_id(a, s->last),
+        db_text_i64(a, (int64_t)s->changed), s->n < STEP_DUTIES ? db_text_time(a, s->now_us) : NULL,
+    };
+
+    enum err e = queue_columns(s, &sql_duties_replan, &s->replanned);
+    if (!e)
+        e = queue_columns(s, &sql_duties_close, &s->switched_off);
+    if (!e)
+        e = outbox_queue_rows(s->c->db, s->events, s->nevents, a);
+    if (!e)
+        e = db_queue(s->c->db, &sql_recalculation_advance, advance);
+    if (!e)
+        e = lists_queue_bump(s->c->db, s->job->tenant, s->people, s->npeople);
+    return e ? e : db_commit(s->c->db);
+}
+
+static enum err run_step(struct step *s)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_begin(s->c->db, &s->job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
+    if (!e)
+        e = lock_job(s);
+    if (!e)
+        e = load_duties(s, &res);
+    if (!e)
+        e = judge_duties(s, res);
+    return e ? e : write_step(s);
+}
+
+static void tell_step(struct step *s)
+{
+    struct chores *c = s->c;
+
+    if (c->nnear)
+        engine_offer(c->engine, c->near, c->nnear);
+    for (size_t i = 0; c->lists && i < s->npeople; i++)
+        task_lists_forget(c->lists, s->job->tenant, s->people[i]);
+    if (c->lists && s->npeople)
+        task_lists_ring(c->lists);
+    c->wake_relay = c->wake_relay || s->nevents;
+    if (s->n < STEP_DUTIES)
+        log_info("recalculation.done", "due times were counted anew", "reason", s->job->reason, NULL);
+}
+
+enum err chores_recalculate(struct chores *c, bool *more_out)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    struct recalculation job;
+
+    *more_out = false;
+    arena_reset(c->arena);
+    c->nnear = 0;
+    if (!dir)
+        return ERR_OK;
+    enum err e = find_next(c, &job);
+    if (e == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (e || !is_fresh(c, &job, dir)) {
+        db_rollback(c->db);
+        return e;
+    }
+    struct step s = { .c = c, .job = &job, .dir = dir, .now_us = clock_now_us() };
+    columns_init(&s.replanned, 10);
+    columns_init(&s.switched_off, 3);
+    e = run_step(&s);
+    if (!e)
+        tell_step(&s);
+    db_rollback(c->db);
+    columns_fini(&s.replanned);
+    columns_fini(&s.switched_off);
+    if (e == ERR_NOT_FOUND)
+        e = ERR_OK;
+    *more_out = !e;
+    return e;
+}
+
+/* --- tombstones ------------------------------------------------------------------------------ */
+
+static enum err purge_tenant(struct chores *c, struct id tenant)
+{
+    const char *const params[] = { db_text_id(c->arena, tenant), PURGE_ROWS };
+
+    if (!params[0])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_begin(c->db, &tenant, clock_monotonic_us() + STEP_LIMIT_US);
+    if (!e)
+        e = db_queue(c->db, &sql_tombstones_purge, params);
+    return e ? e : db_commit(c->db);
+}
+
+static enum err purge(struct chores *c)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    const struct dir_tenant *const *tenants = NULL;
+    size_t n = dir ? directory_tenants(dir, &tenants) : 0;
+    enum err e = ERR_OK;
+
+    arena_reset(c->arena);
+    for (size_t i = 0; i < n && !e; i++)
+        e = purge_tenant(c, tenants[i]->id);
+    db_rollback(c->db);
+    return e;
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static enum err turn(struct chores *c, bool *more_out)
+{
+    enum err e = chores_recalculate(c, more_out);
+
+    if (!e && !*more_out && clock_monotonic_us() - c->purged_us > PURGE_US) {
+        c->purged_us = clock_monotonic_us();
+        e = purge(c);
+    }
+    return e;
+}
+
+void chores_run(struct chores *c, const struct engine_host *host)
+{
+    while (!host->stopping(host->arg)) {
+        bool more = false;
+        enum err e = turn(c, &more);
+        if (e)
+            log_warn("chores.failed", "background work failed; trying again", "err", err_name(e),
+                     NULL);
+        if (c->wake_relay && host->wake)
+            host->wake(host->arg, BUS_WAKE_RELAY, NULL, 0);
+        c->wake_relay = false;
+        if (!more || e)
+            bell_wait(&c->bell, ROUND_US);
+    }
+}

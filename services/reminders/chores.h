@@ -1,0 +1,28 @@
+/*
+ * chores.h - slow work in the background: recalculations after a change of the rule book or calendar
+ * (REM-09, F43), and the end of old tombstones.
+ *
+ * A recalculation is a row that a reaction wrote. It is done in steps of a few hundred duties, each a
+ * transaction that also moves the row's cursor, so a crash repeats nothing and several replicas take
+ * turns. Only pending duties are touched; each change is an event with its reason.
+ */
+#ifndef DAYBOOK_REMINDERS_CHORES_H
+#define DAYBOOK_REMINDERS_CHORES_H
+
+#include "common/db.h"
+#include "common/directory.h"
+#include "services/reminders/engine.h"
+
+struct chores;
+
+struct chores *chores_new(struct engine *engine, struct task_lists *lists, const char *conninfo);
+void chores_free(struct chores *c);
+void chores_ring(struct chores *c); /* thread-safe */
+
+/* Body of a thread; returns when the host is stopping. */
+void chores_run(struct chores *c, const struct engine_host *host);
+
+/* One step of the earliest recalculation that is in force; more_out: there is another step. */
+NODISCARD enum err chores_recalculate(struct chores *c, bool *more_out);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * engine.h - fires timers when they are due: exactly once, in order, whatever dies meanwhile.
+ *
+ * A thread owns the timers of the shards that its replica holds by lease (lease.h). Once a second it
+ * reads ahead what falls due within the horizon, holds that in memory (schedule.h) and sleeps until
+ * the next one; what is due beyond the horizon costs nothing. A timer armed for within the horizon is
+ * offered to it after the commit; should that be lost, a look back for whatever is due, also once a
+ * second, finds it.
+ *
+ * What is due is fired in batches of one transaction and two round trips (fire.h). Between commit and
+ * crash there is nothing to lose: memory is only a copy of the table.
+ */
+#ifndef DAYBOOK_REMINDERS_ENGINE_H
+#define DAYBOOK_REMINDERS_ENGINE_H
+
+#include "services/reminders/lease.h"
+#include "services/reminders/schedule.h"
+#include "services/reminders/task_list.h"
+
+#define ENGINE_THREADS 2
+#define ENGINE_HORIZON_US (30 * SECOND_US) /* of real time */
+
+struct engine;
+
+struct engine_config {
+    const char *conninfo; /* borrowed for the life of the engine */
+    const char *instance;
+    struct task_lists *lists; /* told which lists changed; may be NULL */
+    /* False: the clock is not to be believed, fire nothing (F41). NULL: always true. */
+    bool (*trusted)(void *arg);
+    void *arg;
+};
+
+struct engine *engine_new(const struct engine_config *config);
+void engine_free(struct engine *e);
+struct leases *engine_leases(struct engine *e);
+
+/* What a thread of the engine needs from the process around it. */
+struct engine_host {
+    bool (*stopping)(void *arg);
+    /* Wakes a channel of the bus; NULL: there is none. */
+    void (*wake)(void *arg, const char *channel, const void *data, size_t len);
+    void *arg;
+};
+
+/* Bodies of threads; they return when the host is stopping. index: 0 to ENGINE_THREADS - 1. */
+void engine_run(struct engine *e, int index, const struct engine_host *host);
+/* Renews the leases, gives them back at the end. */
+void engine_run_leases(struct engine *e, const struct engine_host *host);
+
+/* Offers timers that were committed. Those of other owners or far away are ignored. Thread-safe. */
+void engine_offer(struct engine *e, const struct timer *timers, size_t n);
+/* Wakes all threads of the engine, e.g. to see that the host is stopping or a clock was turned. */
+void engine_ring(struct engine *e);
+
+/* Domain microseconds that pass within the horizon at the present rate of the clock. */
+int64_t engine_horizon_us(void);
+
+/* Timers as bytes of a wake message, and back (n at most max; 0 for bytes that are not ours). */
+#define ENGINE_PACKED_SIZE 44
+size_t engine_pack(const struct timer *timers, size_t n, uint8_t *out);
+size_t engine_unpack(const void *data, size_t len, struct timer *out, size_t max);
+
+#endif

@@ -1,0 +1,341 @@
+/*
+ * lease.c - see lease.h. The lock guards the picture that other threads see; the database is never
+ * asked under it.
+ */
+#include "services/reminders/lease.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "services/reminders/arrays.h"
+#include "services/reminders/sql.h"
+
+struct leases {
+    char *instance;
+    pthread_mutex_t lock;
+    bool held[LEASES];
+    int64_t version[LEASES];
+    uint64_t generation;
+    int64_t renewed_us; /* monotonic time before the last renewal was asked for */
+};
+
+/* --- the spread ------------------------------------------------------------------------------ */
+
+static uint64_t mix(uint64_t h)
+{
+    h ^= h >> 33;
+    h *= UINT64_C(0xff51afd7ed558ccd);
+    h ^= h >> 33;
+    h *= UINT64_C(0xc4ceb9fe1a85ec53);
+    return h ^ h >> 33;
+}
+
+static uint64_t score(const char *member, int lease)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    for (; *member; member++)
+        h = (h ^ (uint8_t)*member) * UINT64_C(1099511628211);
+    return mix(h ^ mix((uint64_t)lease + 1));
+}
+
+static void spread_range(const char *const *members, size_t n, int first, int count, int *owner_out)
+{
+    int load[MEMBERS_MAX] = { 0 };
+    int share = (count + (int)n - 1) / (int)n;
+
+    for (int lease = first; lease < first + count; lease++) {
+        int best = -1;
+        for (int m = 0; m < (int)n; m++)
+            if (load[m] < share &&
+                (best < 0 || score(members[m], lease) > score(members[best], lease)))
+                best = m;
+        assert(best >= 0);
+        load[best]++;
+        owner_out[lease] = best;
+    }
+}
+
+void lease_spread(const char *const *members, size_t n, int owner_out[static LEASES])
+{
+    assert(n > 0 && n <= MEMBERS_MAX);
+    spread_range(members, n, 0, SHARDS, owner_out);
+    spread_range(members, n, SHARDS, LANES, owner_out);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+struct leases *leases_new(const char *instance)
+{
+    struct leases *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return NULL;
+    l->instance = strdup(instance);
+    if (!l->instance) {
+        free(l);
+        return NULL;
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    return l;
+}
+
+void leases_free(struct leases *l)
+{
+    if (!l)
+        return;
+    pthread_mutex_destroy(&l->lock);
+    free(l->instance);
+    free(l);
+}
+
+const char *leases_instance(const struct leases *l)
+{
+    return l->instance;
+}
+
+uint64_t leases_generation(struct leases *l)
+{
+    pthread_mutex_lock(&l->lock);
+    uint64_t generation = l->generation;
+    pthread_mutex_unlock(&l->lock);
+    return generation;
+}
+
+bool leases_held(struct leases *l, int lease, int64_t *version_out)
+{
+    assert(lease >= 0 && lease < LEASES);
+    pthread_mutex_lock(&l->lock);
+    bool held = l->held[lease];
+    if (held && version_out)
+        *version_out = l->version[lease];
+    pthread_mutex_unlock(&l->lock);
+    return held;
+}
+
+uint64_t leases_shard_mask(struct leases *l)
+{
+    uint64_t mask = 0;
+
+    pthread_mutex_lock(&l->lock);
+    for (int i = 0; i < SHARDS; i++)
+        mask |= (uint64_t)l->held[i] << i;
+    pthread_mutex_unlock(&l->lock);
+    return mask;
+}
+
+/* --- the tick -------------------------------------------------------------------------------- */
+
+/* What the table says, and what we make of it. */
+struct picture {
+    const char *members[MEMBERS_MAX];
+    size_t nmembers;
+    bool mine[LEASES], live[LEASES];
+    int64_t version[LEASES];
+    bool held[LEASES]; /* after this tick */
+    struct arena *arena;
+};
+
+static enum err read_members(void *ctx, const PGresult *res)
+{
+    struct picture *p = ctx;
+
+    for (int i = 0; i < PQntuples(res) && p->nmembers < MEMBERS_MAX; i++) {
+        p->members[p->nmembers] = arena_strdup(p->arena, PQgetvalue(res, i, 0));
+        if (!p->members[p->nmembers++])
+            return ERR_RESOURCE_EXHAUSTED;
+    }
+    return ERR_OK;
+}
+
+static enum err read_leases(void *ctx, const PGresult *res)
+{
+    struct picture *p = ctx;
+    struct db_row row = { .res = res };
+
+    for (; row.row < PQntuples(res); row.row++) {
+        int shard = db_row_i32(&row, "shard");
+        if (row.bad || shard < 0 || shard >= LEASES)
+            return ERR_INTERNAL;
+        p->version[shard] = db_row_i64(&row, "version");
+        p->mine[shard] = db_row_bool(&row, "mine");
+        p->live[shard] = db_row_bool(&row, "live");
+    }
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/* Rows of a renewal or a taking: these are held. */
+static enum err read_held(void *ctx, const PGresult *res)
+{
+    struct picture *p = ctx;
+    struct db_row row = { .res = res };
+
+    for (; row.row < PQntuples(res); row.row++) {
+        int shard = db_row_i32(&row, "shard");
+        int64_t version = db_row_i64(&row, "version");
+        if (row.bad || shard < 0 || shard >= LEASES)
+            return ERR_INTERNAL;
+        p->held[shard] = true;
+        p->version[shard] = version;
+    }
+    return ERR_OK;
+}
+
+static enum err queue_list(struct db *db, const struct db_stmt *stmt, const char *instance,
+                           const bool list[static LEASES], struct picture *p, bool with_ttl)
+{
+    CLEANUP(columns_fini) struct columns k;
+    const char *params[3] = { instance, NULL, NULL };
+    char ttl[24];
+
+    columns_init(&k, 1);
+    for (int i = 0; i < LEASES; i++)
+        if (list[i])
+            columns_i64(&k, i);
+    if (!k.rows)
+        return ERR_OK;
+    enum err e = columns_params(&k, &params[1]);
+    snprintf(ttl, sizeof(ttl), "%d", LEASE_TTL_MS);
+    params[2] = ttl;
+    if (e)
+        return e;
+    return with_ttl ? db_queue_check(db, stmt, params, read_held, p) : db_queue(db, stmt, params);
+}
+
+static enum err look(struct leases *l, struct db *db, struct picture *p)
+{
+    char ttl[24];
+    const char *beat[] = { l->instance, ttl };
+    const char *who[] = { l->instance };
+
+    snprintf(ttl, sizeof(ttl), "%d", LEASE_TTL_MS);
+    enum err e = db_queue(db, &sql_member_beat, beat);
+    if (!e)
+        e = db_queue_check(db, &sql_members, NULL, read_members, p);
+    if (!e)
+        e = db_queue_check(db, &sql_leases, who, read_leases, p);
+    return e ? e : db_flush(db);
+}
+
+static enum err act(struct leases *l, struct db *db, struct picture *p)
+{
+    bool keep[LEASES] = { 0 }, take[LEASES] = { 0 }, give[LEASES] = { 0 };
+    int owner[LEASES];
+
+    lease_spread(p->members, p->nmembers, owner);
+    for (int i = 0; i < LEASES; i++) {
+        bool wanted = strcmp(p->members[owner[i]], l->instance) == 0;
+        bool is_mine = p->mine[i] && p->live[i];
+        keep[i] = wanted && is_mine;
+        take[i] = wanted && !p->live[i];
+        give[i] = !wanted && is_mine;
+    }
+    enum err e = queue_list(db, &sql_lease_renew, l->instance, keep, p, true);
+    if (!e)
+        e = queue_list(db, &sql_lease_take, l->instance, take, p, true);
+    if (!e)
+        e = queue_list(db, &sql_lease_give, l->instance, give, p, false);
+    return e ? e : db_commit(db);
+}
+
+/* The new picture for the other threads. */
+static void publish(struct leases *l, const bool held[static LEASES],
+                    const int64_t version[static LEASES])
+{
+    bool changed = false;
+
+    pthread_mutex_lock(&l->lock);
+    for (int i = 0; i < LEASES; i++) {
+        if (held[i] == l->held[i] && (!held[i] || version[i] == l->version[i]))
+            continue;
+        changed = true;
+        l->held[i] = held[i];
+        l->version[i] = version[i];
+    }
+    l->generation += changed;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void forget_expired(struct leases *l)
+{
+    static const bool none[LEASES];
+
+    if (clock_monotonic_us() - l->renewed_us > LEASE_TTL_MS * MSEC_US)
+        publish(l, none, l->version);
+}
+
+enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us)
+{
+    CLEANUP(arena_freep) struct arena *arena = arena_new(256 * KIB);
+    struct picture p = { .arena = arena };
+    int64_t asked_us = clock_monotonic_us();
+
+    if (!arena)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_begin(db, NULL, deadline_us);
+    if (!e)
+        e = look(l, db, &p);
+    if (!e && p.nmembers == 0)
+        e = ERR_INTERNAL;
+    if (!e)
+        e = act(l, db, &p);
+    if (e) {
+        db_rollback(db);
+        forget_expired(l);
+        return e;
+    }
+    l->renewed_us = asked_us;
+    publish(l, p.held, p.version);
+    return ERR_OK;
+}
+
+void leases_leave(struct leases *l, struct db *db)
+{
+    static const bool none[LEASES];
+    bool all[LEASES];
+    const char *who[] = { l->instance };
+
+    publish(l, none, l->version);
+    for (int i = 0; i < LEASES; i++)
+        all[i] = true;
+    enum err e = db_begin(db, NULL, clock_monotonic_us() + 2 * SECOND_US);
+    if (!e)
+        e = queue_list(db, &sql_lease_give, l->instance, all, NULL, false);
+    if (!e)
+        e = db_queue(db, &sql_member_leave, who);
+    if (!e)
+        e = db_commit(db);
+    if (e) /* they end by themselves */
+        log_warn("lease.leave_failed", "leases could not be given back", "err", err_name(e), NULL);
+    db_rollback(db);
+}
+
+/* --- fence ----------------------------------------------------------------------------------- */
+
+static enum err check_fence(void *ctx, const PGresult *res)
+{
+    struct db_row row = { .res = res };
+    int64_t held = db_row_i64(&row, "held");
+
+    return row.bad || held != (intptr_t)ctx ? ERR_CANCELED : ERR_OK;
+}
+
+enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, size_t n)
+{
+    CLEANUP(columns_fini) struct columns k;
+    const char *params[3];
+
+    columns_init(&k, 2);
+    for (size_t i = 0; i < n; i++) {
+        int64_t version;
+        if (!leases_held(l, list[i], &version))
+            return ERR_CANCELED;
+        columns_i64(&k, list[i]);
+        columns_i64(&k, version);
+    }
+    params[2] = l->instance;
+    enum err e = columns_params(&k, params);
+    return e ? e : db_queue_check(db, &sql_fence, params, check_fence, (void *)(intptr_t)n);
+}

@@ -1,0 +1,57 @@
+/*
+ * lease.h - which shards of timers and lanes of delivery this replica owns (timers.md, F04, F08).
+ *
+ * One row a lease: {owner, version, expires_at}. A tick every half second renews what we hold, takes
+ * what is free and ours by the spread, and gives back what belongs to another. Expiry is judged by
+ * the database's clock only, never by a host's or the domain's. A lease ends 4 s after its last
+ * renewal, so another replica fires a dead one's timers within 5 s.
+ *
+ * Whoever acts under a lease proves it within his transaction (sql/fence.sql): the version must still
+ * be his, and the row lock holds off a change of owner until he has committed. So a replica that
+ * slept through its lease does nothing, whatever it believes.
+ */
+#ifndef DAYBOOK_REMINDERS_LEASE_H
+#define DAYBOOK_REMINDERS_LEASE_H
+
+#include "common/db.h"
+#include "services/reminders/reminders.h"
+
+#define LEASE_TTL_MS 4000
+#define LEASE_TICK_US (500 * MSEC_US)
+
+#define MEMBERS_MAX 64
+
+/*
+ * The spread: owner_out[i] is the index of the member that should own lease i. Rendezvous hashing, so
+ * that a change of members moves few leases, with an even share as bound. Every replica computes the
+ * same from the same names. Pure. n of 1 to MEMBERS_MAX.
+ */
+void lease_spread(const char *const *members, size_t n, int owner_out[static LEASES]);
+
+struct leases;
+
+struct leases *leases_new(const char *instance);
+void leases_free(struct leases *l);
+
+/* One renewal, in two round trips. On failure leases stay as they were until they must have expired. */
+NODISCARD enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us);
+/* Gives all back; for an orderly stop. */
+void leases_leave(struct leases *l, struct db *db);
+
+/* The rest may be asked by any thread. */
+
+/* Rises when anything below changed. */
+uint64_t leases_generation(struct leases *l);
+/* False: not held. */
+bool leases_held(struct leases *l, int lease, int64_t *version_out);
+/* Timer shards held, as bits. */
+uint64_t leases_shard_mask(struct leases *l);
+const char *leases_instance(const struct leases *l);
+
+/*
+ * Queues the proof that those leases (n, rising) are held, for the transaction of db. The call that
+ * sends it fails with ERR_CANCELED when one is not; so does this one, when it is known already.
+ */
+NODISCARD enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, size_t n);
+
+#endif

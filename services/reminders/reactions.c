@@ -1,0 +1,634 @@
+/*
+ * reactions.c - what happens in the house becomes duties: events open, fulfil and cancel them.
+ *
+ * This is the hot path: nearly every duty is fulfilled before it is due. A batch collects what its
+ * events mean, one operation a duty, and writes it by one statement a kind:
+ *
+ *   first round trip   closes open duties of the table; asks which of those to be opened are known
+ *                      already, and takes tombstones
+ *   second, the commit new duties with their timers, tombstones, events, versions of lists
+ *
+ * What counts is the outcome of the batch for each duty, not the order within it: an opening and a
+ * closing event make a closed duty, whichever came first (REM-06); a second opening event makes
+ * nothing (REM-07). Asking before inserting is safe because one consumer at a time holds the cursor,
+ * and nobody else opens duties.
+ */
+#include "common/clock.h"
+#include "daybook/customers/v1/events.pb-c.h"
+#include "daybook/directory/v1/events.pb-c.h"
+#include "daybook/visits/v1/events.pb-c.h"
+#include "services/reminders/chores.h"
+#include "services/reminders/engine.h"
+#include "services/reminders/obligation.h"
+#include "services/reminders/reactions.h"
+#include "services/reminders/sql.h"
+#include "services/reminders/task_list.h"
+
+#define BUCKETS 1024
+#define WAKE_TIMERS_MAX 1000 /* in one message; the rest is found by the look back */
+#define OFFER_SLACK_US (5 * SECOND_US)
+
+/* What a batch does to one duty. */
+struct operation {
+    struct operation *next;        /* of all */
+    struct operation *next_bucket;
+    struct id id;
+    bool opens;
+    struct duty duty; /* opens: as the event asks; else as the table has it after closing */
+    bool closes;
+    bool cancelled;
+    int64_t closed_us;
+    bool is_known;  /* stands in the table already */
+    bool was_closed; /* an open duty of the table was closed now */
+};
+
+/* One run of events of a tenant. */
+struct batch {
+    struct reaction *reaction;
+    struct operation *first, **last;
+    struct operation *buckets[BUCKETS];
+    size_t noperations;
+    struct id *people; /* whose lists change */
+    size_t npeople, people_cap;
+    bool renamed; /* a customer: its name stands in anybody's list */
+};
+
+/* --- collecting ------------------------------------------------------------------------------ */
+
+static enum err batch_begin(struct reaction *r)
+{
+    struct batch *b = arena_alloc(r->arena, sizeof(*b));
+
+    if (!b)
+        return ERR_RESOURCE_EXHAUSTED;
+    b->reaction = r;
+    b->last = &b->first;
+    r->batch = b;
+    return ERR_OK;
+}
+
+static struct operation *find_operation(struct batch *b, struct id id)
+{
+    struct operation *op = b->buckets[id_hash(id) % BUCKETS];
+
+    while (op && !id_equal(op->id, id))
+        op = op->next_bucket;
+    return op;
+}
+
+/* The operation on that duty; NULL: no memory. */
+static struct operation *need_operation(struct batch *b, struct id id)
+{
+    struct operation *op = find_operation(b, id);
+
+    if (op)
+        return op;
+    op = arena_alloc(b->reaction->arena, sizeof(*op));
+    if (!op)
+        return NULL;
+    struct operation **bucket = &b->buckets[id_hash(id) % BUCKETS];
+    op->id = id;
+    op->next_bucket = *bucket;
+    *bucket = op;
+    *b->last = op;
+    b->last = &op->next;
+    b->noperations++;
+    return op;
+}
+
+static enum err add_person(struct batch *b, struct id person)
+{
+    if (b->npeople == b->people_cap) {
+        size_t cap = b->people_cap ? 2 * b->people_cap : 64;
+        struct id *grown = arena_array(b->reaction->arena, cap, sizeof(*grown));
+        if (!grown)
+            return ERR_RESOURCE_EXHAUSTED;
+        if (b->npeople)
+            memcpy(grown, b->people, b->npeople * sizeof(*grown));
+        b->people = grown;
+        b->people_cap = cap;
+    }
+    b->people[b->npeople++] = person;
+    return ERR_OK;
+}
+
+static enum err collect_opening(struct batch *b, const struct rule *rule, const PbEvent *event,
+                                const ProtobufCMessage *data)
+{
+    struct reaction *r = b->reaction;
+    struct duty duty;
+
+    enum err e = duty_open(rule, data, r->dir, r->tenant, wire_time_us(event->occurred_at), r->arena,
+                           &duty);
+    if (e)
+        return e == ERR_NOT_FOUND ? ERR_OK : e;
+    struct operation *op = need_operation(b, duty.id);
+    if (!op)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (!op->opens) {
+        op->opens = true;
+        op->duty = duty;
+    }
+    return ERR_OK;
+}
+
+static enum err collect_closing(struct batch *b, const struct rule_match *match,
+                                const PbEvent *event, const ProtobufCMessage *data)
+{
+    const char *subject_id = rule_text(data, match->event->subject);
+    char subject[SUBJECT_MAX], canonical[ID_TEXT_MAX];
+    struct id id;
+
+    if (!subject_id || !id_parse(subject_id, &id))
+        return ERR_INVALID_ARGUMENT;
+    snprintf(subject, sizeof(subject), "%s/%s", match->rule->collection, id_text(id, canonical));
+    struct operation *op = need_operation(b, obligation_id(match->rule->id, subject, ""));
+    if (!op)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (op->closes)
+        return ERR_OK; /* the first one counts */
+    op->closes = true;
+    op->cancelled = match->role == RULE_CANCELS;
+    op->closed_us = match->event->at ? rule_time_us(data, match->event->at) : 0;
+    if (!op->closed_us)
+        op->closed_us = wire_time_us(event->occurred_at);
+    return ERR_OK;
+}
+
+/* Any event that a rule names. */
+static enum err on_rule_event(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+{
+    struct rule_match matches[RULE_MATCHES_MAX];
+    size_t n = rules_match(event->type, matches);
+
+    if (r->replaying) /* duties are not a read model */
+        return ERR_OK;
+    for (size_t i = 0; i < n; i++) {
+        enum err e = matches[i].role == RULE_OPENS
+                         ? collect_opening(r->batch, matches[i].rule, event, data)
+                         : collect_closing(r->batch, &matches[i], event, data);
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+/* --- read models ----------------------------------------------------------------------------- */
+
+static enum err put_customer(struct reaction *r, const Daybook__Customers__V1__Customer *customer)
+{
+    if (!customer)
+        return ERR_INVALID_ARGUMENT;
+    const char *const params[] = {
+        db_text_id(r->arena, r->tenant), customer->id, customer->name,
+        *customer->owner_id ? customer->owner_id : NULL,
+    };
+    return params[0] ? db_queue(r->db, &sql_customer_put, params) : ERR_RESOURCE_EXHAUSTED;
+}
+
+static enum err on_customer_created(struct reaction *r, const PbEvent *event UNUSED,
+                                    const ProtobufCMessage *data)
+{
+    return put_customer(r, ((const Daybook__Customers__V1__CustomerCreated *)data)->customer);
+}
+
+static enum err on_customer_updated(struct reaction *r, const PbEvent *event UNUSED,
+                                    const ProtobufCMessage *data)
+{
+    const Daybook__Customers__V1__CustomerUpdated *e = (const void *)data;
+    struct batch *b = r->batch;
+
+    for (size_t i = 0; i < e->n_changed_fields; i++)
+        if (strcmp(e->changed_fields[i], "name") == 0)
+            b->renamed = true;
+    return put_customer(r, e->customer);
+}
+
+static enum err put_visit(struct reaction *r, const Daybook__Visits__V1__Visit *visit)
+{
+    struct id visitor;
+
+    if (!visit || !id_parse(visit->visitor_id, &visitor) || !visit->starts_at)
+        return ERR_INVALID_ARGUMENT;
+    const char *const params[] = {
+        db_text_id(r->arena, r->tenant), visit->id, visit->visitor_id,
+        *visit->customer_id ? visit->customer_id : NULL, visit->goal,
+        db_text_time(r->arena, wire_time_us(visit->starts_at)),
+        record_enum_text(&daybook__visits__v1__visit_state__descriptor, (int)visit->state, r->arena),
+    };
+    if (!params[0] || !params[5])
+        return ERR_RESOURCE_EXHAUSTED;
+    if (!params[6] || !*params[6])
+        return ERR_INVALID_ARGUMENT;
+    enum err e = db_queue(r->db, &sql_visit_put, params);
+    return e ? e : add_person(r->batch, visitor);
+}
+
+/* Every event of a visit has the visit as its first field. */
+static enum err on_visit_event(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+{
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(data->descriptor, "visit");
+    const void *place = (const char *)data + field->offset;
+
+    enum err e = put_visit(r, *(const Daybook__Visits__V1__Visit *const *)place);
+    return e ? e : on_rule_event(r, event, data);
+}
+
+/* --- changes of the rule book and the calendar (REM-09, F43) --------------------------------- */
+
+static bool any_rule_depends_on(const char *key)
+{
+    for (size_t i = 0; i < rules_len; i++)
+        if (rule_depends_on(&rules[i], key))
+            return true;
+    return false;
+}
+
+static void ring_chores(void *daemon_data, void *arg UNUSED)
+{
+    chores_ring(((struct reminders *)daemon_data)->chores);
+}
+
+static enum err ask_recalculation(struct reaction *r, const PbEvent *event, const char *key,
+                                  const char *value, const char *unit, int64_t effective_us)
+{
+    const char *const params[] = {
+        db_text_id(r->arena, r->tenant), event->event_id, key, value,
+        unit && *unit ? unit : NULL,
+        *key ? arena_printf(r->arena, "policy %s", key) : "calendar",
+        db_text_i64(r->arena, effective_us), db_text_time(r->arena, r->now_us),
+    };
+    if (!params[0] || !params[5] || !params[6] || !params[7])
+        return ERR_RESOURCE_EXHAUSTED;
+    reaction_after_commit(r, ring_chores, NULL);
+    return db_queue(r->db, &sql_recalculation_put, params);
+}
+
+static enum err on_policy_set(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+{
+    const Daybook__Directory__V1__PolicySetting *s =
+        ((const Daybook__Directory__V1__PolicySet *)data)->setting;
+
+    if (!s)
+        return ERR_INVALID_ARGUMENT;
+    if (!*s->key || !any_rule_depends_on(s->key))
+        return ERR_OK;
+    int64_t from_us = wire_time_us(s->effective_from);
+    return ask_recalculation(r, event, s->key, s->value, s->unit_id,
+                             from_us ? from_us : wire_time_us(event->occurred_at));
+}
+
+static enum err on_calendar_imported(struct reaction *r, const PbEvent *event,
+                                     const ProtobufCMessage *data)
+{
+    const Daybook__Directory__V1__CalendarImported *e = (const void *)data;
+
+    if (e->n_changed_dates == 0)
+        return ERR_OK;
+    return ask_recalculation(r, event, "", NULL, NULL, wire_time_us(event->occurred_at));
+}
+
+/* --- first round trip ------------------------------------------------------------------------ */
+
+static int compare_operations(const void *a, const void *b)
+{
+    const struct operation *const *x = a, *const *y = b;
+    return id_compare((*x)->id, (*y)->id);
+}
+
+/* By id, so that locks are taken in the order in which everybody takes them. */
+static struct operation **sorted_operations(struct batch *b)
+{
+    struct operation **list = arena_array(b->reaction->arena, b->noperations + 1, sizeof(*list));
+    size_t n = 0;
+
+    if (!list)
+        return NULL;
+    for (struct operation *op = b->first; op; op = op->next)
+        list[n++] = op;
+    qsort(list, n, sizeof(*list), compare_operations);
+    return list;
+}
+
+static enum err read_closed(void *ctx, const PGresult *res)
+{
+    struct batch *b = ctx;
+
+    for (int i = 0; i < PQntuples(res); i++) {
+        struct duty duty;
+        enum err e = duty_read(res, i, b->reaction->arena, &duty);
+        if (e)
+            return e;
+        struct operation *op = find_operation(b, duty.id);
+        if (!op)
+            return ERR_INTERNAL;
+        op->duty = duty;
+        op->was_closed = op->is_known = true;
+    }
+    return ERR_OK;
+}
+
+static enum err read_known(void *ctx, const PGresult *res)
+{
+    struct batch *b = ctx;
+    struct db_row row = { .res = res };
+
+    for (; row.row < PQntuples(res); row.row++) {
+        struct operation *op = find_operation(b, db_row_id(&row, "id"));
+        if (row.bad || !op)
+            return ERR_INTERNAL;
+        op->is_known = true;
+    }
+    return ERR_OK;
+}
+
+/* An earlier event closed what is opened only now. */
+static enum err read_tombstones(void *ctx, const PGresult *res)
+{
+    struct batch *b = ctx;
+    struct db_row row = { .res = res };
+
+    for (; row.row < PQntuples(res); row.row++) {
+        struct operation *op = find_operation(b, db_row_id(&row, "obligation_id"));
+        if (row.bad || !op)
+            return ERR_INTERNAL;
+        op->closes = true;
+        op->cancelled = db_row_bool(&row, "cancelled");
+        op->closed_us = db_row_time(&row, "closed_at");
+    }
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+static void closing_columns(const struct operation *op, struct columns *k)
+{
+    columns_id(k, op->id);
+    columns_bool(k, op->cancelled);
+    columns_time(k, op->closed_us);
+}
+
+static enum err queue_closings(struct batch *b, struct operation **list)
+{
+    CLEANUP(columns_fini) struct columns k;
+    const char *params[4] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
+
+    columns_init(&k, 3);
+    for (size_t i = 0; i < b->noperations; i++)
+        if (list[i]->closes)
+            closing_columns(list[i], &k);
+    if (!k.rows)
+        return ERR_OK;
+    enum err e = columns_params(&k, &params[1]);
+    return e ? e : db_queue_check(b->reaction->db, &sql_duties_close, params, read_closed, b);
+}
+
+static enum err queue_questions(struct batch *b, struct operation **list)
+{
+    CLEANUP(columns_fini) struct columns k;
+    const char *params[2] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
+
+    columns_init(&k, 1);
+    for (size_t i = 0; i < b->noperations; i++)
+        if (list[i]->opens)
+            columns_id(&k, list[i]->id);
+    if (!k.rows)
+        return ERR_OK;
+    enum err e = columns_params(&k, &params[1]);
+    if (!e)
+        e = db_queue_check(b->reaction->db, &sql_duties_known, params, read_known, b);
+    return e ? e : db_queue_check(b->reaction->db, &sql_tombstones_take, params, read_tombstones, b);
+}
+
+/* --- second round trip ----------------------------------------------------------------------- */
+
+static bool is_new(const struct operation *op)
+{
+    return op->opens && !op->is_known;
+}
+
+static enum err queue_new(struct batch *b, struct operation **list)
+{
+    struct reaction *r = b->reaction;
+    CLEANUP(columns_fini) struct columns k;
+    const char *params[DUTY_COLUMNS + 1] = { db_text_id(r->arena, r->tenant) };
+
+    columns_init(&k, DUTY_COLUMNS);
+    for (size_t i = 0; i < b->noperations; i++) {
+        if (!is_new(list[i]))
+            continue;
+        enum err e = duty_columns(&list[i]->duty, &k, r->arena);
+        if (e)
+            return e;
+    }
+    if (!k.rows)
+        return ERR_OK;
+    enum err e = columns_params(&k, &params[1]);
+    return e ? e : db_queue(r->db, &sql_duties_insert, params);
+}
+
+static enum err queue_tombstones(struct batch *b, struct operation **list)
+{
+    CLEANUP(columns_fini) struct columns k;
+    const char *params[4] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
+
+    columns_init(&k, 3);
+    for (size_t i = 0; i < b->noperations; i++)
+        if (list[i]->closes && !list[i]->opens && !list[i]->is_known)
+            closing_columns(list[i], &k);
+    if (!k.rows)
+        return ERR_OK;
+    enum err e = columns_params(&k, &params[1]);
+    return e ? e : db_queue(b->reaction->db, &sql_tombstones_put, params);
+}
+
+static enum err emit_opened(struct reaction *r, struct duty *duty)
+{
+    Daybook__Reminders__V1__ReminderOpened event = DAYBOOK__REMINDERS__V1__REMINDER_OPENED__INIT;
+    event.reminder = duty->pb;
+    return reaction_emit(r, "reminders", duty->pb->id, duty->version, &event.base);
+}
+
+static enum err emit_closed(struct reaction *r, struct duty *duty)
+{
+    Daybook__Reminders__V1__ReminderClosed event = DAYBOOK__REMINDERS__V1__REMINDER_CLOSED__INIT;
+    event.reminder = duty->pb;
+    return reaction_emit(r, "reminders", duty->pb->id, duty->version, &event.base);
+}
+
+/* A new duty is told as it opened; one that is closed already then also as that. */
+static enum err settle_new(struct batch *b, struct operation *op)
+{
+    struct reaction *r = b->reaction;
+
+    enum err e = emit_opened(r, &op->duty);
+    if (e || !op->closes)
+        return e;
+    e = duty_close(&op->duty, op->cancelled, op->closed_us, r->arena);
+    op->duty.version++;
+    op->duty.pb->etag = db_text_i64(r->arena, op->duty.version);
+    if (!e && !op->duty.pb->etag)
+        e = ERR_RESOURCE_EXHAUSTED;
+    return e ? e : emit_closed(r, &op->duty);
+}
+
+static enum err settle(struct batch *b, struct operation **list)
+{
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < b->noperations && !e; i++) {
+        struct operation *op = list[i];
+        if (is_new(op))
+            e = settle_new(b, op);
+        else if (op->was_closed)
+            e = emit_closed(b->reaction, &op->duty);
+        else
+            continue;
+        if (!e)
+            e = add_person(b, op->duty.assignee);
+    }
+    return e;
+}
+
+static enum err queue_lists(struct batch *b)
+{
+    struct reaction *r = b->reaction;
+    const char *const params[] = { db_text_id(r->arena, r->tenant) };
+
+    if (!params[0])
+        return ERR_RESOURCE_EXHAUSTED;
+    if (b->renamed) {
+        enum err e = db_queue(r->db, &sql_lists_bump_all, params);
+        if (e)
+            return e;
+    }
+    return lists_queue_bump(r->db, r->tenant, b->people, b->npeople);
+}
+
+/* --- after the commit ------------------------------------------------------------------------ */
+
+struct aftermath {
+    struct id tenant;
+    struct id *people;
+    size_t npeople;
+    struct timer *timers;
+    size_t ntimers;
+};
+
+static void tell_process(void *daemon_data, void *arg)
+{
+    struct reminders *self = daemon_data;
+    const struct aftermath *after = arg;
+
+    if (after->ntimers)
+        engine_offer(self->engine, after->timers, after->ntimers);
+    for (size_t i = 0; i < after->npeople; i++)
+        task_lists_forget(self->lists, after->tenant, after->people[i]);
+    task_lists_ring(self->lists);
+}
+
+/* Timers that are due before the owners' next look reaches them. */
+static enum err near_timers(struct batch *b, struct operation **list, struct aftermath *after)
+{
+    struct reaction *r = b->reaction;
+    int64_t until_us = clock_now_us() + engine_horizon_us() + OFFER_SLACK_US;
+
+    after->timers = arena_array(r->arena, b->noperations + 1, sizeof(*after->timers));
+    if (!after->timers)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < b->noperations; i++) {
+        struct timer timer;
+        if (is_new(list[i]) && duty_timer(&list[i]->duty, r->tenant, &timer) &&
+            timer.due_us <= until_us)
+            after->timers[after->ntimers++] = timer;
+    }
+    return ERR_OK;
+}
+
+static enum err plan_aftermath(struct batch *b, struct operation **list)
+{
+    struct reaction *r = b->reaction;
+    struct aftermath *after = arena_alloc(r->arena, sizeof(*after));
+
+    if (!after)
+        return ERR_RESOURCE_EXHAUSTED;
+    *after = (struct aftermath){ .tenant = r->tenant, .people = b->people, .npeople = b->npeople };
+    enum err e = near_timers(b, list, after);
+    if (e)
+        return e;
+    if (after->npeople || after->ntimers || b->renamed)
+        reaction_after_commit(r, tell_process, after);
+    if (after->ntimers) {
+        size_t n = MIN(after->ntimers, (size_t)WAKE_TIMERS_MAX);
+        uint8_t *bytes = arena_alloc(r->arena, n * ENGINE_PACKED_SIZE);
+        if (!bytes)
+            return ERR_RESOURCE_EXHAUSTED;
+        reaction_wake(r, WAKE_TIMERS, bytes, engine_pack(after->timers, n, bytes));
+    }
+    return ERR_OK;
+}
+
+static enum err batch_end(struct reaction *r)
+{
+    struct batch *b = r->batch;
+    struct operation **list = sorted_operations(b);
+
+    if (!list || !db_text_id(r->arena, r->tenant))
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = queue_closings(b, list);
+    if (!e)
+        e = queue_questions(b, list);
+    if (!e && b->noperations)
+        e = db_flush(r->db);
+    if (!e)
+        e = settle(b, list);
+    if (!e)
+        e = queue_new(b, list);
+    if (!e)
+        e = queue_tombstones(b, list);
+    if (!e && !r->replaying)
+        e = queue_lists(b);
+    return e ? e : plan_aftermath(b, list);
+}
+
+/* --- what is heard --------------------------------------------------------------------------- */
+
+#define CUSTOMERS "daybook.customers.v1."
+#define VISITS "daybook.visits.v1."
+#define DIRECTORY "daybook.directory.v1."
+#define BOTH (REACTION_LIVE | REACTION_REPLAY)
+
+static const struct reaction_def reactions[] = {
+    { CUSTOMERS "CustomerCreated", on_customer_created, BOTH },
+    { CUSTOMERS "CustomerUpdated", on_customer_updated, BOTH },
+    { CUSTOMERS "InteractionEnded", on_rule_event, REACTION_LIVE },
+    { CUSTOMERS "InteractionRecorded", on_rule_event, REACTION_LIVE },
+    { CUSTOMERS "QuestionOpened", on_rule_event, REACTION_LIVE },
+    { CUSTOMERS "QuestionPreliminaryAnswered", on_rule_event, REACTION_LIVE },
+    { CUSTOMERS "QuestionAnswered", on_rule_event, REACTION_LIVE },
+    { VISITS "VisitRequested", on_visit_event, BOTH },
+    { VISITS "VisitApproved", on_visit_event, BOTH },
+    { VISITS "VisitRejected", on_visit_event, BOTH },
+    { VISITS "VisitCancelled", on_visit_event, BOTH },
+    { VISITS "VisitCheckedIn", on_visit_event, BOTH },
+    { VISITS "VisitEnded", on_visit_event, BOTH },
+    { VISITS "VisitReported", on_visit_event, BOTH },
+    { VISITS "VisitReportReviewed", on_visit_event, BOTH },
+    { VISITS "CommitmentMade", on_rule_event, REACTION_LIVE },
+    { VISITS "CommitmentFulfilled", on_rule_event, REACTION_LIVE },
+    { VISITS "CommitmentCancelled", on_rule_event, REACTION_LIVE },
+    { DIRECTORY "PolicySet", on_policy_set, REACTION_LIVE },
+    { DIRECTORY "CalendarImported", on_calendar_imported, REACTION_LIVE },
+};
+
+static const char *const read_model_tables[] = { "reminders.customer_ref", "reminders.visit_ref",
+                                                 NULL };
+
+const struct consumer_def reminders_consumer = {
+    .name = "reminders",
+    .schema = "reminders",
+    .reactions = reactions,
+    .nreactions = ARRAY_LEN(reactions),
+    .batch_begin = batch_begin,
+    .batch_end = batch_end,
+    .read_model_tables = read_model_tables,
+};

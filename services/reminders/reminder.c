@@ -1,0 +1,458 @@
+/*
+ * reminder.c - the handlers of ReminderService.
+ */
+#include "common/authority.h"
+#include "common/call_page.h"
+#include "common/num.h"
+#include "services/reminders/engine.h"
+#include "services/reminders/methods.h"
+#include "services/reminders/obligation.h"
+#include "services/reminders/snooze.h"
+#include "services/reminders/sql.h"
+
+/* --- finding --------------------------------------------------------------------------------- */
+
+static enum err no_such(struct call *call, const char *field, const char *what)
+{
+    return call_fail(call, ERR_NOT_FOUND, field, "there is no reminder %s", what);
+}
+
+static enum err need_sight(struct call *call, const PbReminder *pb)
+{
+    struct id assignee;
+
+    if (!id_parse(pb->assignee_id, &assignee))
+        return ERR_INTERNAL;
+    return authority_need_sight(call, assignee, "reminder");
+}
+
+/* The open duty of a command, locked; the caller must be its assignee. */
+static enum err lock_own(struct call *call, const char *id, struct duty *duty_out, int *snoozes_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *const params[] = { call_tenant_text(call), id };
+
+    enum err e = db_exec(call->db, &sql_duty_lock, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return no_such(call, "id", id);
+    struct db_row row = { .res = res };
+    *snoozes_out = db_row_i32(&row, "_snooze_count");
+    e = row.bad ? ERR_INTERNAL : duty_read(res, 0, call->arena, duty_out);
+    if (!e)
+        e = need_sight(call, duty_out->pb);
+    if (!e)
+        e = need_to_be(call, duty_out->assignee, "reminder");
+    if (!e && duty_out->pb->closed_at)
+        e = call_fail(call, ERR_FAILED_PRECONDITION, "id",
+                      "the reminder is closed; it must be pending or overdue");
+    return e;
+}
+
+static enum err count_up(struct call *call, struct duty *duty)
+{
+    duty->version++;
+    duty->pb->etag = db_text_i64(call->arena, duty->version);
+    return duty->pb->etag ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+/* --- acknowledge, snooze --------------------------------------------------------------------- */
+
+enum err reminder_acknowledge(struct call *call, const ProtobufCMessage *in,
+                              ProtobufCMessage **reply_out)
+{
+    const Daybook__Reminders__V1__AcknowledgeReminderRequest *req = (const void *)in;
+    Daybook__Reminders__V1__AcknowledgeReminderResponse *reply =
+        call_new(call, &daybook__reminders__v1__acknowledge_reminder_response__descriptor);
+    Daybook__Reminders__V1__ReminderAcknowledged event =
+        DAYBOOK__REMINDERS__V1__REMINDER_ACKNOWLEDGED__INIT;
+    struct duty duty;
+    int snoozes;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = lock_own(call, req->id, &duty, &snoozes);
+    if (!e)
+        e = count_up(call, &duty);
+    if (e)
+        return e;
+    const char *const params[] = { call_tenant_text(call), duty.pb->id,
+                                   db_text_time(call->arena, call->now_us), req->note };
+    duty.pb->acknowledged_at = wire_time(call->arena, call->now_us);
+    if (!params[2] || !duty.pb->acknowledged_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = db_queue(call->db, &sql_duty_acknowledge, params);
+    event.reminder = reply->reminder = duty.pb;
+    if (!e)
+        e = call_emit(call, "reminders", duty.pb->id, duty.version, &event.base);
+    *reply_out = &reply->base;
+    return e;
+}
+
+static enum err judge_snooze(struct call *call, const struct duty *duty, int64_t until_us,
+                             int snoozes)
+{
+    struct id unit = { { 0 } };
+    if (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &unit))
+        return ERR_INTERNAL;
+    if (!call->dir)
+        return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
+
+    struct policy_value most = directory_policy(call->dir, call->tenant, unit,
+                                                "reminder_snooze_max_hours", call->now_us);
+    struct policy_value times = directory_policy(call->dir, call->tenant, unit,
+                                                 "reminder_snooze_max_count", call->now_us);
+    if (call->now_us >= duty->due_us)
+        return call_fail(call, ERR_FAILED_PRECONDITION, "id",
+                         "the due time has passed; only a pending reminder can be postponed");
+    if (until_us <= call->now_us)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "until", "must lie in the future");
+    if (until_us > duty->due_us)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "until",
+                         "must not lie after the due time: postponing never moves the deadline");
+    if (until_us - call->now_us > policy_us(most))
+        return call_fail(call, ERR_INVALID_ARGUMENT, "until", "must lie within %s hours", most.text);
+    if (snoozes >= (int)policy_number(times))
+        return call_fail(call, ERR_FAILED_PRECONDITION, "id",
+                         "it was postponed %d times already, which is all that is allowed", snoozes);
+    return ERR_OK;
+}
+
+/* Tells the owners of the shards after the commit. */
+static void offer_timer(struct call *call, void *arg)
+{
+    const struct reminders *self = call->daemon_data;
+    engine_offer(self->engine, arg, 1);
+}
+
+static enum err store_snooze(struct call *call, struct duty *duty, int64_t until_us,
+                             const char *reason)
+{
+    struct arena *a = call->arena;
+    size_t step = (size_t)duty->next_step;
+    int64_t next_us;
+    uint8_t packed[ENGINE_PACKED_SIZE];
+
+    snooze_plan(duty->at_us, duty->nsteps, step, duty->next_us, duty->due_us, until_us, &step,
+                &next_us);
+    duty->next_step = (int)step;
+    duty->next_us = next_us;
+    duty->pb->next_at = wire_time(a, next_us);
+    duty->pb->snoozed_until = wire_time(a, until_us);
+    const char *const params[] = { call_tenant_text(call), duty->pb->id, db_text_time(a, until_us),
+                                   reason, db_text_i64(a, duty->next_step), db_text_i64(a, next_us) };
+    struct timer *timer = arena_alloc(a, sizeof(*timer));
+    if (!duty->pb->next_at || !duty->pb->snoozed_until || !params[2] || !params[4] || !params[5] ||
+        !timer || !duty_timer(duty, call->tenant, timer))
+        return ERR_RESOURCE_EXHAUSTED;
+    call_after_commit(call, offer_timer, timer);
+    call_wake(call, WAKE_TIMERS, packed, engine_pack(timer, 1, packed));
+    return db_queue(call->db, &sql_duty_snooze, params);
+}
+
+enum err reminder_snooze(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+{
+    const Daybook__Reminders__V1__SnoozeReminderRequest *req = (const void *)in;
+    Daybook__Reminders__V1__SnoozeReminderResponse *reply =
+        call_new(call, &daybook__reminders__v1__snooze_reminder_response__descriptor);
+    Daybook__Reminders__V1__ReminderSnoozed event = DAYBOOK__REMINDERS__V1__REMINDER_SNOOZED__INIT;
+    int64_t until_us = wire_time_us(req->until);
+    struct duty duty;
+    int snoozes;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = lock_own(call, req->id, &duty, &snoozes);
+    if (!e)
+        e = judge_snooze(call, &duty, until_us, snoozes);
+    if (!e && duty.next_step < 0)
+        e = call_fail(call, ERR_FAILED_PRECONDITION, "id", "no notice is planned any more");
+    if (!e)
+        e = count_up(call, &duty);
+    if (!e)
+        e = store_snooze(call, &duty, until_us, req->reason);
+    event.reminder = reply->reminder = duty.pb;
+    if (!e)
+        e = call_emit(call, "reminders", duty.pb->id, duty.version, &event.base);
+    *reply_out = &reply->base;
+    return e;
+}
+
+/* --- get ------------------------------------------------------------------------------------- */
+
+static enum err find_id(struct call *call, const Daybook__Reminders__V1__GetReminderRequest *req,
+                        struct id *id_out)
+{
+    if (*req->id && !*req->rule && !*req->subject)
+        return id_parse(req->id, id_out) ? ERR_OK : ERR_INTERNAL;
+    if (*req->id || !*req->rule || !*req->subject)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "id", "give id, or rule and subject");
+    *id_out = obligation_id(req->rule, req->subject, "");
+    return ERR_OK;
+}
+
+static enum err read_deliveries(struct call *call, struct id id,
+                                Daybook__Reminders__V1__GetReminderResponse *reply)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct id first, last;
+
+    notification_range(id, &first, &last);
+    const char *const params[] = { call_tenant_text(call), db_text_id(call->arena, first),
+                                   db_text_id(call->arena, last), db_text_id(call->arena, id) };
+    if (!params[1] || !params[2] || !params[3])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(call->db, &sql_notices_of_duty, params, &res);
+    return e ? e : record_read_all(res, &delivery_descriptor, call->arena, &reply->n_deliveries,
+                                   &reply->deliveries);
+}
+
+enum err reminder_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+{
+    const Daybook__Reminders__V1__GetReminderRequest *req = (const void *)in;
+    Daybook__Reminders__V1__GetReminderResponse *reply =
+        call_new(call, &daybook__reminders__v1__get_reminder_response__descriptor);
+    struct id id;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = find_id(call, req, &id);
+    if (e)
+        return e;
+    const char *const params[] = { call_tenant_text(call), db_text_id(call->arena, id) };
+    e = params[1] ? record_find(call->db, &sql_duty_load, params, &reminder_descriptor, call->arena,
+                                &reply->reminder)
+                  : ERR_RESOURCE_EXHAUSTED;
+    if (e == ERR_NOT_FOUND)
+        return *req->id ? no_such(call, "id", req->id) : no_such(call, "subject", req->subject);
+    if (!e)
+        e = need_sight(call, reply->reminder);
+    if (!e)
+        e = read_deliveries(call, id, reply);
+    *reply_out = &reply->base;
+    return e;
+}
+
+/* --- list ------------------------------------------------------------------------------------ */
+
+/*
+ * Two stretches: duties by their next moment, then those without one by id. A page may hold the end of
+ * the one and the beginning of the other. Page keys: stretch, moment, id.
+ */
+struct listing {
+    struct call *call;
+    struct call_page page;
+    const char *people; /* NULL = everybody */
+    const char *open_only;
+    PbReminder **rows;
+    size_t n, max;
+    bool at_rest;     /* the second stretch has begun */
+    int64_t last_key; /* moment of the last row of the first stretch */
+};
+
+static enum err list_stretch(struct listing *l, bool rest, const char *after_us, const char *after_id)
+{
+    static const struct db_stmt *const stmts[2][2] = {
+        { &sql_duties_next_all, &sql_duties_next_of },
+        { &sql_duties_rest_all, &sql_duties_rest_of },
+    };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[5] = { call_tenant_text(l->call) };
+    size_t n = 1, got;
+    PbReminder **rows;
+
+    if (l->people)
+        params[n++] = l->people;
+    params[n++] = rest ? l->open_only : after_us;
+    params[n++] = after_id;
+    params[n++] = db_text_i64(l->call->arena, (int64_t)(l->max - l->n));
+    if (!params[n - 1])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(l->call->db, stmts[rest][l->people != NULL], params, &res);
+    if (!e)
+        e = record_read_all(res, &reminder_descriptor, l->call->arena, &got, &rows);
+    if (e)
+        return e;
+    memcpy(l->rows + l->n, rows, got * sizeof(PbReminder *));
+    l->n += got;
+    return ERR_OK;
+}
+
+static enum err list_rows(struct listing *l)
+{
+    static const char nil[] = "00000000-0000-0000-0000-000000000000";
+    const char *const *keys = l->page.keys;
+    enum err e = ERR_OK;
+
+    l->at_rest = keys[0] && strcmp(keys[0], "rest") == 0;
+    if (!l->at_rest)
+        e = list_stretch(l, false, keys[0] ? keys[1] : "-9223372036854775808", keys[0] ? keys[2] : nil);
+    if (!e && l->n < l->max)
+        e = list_stretch(l, true, NULL, l->at_rest ? keys[2] : nil);
+    return e;
+}
+
+static enum err list_token(struct listing *l, char **token_out)
+{
+    const PbReminder *last = l->rows[l->n - 1];
+    const char *const keys[] = {
+        last->next_at ? "next" : "rest",
+        last->next_at ? db_text_i64(l->call->arena, wire_time_us(last->next_at)) : "0", last->id, NULL,
+    };
+    return keys[1] ? call_page_end(l->call, &l->page, keys, token_out) : ERR_RESOURCE_EXHAUSTED;
+}
+
+static enum err list_people(struct listing *l, const char *assignee)
+{
+    struct id id;
+
+    l->people = authority_visible_owners(l->call);
+    if (!*assignee)
+        return ERR_OK;
+    if (!id_parse(assignee, &id))
+        return ERR_INTERNAL;
+    enum err e = authority_need_sight(l->call, id, "employee");
+    if (e)
+        return e;
+    l->people = arena_printf(l->call->arena, "{%s}", assignee);
+    return l->people ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+enum err reminder_list(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+{
+    const Daybook__Reminders__V1__ListRemindersRequest *req = (const void *)in;
+    Daybook__Reminders__V1__ListRemindersResponse *reply =
+        call_new(call, &daybook__reminders__v1__list_reminders_response__descriptor);
+    struct listing l = { .call = call, .open_only = req->open_only ? "t" : "f" };
+
+    l.page.filter = arena_printf(call->arena, "reminders/%s/%s/%d", call_actor_text(call),
+                                 req->assignee_id, req->open_only);
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = call_page_begin(call, req->page_size, req->page_token, &l.page);
+    if (!e)
+        e = list_people(&l, req->assignee_id);
+    if (e)
+        return e;
+    l.max = (size_t)l.page.size + 1;
+    l.rows = arena_array(call->arena, l.max, sizeof(*l.rows));
+    e = l.rows ? list_rows(&l) : ERR_RESOURCE_EXHAUSTED;
+    if (e)
+        return e;
+    l.n = call_page_rows(&l.page, l.n);
+    if (l.page.more)
+        e = list_token(&l, &reply->next_page_token);
+    reply->reminders = l.rows;
+    reply->n_reminders = l.n;
+    *reply_out = &reply->base;
+    return e;
+}
+
+/* --- rules ----------------------------------------------------------------------------------- */
+
+static enum err copy_events(const struct rule_event *events, size_t max, struct arena *a,
+                            size_t *n_out, char ***texts_out)
+{
+    char **texts = arena_array(a, max + 1, sizeof(*texts));
+    size_t n = 0;
+
+    if (!texts)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (; n < max && events[n].type; n++)
+        if (!(texts[n] = arena_strdup(a, events[n].type)))
+            return ERR_RESOURCE_EXHAUSTED;
+    *n_out = n;
+    *texts_out = texts;
+    return ERR_OK;
+}
+
+/* "owner+superior" as the contract's words. */
+static enum err copy_recipients(const char *tells, PbRuleStep *step, struct arena *a)
+{
+    step->recipients = arena_array(a, PLAN_RECIPIENTS_MAX, sizeof(*step->recipients));
+    char *words = arena_strdup(a, tells);
+    if (!step->recipients || !words)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (char *word; (word = strsep(&words, "+")) && step->n_recipients < PLAN_RECIPIENTS_MAX;) {
+        char *text = arena_strdup(a, strcmp(word, "owner") == 0 ? "assignee" : word);
+        if (!text)
+            return ERR_RESOURCE_EXHAUSTED;
+        step->recipients[step->n_recipients++] = text;
+    }
+    return ERR_OK;
+}
+
+static enum err copy_steps(const struct plan *plan, PbRule *out, struct arena *a)
+{
+    int64_t at_us[PLAN_STEPS_MAX];
+
+    out->steps = arena_array(a, plan->nsteps + 1, sizeof(*out->steps));
+    if (!out->steps)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < plan->nsteps; i++)
+        at_us[i] = plan->steps[i].at_us;
+    for (size_t i = 0; i < plan->nsteps; i++) {
+        PbRuleStep *step = wire_new(&daybook__reminders__v1__rule_step__descriptor, a);
+        if (!step)
+            return ERR_RESOURCE_EXHAUSTED;
+        step->kind = (Daybook__Reminders__V1__StepKind)plan_kind_of(at_us, plan->nsteps, i,
+                                                                    plan->due_us);
+        step->offset_minutes = (int32_t)((at_us[i] - plan->due_us) / MINUTE_US);
+        enum err e = copy_recipients(plan->steps[i].tells, step, a);
+        if (e)
+            return e;
+        out->steps[out->n_steps++] = step;
+    }
+    return ERR_OK;
+}
+
+static enum err describe_rule(struct call *call, const struct rule *rule, struct rule_book *book,
+                              PbRule *out)
+{
+    struct arena *a = call->arena;
+    struct plan plan;
+
+    out->id = arena_strdup(a, rule->id);
+    out->description = arena_strdup(a, rule->description);
+    out->due_type = arena_strdup(a, rule_due_type_name(rule->due_type));
+    out->policy_key = arena_strdup(a, rule->policy_key);
+    out->policy_value = arena_strdup(a, rule_book_policy(book, rule->policy_key).text);
+    out->escalation_profile = arena_strdup(a, rule->profile);
+    out->enabled = rule_is_enabled(rule, book);
+    if (!out->id || !out->description || !out->due_type || !out->policy_key || !out->policy_value ||
+        !out->escalation_profile)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = copy_events(&rule->opened_by, 1, a, &out->n_opened_by, &out->opened_by);
+    if (!e)
+        e = copy_events(rule->fulfilled_by, RULE_EVENTS_MAX, a, &out->n_fulfilled_by,
+                        &out->fulfilled_by);
+    if (!e)
+        e = copy_events(rule->cancelled_by, RULE_EVENTS_MAX, a, &out->n_cancelled_by,
+                        &out->cancelled_by);
+    if (!e)
+        e = plan_outline(rule, rule_book_policy, book, &plan);
+    return e ? e : copy_steps(&plan, out, a);
+}
+
+enum err reminder_list_rules(struct call *call, const ProtobufCMessage *in UNUSED,
+                             ProtobufCMessage **reply_out)
+{
+    Daybook__Reminders__V1__ListRulesResponse *reply =
+        call_new(call, &daybook__reminders__v1__list_rules_response__descriptor);
+    struct rule_book book = { .dir = call->dir, .tenant = call->tenant, .at_us = call->now_us };
+
+    if (!call->dir)
+        return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
+    if (!reply || !(reply->rules = arena_array(call->arena, rules_len, sizeof(*reply->rules))))
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < rules_len; i++) {
+        PbRule *rule = wire_new(&daybook__reminders__v1__rule__descriptor, call->arena);
+        enum err e = rule ? describe_rule(call, &rules[i], &book, rule) : ERR_RESOURCE_EXHAUSTED;
+        if (e)
+            return e;
+        reply->rules[reply->n_rules++] = rule;
+    }
+    *reply_out = &reply->base;
+    return ERR_OK;
+}

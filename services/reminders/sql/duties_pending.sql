@@ -1,0 +1,13 @@
+-- params: tenant_id after_id rules limit
+SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at, o.due_at,
+       o.state, o.steps_fired, reminders.at(o.next_us) AS next_at, o.acknowledged_at,
+       o.snoozed_until, o.row_version::text AS etag,
+       o.plan AS _plan, o.tells AS _tells, o.known_us AS _known_us, o.named_due_us AS _named_due_us,
+       o.round AS _round, o.next_step AS _next_step, o.next_us AS _next_us, o.row_version AS _version
+  FROM reminders.timer t
+  JOIN reminders.obligation o ON o.tenant_id = t.tenant_id AND o.id = t.obligation_id
+ WHERE t.tenant_id = $1::uuid AND t.obligation_id > $2::uuid
+   AND o.state = 'pending' AND o.rule = ANY ($3::text[])
+ ORDER BY t.obligation_id
+ LIMIT $4::int
+   FOR UPDATE OF o

@@ -1,0 +1,6 @@
+-- params: instance shards ttl_ms
+UPDATE reminders.shard_lease l
+   SET owner = $1::text, version = version + 1,
+       expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+ WHERE shard = ANY ($2::smallint[]) AND (owner IS NULL OR expires_at <= clock_timestamp())
+RETURNING shard, version

@@ -1,0 +1,7 @@
+-- params: instance ttl_ms
+WITH swept AS (
+    DELETE FROM reminders.member WHERE expires_at < clock_timestamp() - interval '1 minute'
+)
+INSERT INTO reminders.member (instance, expires_at)
+VALUES ($1::text, clock_timestamp() + $2::bigint * interval '1 millisecond')
+ON CONFLICT (instance) DO UPDATE SET expires_at = excluded.expires_at

@@ -1,0 +1,2 @@
+-- params: instance
+DELETE FROM reminders.member WHERE instance = $1::text

@@ -1,0 +1,32 @@
+-- params: tenant_id ids obligations rules kinds steps recipients dues fired lates states texts http_ids lanes
+WITH x AS (
+    SELECT *
+      FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::smallint[], $7::uuid[],
+                  $8::bigint[], $9::bigint[], $10::boolean[], $11::text[], $12::text[], $13::uuid[],
+                  $14::smallint[])
+           AS x (id, obligation_id, rule, kind, step, recipient_id, due_us, fired_us, late, state,
+                 text, http_id, lane)
+), told AS (
+    INSERT INTO reminders.notification
+           (tenant_id, id, obligation_id, rule, step_kind, step, recipient_id, channel, due_at,
+            fired_at, late, state, delivered_at, text)
+    SELECT $1::uuid, id, obligation_id, rule, kind, step, recipient_id, 'in_app',
+           reminders.at(due_us), reminders.at(fired_us), late, state,
+           CASE WHEN state = 'delivered' THEN reminders.at(fired_us) END, text
+      FROM x
+), posted AS (
+    INSERT INTO reminders.notification
+           (tenant_id, id, obligation_id, rule, step_kind, step, recipient_id, channel, due_at,
+            fired_at, late, state, text)
+    SELECT $1::uuid, http_id, obligation_id, rule, kind, step, recipient_id, 'http',
+           reminders.at(due_us), reminders.at(fired_us), late, 'pending', text
+      FROM x
+     WHERE state = 'delivered'
+       AND EXISTS (SELECT FROM reminders.channel c
+                    WHERE c.tenant_id = $1::uuid
+                      AND c.owner_id IN (x.recipient_id, '00000000-0000-0000-0000-000000000000'))
+    RETURNING id, recipient_id
+)
+INSERT INTO reminders.outgoing (tenant_id, delivery_id, lane)
+SELECT $1::uuid, p.id, x.lane
+  FROM posted p JOIN x ON x.http_id = p.id

@@ -1,0 +1,479 @@
+/*
+ * task_list.c - see task_list.h.
+ */
+#include "services/reminders/task_list.h"
+
+#include <pthread.h>
+#include <sodium.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "services/reminders/arrays.h"
+#include "services/reminders/sql.h"
+
+#define TRUST_US SECOND_US       /* how long a comparison with PostgreSQL holds */
+#define KNOWN_SLOTS 8192         /* people whose version is remembered; a power of two */
+#define LIST_TTL_MS (10 * 60 * 1000)
+#define REFRESH_LIMIT_US (2 * SECOND_US)
+#define REFRESH_ARENA (8 * MIB)
+#define MAGIC "DTL1"
+#define CHECKSUM_LEN 16
+#define HEADER_LEN (4 + 16 + 16 + 4)
+
+static struct metric list_reads = {
+    .name = "daybook_task_list_reads_total",
+    .type = METRIC_COUNTER,
+    .help = "Daily lists served: hit, miss, stale, bad (a cached value that was not that list).",
+    .labels = { "outcome" },
+};
+
+struct known {
+    struct id tenant, employee;
+    int64_t version;
+    int64_t at_us; /* monotonic; 0 = nothing is known */
+};
+
+struct task_lists {
+    pthread_mutex_t lock;
+    struct known known[KNOWN_SLOTS]; /* by hash; a collision only forgets */
+    struct bell bell;
+};
+
+struct task_lists *task_lists_new(void)
+{
+    struct task_lists *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return NULL;
+    pthread_mutex_init(&t->lock, NULL);
+    bell_init(&t->bell);
+    metric_register(&list_reads);
+    return t;
+}
+
+void task_lists_free(struct task_lists *t)
+{
+    if (!t)
+        return;
+    bell_fini(&t->bell);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+/* --- what is known of versions --------------------------------------------------------------- */
+
+static struct known *slot_of(struct task_lists *t, struct id tenant, struct id employee)
+{
+    return &t->known[(id_hash(tenant) * 31 + id_hash(employee)) & (KNOWN_SLOTS - 1)];
+}
+
+static void remember(struct task_lists *t, const struct list_key *key, int64_t version, int64_t at_us)
+{
+    pthread_mutex_lock(&t->lock);
+    *slot_of(t, key->tenant, key->employee) =
+        (struct known){ key->tenant, key->employee, version, at_us };
+    pthread_mutex_unlock(&t->lock);
+}
+
+void task_lists_forget(struct task_lists *t, struct id tenant, struct id employee)
+{
+    pthread_mutex_lock(&t->lock);
+    slot_of(t, tenant, employee)->at_us = 0;
+    pthread_mutex_unlock(&t->lock);
+}
+
+static bool recall(struct task_lists *t, const struct list_key *key, int64_t *version_out)
+{
+    int64_t oldest_us = clock_monotonic_us() - TRUST_US;
+
+    pthread_mutex_lock(&t->lock);
+    const struct known *k = slot_of(t, key->tenant, key->employee);
+    bool known = k->at_us > oldest_us && k->at_us != 0 && id_equal(k->tenant, key->tenant) &&
+                 id_equal(k->employee, key->employee);
+    if (known)
+        *version_out = k->version;
+    pthread_mutex_unlock(&t->lock);
+    return known;
+}
+
+void task_lists_ring(struct task_lists *t)
+{
+    bell_ring(&t->bell);
+}
+
+void task_lists_wait(struct task_lists *t, int64_t wait_us)
+{
+    bell_wait(&t->bell, wait_us);
+}
+
+/* --- bytes of the cache ---------------------------------------------------------------------- */
+
+char *list_key_text(const struct list_key *key, char out[static LIST_KEY_MAX])
+{
+    char tenant[ID_TEXT_MAX], employee[ID_TEXT_MAX], day[DATE_TEXT_MAX];
+
+    snprintf(out, LIST_KEY_MAX, "{%s}:tasks:%s:%s", id_text(key->tenant, tenant),
+             id_text(key->employee, employee), date_format(key->day, day));
+    return out;
+}
+
+static void write_header(const struct list_key *key, uint8_t out[static HEADER_LEN])
+{
+    int32_t day = date_number(key->day);
+
+    memcpy(out, MAGIC, 4);
+    memcpy(out + 4, key->tenant.b, 16);
+    memcpy(out + 20, key->employee.b, 16);
+    for (int i = 0; i < 4; i++)
+        out[36 + i] = (uint8_t)((uint32_t)day >> (24 - 8 * i));
+}
+
+static void checksum(const uint8_t *data, size_t len, uint8_t out[static CHECKSUM_LEN])
+{
+    crypto_generichash(out, CHECKSUM_LEN, data, len, NULL, 0);
+}
+
+enum err list_encode(const struct list_key *key, const PbDailyTaskList *list, struct arena *a,
+                     uint8_t **data_out, size_t *len_out)
+{
+    uint8_t *packed;
+    size_t len;
+
+    enum err e = wire_pack(&list->base, a, &packed, &len);
+    if (e)
+        return e;
+    uint8_t *data = arena_alloc(a, HEADER_LEN + len + CHECKSUM_LEN);
+    if (!data)
+        return ERR_RESOURCE_EXHAUSTED;
+    write_header(key, data);
+    if (len)
+        memcpy(data + HEADER_LEN, packed, len);
+    checksum(data, HEADER_LEN + len, data + HEADER_LEN + len);
+    *data_out = data;
+    *len_out = HEADER_LEN + len + CHECKSUM_LEN;
+    return ERR_OK;
+}
+
+enum err list_decode(const struct list_key *key, int64_t version, const uint8_t *data, size_t len,
+                     struct arena *a, PbDailyTaskList **list_out)
+{
+    uint8_t header[HEADER_LEN], sum[CHECKSUM_LEN];
+    char employee[ID_TEXT_MAX], day[DATE_TEXT_MAX];
+    ProtobufCMessage *message;
+    struct wire_fault fault;
+
+    if (len < HEADER_LEN + CHECKSUM_LEN)
+        return ERR_DATA_LOSS;
+    write_header(key, header);
+    checksum(data, len - CHECKSUM_LEN, sum);
+    if (memcmp(data, header, HEADER_LEN) != 0 ||
+        memcmp(data + len - CHECKSUM_LEN, sum, CHECKSUM_LEN) != 0)
+        return ERR_DATA_LOSS;
+    enum err e = wire_unpack(&daybook__reminders__v1__daily_task_list__descriptor,
+                             data + HEADER_LEN, len - HEADER_LEN - CHECKSUM_LEN,
+                             &wire_limits_internal, a, &message, &fault);
+    if (e)
+        return e == ERR_INVALID_ARGUMENT ? ERR_DATA_LOSS : e;
+    PbDailyTaskList *list = (PbDailyTaskList *)message;
+    if (list->version != version || strcmp(list->employee_id, id_text(key->employee, employee)) != 0 ||
+        strcmp(list->date, date_format(key->day, day)) != 0)
+        return ERR_DATA_LOSS;
+    *list_out = list;
+    return ERR_OK;
+}
+
+/* --- building -------------------------------------------------------------------------------- */
+
+static enum err read_list(const PGresult *res, PbDailyTaskList *list, struct arena *a)
+{
+    struct db_row row = { .res = res };
+
+    if (PQntuples(res) == 0)
+        return ERR_INTERNAL;
+    list->version = db_row_i64(&row, "_version");
+    if (row.bad)
+        return ERR_INTERNAL;
+    if (db_row_is_null(&row, "kind")) /* no task: one row that carries the version */
+        return ERR_OK;
+    return record_read_all(res, &daybook__reminders__v1__daily_task__descriptor, a, &list->n_tasks,
+                           &list->tasks);
+}
+
+enum err list_build(struct db *db, const struct list_key *key, const struct tz *tz, int64_t now_us,
+                    struct arena *a, PbDailyTaskList **list_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    char employee[ID_TEXT_MAX], day[DATE_TEXT_MAX];
+    PbDailyTaskList *list = wire_new(&daybook__reminders__v1__daily_task_list__descriptor, a);
+    const char *const params[] = {
+        db_text_id(a, key->tenant), db_text_id(a, key->employee),
+        db_text_time(a, tz_instant(tz, key->day, 0)),
+        db_text_time(a, tz_instant(tz, date_add(key->day, 1), 0)), db_text_time(a, now_us),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(params); i++)
+        if (!params[i])
+            return ERR_RESOURCE_EXHAUSTED;
+    if (!list)
+        return ERR_RESOURCE_EXHAUSTED;
+    list->employee_id = arena_strdup(a, id_text(key->employee, employee));
+    list->date = arena_strdup(a, date_format(key->day, day));
+    list->built_at = wire_time(a, now_us);
+    if (!list->employee_id || !list->date || !list->built_at)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(db, &sql_list_build, params, &res);
+    if (!e)
+        e = read_list(res, list, a);
+    if (!e)
+        *list_out = list;
+    return e;
+}
+
+/* --- serving --------------------------------------------------------------------------------- */
+
+static void count_read(const char *outcome)
+{
+    metric_add(&list_reads, 1, (const char *const[]){ outcome });
+}
+
+/* ERR_OK: a list as whole as it was written, of whatever age. ERR_NOT_FOUND: none, or no cache. */
+static enum err find_cached(struct cache *cache, const struct list_key *key, struct arena *a,
+                            PbDailyTaskList **list_out)
+{
+    char text[LIST_KEY_MAX];
+    int64_t version;
+    uint8_t *data;
+    size_t len;
+
+    if (!cache)
+        return ERR_NOT_FOUND;
+    if (cache_get_versioned(cache, list_key_text(key, text), a, &version, &data, &len))
+        return ERR_NOT_FOUND;
+    enum err e = list_decode(key, version, data, len, a, list_out);
+    if (e != ERR_DATA_LOSS)
+        return e;
+    count_read("bad");
+    log_warn("list.bad_value", "a cached list was not what its key says; it is built anew", NULL);
+    if (cache_delete(cache, text))
+        log_debug("list.delete_failed", "the bad value could not be deleted", NULL);
+    return ERR_NOT_FOUND;
+}
+
+static enum err ask_version(struct db *db, const struct list_key *key, struct arena *a,
+                            int64_t *version_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *const params[] = { db_text_id(a, key->tenant), db_text_id(a, key->employee) };
+
+    if (!params[0] || !params[1])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(db, &sql_list_version, params, &res);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    *version_out = PQntuples(res) ? db_row_i64(&row, "version") : 0;
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/* What cannot be stored now is stored by the refresher or by the next reader. */
+static bool store(struct cache *cache, const struct list_key *key, const PbDailyTaskList *list,
+                  struct arena *a)
+{
+    char text[LIST_KEY_MAX];
+    uint8_t *data;
+    size_t len;
+
+    if (!cache || list_encode(key, list, a, &data, &len))
+        return false;
+    enum err e = cache_set_versioned(cache, list_key_text(key, text), list->version, data, len,
+                                     LIST_TTL_MS);
+    return e == ERR_OK || e == ERR_ABORTED; /* a newer one is there */
+}
+
+/* Is the cached list the newest? Compares with what was learnt within the last second, else asks. */
+static enum err judge(struct task_lists *t, struct db *db, const struct list_key *key,
+                      const PbDailyTaskList *list, struct arena *a, bool *right_out)
+{
+    int64_t version, asked_us = clock_monotonic_us();
+
+    if (recall(t, key, &version) && version == list->version) {
+        *right_out = true;
+        return ERR_OK;
+    }
+    enum err e = ask_version(db, key, a, &version);
+    if (e)
+        return e;
+    remember(t, key, version, asked_us);
+    *right_out = version == list->version;
+    return ERR_OK;
+}
+
+static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *cache,
+                           const struct list_key *key, const struct tz *tz, int64_t now_us,
+                           const PbDailyTaskList *old, struct arena *a, PbDailyTaskList **list_out)
+{
+    char text[LIST_KEY_MAX];
+    int64_t asked_us = clock_monotonic_us();
+
+    enum err e = list_build(db, key, tz, now_us, a, list_out);
+    if (e)
+        return e;
+    remember(t, key, (*list_out)->version, asked_us);
+    /* A cached version from a future that never was (a restored database) would keep all others out. */
+    if (old && old->version >= (*list_out)->version &&
+        cache_delete(cache, list_key_text(key, text)))
+        return ERR_OK;
+    (void)store(cache, key, *list_out, a);
+    return ERR_OK;
+}
+
+/* Overdue is a matter of time: a list that was built before a due time that has passed since is old,
+ * whatever its version. */
+static bool has_aged(const PbDailyTaskList *list, int64_t now_us)
+{
+    for (size_t i = 0; i < list->n_tasks; i++) {
+        const PbDailyTask *task = list->tasks[i];
+        if (task->kind == DAYBOOK__REMINDERS__V1__TASK_KIND__TASK_KIND_REMINDER && !task->overdue &&
+            !task->done && wire_time_us(task->due_at) <= now_us)
+            return true;
+    }
+    return false;
+}
+
+enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
+                  const struct list_key *key, const struct tz *tz, int64_t now_us, struct arena *a,
+                  PbDailyTaskList **list_out, bool *from_cache_out)
+{
+    PbDailyTaskList *cached = NULL;
+    bool right = false;
+
+    enum err e = find_cached(cache, key, a, &cached);
+    if (e == ERR_OK)
+        e = judge(t, db, key, cached, a, &right);
+    if (e && e != ERR_NOT_FOUND)
+        return e;
+    if (right && !has_aged(cached, now_us)) {
+        count_read("hit");
+        *list_out = cached;
+        *from_cache_out = true;
+        return ERR_OK;
+    }
+    count_read(cached ? "stale" : "miss");
+    *from_cache_out = false;
+    return serve_anew(t, db, cache, key, tz, now_us, cached, a, list_out);
+}
+
+/* --- raising versions ------------------------------------------------------------------------ */
+
+static int compare_ids(const void *a, const void *b)
+{
+    return id_compare(*(const struct id *)a, *(const struct id *)b);
+}
+
+enum err lists_queue_bump(struct db *db, struct id tenant, struct id *employees, size_t n)
+{
+    CLEANUP(columns_fini) struct columns k;
+    char text[ID_TEXT_MAX];
+    const char *params[2] = { id_text(tenant, text) };
+
+    if (n == 0)
+        return ERR_OK;
+    qsort(employees, n, sizeof(*employees), compare_ids);
+    columns_init(&k, 1);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || !id_equal(employees[i], employees[i - 1]))
+            columns_id(&k, employees[i]);
+    enum err e = columns_params(&k, &params[1]);
+    return e ? e : db_queue(db, &sql_lists_bump, params);
+}
+
+/* --- refreshing ------------------------------------------------------------------------------ */
+
+static enum err find_dirty(struct db *db, struct arena *a, size_t max, struct list_key **keys_out,
+                           size_t *n_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *const params[] = { db_text_i64(a, (int64_t)max) };
+
+    enum err e = db_begin(db, NULL, clock_monotonic_us() + REFRESH_LIMIT_US);
+    if (!e)
+        e = params[0] ? db_exec(db, &sql_lists_dirty, params, &res) : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_commit(db);
+    if (e)
+        return e;
+    size_t n = (size_t)PQntuples(res);
+    struct list_key *keys = arena_array(a, n + 1, sizeof(*keys));
+    if (!keys)
+        return ERR_RESOURCE_EXHAUSTED;
+    struct db_row row = { .res = res };
+    for (; (size_t)row.row < n; row.row++)
+        keys[row.row] = (struct list_key){ .tenant = db_row_id(&row, "tenant_id"),
+                                           .employee = db_row_id(&row, "employee_id") };
+    *keys_out = keys;
+    *n_out = n;
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+static enum err mark_cached(struct db *db, const struct list_key *key, int64_t version,
+                            struct arena *a)
+{
+    const char *const params[] = { db_text_id(a, key->tenant), db_text_id(a, key->employee),
+                                   db_text_i64(a, version) };
+
+    if (!params[0] || !params[1] || !params[2])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_begin(db, &key->tenant, clock_monotonic_us() + REFRESH_LIMIT_US);
+    if (!e)
+        e = db_queue(db, &sql_list_cached, params);
+    return e ? e : db_commit(db);
+}
+
+static enum err refresh_one(struct task_lists *t, struct db *db, struct cache *cache,
+                            const struct directory *dir, struct list_key *key, struct arena *a)
+{
+    const struct dir_tenant *tenant = directory_tenant(dir, key->tenant);
+    int64_t now_us = clock_now_us(), asked_us = clock_monotonic_us();
+    PbDailyTaskList *list;
+
+    if (!tenant)
+        return ERR_NOT_FOUND; /* the directory is behind; later */
+    key->day = tz_date(tenant->calendar->tz, now_us);
+    enum err e = db_begin(db, &key->tenant, asked_us + REFRESH_LIMIT_US);
+    if (!e)
+        e = list_build(db, key, tenant->calendar->tz, now_us, a, &list);
+    if (!e)
+        e = db_commit(db);
+    if (e)
+        return e;
+    remember(t, key, list->version, asked_us);
+    if (!store(cache, key, list, a))
+        return ERR_UNAVAILABLE;
+    return mark_cached(db, key, list->version, a);
+}
+
+size_t lists_refresh(struct task_lists *t, struct db *db, struct cache *cache,
+                     const struct directory *dir, size_t max)
+{
+    CLEANUP(arena_freep) struct arena *keys_arena = arena_new(MIB);
+    CLEANUP(arena_freep) struct arena *a = arena_new(REFRESH_ARENA);
+    struct list_key *keys = NULL;
+    size_t n = 0, done = 0;
+
+    if (!keys_arena || !a)
+        return 0;
+    enum err e = find_dirty(db, keys_arena, max, &keys, &n);
+    for (size_t i = 0; i < n && !e; i++) {
+        arena_reset(a);
+        e = refresh_one(t, db, cache, dir, &keys[i], a);
+        if (e == ERR_NOT_FOUND)
+            e = ERR_OK;
+        else
+            done += !e;
+    }
+    if (e)
+        log_debug("list.refresh_failed", "lists wait to be built", "err", err_name(e), NULL);
+    db_rollback(db);
+    return done;
+}
