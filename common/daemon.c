@@ -32,8 +32,7 @@ static struct metric build_info = {
     .labels = { "version", "commit" },
 };
 
-/* --- what hooks may ask --------------------------------------------------------------------------
- */
+/* --- what hooks may ask ----------------------------------------------------------------------- */
 
 bool daemon_stopping(const struct daemon *d)
 {
@@ -79,8 +78,7 @@ const char *daemon_instance(const struct daemon *d)
     return d->instance;
 }
 
-/* --- threads -------------------------------------------------------------------------------------
- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 static void *thread_main(void *arg)
 {
@@ -167,8 +165,7 @@ static bool join_own_threads(struct daemon *d)
     return all;
 }
 
-/* --- start and end -------------------------------------------------------------------------------
- */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 static void forbid_core_dumps(void)
 {

@@ -169,8 +169,7 @@ bool daemon_make_settings(struct daemon *d, enum daemon_action action)
     return true;
 }
 
-/* --- what a table cannot say ---------------------------------------------------------------------
- */
+/* --- what a table cannot say ------------------------------------------------------------------ */
 
 static bool fault(const char *key, const char *why)
 {
@@ -273,8 +272,7 @@ bool daemon_apply_settings(struct daemon *d)
     return ok;
 }
 
-/* --- --migrate -----------------------------------------------------------------------------------
- */
+/* --- --migrate -------------------------------------------------------------------------------- */
 
 int daemon_exit_of(enum err e)
 {
