@@ -50,7 +50,7 @@ NODISCARD enum err reaction_emit(struct reaction *r, const char *collection, con
                                  int64_t version, const ProtobufCMessage *event);
 /* Wakes a channel after the commit (dropped while replaying). */
 void reaction_wake(struct reaction *r, const char *channel, const void *data, size_t len);
-/* After a successful commit. At most 64 a batch; the same fn and arg once. */
+/* After a successful commit. At most 1 024 a batch; the same fn and arg once. */
 void reaction_after_commit(struct reaction *r, void (*fn)(void *daemon_data, void *arg), void *arg);
 
 enum reaction_flags {
@@ -80,28 +80,40 @@ struct consumer_def {
     const char *const *read_model_tables;
 };
 
-struct bus_address; /* bus_client.h */
+/* --- running one ------------------------------------------------------------------------------ */
 
-/* What the daemon lends to its consumer, for the consumer's life. */
+struct bus_address;
+
+/* What the daemon lends; must outlive the consumer. The functions are called in its thread. */
 struct consumer_env {
     const char *conninfo;
     const char *application_name;
     void *zmq_context;
-    const struct bus_address *bus; /* .events to subscribe, .endpoint to read what was missed */
-    size_t arena_bytes;
+    const struct bus_address *bus;
+    size_t arena_bytes; /* for the work of one batch; 0 = 64 MiB, and never less than 16 MiB */
     void *daemon_data;
-    bool (*stopping)(void *arg); /* to be asked at least each 200 ms; then consumer_run() ends */
-    /* Wakes a channel, here and over the bus (mdp.h; "relay": events were committed). Never waits. */
+    bool (*stopping)(void *arg);
+    /* After a commit: a channel, or "relay" (mdp.h) when events were emitted. */
     void (*wake)(void *arg, const char *channel, const void *data, size_t len);
-    void *arg; /* of both */
+    void *arg;
+    bool no_directory; /* else nothing is heard before the first snapshot is loaded */
 };
 
 struct consumer;
 
-/* Connects to nothing yet. env is copied. NULL: no memory. */
+/* NULL: no memory, or a malformed address. def must outlive it. */
 struct consumer *consumer_new(const struct consumer_def *def, const struct consumer_env *env);
-/* Runs in the consumer's thread until it is to stop; waits for PostgreSQL and the bus as long as need be. */
+/* Hears events until env->stopping() is true. Once; blocks. */
 void consumer_run(struct consumer *c);
 void consumer_free(struct consumer *c); /* NULL is allowed */
+
+/*
+ * For readiness and status, from any thread. Ready: it reaches database and bus and agrees with
+ * the log's incarnation; being behind does not make it unready. reason_out (static): why not.
+ */
+bool consumer_ready(const struct consumer *c, const char **reason_out);
+/* Newest known seq of the log less the consumer's own; -1 before the log was asked. */
+int64_t consumer_lag(const struct consumer *c);
+int64_t consumer_seq(const struct consumer *c);
 
 #endif

@@ -1,0 +1,227 @@
+/*
+ * consumer_park.c - events that cannot be taken wait in a table, and with them, in their order, the
+ * later ones of the same aggregate: an effect must not overtake the one it builds on (F36).
+ */
+#include "common/consumer_internal.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/sbuf.h"
+#include "common/sql.h"
+#include "common/sql_schema.h"
+#include "common/wire.h"
+
+#define REPLAYS_A_TICK 100
+#define AGGREGATES_LIMIT (256 * KIB)
+
+static struct metric parked_total = {
+    .name = "daybook_consumer_parked_total",
+    .type = METRIC_COUNTER,
+    .help = "Events that gave up and wait for an operator.",
+    .labels = { "consumer" },
+};
+
+static const struct db_stmt *of_schema(const struct consumer *c, const struct db_stmt *stmt)
+{
+    return sql_for_schema(stmt, c->def->schema);
+}
+
+/* --- parking --- */
+
+enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attempts,
+                             const char *reason, const char *state)
+{
+    uint8_t *packed;
+    size_t len;
+    char seq[24], tries[16], now[TIME_TEXT_MAX];
+
+    enum err e = wire_pack(&event->base, c->work, &packed, &len);
+    if (e)
+        return e;
+    snprintf(seq, sizeof seq, "%" PRId64, event->seq);
+    snprintf(tries, sizeof tries, "%d", attempts);
+    const char *params[] = { c->def->name, seq, event->tenant_id, event->type, event->aggregate,
+                             db_text_bytes(c->work, packed, len), tries, reason,
+                             time_format(clock_wall_us(), now), state };
+    if (params[5] == NULL)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = db_queue(c->db, of_schema(c, &sql_parked_insert), params);
+    if (e)
+        return e;
+    if (attempts == 0) /* waits behind another one */
+        return ERR_OK;
+    metric_add(&parked_total, 1, (const char *const[]){ c->def->name });
+    log_error("consumer.parked", "an event was put aside; mend the cause, then replay it",
+              "consumer", c->def->name, "seq", seq, "type", event->type, "event_id",
+              event->event_id, "aggregate", event->aggregate, "reason", reason, NULL);
+    return ERR_OK;
+}
+
+static char *aggregates_of(struct consumer *c, const struct consumer_item *items, size_t n)
+{
+    struct sbuf text;
+
+    sbuf_init(&text, AGGREGATES_LIMIT);
+    sbuf_add_char(&text, '{');
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            sbuf_add_char(&text, ',');
+        sbuf_add_pg_element(&text, items[i].event->aggregate);
+    }
+    sbuf_add_char(&text, '}');
+    char *copy = text.bad ? NULL : arena_strdup(c->work, text.data);
+    sbuf_fini(&text);
+    return copy;
+}
+
+/* One blocked aggregate against the batch. */
+static enum err park_behind(struct consumer *c, struct consumer_item *items, size_t n,
+                            struct db_row *row)
+{
+    struct id tenant = db_row_id(row, "tenant_id");
+    const char *aggregate = db_row_text(row, "aggregate");
+    int64_t first_seq = db_row_i64(row, "first_seq");
+    bool parked = db_row_bool(row, "is_parked");
+
+    if (row->bad)
+        return ERR_INTERNAL;
+    for (size_t i = 0; i < n; i++) {
+        const PbEvent *event = items[i].event;
+        if (items[i].done || event->seq <= first_seq || !id_equal(items[i].tenant, tenant) ||
+            strcmp(event->aggregate, aggregate) != 0)
+            continue;
+        items[i].done = true;
+        enum err e = consumer_queue_park(c, event, 0, "waits behind an earlier event",
+                                         parked ? "parked" : "replay");
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+enum err consumer_park_blocked(struct consumer *c, struct consumer_item *items, size_t n)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[] = { c->def->name, aggregates_of(c, items, n) };
+
+    if (params[1] == NULL)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(c->db, of_schema(c, &sql_parked_waiting), params, &res);
+    for (int i = 0; e == ERR_OK && i < PQntuples(res); i++) {
+        struct db_row row = { .res = res, .row = i };
+        e = park_behind(c, items, n, &row);
+    }
+    return e;
+}
+
+/* --- another try --- */
+
+struct waiting {
+    PbEvent *event; /* NULL: none */
+    int attempts;
+    int64_t seq;
+};
+
+static enum err next_waiting(struct consumer *c, struct waiting *out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[] = { c->def->name };
+    ProtobufCMessage *m;
+    struct wire_fault fault;
+    uint8_t *data;
+    size_t len;
+
+    enum err e = db_queue(c->db, of_schema(c, &sql_consumer_lock), params); /* one replica a time */
+    if (e == ERR_OK)
+        e = db_exec(c->db, of_schema(c, &sql_parked_next), params, &res);
+    if (e || PQntuples(res) == 0)
+        return e;
+    struct db_row row = { .res = res };
+    out->seq = db_row_i64(&row, "seq");
+    out->attempts = db_row_i32(&row, "attempts");
+    if (row.bad || !db_row_bytes(&row, "event", c->feed, &data, &len))
+        return ERR_INTERNAL;
+    e = wire_unpack(&daybook__bus__v1__event__descriptor, data, len, &wire_limits_internal,
+                    c->feed, &m, &fault);
+    if (e)
+        return ERR_INTERNAL; /* we packed it ourselves */
+    out->event = (PbEvent *)m;
+    return ERR_OK;
+}
+
+static enum err run_waiting(struct consumer *c, struct reaction *r, const struct waiting *w)
+{
+    struct consumer_item item = { .event = w->event, 
+                                  .def = consumer_find_def(c, w->event->type) };
+    struct consumer_item *const items[] = { &item };
+    char seq[24], attempts[16];
+    const char *params[] = { c->def->name, seq, attempts };
+
+    snprintf(seq, sizeof seq, "%" PRId64, w->seq);
+    snprintf(attempts, sizeof attempts, "%d", w->attempts + 1);
+    enum err e = ERR_OK;
+    if (!id_parse(w->event->tenant_id, &item.tenant))
+        return ERR_INTERNAL;
+    if (consumer_wants(item.def, false)) /* else the program no longer reacts to it */
+        e = consumer_react_tenant(c, r, items, 1);
+    return e ? e : db_queue(c->db, of_schema(c, &sql_parked_done), params);
+}
+
+static enum err put_back(struct consumer *c, const struct waiting *w, const char *reason)
+{
+    char seq[24], attempts[16];
+    const char *params[] = { c->def->name, w->event->tenant_id, w->event->aggregate, seq, attempts,
+                             reason };
+
+    snprintf(seq, sizeof seq, "%" PRId64, w->seq);
+    snprintf(attempts, sizeof attempts, "%d", w->attempts + 1);
+    enum err e = db_begin(c->db, NULL, clock_monotonic_us() + CONSUMER_TX_US);
+    if (e)
+        return e;
+    e = db_queue(c->db, of_schema(c, &sql_parked_again), params);
+    if (e == ERR_OK)
+        e = db_commit(c->db);
+    db_rollback(c->db);
+    return e;
+}
+
+/* False: nothing more to do now. */
+static bool replay_one(struct consumer *c)
+{
+    struct waiting w = { 0 };
+    struct reaction r;
+    struct reaction_state state;
+    char reason[128];
+
+    arena_reset(c->feed);
+    consumer_react_open(c, &r, &state, false);
+    enum err e = db_begin(c->db, NULL, clock_monotonic_us() + CONSUMER_TX_US);
+    if (e == ERR_OK)
+        e = next_waiting(c, &w);
+    if (e == ERR_OK && w.event)
+        e = run_waiting(c, &r, &w);
+    consumer_react_reason(c, e, reason, sizeof reason);
+    if (e == ERR_OK && w.event)
+        e = db_commit(c->db);
+    db_rollback(c->db);
+    if (e == ERR_OK && w.event)
+        consumer_react_tell(c, &r);
+    consumer_react_close(&r);
+    if (w.event == NULL || consumer_is_transient(e))
+        return false;
+    if (e == ERR_OK)
+        return true;
+    char seq[24];
+    snprintf(seq, sizeof seq, "%" PRId64, w.seq);
+    log_error("consumer.replay_failed", "a parked event failed again", "consumer", c->def->name,
+              "seq", seq, "type", w.event->type, "reason", reason, NULL);
+    return put_back(c, &w, reason) == ERR_OK;
+}
+
+void consumer_replay_parked(struct consumer *c)
+{
+    for (int i = 0; i < REPLAYS_A_TICK && !consumer_stopping(c); i++)
+        if (!replay_one(c))
+            return;
+}

@@ -1,0 +1,2 @@
+-- params: consumer
+SELECT 1 FROM ${schema}.consumer_cursor WHERE consumer = $1::text FOR UPDATE

@@ -1,0 +1,7 @@
+-- params: consumer tenant_id aggregate seq attempts reason
+UPDATE ${schema}.parked_event
+   SET state = 'parked',
+       attempts = CASE WHEN seq = $4::bigint THEN $5::int ELSE attempts END,
+       reason = CASE WHEN seq = $4::bigint THEN $6::text ELSE reason END
+ WHERE consumer = $1::text AND tenant_id = $2::uuid AND aggregate = $3::text
+   AND state = 'replay'

@@ -1,0 +1,9 @@
+-- params: consumer
+SELECT seq, event, attempts
+  FROM ${schema}.parked_event p
+ WHERE consumer = $1::text AND state = 'replay'
+   AND NOT EXISTS (SELECT FROM ${schema}.parked_event e
+                    WHERE e.consumer = p.consumer AND e.tenant_id = p.tenant_id
+                      AND e.aggregate = p.aggregate AND e.seq < p.seq AND e.state = 'parked')
+ ORDER BY seq
+ LIMIT 1
