@@ -1,0 +1,772 @@
+/*
+ * Consumers against a real PostgreSQL and a bus that misbehaves to order: every event takes effect
+ * exactly once and in order (F15, F23, F34, F36, F38, F58 of operations 9).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/clock.h"
+#include "common/consumer.h"
+#include "common/migrate.h"
+#include "common/schema.h"
+#include "common/sql.h"
+#include "daybook/visits/v1/events.pb-c.h"
+#include "tests/support/bus_schema.h"
+#include "tests/support/fake_bus.h"
+#include "tests/support/servers.h"
+
+#define LIMIT_US (30 * SECOND_US)
+#define TENANTS 3
+#define CHILD_DIED 86
+
+typedef Daybook__Visits__V1__VisitCancelled Cancelled;
+typedef Daybook__Visits__V1__VisitApproved Approved;
+typedef Daybook__Visits__V1__VisitRejected Rejected;
+
+static struct servers *servers;
+static struct db *admin;
+static void *zmq;
+static struct fake_bus *bus;
+
+static struct id tenant(int i)
+{
+    return (struct id){ .b = { 1, [6] = 0x70, [8] = 0x80, [15] = (uint8_t)(0xa0 + i) } };
+}
+
+/* n: order of arrival; run: which transaction wrote it. */
+static const char tables_sql[] =
+    "CREATE TABLE cons.effect (n bigint GENERATED ALWAYS AS IDENTITY, tenant_id uuid, seq bigint,"
+    "    aggregate text, reason text, CONSTRAINT allowed CHECK (reason <> 'sql poison'));"
+    "CREATE TABLE cons.fixed (reason text PRIMARY KEY);"
+    "ALTER TABLE cons.effect ENABLE ROW LEVEL SECURITY;"
+    "CREATE POLICY wall ON cons.effect"
+    "    USING (tenant_id = nullif(current_setting('daybook.tenant', true), '')::uuid);"
+    "GRANT SELECT, INSERT ON cons.effect, cons.fixed TO daybook_cons;"
+    "ALTER ROLE daybook_cons SET lock_timeout = '10s'";
+
+static const struct db_stmt insert_effect = {
+    "insert_effect",
+    "INSERT INTO cons.effect (tenant_id, seq, aggregate, reason)"
+    " VALUES ($1::uuid, $2::bigint, $3, $4)",
+    4, NULL
+};
+
+static void must(enum err e)
+{
+    if (e)
+        fail_msg("unexpected %s", err_name(e));
+}
+
+static void script(const char *sql)
+{
+    must(db_script(admin, sql, clock_monotonic_us() + LIMIT_US));
+}
+
+static int64_t number(const char *sql)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "number", sql, 0, NULL };
+
+    must(db_exec(admin, &stmt, NULL, &res));
+    struct db_row row = { .res = res };
+    int64_t n = db_row_i64(&row, "n");
+    assert_false(row.bad);
+    return n;
+}
+
+static void wait_for(const char *sql)
+{
+    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+
+    while (number(sql) == 0)
+        if (clock_monotonic_us() > limit_us)
+            fail_msg("never true: %s", sql);
+}
+
+static void wait_until(const char *fmt, int64_t n)
+{
+    char sql[512];
+    int len = snprintf(sql, sizeof sql, "SELECT (");
+    len += snprintf(sql + len, sizeof sql - (size_t)len, "%s", fmt);
+    snprintf(sql + len, sizeof sql - (size_t)len, " = %" PRId64 ")::int AS n", n);
+    wait_for(sql);
+}
+
+#define EFFECTS "(SELECT count(*) FROM cons.effect)"
+#define CURSOR "(SELECT coalesce(max(seq), -1) FROM cons.consumer_cursor)"
+
+/* --- the consumer under test --- */
+
+static struct {
+    atomic_int aborts;     /* as often "abort" loses a race */
+    atomic_int relay, wakes, hooks, tries;
+    atomic_int replayed;
+    atomic_int begins, ends;
+    atomic_bool poison_cured;
+} plan;
+
+static void hook(void *daemon_data, void *arg)
+{
+    assert_ptr_equal(daemon_data, &plan);
+    assert_ptr_equal(arg, &plan.hooks);
+    atomic_fetch_add(&plan.hooks, 1);
+}
+
+static enum err put_effect(struct reaction *r, const PbEvent *event, const char *reason)
+{
+    char seq[24];
+    const char *params[] = { db_text_id(r->arena, r->tenant), seq, event->aggregate, reason };
+
+    snprintf(seq, sizeof seq, "%" PRId64, event->seq);
+    return db_queue(r->db, &insert_effect, params);
+}
+
+static enum err on_cancelled(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+{
+    const Cancelled *m = (const Cancelled *)data;
+
+    enum err e = put_effect(r, event, m->reason);
+    if (e)
+        return e;
+    if (strcmp(m->reason, "abort") == 0 && atomic_fetch_sub(&plan.aborts, 1) > 0)
+        return ERR_ABORTED;
+    if (strcmp(m->reason, "poison") == 0 && !atomic_load(&plan.poison_cured)) {
+        atomic_fetch_add(&plan.tries, 1);
+        return ERR_FAILED_PRECONDITION;
+    }
+    if (strcmp(m->reason, "die") == 0)
+        _exit(CHILD_DIED);
+    if (strcmp(m->reason, "emit") == 0) {
+        Rejected out = DAYBOOK__VISITS__V1__VISIT_REJECTED__INIT;
+        e = reaction_emit(r, "visits", "9", event->seq, &out.base);
+        reaction_wake(r, "cons.timers", "w", 1);
+        reaction_after_commit(r, hook, &plan.hooks);
+    }
+    return e;
+}
+
+static enum err on_checked_in(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+{
+    (void)data;
+    assert_false(r->replaying);
+    return put_effect(r, event, "live only");
+}
+
+static enum err begin_batch(struct reaction *r)
+{
+    r->batch = &plan;
+    atomic_fetch_add(&plan.begins, 1);
+    return ERR_OK;
+}
+
+static enum err end_batch(struct reaction *r)
+{
+    assert_ptr_equal(r->batch, &plan);
+    atomic_fetch_add(&plan.ends, 1);
+    return ERR_OK;
+}
+
+static const struct reaction_def reactions[] = {
+    { "daybook.visits.v1.VisitCancelled", on_cancelled, REACTION_LIVE | REACTION_REPLAY },
+    { "daybook.visits.v1.VisitCheckedIn", on_checked_in, REACTION_LIVE },
+};
+
+static const struct consumer_def def = {
+    .name = "cons", .schema = "cons", .reactions = reactions, .nreactions = ARRAY_LEN(reactions),
+    .batch_begin = begin_batch, .batch_end = end_batch,
+};
+
+struct runner {
+    struct consumer *consumer;
+    char *conninfo;
+    struct consumer_env env;
+    atomic_bool stop;
+    pthread_t thread;
+};
+
+static bool is_stopping(void *arg)
+{
+    return atomic_load(&((struct runner *)arg)->stop);
+}
+
+static void on_wake(void *arg, const char *channel, const void *data, size_t len)
+{
+    (void)arg;
+    (void)data;
+    if (strcmp(channel, "relay") == 0)
+        atomic_fetch_add(&plan.relay, 1);
+    else if (strcmp(channel, "cons.timers") == 0 && len == 1)
+        atomic_fetch_add(&plan.wakes, 1);
+}
+
+static void *run(void *arg)
+{
+    consumer_run(((struct runner *)arg)->consumer);
+    return NULL;
+}
+
+static void open_runner(struct runner *r, void *ctx, const char *conninfo,
+                        const struct bus_address *address)
+{
+    *r = (struct runner){ .conninfo = strdup(conninfo) };
+    r->env = (struct consumer_env){ .conninfo = r->conninfo, .application_name = "cons_test",
+                                    .zmq_context = ctx, .bus = address, .daemon_data = &plan,
+                                    .stopping = is_stopping, .wake = on_wake, .arg = r,
+                                    .no_directory = true };
+    r->consumer = consumer_new(&def, &r->env);
+    assert_non_null(r->consumer);
+}
+
+static void launch(struct runner *r)
+{
+    char *conninfo = servers_conninfo_of(servers, "daybook_cons");
+
+    open_runner(r, zmq, conninfo, fake_bus_address(bus));
+    free(conninfo);
+    assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
+}
+
+/* Returns when it hears what is published, so that tests of publishing mean what they say. */
+static void start(struct runner *r)
+{
+    int before = fake_bus_subscriptions(bus);
+    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+
+    launch(r);
+    while (fake_bus_subscriptions(bus) < before + 17)
+        assert_true(clock_monotonic_us() < limit_us);
+}
+
+static void wait_ready(struct runner *r)
+{
+    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+    const char *reason;
+
+    while (!consumer_ready(r->consumer, &reason))
+        if (clock_monotonic_us() > limit_us)
+            fail_msg("not ready: %s", reason);
+}
+
+static void wait_halted(struct runner *r, const char *want)
+{
+    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+    const char *reason;
+
+    while (consumer_ready(r->consumer, &reason) || strcmp(reason, want) != 0)
+        if (clock_monotonic_us() > limit_us)
+            fail_msg("not halted: %s", reason);
+}
+
+static void stop(struct runner *r)
+{
+    atomic_store(&r->stop, true);
+    pthread_join(r->thread, NULL);
+    consumer_free(r->consumer);
+    free(r->conninfo);
+}
+
+/* --- events --- */
+
+static int64_t add(int company, const char *aggregate, const char *reason)
+{
+    Cancelled m = DAYBOOK__VISITS__V1__VISIT_CANCELLED__INIT;
+    char text[64];
+
+    snprintf(text, sizeof text, "%s", reason);
+    m.reason = text;
+    return fake_bus_add(bus, tenant(company), aggregate, 1, &m.base);
+}
+
+static int64_t add_foreign(void)
+{
+    Approved m = DAYBOOK__VISITS__V1__VISIT_APPROVED__INIT;
+    return fake_bus_add(bus, tenant(0), "visits/7", 1, &m.base);
+}
+
+static int64_t add_live_only(void)
+{
+    Daybook__Visits__V1__VisitCheckedIn m = DAYBOOK__VISITS__V1__VISIT_CHECKED_IN__INIT;
+    return fake_bus_add(bus, tenant(0), "visits/8", 1, &m.base);
+}
+
+static void expect_each_once_in_order(int64_t n)
+{
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), n);
+    assert_int_equal(number("SELECT count(DISTINCT seq) AS n FROM cons.effect"), n);
+    assert_int_equal(number("SELECT count(*) AS n FROM (SELECT seq, lag(seq) OVER"
+                            " (PARTITION BY tenant_id ORDER BY n) AS before FROM cons.effect) x"
+                            " WHERE before > seq"),
+                     0);
+}
+
+/* --- tests --- */
+
+static void what_is_published_takes_effect_once(void **state)
+{
+    (void)state;
+    struct runner r;
+    start(&r);
+    wait_ready(&r);
+    int reads = fake_bus_reads(bus);
+    for (int i = 0; i < 2000; i++)
+        fake_bus_publish(bus, i % 5 == 4 ? add_foreign() : add(i % TENANTS, "visits/1", "x"));
+    wait_until(EFFECTS, 1600);
+    stop(&r);
+    expect_each_once_in_order(1600);
+    assert_int_equal(number("SELECT seq AS n FROM cons.consumer_cursor"), 2000);
+    assert_int_equal(fake_bus_reads(bus), reads); /* nothing was missed */
+    assert_int_equal(atomic_load(&plan.begins), atomic_load(&plan.ends));
+}
+
+static void an_event_takes_effect_within_milliseconds(void **state)
+{
+    (void)state;
+    struct runner r;
+    int64_t total_us = 0;
+    enum { ROUNDS = 50 };
+
+    start(&r);
+    wait_ready(&r);
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t seq = add(0, "visits/1", "x");
+        int64_t begun_us = clock_monotonic_us();
+        fake_bus_publish(bus, seq);
+        while (consumer_seq(r.consumer) < seq)
+            assert_true(clock_monotonic_us() - begun_us < LIMIT_US);
+        total_us += clock_monotonic_us() - begun_us;
+    }
+    stop(&r);
+    print_message("published to committed: %.2f ms on average\n", (double)total_us / ROUNDS / 1000);
+    assert_true(total_us / ROUNDS < 100 * MSEC_US);
+}
+
+static void doubled_reordered_and_lost_messages_do_no_harm(void **state) /* F34 */
+{
+    (void)state;
+    struct runner r;
+    uint32_t seed = 34;
+    int64_t held = 0;
+    enum { EVENTS = 1500 };
+
+    start(&r);
+    for (int i = 0; i < EVENTS; i++) {
+        int64_t seq = add(i % TENANTS, "visits/1", "x");
+        seed = seed * 1664525 + 1013904223;
+        unsigned dice = seed >> 24 & 63;
+        if (dice < 6)
+            continue; /* lost */
+        if (dice < 12 && held == 0) {
+            held = seq; /* later */
+            continue;
+        }
+        fake_bus_publish(bus, seq);
+        if (dice < 18)
+            fake_bus_publish(bus, seq); /* doubled */
+        if (dice < 22)
+            fake_bus_publish_junk(bus, seq + 1);
+        if (dice > 50 && held) {
+            fake_bus_publish(bus, held);
+            held = 0;
+        }
+    }
+    fake_bus_publish_head(bus);
+    wait_until(EFFECTS, EVENTS);
+    stop(&r);
+    expect_each_once_in_order(EVENTS);
+}
+
+static void what_was_missed_is_read(void **state) /* F38 */
+{
+    (void)state;
+    struct runner r;
+    int64_t wanted = 0;
+
+    for (int i = 0; i < 6000; i++) {
+        bool mine = i % 3 == 0;
+        mine ? add(i % TENANTS, "visits/1", "x") : add_foreign();
+        wanted += mine;
+    }
+    start(&r);
+    wait_until(EFFECTS, wanted);
+    wait_until(CURSOR, 6000);
+    stop(&r);
+    expect_each_once_in_order(wanted);
+    assert_true(fake_bus_reads(bus) < 20);
+    /* The event at the cursor is known, so that another incarnation can be judged. */
+    assert_int_equal(number("SELECT (event_id IS NOT NULL)::int AS n FROM cons.consumer_cursor"), 1);
+}
+
+static void the_head_alone_tells_that_something_was_missed(void **state)
+{
+    (void)state;
+    struct runner r;
+    start(&r);
+    wait_ready(&r);
+    add(0, "visits/1", "x");
+    fake_bus_publish_head(bus);
+    wait_until(EFFECTS, 1);
+    stop(&r);
+}
+
+static void replicas_share_the_work(void **state) /* architecture 6 */
+{
+    (void)state;
+    struct runner r[2];
+    enum { EVENTS = 1200 };
+
+    start(&r[0]);
+    start(&r[1]);
+    for (int i = 0; i < EVENTS; i++)
+        fake_bus_publish(bus, add(i % TENANTS, "visits/1", i % 100 ? "x" : "emit"));
+    wait_until(EFFECTS, EVENTS);
+    stop(&r[0]);
+    stop(&r[1]);
+    expect_each_once_in_order(EVENTS);
+    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), EVENTS / 100);
+}
+
+static void lost_connections_neither_lose_nor_double(void **state) /* F11, F23 */
+{
+    (void)state;
+    struct runner r;
+    enum { ROUNDS = 15, EACH = 40 };
+
+    start(&r);
+    for (int i = 0; i < ROUNDS; i++) {
+        for (int k = 0; k < EACH; k++)
+            fake_bus_publish(bus, add(k % TENANTS, "visits/1", "x"));
+        script("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+               " WHERE application_name LIKE 'cons_test%'");
+    }
+    fake_bus_publish_head(bus);
+    wait_until(EFFECTS, ROUNDS * EACH);
+    stop(&r);
+    expect_each_once_in_order(ROUNDS * EACH);
+}
+
+static void a_lost_race_is_run_again(void **state) /* F19 */
+{
+    (void)state;
+    struct runner r;
+    atomic_store(&plan.aborts, 2);
+    start(&r);
+    fake_bus_publish(bus, add(0, "visits/1", "abort"));
+    fake_bus_publish(bus, add(0, "visits/2", "x"));
+    wait_until(EFFECTS, 2);
+    stop(&r);
+    expect_each_once_in_order(2);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.parked_event"), 0);
+}
+
+static void effects_go_out_with_the_commit(void **state)
+{
+    (void)state;
+    struct runner r;
+    start(&r);
+    wait_ready(&r);
+    fake_bus_publish(bus, add(1, "visits/1", "emit"));
+    wait_until(EFFECTS, 1);
+    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+    while (atomic_load(&plan.relay) < 1 || atomic_load(&plan.wakes) < 1)
+        assert_true(clock_monotonic_us() < limit_us);
+    stop(&r);
+    assert_int_equal(atomic_load(&plan.hooks), 1);
+    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'visits/9'"
+                            " AND tenant_id = '01000000-0000-7000-8000-0000000000a1'"),
+                     1);
+}
+
+#define PARKED(state) "(SELECT count(*) FROM cons.parked_event WHERE state = '" state "')"
+
+static void a_poisonous_event_is_put_aside_with_what_builds_on_it(void **state) /* F36 */
+{
+    (void)state;
+    struct runner r;
+
+    start(&r);
+    add(0, "visits/1", "x");
+    int64_t poison = add(0, "visits/2", "poison");
+    add(0, "visits/2", "after");
+    add(0, "visits/3", "sql poison");
+    add(1, "visits/2", "another company's");
+    add(0, "visits/1", "x");
+    for (int64_t seq = 1; seq <= 6; seq++)
+        fake_bus_publish(bus, seq);
+    wait_until(CURSOR, 6);
+    fake_bus_publish(bus, add(0, "visits/2", "later"));
+    wait_until(CURSOR, 7);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), 3);
+    assert_int_equal(number("SELECT " PARKED("parked") " AS n"), 4);
+    /* Once with the batch, five times alone. */
+    assert_int_equal(atomic_load(&plan.tries), 6);
+    assert_int_equal(number("SELECT attempts AS n FROM cons.parked_event WHERE seq = 2"), 5);
+    assert_int_equal(number("SELECT (reason LIKE '%23514 in insert_effect allowed%')::int AS n"
+                            " FROM cons.parked_event WHERE seq = 4"),
+                     1);
+    assert_int_equal(poison, 2);
+
+    /* Put back without a cure: parked again, and what waits behind with it. */
+    script("UPDATE cons.parked_event SET state = 'replay' WHERE aggregate = 'visits/2'");
+    wait_for("SELECT count(*) AS n FROM cons.parked_event WHERE seq = 2 AND attempts = 6");
+    wait_until(PARKED("parked"), 4);
+
+    /* Cured: they run in their order, and later ones are no longer held. */
+    atomic_store(&plan.poison_cured, true);
+    script("UPDATE cons.parked_event SET state = 'replay' WHERE aggregate = 'visits/2'");
+    wait_until(PARKED("done"), 3);
+    fake_bus_publish(bus, add(0, "visits/2", "free again"));
+    wait_until(EFFECTS, 7);
+    stop(&r);
+    assert_int_equal(number("SELECT (array_agg(seq ORDER BY n) = '{2,3,7,8}')::int AS n"
+                            " FROM cons.effect WHERE aggregate = 'visits/2'"
+                            " AND tenant_id = '01000000-0000-7000-8000-0000000000a0'"),
+                     1);
+}
+
+/* The program itself as a daemon that dies of an event. */
+static int run_child(char **argv)
+{
+    struct runner r;
+    struct bus_address address = { .endpoint = argv[3], .events = argv[4], .server_key = "" };
+    void *ctx = zmq_ctx_new();
+
+    schema_init();
+    open_runner(&r, ctx, argv[2], &address);
+    consumer_run(r.consumer);
+    return 0;
+}
+
+static int spawn_and_wait(const char *conninfo)
+{
+    const struct bus_address *a = fake_bus_address(bus);
+    int status = 0;
+
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        execl("/proc/self/exe", "common_consumer_test", "child", conninfo, a->endpoint, a->events,
+              (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void an_event_that_ends_the_process_is_put_aside(void **state) /* F36 */
+{
+    (void)state;
+    char *conninfo = servers_conninfo_of(servers, "daybook_cons");
+    struct runner r;
+
+    add(0, "visits/1", "x");
+    add(0, "visits/2", "die");
+    add(0, "visits/1", "x");
+    /* A few deaths make it careful, five more with the event named put that aside: then another
+     * program may go on. Each child dies of it, or the next one would not end. */
+    while (number("SELECT (coalesce(max(tries), 0) >= 5)::int AS n FROM cons.consumer_cursor") == 0)
+        assert_int_equal(spawn_and_wait(conninfo), CHILD_DIED);
+    free(conninfo);
+    launch(&r);
+    wait_until(CURSOR, 3);
+    stop(&r);
+    expect_each_once_in_order(2);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.parked_event WHERE seq = 2"
+                            " AND state = 'parked' AND reason LIKE 'the process ended%'"),
+                     1);
+}
+
+static void a_rebuild_repeats_only_what_makes_the_read_model(void **state)
+{
+    (void)state;
+    struct runner r;
+
+    start(&r);
+    for (int i = 0; i < 30; i++)
+        fake_bus_publish(bus, i % 3 == 2 ? add_live_only() : add(0, "visits/1", "emit"));
+    wait_until(CURSOR, 30);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), 30);
+    int relay = atomic_load(&plan.relay);
+    int64_t emitted = number("SELECT count(*) AS n FROM bus.outbox");
+
+    script("BEGIN; TRUNCATE cons.effect; UPDATE cons.consumer_cursor SET seq = 0, event_id = NULL,"
+           " replay_until = 30; COMMIT");
+    wait_until(CURSOR, 30);
+    wait_until("(SELECT replay_until FROM cons.consumer_cursor)", 0);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), 20);
+    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), emitted);
+    assert_int_equal(atomic_load(&plan.relay), relay);
+
+    fake_bus_publish(bus, add_live_only()); /* and then goes on as before */
+    wait_until(EFFECTS, 21);
+    stop(&r);
+    expect_each_once_in_order(21);
+}
+
+static void an_idle_position_is_written(void **state)
+{
+    (void)state;
+    struct runner r;
+    start(&r);
+    for (int i = 0; i < 5; i++)
+        fake_bus_publish(bus, add_foreign());
+    wait_until(CURSOR, 5);
+    stop(&r);
+    assert_int_equal(atomic_load(&plan.begins), 0);
+}
+
+static void another_incarnation_with_our_event_is_adopted(void **state) /* F15, F58 */
+{
+    (void)state;
+    struct runner r;
+    start(&r);
+    for (int i = 0; i < 5; i++)
+        fake_bus_publish(bus, add(0, "visits/1", "x"));
+    wait_until(CURSOR, 5);
+    add(0, "visits/1", "unpublished");
+    fake_bus_new_log(bus, 6);
+    fake_bus_publish_head(bus);
+    wait_until(EFFECTS, 6);
+    fake_bus_publish(bus, add(0, "visits/1", "x"));
+    wait_until(EFFECTS, 7);
+    stop(&r);
+    expect_each_once_in_order(7);
+}
+
+static void a_rewound_log_stops_the_consumer(void **state) /* F15, F58 */
+{
+    (void)state;
+    struct runner r;
+    start(&r);
+    for (int i = 0; i < 5; i++)
+        fake_bus_publish(bus, add(0, "visits/1", "x"));
+    wait_until(CURSOR, 5);
+
+    fake_bus_new_log(bus, 3); /* behind us */
+    fake_bus_publish_head(bus);
+    wait_halted(&r, "log_rewound");
+    add(0, "visits/1", "other history"); /* and its numbers are given out again */
+    add(0, "visits/1", "other history");
+    add(0, "visits/1", "other history");
+    fake_bus_publish(bus, 6);
+    fake_bus_publish_head(bus);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), 5);
+
+    /* An operator rebuilds: it goes on with the log that is. */
+    script("BEGIN; TRUNCATE cons.effect; UPDATE cons.consumer_cursor SET seq = 0, event_id = NULL,"
+           " replay_until = 6; COMMIT");
+    wait_until(EFFECTS, 6);
+    wait_ready(&r);
+    stop(&r);
+    expect_each_once_in_order(6);
+}
+
+static void a_log_without_our_next_event_stops_the_consumer(void **state) /* F38 */
+{
+    (void)state;
+    struct runner r;
+    for (int i = 0; i < 10; i++)
+        add(0, "visits/1", "x");
+    fake_bus_forget(bus, 4);
+    start(&r);
+    wait_halted(&r, "log_truncated");
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), 0);
+    script("UPDATE cons.consumer_cursor SET seq = 4"); /* an operator accepts the loss */
+    script("UPDATE cons.consumer_cursor SET replay_until = 5");
+    wait_until(EFFECTS, 6);
+    stop(&r);
+}
+
+static void waits_for_the_bus(void **state) /* F10 */
+{
+    (void)state;
+    struct runner r;
+    add(0, "visits/1", "x");
+    fake_bus_refuse(bus, true);
+    start(&r);
+    wait_halted(&r, "bus");
+    fake_bus_refuse(bus, false);
+    wait_until(EFFECTS, 1);
+    wait_ready(&r);
+    stop(&r);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&plan, 0, sizeof plan);
+    script("TRUNCATE cons.effect, cons.consumer_cursor, cons.parked_event, bus.outbox"
+           " RESTART IDENTITY");
+    bus = fake_bus_start(zmq);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_bus_stop(bus);
+    return 0;
+}
+
+static int start_servers(void **state)
+{
+    (void)state;
+    int applied;
+
+    schema_init();
+    zmq = zmq_ctx_new();
+    servers = servers_start_with(&(struct servers_options){ .durable = false });
+    admin = db_new(servers_conninfo(servers), "cons_admin");
+    assert_non_null(admin);
+    must(migrate_run(admin, "cons", NULL, 0, &applied));
+    bus_schema_make(admin);
+    script(tables_sql);
+    return 0;
+}
+
+static int stop_servers(void **state)
+{
+    (void)state;
+    db_free(admin);
+    servers_stop(servers);
+    zmq_ctx_term(zmq);
+    schema_fini();
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "child") == 0)
+        return run_child(argv);
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_published_takes_effect_once),
+        TEST(an_event_takes_effect_within_milliseconds),
+        TEST(doubled_reordered_and_lost_messages_do_no_harm),
+        TEST(what_was_missed_is_read),
+        TEST(the_head_alone_tells_that_something_was_missed),
+        TEST(replicas_share_the_work),
+        TEST(lost_connections_neither_lose_nor_double),
+        TEST(a_lost_race_is_run_again),
+        TEST(effects_go_out_with_the_commit),
+        TEST(a_poisonous_event_is_put_aside_with_what_builds_on_it),
+        TEST(an_event_that_ends_the_process_is_put_aside),
+        TEST(a_rebuild_repeats_only_what_makes_the_read_model),
+        TEST(an_idle_position_is_written),
+        TEST(another_incarnation_with_our_event_is_adopted),
+        TEST(a_rewound_log_stops_the_consumer),
+        TEST(a_log_without_our_next_event_stops_the_consumer),
+        TEST(waits_for_the_bus),
+    };
+    return cmocka_run_group_tests(tests, start_servers, stop_servers);
+}
