@@ -1,0 +1,209 @@
+"""The load of the crash tests: clients that command as people do, and write down what was acknowledged.
+
+Run as a process of its own, with its settings as JSON on standard input; it works until its standard
+input is closed, then finishes what it has begun and ends. Each thread is one client with one file of
+the ledger, a line for each acknowledged command. A command is repeated with its key until it is known
+what became of it, so when the process has ended nothing is in doubt. Whatever is refused is written
+down too: the commands are all such that none may be.
+"""
+
+import datetime as dt
+import json
+import pathlib
+import random
+import sys
+import threading
+import time
+import uuid
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "acceptance"))
+import contract  # noqa: E402
+
+contract.load()
+import mdp  # noqa: E402
+
+CUSTOMERS = "daybook.customers.v1."
+VISITS = "daybook.visits.v1."
+UTC = dt.timezone.utc
+PATIENCE = 180  # for one command, however often it must be repeated
+REPORT = {"participants": ["owner"], "content": "Seen.", "needs": "None.", "feedback": "Good.",
+          "outcome": "GOAL_OUTCOME_MET", "nextStep": "Call."}
+
+
+def stamp(moment):
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Worker(threading.Thread):
+    """One rep at work. tokens are unique for ever, so whatever is done twice shows."""
+
+    def __init__(self, number, settings, stopping):
+        super().__init__(daemon=True)
+        self.settings, self.stopping = settings, stopping
+        self.rng = random.Random(f"{settings['seed']}/{number}")
+        rep = settings["reps"][number % len(settings["reps"])]
+        self.rep, self.boss = self.client(rep), self.client(settings["boss"])
+        self.shops = rep["customers"]
+        self.name = f"{settings['run']}-{number}"
+        self.made = 0
+        self.slot = dt.datetime.now(UTC) + dt.timedelta(days=30 + 400 * number)
+        self.questions, self.promises, self.visits = [], [], []
+        self.ledger = open(pathlib.Path(settings["ledger"]) / f"{self.name}.jsonl", "a", buffering=1)
+
+    def client(self, who):
+        return mdp.Client(self.settings["endpoint"], mdp.Keys(self.settings["server_key"], who["public"],
+                                                              who["secret"]), timeout=5)
+
+    def run(self):
+        pause = self.settings["threads"] / self.settings["rate"]
+        next_at = time.monotonic() + self.rng.uniform(0, pause)
+        actions = [(self.talk, 30), (self.answer, 20), (self.order, 20), (self.pay, 5), (self.visit, 15),
+                   (self.promise, 6), (self.keep, 4)]
+        while not self.stopping.is_set():
+            time.sleep(max(0, next_at - time.monotonic()))
+            next_at = max(next_at + pause, time.monotonic())  # what an outage cost is not made up for
+            self.rng.choices([a for a, _ in actions], [w for _, w in actions])[0]()
+        self.ledger.close()
+
+    def token(self):
+        self.made += 1
+        return f"{self.name}-{self.made}"
+
+    def command(self, client, kind, token, method, request):
+        """Until it is acknowledged; None and an entry of its own when it is refused."""
+        key = str(uuid.uuid4())
+        started = time.time()
+        try:
+            answer = client.command(method, request, key=key, patience=PATIENCE)
+        except (mdp.CallError, mdp.NoAnswer) as error:
+            self.write(kind="refused", what=kind, token=token, key=key, error=repr(error))
+            return None
+        self.at = {"began": started, "at": time.time(), "key": key,
+                   "replayed": "idempotent-replayed" in client.metadata}
+        return answer
+
+    def write(self, **entry):
+        self.ledger.write(json.dumps(entry) + "\n")
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    def talk(self):
+        """Every second one leaves a question, of which some fall due within seconds (TMR-01)."""
+        token, ended = self.token(), dt.datetime.now(UTC) - dt.timedelta(hours=30)
+        asked = dt.datetime.now(UTC) - dt.timedelta(hours=24) + dt.timedelta(seconds=self.rng.uniform(1, 40))
+        questions = [{"text": f"{token}?", "askedAt": stamp(asked)}] if self.rng.random() < 0.5 else []
+        done = self.command(self.rep, "talk", token, CUSTOMERS + "InteractionService/RecordInteraction", {
+            "interaction": {"customerId": self.rng.choice(self.shops), "channel": "CHANNEL_PHONE",
+                            "endedAt": stamp(ended), "content": token, "questions": questions}})
+        if done:
+            ids = [q.id for q in done.interaction.questions]
+            self.questions += ids
+            self.write(kind="talk", token=token, id=done.interaction.id, questions=ids, **self.at)
+
+    def answer(self):
+        """Every third question stays open, so that its clock runs out."""
+        if not self.questions:
+            return
+        question = self.questions.pop(self.rng.randrange(len(self.questions)))
+        if self.rng.random() < 0.33:
+            return
+        if self.command(self.rep, "answer", question, CUSTOMERS + "InteractionService/AnswerQuestion",
+                        {"questionId": question, "answer": "Yes.", "final": True}):
+            self.write(kind="answer", token=question, id=question, **self.at)
+
+    def order(self):
+        token = self.token()
+        amount = self.amount()
+        done = self.command(self.rep, "order", token, CUSTOMERS + "DealService/RecordOrder", {"order": {
+            "customerId": self.rng.choice(self.shops), "kind": "ORDER_KIND_ORDER",
+            "orderedAt": stamp(dt.datetime.now(UTC) - dt.timedelta(days=self.rng.randrange(300))),
+            "amount": {"currencyCode": "CNY", "minorUnits": str(amount)}}})
+        if done:
+            self.write(kind="order", token=token, id=done.order.id, amount=amount, **self.at)
+
+    def pay(self):
+        token = self.token()
+        amount = self.amount()
+        done = self.command(self.rep, "payment", token, CUSTOMERS + "DealService/RecordPayment", {"payment": {
+            "customerId": self.rng.choice(self.shops), "paidAt": stamp(dt.datetime.now(UTC) - dt.timedelta(hours=1)),
+            "amount": {"currencyCode": "CNY", "minorUnits": str(amount)}}})
+        if done:
+            self.write(kind="payment", token=token, id=done.payment.id, amount=amount, **self.at)
+
+    def amount(self):
+        """Unique, and thus the token of a row that has no text."""
+        return uuid.uuid4().int % 10**15 + 1
+
+    def visit(self):
+        """One step of one visit: there are always some at every step."""
+        if len(self.visits) < 4:
+            return self.begin_visit()
+        visit = self.visits.pop(0)
+        step = visit["step"]
+        service = VISITS + "VisitService/"
+        promise = self.token()
+        client, method, request = {
+            "requested": (self.boss, "Review", {"approve": True}),
+            "approved": (self.rep, "CheckIn", {}),
+            "checked_in": (self.rep, "CheckOut", {}),
+            "ended": (self.rep, "SubmitReport", {"report": REPORT, "commitments": [{"text": promise}]}),
+            "reported": (self.boss, "ReviewReport", {"accept": True}),
+        }[step]
+        done = self.command(client, "visit", visit["token"], service + method,
+                            {"visitId": visit["id"], **request})
+        if not done:
+            return
+        visit["step"] = {"requested": "approved", "approved": "checked_in", "checked_in": "ended",
+                         "ended": "reported", "reported": "closed"}[step]
+        self.write(kind="visit", token=visit["token"], id=visit["id"], step=visit["step"], **self.at)
+        if step == "ended":
+            self.write(kind="promise", token=promise, id=done.commitments[0].id, **self.at)
+        if visit["step"] != "closed":
+            self.visits.append(visit)
+
+    def begin_visit(self):
+        token = self.token()
+        self.slot += dt.timedelta(hours=2)
+        done = self.command(self.rep, "visit", token, VISITS + "VisitService/Request", {"visit": {
+            "customerId": self.rng.choice(self.shops), "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"],
+            "startsAt": stamp(self.slot), "endsAt": stamp(self.slot + dt.timedelta(hours=1)), "goal": token}})
+        if done:
+            self.visits.append({"token": token, "id": done.visit.id, "step": "requested"})
+            self.write(kind="visit", token=token, id=done.visit.id, step="requested", **self.at)
+
+    def promise(self):
+        """Due within seconds (TMR-42)."""
+        token = self.token()
+        due = dt.datetime.now(UTC) + dt.timedelta(seconds=self.rng.uniform(20, 60))
+        promised = dt.datetime.now(UTC) - dt.timedelta(minutes=1)
+        done = self.command(self.rep, "promise", token, VISITS + "CommitmentService/Add", {"commitment": {
+            "customerId": self.rng.choice(self.shops), "text": token, "promisedAt": stamp(promised),
+            "dueAt": stamp(due)}})
+        if done:
+            self.promises.append(done.commitment.id)
+            self.write(kind="promise", token=token, id=done.commitment.id, **self.at)
+
+    def keep(self):
+        if len(self.promises) < 2:
+            return
+        promise = self.promises.pop(self.rng.randrange(len(self.promises)))
+        if self.command(self.rep, "keep", promise, VISITS + "CommitmentService/Complete",
+                        {"commitmentId": promise, "result": "Kept."}):
+            self.write(kind="keep", token=promise, id=promise, **self.at)
+
+
+def main():
+    settings = json.loads(sys.stdin.readline())
+    stopping = threading.Event()
+    workers = [Worker(n, settings, stopping) for n in range(settings["first"], settings["first"] + settings["own"])]
+    for worker in workers:
+        worker.start()
+    print("ready", flush=True)
+    sys.stdin.read()  # until it is closed
+    stopping.set()
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()

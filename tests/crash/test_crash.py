@@ -1,0 +1,101 @@
+"""Processes are killed under load, and nothing that was acknowledged is lost or done twice (operations
+9). `make test` runs it with one kill of each; `make crash` with 20 (CRASH_KILLS, CRASH_SEED).
+
+The tests of this file are one story and run in its order: first the faults, each of which must be got
+over in time, with the load going on; then the load ends, and the rest judges what is left.
+"""
+
+import os
+import random
+
+import pytest
+from stack import DAEMONS, SLACK
+from wreck import RECOVERY, RECOVERY_DAEMON, Wreck
+
+KILLS = int(os.environ.get("CRASH_KILLS", "1"))
+SEED = int(os.environ.get("CRASH_SEED", "20260302"))
+RATE = 300  # commands a second; at least 200 must come through on the whole
+FAULT = {"bus": "F02_F03", "reminders": "F04", "scoring": "F06", "directory": "F01", "customers": "F01",
+         "visits": "F01"}
+
+
+@pytest.fixture(scope="module")
+def wreck(tmp_path_factory):
+    wreck = Wreck(tmp_path_factory.mktemp("crash"), SEED, RATE)
+    try:
+        wreck.up()
+        wreck.start_load()
+        yield wreck
+        wreck.stack.down()
+        assert not wreck.stack.sanitizer_reports(), "\n".join(wreck.stack.sanitizer_reports())
+    finally:
+        wreck.remove()
+
+
+@pytest.fixture(scope="module")
+def after(wreck):
+    """The load has ended and everything has come to rest."""
+    wreck.stop_load()
+    wreck.settle()
+    return wreck
+
+
+def moments():
+    """Kills of all daemons in a random order, KILLS of each."""
+    plan = [name for name in DAEMONS for _ in range(KILLS)]
+    random.Random(SEED).shuffle(plan)
+    return [pytest.param(name, id=f"{FAULT[name]}-{name}-{n}") for n, name in enumerate(plan)]
+
+
+@pytest.mark.parametrize("name", moments())
+def test_killed_and_back(wreck, name):
+    assert wreck.kill_daemon(name) <= RECOVERY.get(name, RECOVERY_DAEMON) * SLACK
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate", "kill"])
+def test_f11_postgres_restarts(wreck, how):
+    wreck.restart_postgres(how)
+
+
+def test_f27_redis_is_killed(wreck):
+    wreck.kill_redis()
+
+
+def test_f29_redis_is_flushed(wreck):
+    wreck.flush_redis()
+
+
+def test_f07_power_is_cut(wreck):
+    wreck.cut_power()
+
+
+def test_f01_f02_f07_f11_nothing_acknowledged_is_missing_or_done_twice(after):
+    after.check_nothing_missing_nothing_twice()
+
+
+def test_f03_the_log_is_contiguous_and_each_aggregate_in_order(after):
+    after.check_log()
+
+
+def test_f01_f03_rows_and_events_tell_the_same(after):
+    after.check_events_complete()
+
+
+def test_f04_no_timer_fired_twice_or_never(after):
+    after.check_timers()
+
+
+def test_f27_f29_daily_lists_equal_the_database(after):
+    after.check_lists()
+
+
+def test_f06_f07_consumers_are_at_the_head_and_parked_nothing(after):
+    after.check_consumers()
+
+
+def test_f06_read_models_equal_a_rebuild(after):
+    after.check_rebuilds()
+
+
+def test_the_load_was_one(after):
+    assert after.rate_reached() >= 200
