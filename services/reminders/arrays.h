@@ -19,7 +19,7 @@ struct columns {
 };
 
 void columns_init(struct columns *k, size_t n);
-void columns_fini(struct columns *k); /* for CLEANUP */
+void columns_fini(struct columns *k); /* for CLEANUP; declare with = { 0 } */
 
 /* The values of a row, left to right; the row is complete with the n-th. */
 void columns_text(struct columns *k, const char *text); /* NULL = SQL NULL */

@@ -164,7 +164,7 @@ static enum err lock_job(struct step *s)
 
 static enum err load_duties(struct step *s, PGresult **res_out)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     struct arena *a = s->c->arena;
     const char *params[4] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after), NULL,
                               db_text_i64(a, STEP_DUTIES) };

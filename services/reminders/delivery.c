@@ -428,7 +428,7 @@ static enum err deal_with(struct try *t, const struct directory *dir)
 
 static enum err find_due(struct delivery *d, struct arena *a, struct try **tries_out, size_t *n_out)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *params[2] = { NULL, db_text_i64(a, TURN_ROWS) };
 

@@ -340,7 +340,7 @@ static enum err read_timers(struct engine_thread *t, struct position positions[s
                             int64_t until_us, int limit, bool *more_out)
 {
     struct reading r = { .t = t, .positions = positions, .until_us = until_us, .limit = limit };
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     CLEANUP(db_result_clear) PGresult *res = NULL;
     char until[24], rows[24];
     const char *params[5] = { [3] = until, [4] = rows };

@@ -144,7 +144,7 @@ static enum err read_shots(void *ctx, const PGresult *res)
 static enum err queue_fire(struct group *g)
 {
     struct db *db = g->volley->c->db;
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX];
     const char *params[4] = { id_text(g->tenant, tenant) };
 
@@ -221,7 +221,7 @@ static enum err add_notice(struct group *g, const struct shot *s, struct id reci
 
 static enum err queue_notices(struct group *g)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX];
     const char *params[14] = { id_text(g->tenant, tenant) };
     enum err e = ERR_OK;
@@ -283,7 +283,7 @@ static enum err queue_events(struct group *g)
 /* Timers nobody waits for: those whose duty is gone would be read again for ever. */
 static enum err queue_orphans(struct group *g)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX];
     const char *params[2] = { id_text(g->tenant, tenant) };
 

@@ -186,7 +186,7 @@ static enum err read_held(void *ctx, const PGresult *res)
 static enum err queue_list(struct db *db, const struct db_stmt *stmt, const char *instance,
                            const bool list[static LEASES], struct picture *p, bool with_ttl)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[3] = { instance, NULL, NULL };
     char ttl[24];
 
@@ -324,7 +324,7 @@ static enum err check_fence(void *ctx, const PGresult *res)
 
 enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, size_t n)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[3];
 
     columns_init(&k, 2);

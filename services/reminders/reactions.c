@@ -369,7 +369,7 @@ static void closing_columns(const struct operation *op, struct columns *k)
 
 static enum err queue_closings(struct batch *b, struct operation **list)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[4] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
 
     columns_init(&k, 3);
@@ -384,7 +384,7 @@ static enum err queue_closings(struct batch *b, struct operation **list)
 
 static enum err queue_questions(struct batch *b, struct operation **list)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[2] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
 
     columns_init(&k, 1);
@@ -409,7 +409,7 @@ static bool is_new(const struct operation *op)
 static enum err queue_new(struct batch *b, struct operation **list)
 {
     struct reaction *r = b->reaction;
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[DUTY_COLUMNS + 1] = { db_text_id(r->arena, r->tenant) };
 
     columns_init(&k, DUTY_COLUMNS);
@@ -428,7 +428,7 @@ static enum err queue_new(struct batch *b, struct operation **list)
 
 static enum err queue_tombstones(struct batch *b, struct operation **list)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[4] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
 
     columns_init(&k, 3);

@@ -373,7 +373,7 @@ static int compare_ids(const void *a, const void *b)
 
 enum err lists_queue_bump(struct db *db, struct id tenant, struct id *employees, size_t n)
 {
-    CLEANUP(columns_fini) struct columns k;
+    CLEANUP(columns_fini) struct columns k = { 0 };
     char text[ID_TEXT_MAX];
     const char *params[2] = { id_text(tenant, text) };
 

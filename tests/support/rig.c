@@ -60,6 +60,10 @@ const char *rig_employee_text(const char *name)
     return id_text(rig_employee(name), texts[next++ % ARRAY_LEN(texts)]);
 }
 
+#define POLICIES_MAX 16
+static struct policy_setting policies[POLICIES_MAX];
+static size_t npolicies;
+
 static void make_company(void)
 {
     struct directory_builder *b = directory_builder_new();
@@ -84,9 +88,27 @@ static void make_company(void)
             in.superior = rig_employee(people[i].superior);
         directory_builder_add_employee(b, *people[i].tenant, &in);
     }
+    for (size_t i = 0; i < npolicies; i++)
+        directory_builder_set_policy(b, rig_tenant, &policies[i]);
+    directory_builder_set_revision(b, (int64_t)npolicies + 1);
     const struct directory *d = directory_builder_finish(b);
     assert_non_null(d);
     directory_set_for_tests(d);
+}
+
+void rig_set_policy(const char *key, const char *value, const char *from_rfc3339)
+{
+    assert_true(npolicies < POLICIES_MAX);
+    policies[npolicies] = (struct policy_setting){ .key = key, .value = value };
+    assert_true(time_parse(from_rfc3339, &policies[npolicies].effective_from_us));
+    npolicies++;
+    make_company();
+}
+
+void rig_clear_policies(void)
+{
+    npolicies = 0;
+    make_company();
 }
 
 static void make_tables(struct rig *r, const struct migration *migrations, size_t n)
@@ -102,6 +124,14 @@ struct rig *rig_start(const char *schema, const struct migration *migrations, si
                       const struct method *methods, size_t nmethods)
 {
     static const struct servers_options options = { .durable = false };
+
+    return rig_start_with(&options, schema, migrations, nmigrations, methods, nmethods);
+}
+
+struct rig *rig_start_with(const struct servers_options *options, const char *schema,
+                           const struct migration *migrations, size_t nmigrations,
+                           const struct method *methods, size_t nmethods)
+{
     struct rig *r = calloc(1, sizeof(*r));
     char role[64], spec[80];
     const char *reason = "";
@@ -114,7 +144,7 @@ struct rig *rig_start(const char *schema, const struct migration *migrations, si
     r->schema = schema;
     r->methods = methods;
     r->nmethods = nmethods;
-    r->servers = servers_start_with(&options);
+    r->servers = servers_start_with(options);
     snprintf(r->clock_path, sizeof(r->clock_path), "/tmp/daybook-rig-clock-%d", (int)getpid());
     rig_time(r, "2026-11-16T01:00:00Z");
     snprintf(spec, sizeof(spec), "file:%s", r->clock_path);
@@ -171,7 +201,8 @@ static json_t *vcall(struct rig *r, const char *actor, const char *service, cons
 {
     static const char *const scopes[] = { "tenant.all",     "customers.read", "customers.write",
                                           "visits.read",    "visits.write",   "scoring.read",
-                                          "scoring.write",  NULL };
+                                          "scoring.write",  "reminders.read", "reminders.write",
+                                          NULL };
     const struct schema_method *m = schema_find_method(service, method);
     ProtobufCMessage *message;
     struct wire_fault fault;
@@ -197,6 +228,8 @@ static json_t *vcall(struct rig *r, const char *actor, const char *service, cons
     struct call_env env = {
         .arena = r->arena,
         .db = r->db,
+        .cache = r->cache,
+        .daemon_data = r->daemon_data,
         .methods = r->methods,
         .nmethods = r->nmethods,
         .schema = r->schema,
@@ -303,7 +336,8 @@ void rig_hear(struct rig *r, const struct consumer_def *def, bool replaying, con
               const char *occurred_at, const char *data_fmt, ...)
 {
     const struct schema_message *m = schema_find_message(type);
-    struct consumer c = { .def = def, .db = r->db, .work = arena_new(64 * MIB) };
+    struct consumer c = { .def = def, .db = r->db, .work = arena_new(64 * MIB),
+                          .env.daemon_data = r->daemon_data };
     struct arena *feed = arena_new(16 * MIB);
     struct reaction reaction;
     struct reaction_state state;
@@ -335,6 +369,7 @@ void rig_hear(struct rig *r, const struct consumer_def *def, bool replaying, con
     must(db_begin(r->db, NULL, clock_monotonic_us() + LIMIT_US), "begin");
     must(consumer_react_tenant(&c, &reaction, items, 1), type);
     must(db_commit(r->db), "commit");
+    consumer_react_tell(&c, &reaction);
     consumer_react_close(&reaction);
     arena_free(c.work);
     arena_free(feed);

@@ -26,6 +26,8 @@ struct rig {
     const struct method *methods;
     size_t nmethods;
     int64_t round_trips; /* of the last call */
+    void *daemon_data;   /* for handlers and reactions; set by the test */
+    struct cache *cache; /* the same */
     char clock_path[64];
 };
 
@@ -33,7 +35,16 @@ extern const struct id rig_tenant, rig_other_tenant;
 
 struct rig *rig_start(const char *schema, const struct migration *migrations, size_t nmigrations,
                       const struct method *methods, size_t nmethods);
+/* The same with servers of one's own choice. */
+struct rig *rig_start_with(const struct servers_options *options, const char *schema,
+                           const struct migration *migrations, size_t nmigrations,
+                           const struct method *methods, size_t nmethods);
 void rig_stop(struct rig *r);
+
+/* Sets a policy of the company from that moment on, in the directory snapshot. At most 16; they stay
+ * until rig_clear_policies(). */
+void rig_set_policy(const char *key, const char *value, const char *from_rfc3339);
+void rig_clear_policies(void);
 
 /* Id of an employee by the names above. */
 struct id rig_employee(const char *name);

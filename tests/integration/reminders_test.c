@@ -1,0 +1,461 @@
+/*
+ * Duties from event to ledger on a real PostgreSQL: opened, chased, closed, late, recalculated, after an
+ * outage (REM-01 to REM-09, TMR-01 to TMR-05, TMR-42, TMR-43).
+ */
+#include "tests/integration/reminders_fixture.h"
+
+static struct runner main_runner;
+
+static int start(void **state)
+{
+    (void)state;
+    return fixture_start_with(false);
+}
+
+static void with_engine(void)
+{
+    runner_start(&main_runner, "main");
+    runner_adopt(&main_runner);
+}
+
+static void without_engine(void)
+{
+    runner_leave();
+    runner_stop(&main_runner);
+}
+
+static json_t *get(const char *rule, const char *subject)
+{
+    return rig_ok(rig, "rep", SERVICE, "Get", "{\"rule\":\"%s\",\"subject\":\"%s\"}", rule, subject);
+}
+
+static void expect_state(const char *rule, const char *subject, const char *state, const char *late)
+{
+    json_t *got = get(rule, subject);
+    assert_string_equal(rig_text(got, "reminder.state"), state);
+    assert_string_equal(rig_text(got, "reminder.lateByS"), late);
+    json_decref(got);
+}
+
+/* --- one question, minute by minute ---------------------------------------------------------- */
+
+static void a_question_is_chased_up_the_line_and_closed_as_late(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(1, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    json_t *got = get("TMR-01", question_subject(1));
+    assert_string_equal(rig_text(got, "reminder.state"), "REMINDER_STATE_PENDING");
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-17T02:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.nextAt"), "2026-11-16T22:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.title"), "答复客户问题：Is it frost-proof?");
+    assert_string_equal(rig_text(got, "reminder.policies.0.key"), "question_feedback_hours");
+    assert_string_equal(rig_text(got, "reminder.explanation.2"), "due 2026-11-17 10:00");
+    json_decref(got);
+
+    rig_time(rig, "2026-11-16T21:59:59Z"); /* not a second early */
+    rig_time(rig, "2026-11-16T22:00:00Z");
+    wait_for_notices("TMR-01", 1);
+    assert_string_equal(ledger("TMR-01"), "warning 4 delivered");
+    rig_time(rig, "2026-11-17T01:00:00Z");
+    wait_for_notices("TMR-01", 2);
+    rig_time(rig, "2026-11-17T02:00:00Z"); /* due: the assignee and the direct superior */
+    wait_for_notices("TMR-01", 4);
+    expect_state("TMR-01", question_subject(1), "REMINDER_STATE_OVERDUE", "");
+    rig_time(rig, "2026-11-18T02:00:00Z"); /* the supervisor */
+    wait_for_notices("TMR-01", 5);
+    rig_time(rig, "2026-11-19T02:00:00Z"); /* no sales manager: the general manager */
+    wait_for_notices("TMR-01", 6);
+    assert_string_equal(ledger("TMR-01"),
+                        "warning 4 delivered; warning 4 delivered; due 3 delivered; due 4 delivered; "
+                        "escalation 2 delivered; escalation 1 delivered");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer"), "0");
+
+    answer_question(1, "2026-11-19T05:00:00.5Z");
+    expect_state("TMR-01", question_subject(1), "REMINDER_STATE_DONE_LATE", "183601");
+    assert_string_equal(rig_events(rig), "ReminderOpened ReminderFired ReminderFired ReminderFired "
+                                         "ReminderFired ReminderFired ReminderClosed");
+    got = get("TMR-01", question_subject(1));
+    assert_string_equal(rig_text(got, "reminder.stepsFired"), "5");
+    assert_string_equal(rig_text(got, "reminder.etag"), "7");
+    assert_string_equal(rig_text(got, "deliveries.0.stepKind"), "STEP_KIND_WARNING");
+    assert_string_equal(rig_text(got, "deliveries.0.firedAt"), "2026-11-16T22:00:00Z");
+    assert_int_equal(json_array_size(json_object_get(got, "deliveries")), 6);
+    json_decref(got);
+    without_engine();
+}
+
+static void an_answer_in_time_ends_it_in_silence(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(2, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    ask_question(3, "2026-11-16T02:00:01Z", "2026-11-16T02:00:01Z"); /* marks when time has passed */
+    answer_question(2, "2026-11-16T12:00:00Z");
+    expect_state("TMR-01", question_subject(2), "REMINDER_STATE_DONE", "");
+    rig_time(rig, "2026-11-19T03:00:00Z");
+    wait_for_notices("TMR-01", 6);
+    assert_string_equal(rig_value(rig, "SELECT count(DISTINCT obligation_id) FROM reminders.notification"),
+                        "1");
+    without_engine();
+}
+
+/* The step fired while a clock jumps far is not "late": nobody could have fired it before. */
+static void a_turned_clock_makes_nothing_late_but_past_warnings_pointless(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(4, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    rig_time(rig, "2026-11-17T02:00:00Z");
+    wait_for_notices("TMR-01", 4);
+    assert_string_equal(ledger("TMR-01"),
+                        "warning 4 skipped; warning 4 skipped; due 3 delivered; due 4 delivered");
+    without_engine();
+}
+
+/* --- closing first, twice, in one batch ------------------------------------------------------ */
+
+static void a_closing_event_that_comes_first_leaves_a_tombstone_REM_06(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    answer_question(5, "2026-11-16T03:00:00Z");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.tombstone"), "1");
+    assert_string_equal(rig_events(rig), "");
+    ask_question(5, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    expect_state("TMR-01", question_subject(5), "REMINDER_STATE_DONE", "");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer"), "0");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.tombstone"), "0");
+    assert_string_equal(rig_events(rig), "ReminderOpened ReminderClosed");
+}
+
+static void repeated_events_do_nothing_twice_REM_07(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    ask_question(6, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    ask_question(6, "2026-11-16T02:00:00Z", "2026-11-16T02:05:00Z");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.obligation"), "1");
+    answer_question(6, "2026-11-16T03:00:00Z");
+    answer_question(6, "2026-11-18T03:00:00Z"); /* the first one counts */
+    expect_state("TMR-01", question_subject(6), "REMINDER_STATE_DONE", "");
+    ask_question(6, "2026-11-16T02:00:00Z", "2026-11-18T04:00:00Z"); /* stays closed */
+    expect_state("TMR-01", question_subject(6), "REMINDER_STATE_DONE", "");
+    assert_string_equal(rig_events(rig), "ReminderOpened ReminderClosed");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.tombstone"), "0");
+}
+
+struct heard {
+    const char *type, *at, *json;
+};
+
+/* Several events in one batch. */
+static void hear_together(const struct heard *events, size_t n)
+{
+    struct consumer c = { .def = &reminders_consumer, .db = rig->db, .work = arena_new(16 * MIB),
+                          .env.daemon_data = &self };
+    struct arena *feed = arena_new(16 * MIB);
+    struct consumer_item items[8] = { 0 }, *list[8];
+    struct reaction reaction;
+    static struct reaction_state state;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct schema_message *m = schema_find_message(events[i].type);
+        PbEvent *event = wire_new(&daybook__bus__v1__event__descriptor, feed);
+        struct wire_fault fault;
+        ProtobufCMessage *data;
+        int64_t at;
+        assert_true(time_parse(events[i].at, &at));
+        assert_int_equal(protojson_read(m->type, events[i].json, strlen(events[i].json),
+                                        PROTOJSON_STRICT, feed, &data, &fault), ERR_OK);
+        event->type = arena_strdup(feed, events[i].type);
+        event->occurred_at = wire_time(feed, at);
+        event->data = wire_any(feed, data);
+        items[i] = (struct consumer_item){ .event = event, .tenant = rig_tenant,
+                                           .def = consumer_find_def(&c, event->type) };
+        list[i] = &items[i];
+    }
+    consumer_react_open(&c, &reaction, &state, false);
+    assert_int_equal(db_begin(rig->db, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(consumer_react_tenant(&c, &reaction, list, n), ERR_OK);
+    assert_int_equal(db_commit(rig->db), ERR_OK);
+    consumer_react_tell(&c, &reaction);
+    consumer_react_close(&reaction);
+    arena_free(c.work);
+    arena_free(feed);
+}
+
+#define Q7 "{\"question\":{\"id\":\"07000007-0000-7000-8000-000000000007\",\"text\":\"?\"," \
+           "\"assigneeId\":\"" REP "\",\"askedAt\":\"2026-11-16T02:00:00Z\"}}"
+#define A7 "{\"question\":{\"id\":\"07000007-0000-7000-8000-000000000007\"," \
+           "\"preliminaryAnsweredAt\":\"2026-11-17T03:00:00Z\"}}"
+
+static void opened_and_closed_in_one_batch_make_one_closed_duty(void **state)
+{
+    (void)state;
+    static const struct heard orders[2][2] = {
+        { { CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z", Q7 },
+          { CUSTOMERS "QuestionPreliminaryAnswered", "2026-11-17T03:00:00Z", A7 } },
+        { { CUSTOMERS "QuestionPreliminaryAnswered", "2026-11-17T03:00:00Z", A7 },
+          { CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z", Q7 } },
+    };
+    for (size_t i = 0; i < 2; i++) {
+        fresh("2026-11-16T02:00:00Z");
+        hear_together(orders[i], 2);
+        expect_state("TMR-01", question_subject(7), "REMINDER_STATE_DONE_LATE", "3600");
+        assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer"), "0");
+        assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.tombstone"), "0");
+        assert_string_equal(rig_events(rig), "ReminderOpened ReminderClosed");
+    }
+}
+
+/* --- the other rules ------------------------------------------------------------------------- */
+
+#define VISIT_ID "08000000-0000-7000-8000-000000000001"
+
+static void visit_event(const char *type, const char *at, const char *state, const char *more)
+{
+    rig_hear(rig, &reminders_consumer, false, type, at,
+             "{\"visit\":{\"id\":\"" VISIT_ID "\",\"customerId\":\"" CUSTOMER "\",\"visitorId\":\"" REP
+             "\",\"mode\":\"VISIT_MODE_IN_PERSON\",\"startsAt\":\"2026-11-16T06:00:00Z\",\"goal\":\"Show "
+             "samples\",\"state\":\"VISIT_STATE_%s\"%s}}", state, more);
+}
+
+static void a_visit_has_its_three_marks_and_one_report_fulfils_them_CON_01(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T07:00:00Z");
+    visit_event(VISITS "VisitEnded", "2026-11-16T07:00:00Z", "ENDED",
+                ",\"checkedOutAt\":\"2026-11-16T07:00:00Z\"");
+    assert_string_equal(rig_value(rig, "SELECT string_agg(rule || ' ' || (due_at AT TIME ZONE 'UTC')::text, "
+                                       "'; ' ORDER BY rule) FROM reminders.obligation"),
+                        "TMR-03 2026-11-17 07:00:00; TMR-04 2026-11-16 10:00:00; "
+                        "TMR-05 2026-11-18 07:00:00");
+    visit_event(VISITS "VisitReported", "2026-11-17T08:00:00Z", "REPORTED",
+                ",\"report\":{\"submittedAt\":\"2026-11-17T08:00:00Z\"}");
+    /* Later marks never excuse the earlier ones. */
+    expect_state("TMR-04", "visits/" VISIT_ID, "REMINDER_STATE_DONE_LATE", "79200");
+    expect_state("TMR-03", "visits/" VISIT_ID, "REMINDER_STATE_DONE_LATE", "3600");
+    expect_state("TMR-05", "visits/" VISIT_ID, "REMINDER_STATE_DONE", "");
+}
+
+static void a_cancelled_visit_owes_nothing(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T07:00:00Z");
+    visit_event(VISITS "VisitEnded", "2026-11-16T07:00:00Z", "ENDED",
+                ",\"checkedOutAt\":\"2026-11-16T07:00:00Z\"");
+    visit_event(VISITS "VisitCancelled", "2026-11-16T08:00:00Z", "CANCELLED", "");
+    expect_state("TMR-03", "visits/" VISIT_ID, "REMINDER_STATE_CANCELLED", "");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer"), "0");
+}
+
+#define PROMISE_ID "09000000-0000-7000-8000-000000000001"
+
+static void promises_are_due_as_promised_or_in_a_day_TMR_42_43(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    rig_hear(rig, &reminders_consumer, false, VISITS "CommitmentMade", "2026-11-16T02:00:00Z",
+             "{\"commitment\":{\"id\":\"" PROMISE_ID "\",\"ownerId\":\"" REP "\",\"text\":\"Send "
+             "samples\",\"promisedAt\":\"2026-11-16T02:00:00Z\",\"dueAt\":\"2026-11-19T07:00:00Z\"}}");
+    rig_hear(rig, &reminders_consumer, false, VISITS "CommitmentMade", "2026-11-16T02:00:00Z",
+             "{\"commitment\":{\"id\":\"09000000-0000-7000-8000-000000000002\",\"ownerId\":\"" REP
+             "\",\"text\":\"Call back\",\"promisedAt\":\"2026-11-16T02:00:00Z\",\"dueAt\":"
+             "\"2026-11-17T02:00:00Z\",\"undated\":true}}");
+    json_t *got = get("TMR-42", "commitments/" PROMISE_ID);
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-19T07:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.nextAt"), "2026-11-18T07:00:00Z");
+    json_decref(got);
+    got = get("TMR-43", "commitments/09000000-0000-7000-8000-000000000002");
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-17T02:00:00Z");
+    json_decref(got);
+    rig_hear(rig, &reminders_consumer, false, VISITS "CommitmentFulfilled", "2026-11-19T07:00:00Z",
+             "{\"commitment\":{\"id\":\"" PROMISE_ID "\",\"fulfilledAt\":\"2026-11-19T07:00:00Z\"}}");
+    expect_state("TMR-42", "commitments/" PROMISE_ID, "REMINDER_STATE_DONE", "");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.obligation"), "2");
+}
+
+static void a_rule_that_is_switched_off_opens_nothing_REM_20(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    rig_set_policy("reminder_enabled_tmr_01", "false", "2026-01-01T00:00:00Z");
+    ask_question(8, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.obligation"), "0");
+}
+
+/* --- outage (REM-08) ------------------------------------------------------------------------- */
+
+static void after_an_outage_each_missed_step_fires_once_and_is_marked_late(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    ask_question(9, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    rig_time(rig, "2026-11-18T03:00:00Z"); /* nobody is there */
+    with_engine();
+    wait_for_notices("TMR-01", 5);
+    assert_string_equal(ledger("TMR-01"),
+                        "warning 4 skipped late; warning 4 skipped late; due 3 delivered late; "
+                        "due 4 delivered late; escalation 2 delivered late");
+    without_engine();
+    with_engine(); /* and not again */
+    rig_time(rig, "2026-11-19T02:00:00Z");
+    wait_for_notices("TMR-01", 6);
+    assert_string_equal(rig_value(rig, "SELECT count(*) FILTER (WHERE late) FROM reminders.notification"),
+                        "5");
+    assert_string_equal(rig_events(rig), "ReminderOpened ReminderFired ReminderFired ReminderFired");
+    without_engine();
+}
+
+static void a_backlog_of_thousands_is_worked_off_in_order_and_once(void **state)
+{
+    (void)state;
+    enum { N = 6000 };
+    fresh("2026-11-16T02:00:00Z");
+    rig_set_policy("lead_offsets_24h", "0", "2026-01-01T00:00:00Z");
+    ask_questions(1000, N, "2026-11-16T02:00:00Z");
+    rig_time(rig, "2026-11-17T02:00:00Z");
+    with_engine();
+    wait_for("SELECT count(*) FROM reminders.notification", "12000"); /* assignee and superior */
+    wait_for("SELECT count(*) FROM reminders.timer WHERE step = 1", "6000");
+    assert_string_equal(rig_value(rig, "SELECT count(DISTINCT obligation_id) FROM reminders.notification"),
+                        "6000");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM bus.outbox WHERE type LIKE '%Fired'"), "6000");
+    without_engine();
+}
+
+/* --- poison ---------------------------------------------------------------------------------- */
+
+static void a_timer_that_cannot_fire_is_parked_and_the_others_do_fire(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    rig_set_policy("lead_offsets_24h", "0", "2026-01-01T00:00:00Z");
+    ask_questions(100, 40, "2026-11-16T02:00:00Z");
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.obligation SET tells = '' WHERE subject = "
+                               "'questions/07000070-0000-7000-8000-000000000070';"
+                               "UPDATE reminders.obligation SET plan = array_fill(1, ARRAY[17]) || plan,"
+                               " next_step = 17 WHERE subject = "
+                               "'questions/07000070-0000-7000-8000-000000000070';"
+                               "UPDATE reminders.timer t SET step = 17 FROM reminders.obligation o "
+                               "WHERE o.id = t.obligation_id AND o.next_step = 17",
+                               clock_monotonic_us() + WAIT_US), ERR_OK);
+    rig_time(rig, "2026-11-17T02:00:00Z");
+    with_engine();
+    wait_for("SELECT count(DISTINCT obligation_id) FROM reminders.notification", "39");
+    wait_for("SELECT count(*) || ' ' || min(reason) FROM reminders.timer_parked", "1 internal");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer WHERE step <> 1"), "0");
+    without_engine();
+}
+
+/* --- recalculation (REM-09, F43) ------------------------------------------------------------- */
+
+static void set_policy(const char *key, const char *value, const char *at)
+{
+    rig_set_policy(key, value, at);
+    rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.PolicySet", at,
+             "{\"setting\":{\"key\":\"%s\",\"value\":\"%s\",\"effectiveFrom\":\"%s\"}}", key, value, at);
+}
+
+static void a_change_of_the_rule_book_moves_pending_duties_and_says_so(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(10, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    ask_question(11, "2026-11-15T01:00:00Z", "2026-11-15T01:00:00Z"); /* overdue by then: stays */
+    wait_for_notices("TMR-01", 4);
+    (void)rig_events(rig);
+    set_policy("question_feedback_hours", "8", "2026-11-16T03:00:00Z");
+    rig_time(rig, "2026-11-16T03:00:00Z");
+    wait_for("SELECT changed || ' ' || (done_at IS NOT NULL) FROM reminders.recalculation", "1 true");
+    json_t *got = get("TMR-01", question_subject(10));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T10:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.nextAt"), "2026-11-16T06:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.policies.0.value"), "8");
+    json_decref(got);
+    got = get("TMR-01", question_subject(11));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T01:00:00Z");
+    json_decref(got);
+    assert_string_equal(rig_events(rig), "ReminderRescheduled");
+    rig_time(rig, "2026-11-16T06:00:00Z"); /* the new warning */
+    wait_for_notices("TMR-01", 5);
+    without_engine();
+}
+
+static void a_warning_that_was_given_is_given_again_for_a_later_deadline(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(12, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    rig_time(rig, "2026-11-16T22:00:00Z");
+    wait_for_notices("TMR-01", 1);
+    set_policy("question_feedback_hours", "48", "2026-11-16T22:00:00Z");
+    wait_for("SELECT (done_at IS NOT NULL)::text FROM reminders.recalculation", "true");
+    rig_time(rig, "2026-11-17T22:00:00Z");
+    wait_for_notices("TMR-01", 2);
+    assert_string_equal(ledger("TMR-01"), "warning 4 delivered; warning 4 delivered");
+    without_engine();
+}
+
+static void a_change_that_changes_nothing_for_a_duty_leaves_it_alone(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(13, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    (void)rig_events(rig);
+    rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.CalendarImported",
+             "2026-11-16T02:00:00Z", "{\"year\":2026,\"changedDates\":[\"2026-11-18\"]}");
+    wait_for("SELECT changed || ' ' || (done_at IS NOT NULL) FROM reminders.recalculation", "0 true");
+    assert_string_equal(rig_events(rig), "");
+    set_policy("reminder_enabled_tmr_01", "false", "2026-11-16T02:00:00Z");
+    wait_for("SELECT count(*) FROM reminders.obligation WHERE state = 'cancelled'", "1");
+    assert_string_equal(rig_events(rig), "ReminderClosed");
+    without_engine();
+}
+
+/* --- armed for now ---------------------------------------------------------------------------- */
+
+static void a_duty_that_is_due_when_it_becomes_known_is_told_at_once(void **state)
+{
+    (void)state;
+    fresh("2026-11-17T05:00:00Z");
+    with_engine();
+    int64_t asked_us = clock_monotonic_us();
+    ask_question(14, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z");
+    wait_for_notices("TMR-01", 2);
+    assert_true(clock_monotonic_us() - asked_us < 5 * SECOND_US);
+    assert_string_equal(ledger("TMR-01"), "due 3 delivered; due 4 delivered"); /* not late: just known */
+    without_engine();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_question_is_chased_up_the_line_and_closed_as_late),
+        cmocka_unit_test(an_answer_in_time_ends_it_in_silence),
+        cmocka_unit_test(a_turned_clock_makes_nothing_late_but_past_warnings_pointless),
+        cmocka_unit_test(a_closing_event_that_comes_first_leaves_a_tombstone_REM_06),
+        cmocka_unit_test(repeated_events_do_nothing_twice_REM_07),
+        cmocka_unit_test(opened_and_closed_in_one_batch_make_one_closed_duty),
+        cmocka_unit_test(a_visit_has_its_three_marks_and_one_report_fulfils_them_CON_01),
+        cmocka_unit_test(a_cancelled_visit_owes_nothing),
+        cmocka_unit_test(promises_are_due_as_promised_or_in_a_day_TMR_42_43),
+        cmocka_unit_test(a_rule_that_is_switched_off_opens_nothing_REM_20),
+        cmocka_unit_test(after_an_outage_each_missed_step_fires_once_and_is_marked_late),
+        cmocka_unit_test(a_backlog_of_thousands_is_worked_off_in_order_and_once),
+        cmocka_unit_test(a_timer_that_cannot_fire_is_parked_and_the_others_do_fire),
+        cmocka_unit_test(a_change_of_the_rule_book_moves_pending_duties_and_says_so),
+        cmocka_unit_test(a_warning_that_was_given_is_given_again_for_a_later_deadline),
+        cmocka_unit_test(a_change_that_changes_nothing_for_a_duty_leaves_it_alone),
+        cmocka_unit_test(a_duty_that_is_due_when_it_becomes_known_is_told_at_once),
+    };
+    return cmocka_run_group_tests(tests, start, fixture_stop);
+}
