@@ -15,8 +15,8 @@
  * event at its cursor is found again in the log (protocols F.3).
  *
  * Rebuild: `daybook rebuild <daemon>` empties the tables that the daemon names and sets the cursor
- * to 0 with replay_until = head. Up to there only reactions with REACTION_REPLAY run, and what they
- * emit is dropped.
+ * to 0, with replay_until = what was heard so far. Up to there only reactions with REACTION_REPLAY
+ * run, and what they emit is dropped; from there on they are live as ever.
  */
 #ifndef DAYBOOK_COMMON_CONSUMER_H
 #define DAYBOOK_COMMON_CONSUMER_H
