@@ -170,6 +170,7 @@ static enum err connect_now(struct db *db, int64_t deadline_us)
         return ERR_UNAVAILABLE;
     deadline_us = MIN(deadline_us, clock_monotonic_us() + CONNECT_LIMIT_US);
     db->conn = connect_until(db, deadline_us);
+    db->sessions += db->conn != NULL;
     enum err e = db->conn ? set_up_session(db, deadline_us) : ERR_UNAVAILABLE;
     if (e) {
         db_pipe_drop(db);
@@ -214,6 +215,11 @@ static enum err ensure_connected(struct db *db, int64_t deadline_us)
 bool db_is_connected(const struct db *db)
 {
     return db->conn && PQstatus(db->conn) == CONNECTION_OK;
+}
+
+uint64_t db_session(const struct db *db)
+{
+    return db_is_connected(db) ? db->sessions : 0;
 }
 
 enum err db_ping(struct db *db, int64_t deadline_us)

@@ -50,6 +50,9 @@ void db_freep(struct db **db);
 /* Connects if need be and asks SELECT 1 on a read-write session. */
 NODISCARD enum err db_ping(struct db *db, int64_t deadline_us);
 bool db_is_connected(const struct db *db);
+/* Which connection this is, counted from 1; 0 when there is none. Another number than before means
+ * another session, without what belonged to the old one (advisory locks). */
+uint64_t db_session(const struct db *db);
 
 /*
  * Opens a transaction (queued). tenant: SET LOCAL daybook.tenant, so that row level security lets

@@ -69,6 +69,7 @@ struct db {
     size_t nprepared;
     struct db_error error;
     uint64_t round_trips;
+    uint64_t sessions; /* connections made */
 };
 
 /* --- db_pipeline.c --- */

@@ -1,0 +1,165 @@
+/* event_service.c - see event_service.h. */
+#include "services/bus/event_service.h"
+
+#include "common/authority.h"
+#include "common/sbuf.h"
+#include "daybook/bus/v1/bus.pb-c.h"
+#include "services/bus/sql.h"
+
+#define LIMIT_DEFAULT 100
+#define LIMIT_MAX 1000
+#define TYPES_MAX 64
+#define ARRAY_MAX (64 * KIB)
+
+typedef Daybook__Bus__V1__ReadEventsRequest PbReadEventsRequest;
+typedef Daybook__Bus__V1__ReadEventsResponse PbReadEventsResponse;
+typedef Daybook__Bus__V1__GetHeadResponse PbGetHeadResponse;
+
+/* Whose events the caller reads: NULL in tenant_out for all. */
+static enum err need_log(struct call *call, const char **tenant_out)
+{
+    static const char *const roles[] = { "general_manager", NULL };
+    *tenant_out = id_is_nil(call->tenant) ? NULL : call_tenant_text(call);
+    if (authority_is_system(call))
+        return ERR_OK;
+    if (id_is_nil(call->tenant))
+        return call_fail(call, ERR_PERMISSION_DENIED, "", "the caller has no tenant to read");
+    /* service accounts: by the scope of the method */
+    return call->employee ? authority_need_role(call, roles, "read the events of the company")
+                          : ERR_OK;
+}
+
+/* --- ReadEvents ----------------------------------------------------------------------------- */
+
+/* Two array literals: full names, and prefixes, which end in a dot; both NULL when all are wanted. */
+static enum err split_types(struct call *call, const PbReadEventsRequest *req, const char **names_out,
+                            const char **prefixes_out)
+{
+    struct sbuf arrays[2];
+    *names_out = *prefixes_out = NULL;
+    if (req->n_types == 0)
+        return ERR_OK;
+    for (size_t i = 0; i < ARRAY_LEN(arrays); i++) {
+        sbuf_init(&arrays[i], ARRAY_MAX);
+        sbuf_add_char(&arrays[i], '{');
+    }
+    for (size_t i = 0; i < req->n_types; i++) {
+        size_t len = strlen(req->types[i]);
+        struct sbuf *b = &arrays[len > 0 && req->types[i][len - 1] == '.'];
+        if (b->len > 1)
+            sbuf_add_char(b, ',');
+        sbuf_add_pg_element(b, req->types[i]);
+    }
+    const char *texts[2];
+    for (size_t i = 0; i < ARRAY_LEN(arrays); i++) {
+        sbuf_add_char(&arrays[i], '}');
+        texts[i] = arrays[i].bad ? NULL : arena_strdup(call->arena, arrays[i].data);
+        sbuf_fini(&arrays[i]);
+    }
+    *names_out = texts[0];
+    *prefixes_out = texts[1];
+    return texts[0] && texts[1] ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+static enum err check_read(struct call *call, const PbReadEventsRequest *req)
+{
+    if (req->after_seq < 0)
+        call_violation(call, "after_seq", "must not be negative");
+    if (req->limit < 0)
+        call_violation(call, "limit", "must be 1 to %d, or 0 for %d", LIMIT_MAX, LIMIT_DEFAULT);
+    if (req->n_types > TYPES_MAX)
+        call_violation(call, "types", "at most %d", TYPES_MAX);
+    for (size_t i = 0; i < req->n_types; i++)
+        if (req->types[i][0] == 0)
+            call_violation(call, "types", "an empty name stands for nothing; leave it out");
+    return call_violations(call);
+}
+
+static enum err fill(struct call *call, const PGresult *res, PbReadEventsResponse *reply)
+{
+    struct db_row row = { .res = res };
+    if (PQntuples(res) == 0) /* bus.head has its row from the migration on */
+        return ERR_INTERNAL;
+    const char *log_id = db_row_text(&row, "_log_id");
+    reply->log_id = arena_strdup(call->arena, log_id ? log_id : "");
+    reply->head_seq = db_row_i64(&row, "_head_seq");
+    if (row.bad || !reply->log_id)
+        return ERR_INTERNAL;
+    if (db_row_is_null(&row, "seq"))
+        return ERR_OK; /* the head alone */
+    return record_read_all(res, &daybook__bus__v1__event__descriptor, call->arena,
+                           &reply->n_events, &reply->events);
+}
+
+static enum err read_events(struct call *call, const ProtobufCMessage *in,
+                            ProtobufCMessage **reply_out)
+{
+    const PbReadEventsRequest *req = (const void *)in;
+    PbReadEventsResponse *reply =
+        call_new(call, &daybook__bus__v1__read_events_response__descriptor);
+    const char *tenant, *names, *prefixes;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = need_log(call, &tenant);
+    if (!e)
+        e = check_read(call, req);
+    if (!e)
+        e = split_types(call, req, &names, &prefixes);
+    if (e)
+        return e;
+    int32_t limit = req->limit == 0 ? LIMIT_DEFAULT : MIN(req->limit, LIMIT_MAX);
+    const char *params[] = {
+        db_text_i64(call->arena, req->after_seq),
+        db_text_i64(call->arena, limit),
+        req->aggregate[0] ? req->aggregate : NULL,
+        names,
+        prefixes,
+        tenant,
+    };
+    if (!reply || !params[0] || !params[1])
+        return ERR_RESOURCE_EXHAUSTED;
+    e = db_exec(call->db, tenant ? &sql_event_read_tenant : &sql_event_read, params, &res);
+    if (!e)
+        e = fill(call, res, reply);
+    if (!e)
+        *reply_out = &reply->base;
+    return e;
+}
+
+/* --- GetHead -------------------------------------------------------------------------------- */
+
+static enum err get_head(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
+{
+    (void)in;
+    PbGetHeadResponse *reply = NULL;
+    const char *tenant;
+    CLEANUP(db_result_clear) PGresult *counts = NULL;
+
+    enum err e = need_log(call, &tenant);
+    if (!e)
+        e = record_find(call->db, &sql_event_head, NULL,
+                        &daybook__bus__v1__get_head_response__descriptor, call->arena, &reply);
+    if (!e)
+        e = db_exec(call->db, &sql_event_counts, (const char *[]){ tenant }, &counts);
+    if (!e)
+        e = record_read_all(counts, &daybook__bus__v1__type_count__descriptor, call->arena,
+                            &reply->n_types, &reply->types);
+    if (!e)
+        *reply_out = &reply->base;
+    return e;
+}
+
+const struct method event_service_methods[] = {
+    { .service = "daybook.bus.v1.EventService",
+      .name = "ReadEvents",
+      .handler = read_events,
+      .scope = "events.read",
+      .tenantless = true },
+    { .service = "daybook.bus.v1.EventService",
+      .name = "GetHead",
+      .handler = get_head,
+      .scope = "events.read",
+      .tenantless = true },
+};
+const size_t event_service_methods_len = ARRAY_LEN(event_service_methods);

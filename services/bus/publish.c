@@ -1,0 +1,299 @@
+/* publish.c - see publish.h. */
+#include "services/bus/publish.h"
+
+#include <errno.h>
+#include <zmq.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mdp.h"
+#include "services/bus/broker.h"
+#include "services/bus/stats.h"
+
+#define POLL_MS 200
+#define BURST 512
+#define FRAMES_MAX 4
+#define TOPIC_MAX 1024
+#define SUBSCRIPTION_BYTES_MAX (64 * 1024)
+#define REVIEW_US SECOND_US
+/* A newcomer who asked for heads gets one at once, but not each of a thousand newcomers. */
+#define GREETING_US (50 * MSEC_US)
+
+/* Somebody who has subscriptions, and what he was when he got them. */
+struct listener {
+    struct hnode node;
+    bool hears_all;
+    struct id tenant;
+    char user[48];
+};
+
+struct publisher {
+    struct publisher_config config;
+    void *xpub; /* NULL: being opened anew */
+    void *pull;
+    struct identity_cache identities;
+    struct hmap listeners;
+    int64_t review_at_us, greeted_at_us;
+    bool greet;
+    bool has_head;
+    uint8_t head_log_id[16], head_seq[8];
+};
+
+/* --- the socket ----------------------------------------------------------------------------- */
+
+static bool set_int(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof(value)) == 0;
+}
+
+static bool open_xpub(struct publisher *p, const char **reason_out)
+{
+    const struct publisher_config *c = &p->config;
+    void *s = zmq_socket(c->zmq_context, ZMQ_XPUB);
+    *reason_out = "the event endpoint cannot be bound";
+    if (!s)
+        return false;
+    bool ok = broker_socket_options(s, SUBSCRIPTION_BYTES_MAX) && set_int(s, ZMQ_SNDHWM, 10000) &&
+              set_int(s, ZMQ_RCVHWM, 10000) && set_int(s, ZMQ_XPUB_VERBOSER, 1) &&
+              set_int(s, ZMQ_XPUB_NODROP, 0) && set_int(s, ZMQ_XPUB_MANUAL, 1);
+    if (ok && c->plain) {
+        if (!broker_endpoint_is_local(c->plain))
+            *reason_out = "a plain endpoint must be on loopback, ipc or inproc";
+        ok = broker_endpoint_is_local(c->plain) && broker_socket_secure(s, ZAP_DOMAIN_PLAIN, NULL) &&
+             broker_socket_bind(s, c->plain);
+    }
+    if (ok && c->listen)
+        ok = c->secret_key && broker_socket_secure(s, ZAP_DOMAIN_CURVE, c->secret_key) &&
+             broker_socket_bind(s, c->listen);
+    if (!ok) {
+        zmq_close(s);
+        return false;
+    }
+    p->xpub = s;
+    return true;
+}
+
+static void forget_listeners(struct publisher *p)
+{
+    for (struct hnode *n; p->listeners.count > 0 && (n = hmap_next(&p->listeners, NULL));) {
+        hmap_remove(&p->listeners, n);
+        free(HMAP_OWNER(n, struct listener, node));
+    }
+}
+
+struct publisher *publisher_new(const struct publisher_config *config, const char **reason_out)
+{
+    struct publisher *p = calloc(1, sizeof(*p));
+    *reason_out = "out of memory or sockets";
+    if (!p)
+        return NULL;
+    p->config = *config;
+    p->pull = zmq_socket(config->zmq_context, ZMQ_PULL);
+    if (p->pull && set_int(p->pull, ZMQ_RCVHWM, 10000) && set_int(p->pull, ZMQ_LINGER, 0) &&
+        zmq_bind(p->pull, BROKER_PUBLISH) == 0 && hmap_init(&p->listeners) &&
+        identity_cache_init(&p->identities, config->keyring) && open_xpub(p, reason_out))
+        return p;
+    publisher_free(p);
+    return NULL;
+}
+
+void publisher_free(struct publisher *p)
+{
+    if (!p)
+        return;
+    if (p->listeners.buckets)
+        forget_listeners(p);
+    hmap_fini(&p->listeners);
+    identity_cache_fini(&p->identities);
+    if (p->xpub)
+        zmq_close(p->xpub);
+    if (p->pull)
+        zmq_close(p->pull);
+    free(p);
+}
+
+/* --- subscriptions -------------------------------------------------------------------------- */
+
+static bool may_hear(const struct identity *who, const char *topic, size_t len)
+{
+    char own[ID_TEXT_MAX];
+    if (who->kind == IDENTITY_NONE)
+        return false;
+    if (who->hears_all)
+        return true;
+    if (len == strlen(BUS_TOPIC_HEAD) && memcmp(topic, BUS_TOPIC_HEAD, len) == 0)
+        return true;
+    if (id_is_nil(who->tenant))
+        return false;
+    id_text(who->tenant, own);
+    size_t n = strlen(own);
+    return len > n && memcmp(topic, own, n) == 0 && topic[n] == '/';
+}
+
+static bool remember(struct publisher *p, const char *user, const struct identity *who)
+{
+    if (hmap_find(&p->listeners, user, strlen(user)))
+        return true;
+    struct listener *l = calloc(1, sizeof(*l));
+    if (!l || strlen(user) >= sizeof(l->user)) {
+        free(l);
+        return false;
+    }
+    snprintf(l->user, sizeof(l->user), "%s", user);
+    l->hears_all = who->hears_all;
+    l->tenant = who->tenant;
+    hmap_insert(&p->listeners, &l->node, l->user, strlen(l->user));
+    return true;
+}
+
+static bool wants_heads(const char *topic, size_t len)
+{
+    return len <= strlen(BUS_TOPIC_HEAD) && memcmp(topic, BUS_TOPIC_HEAD, len) == 0;
+}
+
+static void on_subscribe(struct publisher *p, const char *user, const char *topic, size_t len)
+{
+    const struct identity *who = identity_of(&p->identities, user ? user : "");
+    if (len > TOPIC_MAX || !may_hear(who, topic, len) || !remember(p, user, who)) {
+        stat_add(STAT_SUBSCRIPTIONS_REFUSED, 1);
+        log_warn("bus.subscription_refused", "not this key's to hear", "user", user, NULL);
+        return;
+    }
+    /* applies to the peer whose message was read last */
+    if (zmq_setsockopt(p->xpub, ZMQ_SUBSCRIBE, topic, len) == 0)
+        stat_add(STAT_SUBSCRIPTIONS, 1);
+    p->greet = p->greet || wants_heads(topic, len);
+}
+
+static void read_subscriptions(struct publisher *p)
+{
+    zmq_msg_t m;
+    zmq_msg_init(&m);
+    for (int i = 0; i < BURST && zmq_msg_recv(&m, p->xpub, ZMQ_DONTWAIT) >= 0; i++) {
+        const char *data = zmq_msg_data(&m);
+        size_t len = zmq_msg_size(&m);
+        if (len > 0 && data[0] == 1)
+            on_subscribe(p, zmq_msg_gets(&m, "User-Id"), data + 1, len - 1);
+        else if (len > 0 && data[0] == 0)
+            zmq_setsockopt(p->xpub, ZMQ_UNSUBSCRIBE, data + 1, len - 1);
+    }
+    zmq_msg_close(&m);
+}
+
+/* Somebody with subscriptions is not what he was any more. */
+static bool has_revoked(struct publisher *p)
+{
+    for (struct hnode *n = NULL; (n = hmap_next(&p->listeners, n));) {
+        const struct listener *l = HMAP_OWNER(n, struct listener, node);
+        const struct identity *now = identity_of(&p->identities, l->user);
+        if (now->kind == IDENTITY_NONE || now->hears_all != l->hears_all ||
+            !id_equal(now->tenant, l->tenant))
+            return true;
+    }
+    return false;
+}
+
+static void review(struct publisher *p)
+{
+    const char *reason;
+    bool changed = identity_cache_refresh(&p->identities);
+    if (!changed && clock_monotonic_us() < p->review_at_us)
+        return;
+    p->review_at_us = clock_monotonic_us() + REVIEW_US;
+    if (p->xpub && has_revoked(p)) {
+        log_info("bus.subscribers_reset", "a key was revoked: all subscribers connect again", NULL);
+        forget_listeners(p);
+        int now = 0;
+        zmq_setsockopt(p->xpub, ZMQ_LINGER, &now, sizeof(now));
+        zmq_close(p->xpub);
+        p->xpub = NULL;
+    }
+    if (!p->xpub && !open_xpub(p, &reason)) {
+        p->review_at_us = 0; /* the old one is still letting go of the address */
+        log_debug("bus.rebind", reason, NULL);
+    }
+}
+
+/* --- messages ------------------------------------------------------------------------------- */
+
+struct passing {
+    zmq_msg_t frames[FRAMES_MAX];
+    size_t n;
+};
+
+static bool receive(struct publisher *p, struct passing *m)
+{
+    m->n = 0;
+    for (bool more = true; more;) {
+        zmq_msg_t *f = &m->frames[MIN(m->n, (size_t)FRAMES_MAX - 1)];
+        zmq_msg_close(f);
+        zmq_msg_init(f);
+        if (zmq_msg_recv(f, p->pull, ZMQ_DONTWAIT) < 0)
+            return false;
+        m->n++;
+        more = zmq_msg_more(f);
+    }
+    return m->n <= FRAMES_MAX;
+}
+
+/* topic, log_id, seq, event; a head has the last one empty. */
+static void note_head(struct publisher *p, struct passing *m)
+{
+    bool positioned = m->n == 4 && zmq_msg_size(&m->frames[1]) == sizeof(p->head_log_id) &&
+                      zmq_msg_size(&m->frames[2]) == sizeof(p->head_seq);
+    if (!positioned)
+        return;
+    memcpy(p->head_log_id, zmq_msg_data(&m->frames[1]), sizeof(p->head_log_id));
+    memcpy(p->head_seq, zmq_msg_data(&m->frames[2]), sizeof(p->head_seq));
+    p->has_head = true;
+    bool head = zmq_msg_size(&m->frames[3]) == 0;
+    stat_add(head ? STAT_HEADS : STAT_PUBLISHED, 1);
+}
+
+static void forward(struct publisher *p, struct passing *m)
+{
+    note_head(p, m);
+    if (!p->xpub)
+        return; /* nobody is connected */
+    for (size_t i = 0; i < m->n; i++)
+        if (zmq_msg_send(&m->frames[i], p->xpub, i + 1 < m->n ? ZMQ_SNDMORE : 0) < 0) {
+            log_error("bus.publish_failed", zmq_strerror(errno), NULL);
+            return;
+        }
+}
+
+static void greet(struct publisher *p)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (!p->greet || !p->has_head || !p->xpub || now_us < p->greeted_at_us + GREETING_US)
+        return;
+    p->greet = false;
+    p->greeted_at_us = now_us;
+    zmq_send(p->xpub, BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD), ZMQ_SNDMORE);
+    zmq_send(p->xpub, p->head_log_id, sizeof(p->head_log_id), ZMQ_SNDMORE);
+    zmq_send(p->xpub, p->head_seq, sizeof(p->head_seq), ZMQ_SNDMORE);
+    zmq_send(p->xpub, "", 0, 0);
+    stat_add(STAT_HEADS, 1);
+}
+
+void publisher_run(struct publisher *p, bool (*stopping)(void *arg), void *arg)
+{
+    struct passing m;
+    for (size_t i = 0; i < FRAMES_MAX; i++)
+        zmq_msg_init(&m.frames[i]);
+    while (!stopping(arg)) {
+        zmq_pollitem_t items[] = { { .socket = p->pull, .events = ZMQ_POLLIN },
+                                   { .socket = p->xpub, .events = ZMQ_POLLIN } };
+        int ms = p->greet && p->has_head ? (int)(GREETING_US / MSEC_US) : POLL_MS;
+        if (zmq_poll(items, p->xpub ? 2 : 1, p->xpub ? ms : 10) < 0 && errno != EINTR)
+            log_error("bus.poll_failed", zmq_strerror(errno), NULL);
+        review(p);
+        if (p->xpub)
+            read_subscriptions(p);
+        for (int i = 0; i < BURST && receive(p, &m); i++)
+            forward(p, &m);
+        greet(p);
+    }
+    for (size_t i = 0; i < FRAMES_MAX; i++)
+        zmq_msg_close(&m.frames[i]);
+}

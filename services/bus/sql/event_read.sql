@@ -1,0 +1,17 @@
+-- params: after_seq limit aggregate types prefixes
+-- One snapshot for head and events, so that 'nothing before the head' is a fact.
+SELECT h.log_id AS "_log_id", h.last_seq AS "_head_seq",
+       l.event_id, l.tenant_id, l.type, l.aggregate, l.aggregate_version, l.seq, l.prev_seq,
+       l.occurred_at, l.actor_id, l.request_id, l.traceparent,
+       'type.googleapis.com/' || l.type AS "data.type_url", l.payload AS "data.value"
+  FROM bus.head h
+  LEFT JOIN LATERAL (
+        SELECT * FROM bus.log e
+         WHERE e.seq > $1::bigint AND e.seq <= h.last_seq
+           AND ($3::text IS NULL OR e.aggregate = $3::text)
+           AND ($4::text[] IS NULL OR e.type = ANY ($4::text[])
+                OR EXISTS (SELECT FROM unnest($5::text[]) AS p (prefix)
+                            WHERE starts_with(e.type, p.prefix)))
+         ORDER BY e.seq LIMIT $2::bigint) AS l ON true
+ WHERE h.one
+ ORDER BY l.seq
