@@ -73,7 +73,7 @@ $(SCHEMA_C): $(PROTO_STAMP) tools/schema2c.sh
 
 # sql/<name>.sql -> sql_<name>; migrations/*.sql -> <area>_migrations[]
 AREAS := $(patsubst services/%/,%,$(sort $(dir $(wildcard services/*/*.c))))
-SQL_AREAS := common $(AREAS:%=services/%)
+SQL_AREAS := common cli $(AREAS:%=services/%)
 SQL_C :=
 SQL_H :=
 MIGRATIONS_C :=
@@ -142,7 +142,8 @@ DAEMONS := $(foreach a,$(AREAS),$(if $(wildcard services/$(a)/main.c),$(BIN)/day
 # The command-line tool carries every area's migrations, so that `daybook migrate` needs no daemon.
 CLI_SRC := $(wildcard cli/*.c)
 CLI_BIN := $(if $(CLI_SRC),$(BIN)/daybook)
-$(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C))) $(COMMON_LIB) $(PROTO_LIB)
+$(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C)) $(filter $(GEN)/cli/%,$(SQL_C))) \
+		$(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    daybook"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)

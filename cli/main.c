@@ -27,6 +27,39 @@ static const struct option call_options[] = {
     { .name = NULL },
 };
 
+static const struct option import_options[] = {
+    { "dry-run", NULL, "judge every row, change nothing" },
+    { "result", "FILE", "write what became of each row to this CSV file" },
+    { "source", "NAME", "name of the system the ids are from (import)" },
+    { "batch", "N", "rows a batch (500 customers, 1000 orders)" },
+    { "strict", NULL, "exit with 65 when a row was invalid or a duplicate" },
+    { .name = NULL },
+};
+
+static const struct option tasks_options[] = {
+    { "date", "DAY", "YYYY-MM-DD in the company's time zone (today)" },
+    { .name = NULL },
+};
+
+static const struct option events_options[] = {
+    { "types", "LIST", "event types, or prefixes ending in \".\", parted by commas (all)" },
+    { "aggregate", "NAME", "read: only what happened to this, e.g. visits/0190..." },
+    { "after", "SEQ", "read, tail: begin after this position (read: 0, tail: the newest)" },
+    { "limit", "N", "read: at most this many (100; 0 = all); tail: end after so many (never)" },
+    { "seq", "N", "replay: only this event (all that are parked)" },
+    { .name = NULL },
+};
+
+static const struct option status_options[] = {
+    { "wait", "DURATION", "wait until settled, at most so long; 75 when it did not come to that" },
+    { .name = NULL },
+};
+
+static const struct option rebuild_options[] = {
+    { "no-wait", NULL, "start it and do not wait for its end" },
+    { .name = NULL },
+};
+
 static const struct option keygen_options[] = {
     { "kind", "KIND", "daemon, edge or system (daemon)" },
     { .name = NULL },
@@ -53,6 +86,65 @@ const struct command commands[] = {
       .options = call_options,
       .words_max = 2,
       .run = cmd_call },
+    { .name = "import",
+      .usage = "customers | orders FILE",
+      .summary = "take in a CSV file",
+      .help =
+          "FILE is CSV in UTF-8 with a header row, - is stdin. Columns, in any order (* must be there):\n"
+          "  customers  external_id* name* industry company_size address city_code lat lon source\n"
+          "             relation_type owner_no owner_id key_account credit_code potential_rating\n"
+          "             contact_name contact_position contact_role contact_phone contact_email\n"
+          "             contact_birthday\n"
+          "  orders     external_id* customer_external_id* ordered_at* amount_minor* currency* kind\n"
+          "Others are named and left out. Rows are recognised by external_id, so running it again,\n"
+          "also after an interruption, adds nothing twice. Faulty rows are left out and told, the\n"
+          "others are taken.\n"
+          "\n"
+          "  daybook import customers shops.csv --tenant ID --dry-run --result report.csv\n"
+          "  daybook import orders orders.csv --tenant ID --json",
+      .options = import_options,
+      .words_min = 2,
+      .words_max = 2,
+      .run = cmd_import },
+    { .name = "tasks",
+      .usage = "EMPLOYEE",
+      .summary = "a person's list of the day",
+      .help = "EMPLOYEE is a staff number or id. Says whether the list came from the cache.\n"
+              "\n"
+              "  daybook tasks E006 --tenant ID\n"
+              "  daybook tasks E006 --tenant ID --date 2026-11-17",
+      .options = tasks_options,
+      .words_min = 1,
+      .words_max = 1,
+      .run = cmd_tasks },
+    { .name = "events",
+      .usage = "tail | read | replay CONSUMER",
+      .summary = "what happened, from the log",
+      .help = "tail    shows events as they happen, without a gap, until it is interrupted\n"
+              "read    shows a piece of the log\n"
+              "replay  gives events that a consumer could not take (parked) another try\n"
+              "With --json: one event a line. With --tenant: of that company only.\n"
+              "\n"
+              "  daybook events tail --types daybook.visits.v1.\n"
+              "  daybook events read --after 0 --limit 5\n"
+              "  daybook events read --aggregate customers/0190... --json\n"
+              "  daybook events replay reminders --seq 4711",
+      .options = events_options,
+      .words_min = 1,
+      .words_max = 2,
+      .run = cmd_events },
+    { .name = "status",
+      .usage = "",
+      .summary = "daemons, services, log and consumers",
+      .help = "Asks the admin listeners of DAYBOOK_STATUS (\"name=host:port ...\"), the bus, and the\n"
+              "database of DAYBOOK_MIGRATE_URL. Settled means: all ready, every event published and\n"
+              "taken by every consumer, every daily list refreshed. Exits with 0 when all daemons are\n"
+              "ready, else with 75.\n"
+              "\n"
+              "  daybook status\n"
+              "  daybook status --wait 30s --json",
+      .options = status_options,
+      .run = cmd_status },
     { .name = "migrate",
       .usage = "[AREA...]",
       .summary = "bring the schemas up to date",
@@ -64,6 +156,17 @@ const struct command commands[] = {
               "  daybook migrate customers",
       .words_max = ARGS_WORDS_MAX,
       .run = cmd_migrate },
+    { .name = "rebuild",
+      .usage = "DAEMON",
+      .summary = "make a daemon's read model anew from the log",
+      .help = "Runs daybook-DAEMON --rebuild, found beside this program, as the owner of the schemas;\n"
+              "the running daemon then takes the log from its beginning. Waits for that.\n"
+              "\n"
+              "  daybook rebuild scoring",
+      .options = rebuild_options,
+      .words_min = 1,
+      .words_max = 1,
+      .run = cmd_rebuild },
     { .name = "keygen",
       .usage = "PREFIX",
       .summary = "make a CURVE key pair",
@@ -88,6 +191,15 @@ const struct command commands[] = {
       .words_max = 2,
       .offline = true,
       .run = cmd_clock },
+    { .name = "completion",
+      .usage = "bash | zsh",
+      .summary = "a script that completes commands, options and methods",
+      .help = "  . <(daybook completion bash)\n"
+              "  daybook completion zsh > ~/.zsh/completions/_daybook",
+      .words_min = 1,
+      .words_max = 1,
+      .offline = true,
+      .run = cmd_completion },
     { .name = "version", .usage = "", .summary = "version and commit", .help = "",
       .offline = true, .run = cmd_version },
     { .name = "help", .usage = "[COMMAND]", .summary = "this text, or the help of a command",

@@ -1,0 +1,610 @@
+/*
+ * import.c - `daybook import`: a CSV file into the customer file or the order history.
+ *
+ * The file streams through a few slots, each a batch with memory of its own: one is filled while
+ * others are on their way. Results are written in the order of the file, whatever answer comes
+ * first.
+ *
+ * Running it again is safe, for rows are recognised by their external id. A batch has an
+ * idempotency key made from its content and number, so that asking again after a lost answer gives
+ * that very answer. When an earlier run has used the key (within the 48 hours that it lives) its
+ * answer is old news: the batch is judged anew under another key, unless the user chose the key.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sodium.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/import_rows.h"
+#include "cli/seen.h"
+#include "common/clock.h"
+
+#define SLOTS_MAX 8
+#define SLOT_ARENA_BYTES (32 * MIB)
+#define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
+#define TIMEOUT_US (30 * SECOND_US)
+#define TRIES_MAX 10
+#define RETRY_BASE_US (100 * MSEC_US)
+#define RETRY_CAP_US (5 * SECOND_US)
+#define SOURCE_DEFAULT "import"
+#define KEY_SIZE 256
+#define PROGRESS_EVERY_US (100 * MSEC_US)
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_READY, /* filled, or to be sent again from at_us on */
+    SLOT_SENT,
+    SLOT_DONE,
+};
+
+struct line {
+    size_t line;
+    const char *external_id;
+    int outcome; /* of ImportOutcome */
+    const char *id, *field, *message;
+};
+
+struct slot {
+    enum slot_state state;
+    struct arena *arena;
+    size_t number;
+    struct line *lines; /* all rows, also those that are not sent */
+    size_t nlines;
+    ProtobufCMessage **rows;
+    size_t *line_of; /* by row: its line */
+    size_t nrows;
+    size_t bytes;
+    const ProtobufCMessage *request; /* NULL: nothing to send */
+    char key[KEY_SIZE];
+    char request_id[ID_TEXT_MAX];
+    int tries;
+    bool anew; /* an earlier run's answer was put aside */
+    int64_t at_us;
+};
+
+struct import {
+    struct cli *c;
+    const struct import_kind *kind;
+    const PbPrincipal *who;
+    const char *source, *key;
+    bool dry_run, strict;
+    size_t batch;
+    int64_t timeout_us;
+
+    FILE *file, *result;
+    const char *path;
+    uint64_t file_bytes; /* 0: not known */
+    struct csv *csv;
+    struct import_map map;
+    struct seen *seen;
+    bool at_end;
+
+    struct slot slots[SLOTS_MAX]; /* batch n is in slot n % nslots */
+    size_t nslots;
+    size_t next_fill, next_flush; /* batch numbers */
+    size_t on_the_way;
+
+    size_t rows, batches, replayed;
+    size_t counts[IMPORT_OUTCOMES];
+    size_t last_line; /* of the file, whose fate is known */
+    int64_t started_us, shown_us;
+    bool shows;
+};
+
+/* --- reading ----------------------------------------------------------------------------------- */
+
+static ptrdiff_t read_file(void *arg, void *buf, size_t size)
+{
+    FILE *f = arg;
+    size_t n = fread(buf, 1, size, f);
+    return n == 0 && ferror(f) ? -1 : (ptrdiff_t)n;
+}
+
+static int bad_file(const struct import *im, const struct csv_fault *f)
+{
+    return cli_fail(im->c, ERR_FAILED_PRECONDITION, "%s, line %zu, column %zu: %s", im->path,
+                    f->line, f->column, f->reason);
+}
+
+static int read_header(struct import *im)
+{
+    struct csv_row row;
+    struct csv_fault fault;
+    enum csv_result r = csv_next(im->csv, &row, &fault);
+    if (r == CSV_END)
+        return cli_fail(im->c, ERR_FAILED_PRECONDITION, "%s is empty: it needs a header", im->path);
+    if (r != CSV_ROW)
+        return bad_file(im, &fault);
+    if (!import_map_header(im->kind, &row, &im->map))
+        return cli_fail(im->c, ERR_FAILED_PRECONDITION, "%s: %s; see daybook help import", im->path,
+                        im->map.why);
+    const char *ignored = text_plain(im->c->arena, im->map.ignored);
+    if (ignored && *ignored && !im->c->json)
+        (void)fprintf(stderr, "columns that are not used: %s\n", ignored);
+    return 0;
+}
+
+static struct line *add_line(struct import *im, struct slot *s, size_t line, const char *external_id)
+{
+    struct line *l = &s->lines[s->nlines++];
+    *l = (struct line){ .line = line, .external_id = arena_strdup(s->arena, external_id), .id = "",
+                        .field = "", .message = "" };
+    im->rows++;
+    return l;
+}
+
+static bool refuse(struct slot *s, struct line *l, const char *field, const char *message)
+{
+    l->outcome = DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID;
+    l->field = arena_strdup(s->arena, field);
+    l->message = arena_strdup(s->arena, message);
+    return l->external_id && l->field && l->message;
+}
+
+static bool take_bad(struct import *im, struct slot *s, const struct csv_fault *fault)
+{
+    char message[200];
+    snprintf(message, sizeof message, "line %zu, column %zu: %s", fault->line, fault->column,
+             fault->reason);
+    return refuse(s, add_line(im, s, fault->row_line, ""), "", message);
+}
+
+/* False: out of memory. */
+static bool take_row(struct import *im, struct slot *s, const struct csv_row *row)
+{
+    struct import_fault fault;
+    bool full = false;
+    const char *external_id = import_cell(&im->map, row, "external_id");
+    struct line *l = add_line(im, s, row->line, external_id);
+    ProtobufCMessage *m = import_row(&im->map, row, im->source, s->arena, &fault);
+    if (!m)
+        return fault.message[0] && refuse(s, l, fault.field, fault.message);
+    if (!seen_add(im->seen, external_id, &full))
+        return !full &&
+               refuse(s, l, "external_id", "stands in this file twice; the first row counts");
+    s->line_of[s->nrows] = s->nlines - 1;
+    s->rows[s->nrows++] = m;
+    s->bytes += protobuf_c_message_get_packed_size(m) + 8;
+    return l->external_id != NULL;
+}
+
+/* A batch's key: from what it says and where it stands, so that it is the same in another run. */
+static bool make_key(struct import *im, struct slot *s)
+{
+    uint8_t hash[16];
+    char hex[sizeof hash * 2 + 1];
+    uint8_t *packed = NULL;
+    size_t len = 0;
+    crypto_generichash_state state;
+
+    if (im->key)
+        return snprintf(s->key, sizeof s->key, "%s-%zu", im->key, s->number) < (int)sizeof s->key;
+    if (wire_pack(s->request, s->arena, &packed, &len))
+        return false;
+    crypto_generichash_init(&state, NULL, 0, sizeof hash);
+    crypto_generichash_update(&state, (const uint8_t *)im->kind->name, strlen(im->kind->name) + 1);
+    crypto_generichash_update(&state, (const uint8_t *)&s->number, sizeof s->number);
+    crypto_generichash_update(&state, packed, len);
+    crypto_generichash_final(&state, hash, sizeof hash);
+    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
+    snprintf(s->key, sizeof s->key, "import-%s", hex);
+    return true;
+}
+
+static bool open_slot(struct import *im, struct slot *s)
+{
+    if (!s->arena)
+        s->arena = arena_new(SLOT_ARENA_BYTES);
+    if (!s->arena)
+        return false;
+    arena_reset(s->arena);
+    *s = (struct slot){ .arena = s->arena, .number = im->next_fill };
+    /* faulty rows do not fill a batch, but must not make it endless either */
+    s->lines = arena_array(s->arena, im->batch * 2, sizeof *s->lines);
+    s->rows = arena_array(s->arena, im->batch, sizeof(ProtobufCMessage *));
+    s->line_of = arena_array(s->arena, im->batch, sizeof *s->line_of);
+    return s->lines && s->rows && s->line_of;
+}
+
+static int no_memory(const struct import *im)
+{
+    return cli_fail(im->c, ERR_RESOURCE_EXHAUSTED, "out of memory at line %zu", im->last_line);
+}
+
+/* Fills the next slot from the file. */
+static int fill(struct import *im)
+{
+    struct slot *s = &im->slots[im->next_fill % im->nslots];
+    struct csv_row row;
+    struct csv_fault fault;
+    if (!open_slot(im, s))
+        return no_memory(im);
+    while (s->nrows < im->batch && s->nlines < im->batch * 2 && s->bytes < REQUEST_BYTES_MAX) {
+        enum csv_result r = csv_next(im->csv, &row, &fault);
+        if (r == CSV_FAILED)
+            return bad_file(im, &fault);
+        im->at_end = r == CSV_END;
+        if (im->at_end)
+            break;
+        if (!(r == CSV_ROW ? take_row(im, s, &row) : take_bad(im, s, &fault)))
+            return no_memory(im);
+    }
+    if (s->nlines == 0)
+        return 0;
+    s->state = SLOT_DONE; /* nothing to send, unless there are good rows */
+    if (s->nrows) {
+        s->request = im->kind->request(s->arena, s->rows, s->nrows, im->dry_run);
+        if (!s->request || !make_key(im, s))
+            return no_memory(im);
+        s->state = SLOT_READY;
+    }
+    im->next_fill++;
+    im->batches++;
+    return 0;
+}
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+static int given_up(struct import *im, struct slot *s, enum err e, const struct bus_answer *answer)
+{
+    char what[120];
+    snprintf(what, sizeof what, "batch %zu (lines %zu to %zu)", s->number + 1, s->lines[0].line,
+             s->lines[s->nlines - 1].line);
+    int status = cli_call_failed(im->c, what, e, answer);
+    (void)cli_fail(im->c, e,
+                   "stopped; rows up to line %zu are done: run it again, nothing is taken twice",
+                   im->last_line);
+    return status;
+}
+
+static bool may_try_again(enum err e)
+{
+    return e == ERR_UNAVAILABLE || e == ERR_ABORTED || e == ERR_DEADLINE_EXCEEDED ||
+           e == ERR_RESOURCE_EXHAUSTED;
+}
+
+/* The same batch later, with the same key; or the end. */
+static int again(struct import *im, struct slot *s, enum err e, const struct bus_answer *answer)
+{
+    if (!may_try_again(e) || s->tries >= TRIES_MAX)
+        return given_up(im, s, e, answer);
+    int64_t most = MIN(RETRY_CAP_US, RETRY_BASE_US << s->tries);
+    int64_t wait_us = MAX((int64_t)randombytes_uniform((uint32_t)most),
+                          fault_retry_us(im->c->arena, answer->result));
+    s->state = SLOT_READY;
+    s->at_us = clock_monotonic_us() + wait_us;
+    return 0;
+}
+
+static int send_slot(struct import *im, struct slot *s)
+{
+    struct bus_answer none = { .result = NULL };
+    struct bus_request r = {
+        .service = im->kind->service,
+        .method = im->kind->method,
+        .message = s->request,
+        .idempotency_key = s->key,
+        .request_id = id_text(id_new(), s->request_id),
+        .timeout_us = im->timeout_us,
+        .principal = im->who,
+    };
+    s->tries++;
+    enum err e = bus_client_send(im->c->bus, &r, im->c->arena);
+    if (e)
+        return again(im, s, e, &none);
+    s->state = SLOT_SENT;
+    s->at_us = clock_monotonic_us() + im->timeout_us;
+    im->on_the_way++;
+    return 0;
+}
+
+static int send_ready(struct import *im)
+{
+    int64_t now_us = clock_monotonic_us();
+    for (size_t n = im->next_flush; n < im->next_fill; n++) {
+        struct slot *s = &im->slots[n % im->nslots];
+        if (im->on_the_way >= im->kind->window)
+            return 0;
+        if (s->state != SLOT_READY || s->at_us > now_us)
+            continue;
+        int status = send_slot(im, s);
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+/* --- hearing ----------------------------------------------------------------------------------- */
+
+static struct slot *slot_of(struct import *im, const char *request_id)
+{
+    for (size_t i = 0; i < im->nslots; i++)
+        if (im->slots[i].state == SLOT_SENT && strcmp(im->slots[i].request_id, request_id) == 0)
+            return &im->slots[i];
+    return NULL;
+}
+
+static const ProtobufCMessageDescriptor *type_of(void *arg, const char *request_id)
+{
+    struct import *im = arg;
+    return slot_of(im, request_id) ? im->kind->answer_type : NULL;
+}
+
+static bool take_result(struct slot *s, const ImportResult *r)
+{
+    if (r->index < 0 || (size_t)r->index >= s->nrows)
+        return false;
+    struct line *l = &s->lines[s->line_of[r->index]];
+    l->outcome = (int)r->outcome;
+    l->id = arena_strdup(s->arena, r->id);
+    l->field = arena_strdup(s->arena, r->field);
+    l->message = arena_strdup(s->arena, r->message);
+    return l->outcome > 0 && l->outcome < IMPORT_OUTCOMES && l->id && l->field && l->message;
+}
+
+static int take_answer(struct import *im, struct slot *s, const struct bus_answer *answer)
+{
+    size_t n;
+    if (result_has(answer->result, "idempotent-replayed", "true")) {
+        if (s->tries == 1 && !s->anew && !im->key) {
+            char fresh[ID_TEXT_MAX];
+            size_t len = strlen(s->key);
+            snprintf(s->key + len, sizeof s->key - len, "-%s", id_text(id_new(), fresh));
+            s->anew = true;
+            s->tries = 0;
+            s->state = SLOT_READY;
+            s->at_us = 0;
+            im->replayed++;
+            return 0;
+        }
+        im->replayed += im->key != NULL;
+    }
+    ImportResult *const *results = im->kind->results(answer->message, &n);
+    bool good = n == s->nrows;
+    for (size_t i = 0; i < n && good; i++)
+        good = take_result(s, results[i]);
+    for (size_t i = 0; i < s->nlines && good; i++)
+        good = s->lines[i].outcome != 0;
+    if (!good)
+        return cli_fail(im->c, ERR_INTERNAL, "batch %zu: the answer does not fit the request",
+                        s->number + 1);
+    s->state = SLOT_DONE;
+    return 0;
+}
+
+/* Answers that did not come. */
+static int expire(struct import *im)
+{
+    int64_t now_us = clock_monotonic_us();
+    for (size_t i = 0; i < im->nslots; i++) {
+        struct slot *s = &im->slots[i];
+        struct bus_answer none = { .result = NULL };
+        if (s->state != SLOT_SENT || s->at_us > now_us)
+            continue;
+        im->on_the_way--;
+        int status = again(im, s, ERR_DEADLINE_EXCEEDED, &none);
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+/* How long there is nothing to do but to listen. */
+static int64_t patience_us(const struct import *im)
+{
+    int64_t until_us = INT64_MAX, now_us = clock_monotonic_us();
+    for (size_t i = 0; i < im->nslots; i++) {
+        const struct slot *s = &im->slots[i];
+        if (s->state == SLOT_SENT || (s->state == SLOT_READY && im->on_the_way < im->kind->window))
+            until_us = MIN(until_us, s->at_us);
+    }
+    return until_us == INT64_MAX ? 0 : MAX(until_us - now_us, 0);
+}
+
+static int hear(struct import *im)
+{
+    struct bus_answer answer = { .result = NULL };
+    arena_reset(im->c->arena);
+    enum err e = bus_client_receive(im->c->bus, patience_us(im), im->c->arena, type_of, im, &answer);
+    struct slot *s = answer.result ? slot_of(im, answer.result->request_id) : NULL;
+    if (!s)
+        return e == ERR_DEADLINE_EXCEEDED ? expire(im) : 0;
+    im->on_the_way--;
+    return e ? again(im, s, e, &answer) : take_answer(im, s, &answer);
+}
+
+/* --- telling ----------------------------------------------------------------------------------- */
+
+static void write_line(FILE *out, const struct line *l)
+{
+    const char *cells[] = { l->external_id, import_outcomes[l->outcome], l->id, l->field,
+                            l->message };
+    (void)fprintf(out, "%zu", l->line);
+    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
+        (void)fputc(',', out);
+        csv_write_cell(out, cells[i]);
+    }
+    (void)fputc('\n', out);
+}
+
+/* Batches whose fate is known, in the order of the file. */
+static void flush_done(struct import *im)
+{
+    for (; im->next_flush < im->next_fill; im->next_flush++) {
+        struct slot *s = &im->slots[im->next_flush % im->nslots];
+        if (s->state != SLOT_DONE)
+            return;
+        for (size_t i = 0; i < s->nlines; i++) {
+            im->counts[s->lines[i].outcome]++;
+            if (im->result)
+                write_line(im->result, &s->lines[i]);
+        }
+        im->last_line = s->lines[s->nlines - 1].line;
+        s->state = SLOT_FREE;
+    }
+}
+
+static void show_progress(struct import *im)
+{
+    static const char bar[] = "##############################";
+    int64_t now_us = clock_monotonic_us();
+    if (!im->shows || now_us - im->shown_us < PROGRESS_EVERY_US)
+        return;
+    im->shown_us = now_us;
+    double part = im->file_bytes ? (double)csv_bytes(im->csv) / (double)im->file_bytes : 0;
+    int width = (int)(MIN(part, 1.0) * (sizeof bar - 1));
+    (void)fprintf(stderr, "\r[%-30.*s] %3.0f %%  %zu rows, %zu faulty ", width, bar, part * 100,
+                  im->rows,
+                  im->counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID]);
+}
+
+static void end_progress(const struct import *im)
+{
+    if (im->shows)
+        (void)fprintf(stderr, "\r\033[K");
+}
+
+static void show_summary(const struct import *im)
+{
+    double seconds = (double)(clock_monotonic_us() - im->started_us) / 1e6;
+    if (im->c->json) {
+        (void)printf("{\"rows\":%zu,\"seconds\":%.3f,\"dryRun\":%s,\"counts\":{", im->rows, seconds,
+                     im->dry_run ? "true" : "false");
+        for (size_t i = 1; i < IMPORT_OUTCOMES; i++)
+            (void)printf("%s\"%s\":%zu", i > 1 ? "," : "", import_outcomes[i], im->counts[i]);
+        (void)printf("},\"batches\":%zu,\"replayed\":%zu}\n", im->batches, im->replayed);
+        return;
+    }
+    (void)printf("%s: %zu rows in %.1f s (%.0f a second)%s\n", im->kind->name, im->rows, seconds,
+                 (double)im->rows / MAX(seconds, 1e-6), im->dry_run ? ", nothing was changed" : "");
+    for (size_t i = 1; i < IMPORT_OUTCOMES; i++)
+        if (im->counts[i])
+            (void)printf("  %-10s %8zu\n", import_outcomes[i], im->counts[i]);
+    if (im->replayed && !im->key)
+        (void)printf("%zu of %zu batches were seen before and judged anew\n", im->replayed,
+                     im->batches);
+}
+
+/* --- the command ------------------------------------------------------------------------------- */
+
+static int run(struct import *im)
+{
+    int status = 0;
+    while (status == 0 && (!im->at_end || im->next_flush < im->next_fill)) {
+        while (status == 0 && !im->at_end && im->next_fill - im->next_flush < im->nslots &&
+               im->slots[im->next_fill % im->nslots].state == SLOT_FREE) {
+            status = fill(im);
+            if (status == 0)
+                status = send_ready(im); /* on its way while the next one is filled */
+        }
+        if (status == 0)
+            status = send_ready(im);
+        flush_done(im);
+        if (status == 0 && im->next_flush < im->next_fill)
+            status = hear(im);
+        flush_done(im);
+        show_progress(im);
+    }
+    return status;
+}
+
+static bool is_source(const char *s)
+{
+    size_t len = strlen(s);
+    return len > 0 && len <= 32 &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
+}
+
+static int read_options(struct import *im)
+{
+    struct cli *c = im->c;
+    int64_t batch;
+    im->kind = import_kind(c->args.words[0]);
+    if (!im->kind)
+        return cli_usage(c, "there are customers and orders to import, not %.40s", c->args.words[0]);
+    im->path = c->args.words[1];
+    const char *source = args_value(&c->args, "source");
+    im->source = source ? source : SOURCE_DEFAULT;
+    if (!is_source(im->source))
+        return cli_usage(c, "--source is up to 32 of a-z, 0-9, _ and -, not %.60s", im->source);
+    if (!cli_number(c, "batch", 1, (int64_t)im->kind->batch, (int64_t)im->kind->batch, &batch))
+        return EXIT_USAGE;
+    im->batch = (size_t)batch;
+    im->key = args_value(&c->args, "key");
+    im->dry_run = args_has(&c->args, "dry-run");
+    im->strict = args_has(&c->args, "strict");
+    im->timeout_us = args_has(&c->args, "timeout") ? c->timeout_us : TIMEOUT_US;
+    im->nslots = im->kind->window + 1;
+    im->shows = !c->json && isatty(STDERR_FILENO);
+    if (!*c->tenant)
+        return cli_usage(c, "into which company? --tenant ID or DAYBOOK_TENANT");
+    return 0;
+}
+
+static int open_files(struct import *im)
+{
+    struct cli *c = im->c;
+    struct stat st;
+    const char *result = args_value(&c->args, "result");
+    im->file = strcmp(im->path, "-") == 0 ? stdin : fopen(im->path, "re");
+    if (!im->file)
+        return cli_fail(c, ERR_NOT_FOUND, "%s: %s", im->path, strerror(errno));
+    if (fstat(fileno(im->file), &st) == 0 && S_ISREG(st.st_mode))
+        im->file_bytes = (uint64_t)st.st_size;
+    im->csv = csv_new(&csv_limits_default, read_file, im->file);
+    im->seen = seen_new();
+    if (!im->csv || !im->seen)
+        return no_memory(im);
+    int status = read_header(im);
+    if (status || !result)
+        return status;
+    im->result = fopen(result, "we");
+    if (!im->result)
+        return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", result, strerror(errno));
+    (void)fprintf(im->result, "line,external_id,outcome,id,field,message\n");
+    return 0;
+}
+
+static int close_files(struct import *im, int status)
+{
+    bool bad = im->result && ferror(im->result);
+    if (im->result && fclose(im->result) != 0)
+        bad = true;
+    if (im->file && im->file != stdin)
+        (void)fclose(im->file);
+    csv_free(im->csv);
+    seen_free(im->seen);
+    for (size_t i = 0; i < im->nslots; i++)
+        arena_free(im->slots[i].arena);
+    if (bad && status == 0)
+        status = cli_fail(im->c, ERR_UNAVAILABLE, "the result file could not be written completely");
+    return status;
+}
+
+int cmd_import(struct cli *c)
+{
+    struct import im = { .c = c };
+    struct arena *keep = NULL;
+    int status = read_options(&im);
+    if (status)
+        return status;
+    status = open_files(&im);
+    if (status == 0 && cli_bus(c, &status) && cli_principal(c, &im.who, &status)) {
+        keep = arena_new(MIB); /* c->arena is reset from answer to answer */
+        im.who = keep && im.who ? wire_clone(&im.who->base, keep) : NULL;
+        im.started_us = clock_monotonic_us();
+        status = im.who ? run(&im) : no_memory(&im);
+        end_progress(&im);
+        show_summary(&im);
+    }
+    size_t faulty = im.counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID] +
+                    im.counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_DUPLICATE];
+    if (status == 0 && im.strict && faulty)
+        status = err_exit_code(ERR_FAILED_PRECONDITION);
+    status = close_files(&im, status);
+    c->principal = NULL;
+    arena_free(keep);
+    return status;
+}

@@ -1,0 +1,3 @@
+-- params:
+SELECT (SELECT last_seq FROM bus.head) AS head_seq,
+       (SELECT count(*) FROM bus.outbox) AS waiting

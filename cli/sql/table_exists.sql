@@ -1,0 +1,2 @@
+-- params: name
+SELECT to_regclass($1::text) IS NOT NULL AS found

@@ -1,0 +1,50 @@
+/*
+ * status.h - what `daybook status` finds out, and how it is shown.
+ *
+ *   status.c       asking: admin listeners, the bus, the database
+ *   status_show.c  tables and JSON
+ */
+#ifndef DAYBOOK_CLI_STATUS_H
+#define DAYBOOK_CLI_STATUS_H
+
+#include "cli/cli.h"
+#include "daybook/bus/v1/bus.pb-c.h"
+
+#define STATUS_DAEMONS_MAX 64
+#define STATUS_CONSUMERS_MAX 32
+
+struct daemon_state {
+    const char *name, *address;
+    bool answers, ready;
+    const char *version, *commit; /* "" : not known */
+    const char *why;              /* why not ready; "" when it is */
+    double memory_bytes;
+    double outbox_rows, lag_events; /* -1: does not say */
+};
+
+struct consumer_state {
+    const char *name;
+    bool started; /* has a cursor */
+    int64_t seq, replay_until, parked;
+};
+
+struct status {
+    struct daemon_state daemons[STATUS_DAEMONS_MAX];
+    size_t ndaemons;
+    const Daybook__Bus__V1__ListServicesResponse *services; /* NULL: the bus did not say */
+    const char *bus_fault;                                  /* why; "" */
+    /* from the database */
+    bool has_log;
+    const char *log_fault;
+    int64_t head_seq, outbox;
+    struct consumer_state consumers[STATUS_CONSUMERS_MAX];
+    size_t nconsumers;
+    int64_t lists_waiting; /* -1: cannot be told */
+    /* the sum */
+    bool ready;
+    bool settled;
+};
+
+int status_show(struct cli *c, const struct status *s);
+
+#endif
