@@ -7,6 +7,8 @@
 
 #include "common/num.h"
 
+#define CONNECT_MS 5000
+
 void die(const char *fmt, ...)
 {
     va_list args;
@@ -62,6 +64,9 @@ void *gear_connect(void *zmq_context, int type, const struct bus_address *addres
     void *s = zmq_socket(zmq_context, type);
     if (!s || !bus_socket_prepare(s, address) || !bus_socket_connect(s, endpoint))
         die("cannot connect to '%s': %s", endpoint, zmq_strerror(zmq_errno()));
+    zmq_pollitem_t item = { .socket = s, .events = ZMQ_POLLOUT };
+    if (type == ZMQ_DEALER && zmq_poll(&item, 1, CONNECT_MS) != 1)
+        die("nobody answers at '%s', or he refuses the key", endpoint);
     return s;
 }
 

@@ -22,6 +22,7 @@
 #include "common/bus_frames.h"
 #include "common/mdp.h"
 #include "common/num.h"
+#include "common/schema.h"
 #include "daybook/bus/v1/bus.pb-c.h"
 #include "tests/bench/gear.h"
 #include "tests/bench/hist.h"
@@ -321,6 +322,7 @@ int main(int argc, char **argv)
     };
     size_t n = ARRAY_LEN(o);
     static struct load l;
+    schema_init();
     gear_options(o, n, argc - 1, argv + 1);
     struct bus_address address = gear_address();
     if (*gear_text(o, n, "endpoint"))

@@ -2,7 +2,7 @@
  * peer.c - the other ends of the echo.
  *
  *   peer proxy FRONT BACK       the limit: zmq_proxy() between ROUTER and DEALER, nothing else
- *   peer raw BACK               answers whatever comes through that proxy as it is
+ *   peer raw BACK SLOTS         answers whatever comes through that proxy as it is
  *   peer mdp SERVICE SLOTS      a Majordomo worker at the bus that answers the message as it is
  *
  * The proxy uses CURVE as the bus does when DAYBOOK_BUS_SERVER_KEY is set; its server key is then
@@ -50,19 +50,58 @@ static void run_proxy(void *context, const char *front, const char *back)
     zmq_proxy(router, dealer, NULL);
 }
 
-static void run_raw(void *context, const char *endpoint)
+/* --- workers: one thread that serves `nslots` connections -------------------------------------- */
+
+struct workers {
+    void *slot[SLOTS_MAX];
+    size_t n;
+    int epoll;
+    void (*serve)(void *socket); /* until nothing is left to read */
+};
+
+static void workers_connect(struct workers *w, void *context, const char *endpoint)
 {
     struct bus_address address = gear_address();
-    void *s = gear_connect(context, ZMQ_DEALER, &address, endpoint);
-    for (;;) {
-        zmq_msg_t frame;
-        zmq_msg_init(&frame);
-        if (zmq_msg_recv(&frame, s, 0) < 0)
-            die("receive: %s", zmq_strerror(zmq_errno()));
+    w->epoll = epoll_create1(0);
+    for (size_t i = 0; i < w->n; i++) {
+        w->slot[i] = gear_connect(context, ZMQ_DEALER, &address, endpoint);
+        struct epoll_event e = { .events = EPOLLIN, .data.u64 = i };
+        if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, gear_fd(w->slot[i]), &e) != 0)
+            die("epoll");
+    }
+}
+
+/* One turn; a descriptor of libzmq tells of changes only, so reading goes on until it says none. */
+static void workers_turn(struct workers *w)
+{
+    struct epoll_event ready[SLOTS_MAX];
+    int n = epoll_wait(w->epoll, ready, SLOTS_MAX, MDP_HEARTBEAT_MS / 2);
+    for (int i = 0; i < n; i++)
+        do
+            w->serve(w->slot[ready[i].data.u64]);
+        while (gear_readable(w->slot[ready[i].data.u64]));
+}
+
+/* --- the raw one: sends back what comes -------------------------------------------------------- */
+
+static void serve_raw(void *s)
+{
+    zmq_msg_t frame;
+    zmq_msg_init(&frame);
+    while (zmq_msg_recv(&frame, s, ZMQ_DONTWAIT) >= 0) {
         int more = zmq_msg_more(&frame);
         if (zmq_msg_send(&frame, s, more ? ZMQ_SNDMORE : 0) < 0)
             die("send: %s", zmq_strerror(zmq_errno()));
     }
+    zmq_msg_close(&frame);
+}
+
+static void run_raw(void *context, const char *endpoint, size_t nslots)
+{
+    struct workers w = { .n = nslots, .serve = serve_raw };
+    workers_connect(&w, context, endpoint);
+    for (;;)
+        workers_turn(&w);
 }
 
 /* --- the Majordomo worker --------------------------------------------------------------------- */
@@ -112,7 +151,7 @@ static void answer(void *s, struct bus_frames *f)
         die("send: %s", zmq_strerror(zmq_errno()));
 }
 
-static void serve(void *s)
+static void serve_mdp(void *s)
 {
     struct bus_frames f;
     while (bus_frames_receive(s, &f)) {
@@ -126,29 +165,21 @@ static void serve(void *s)
 
 static void run_mdp(void *context, const char *service, size_t nslots)
 {
-    struct bus_address address = gear_address();
-    void *slot[SLOTS_MAX];
-    int ep = epoll_create1(0);
-    for (size_t i = 0; i < nslots; i++) {
-        slot[i] = gear_connect(context, ZMQ_DEALER, &address, address.endpoint);
-        struct epoll_event e = { .events = EPOLLIN, .data.u64 = i };
-        if (epoll_ctl(ep, EPOLL_CTL_ADD, gear_fd(slot[i]), &e) != 0)
-            die("epoll");
-        send_command(slot[i], MDP02_W_READY, service);
-        serve(slot[i]);
-    }
+    struct workers w = { .n = nslots, .serve = serve_mdp };
     int64_t beat_ns = now_ns();
+    workers_connect(&w, context, gear_address().endpoint);
+    for (size_t i = 0; i < nslots; i++) {
+        send_command(w.slot[i], MDP02_W_READY, service);
+        serve_mdp(w.slot[i]);
+    }
     for (;;) {
-        struct epoll_event ready[SLOTS_MAX];
-        int n = epoll_wait(ep, ready, SLOTS_MAX, MDP_HEARTBEAT_MS / 2);
-        for (int i = 0; i < n; i++)
-            serve(slot[ready[i].data.u64]);
-        if (now_ns() - beat_ns < (int64_t)MDP_HEARTBEAT_MS * 1000000)
+        workers_turn(&w);
+        if (now_ns() - beat_ns < MDP_HEARTBEAT_MS * INT64_C(1000000))
             continue;
         beat_ns = now_ns();
         for (size_t i = 0; i < nslots; i++) {
-            send_command(slot[i], MDP02_W_HEARTBEAT, NULL);
-            serve(slot[i]);
+            send_command(w.slot[i], MDP02_W_HEARTBEAT, NULL);
+            serve_mdp(w.slot[i]); /* sending may have swallowed the descriptor's news */
         }
     }
 }
@@ -160,9 +191,9 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (argc == 4 && strcmp(argv[1], "proxy") == 0)
         run_proxy(context, argv[2], argv[3]);
-    else if (argc == 3 && strcmp(argv[1], "raw") == 0)
-        run_raw(context, argv[2]);
+    else if (argc == 4 && strcmp(argv[1], "raw") == 0 && num_i64(argv[3], 1, SLOTS_MAX, &slots))
+        run_raw(context, argv[2], (size_t)slots);
     else if (argc == 4 && strcmp(argv[1], "mdp") == 0 && num_i64(argv[3], 1, SLOTS_MAX, &slots))
         run_mdp(context, argv[2], (size_t)slots);
-    die("peer proxy FRONT BACK | raw BACK | mdp SERVICE SLOTS");
+    die("peer proxy FRONT BACK | raw BACK SLOTS | mdp SERVICE SLOTS");
 }
