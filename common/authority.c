@@ -1,6 +1,6 @@
 /*
- * authority.c - one rule of sight, by role (ORG-01, ORG-02), asked one row at a time or as a list of
- * owners for a query.
+ * authority.c - one rule of sight, by role (ORG-01, ORG-02), asked one row at a time or as a list
+ * of owners for a query.
  */
 #include "common/authority.h"
 
@@ -21,10 +21,8 @@ static const struct role_sight {
     const char *role;
     enum sight sight;
 } role_sights[] = {
-    { "team_lead", SIGHT_UNIT },
-    { "supervisor", SIGHT_BELOW },
-    { "sales_manager", SIGHT_BELOW },
-    { "regional_manager", SIGHT_BELOW },
+    { "team_lead", SIGHT_UNIT },      { "supervisor", SIGHT_BELOW },
+    { "sales_manager", SIGHT_BELOW }, { "regional_manager", SIGHT_BELOW },
     { "general_manager", SIGHT_ALL },
 };
 
@@ -129,8 +127,7 @@ static enum err denied(struct call *call, enum err code, const char *reason)
 /* Whether the people needed for a judgement are known at all. */
 static enum err need_directory(struct call *call)
 {
-    if (call->dir ||
-        !is_kind(call, DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE))
+    if (call->dir || !is_kind(call, DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE))
         return ERR_OK;
     enum err e = call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
     return call_reason(call, e, "DIRECTORY_NOT_LOADED");

@@ -67,11 +67,11 @@ static struct metric circuit_gauge = {
 static atomic_int open_circuits;
 
 struct cache {
-    char host[HOST_MAX]; /* or path */
-    int port;            /* 0: host is the path of a socket */
-    char *password;      /* NULL: none */
-    redisContext *redis; /* NULL: not connected */
-    char sha[SHA_LEN + 1]; /* of the script, as the server told it; "" = not yet */
+    char host[HOST_MAX];     /* or path */
+    int port;                /* 0: host is the path of a socket */
+    char *password;          /* NULL: none */
+    redisContext *redis;     /* NULL: not connected */
+    char sha[SHA_LEN + 1];   /* of the script, as the server told it; "" = not yet */
     int64_t closed_until_us; /* the circuit is open until then */
     bool open;               /* counted in open_circuits */
     int64_t deadline_us;     /* of the present call */
@@ -288,8 +288,7 @@ static enum err ensure_connected(struct cache *c)
         disconnect(c);
     if (c->redis)
         return ERR_OK;
-    c->redis = c->port ? redisConnectNonBlock(c->host, c->port)
-                       : redisConnectUnixNonBlock(c->host);
+    c->redis = c->port ? redisConnectNonBlock(c->host, c->port) : redisConnectUnixNonBlock(c->host);
     if (!connected_in_time(c))
         return trip(c, "cannot connect");
     if (!authenticate(c))

@@ -78,7 +78,8 @@ static void add_violation(struct call *call, const char *reason, const char *fie
         s->out_of_memory = true;
         return;
     }
-    *v = (struct call_violation_item){ .field = copy(call, field), .description = description,
+    *v = (struct call_violation_item){ .field = copy(call, field),
+                                       .description = description,
                                        .reason = reason };
     *s->violations_end = v;
     s->violations_end = &v->next;
@@ -91,8 +92,8 @@ enum err call_fail(struct call *call, enum err code, const char *field, const ch
     va_start(ap, fmt);
     const char *message = format(call, fmt, ap);
     va_end(ap);
-    call->state->failure = (struct call_failure){ .code = code, .field = copy(call, field),
-                                                  .message = message };
+    call->state->failure =
+        (struct call_failure){ .code = code, .field = copy(call, field), .message = message };
     if ((code == ERR_INVALID_ARGUMENT || code == ERR_OUT_OF_RANGE) && field && field[0])
         add_violation(call, NULL, field, message);
     return code;

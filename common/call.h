@@ -4,9 +4,13 @@
  *
  * A handler runs inside the worker's transaction, which also takes the idempotency record and the
  * events. It returns a code, and the worker commits or rolls back; on ERR_ABORTED it is run again
- * (at most 3 times, inside the deadline), so it must not keep state outside the call. The first statement it
- * executes brings the idempotency look-up along: ERR_REPLAYED then means that this command was
- * done before; pass it up.
+ * (at most 3 times, inside the deadline), so it must not keep state outside the call. The first
+ * statement it executes brings the idempotency look-up along: ERR_REPLAYED then means that this
+ * command was done before; pass it up.
+ *
+ * A repeated command gets the first answer with the metadata idempotent-replayed = true. An answer
+ * above 64 KiB is not kept: its repetition gets an empty reply with idempotent-reply = too_large,
+ * and the caller reads the resource.
  *
  * Everything here belongs to the worker's thread. Memory is the request's arena.
  */
@@ -41,10 +45,10 @@ struct call {
     struct id tenant;             /* nil for system calls without one */
     struct id actor;
     const struct dir_employee *employee; /* the actor when he is one, else NULL */
-    const struct directory *dir;  /* snapshot for the whole call; NULL before the first is loaded */
-    int64_t now_us;               /* domain time, fixed at the start of the call */
-    int64_t deadline_us;          /* monotonic */
-    void *daemon_data;            /* what the daemon's start hook made; shared, read-only or locked */
+    const struct directory *dir; /* snapshot for the whole call; NULL before the first is loaded */
+    int64_t now_us;              /* domain time, fixed at the start of the call */
+    int64_t deadline_us;         /* monotonic */
+    void *daemon_data; /* what the daemon's start hook made; shared, read-only or locked */
     struct call_state *state;
 };
 
@@ -105,8 +109,8 @@ const char *call_actor_text(struct call *call);
 /*
  * A method. Requests are validated by `checks` before the handler runs. scope: needed from service
  * accounts and API keys ("customers.write"); employees are judged by role and row in the handler
- * (authority.h). Whether a method has side effects is said in the .proto, not here. A method without side
- * effects runs in a transaction too, and must not write.
+ * (authority.h). Whether a method has side effects is said in the .proto, not here. A method
+ * without side effects runs in a transaction too, and must not write.
  */
 typedef enum err call_handler(struct call *call, const ProtobufCMessage *request,
                               ProtobufCMessage **reply_out);
@@ -134,7 +138,7 @@ struct call_env {
     void *daemon_data;
     const struct method *methods;
     size_t nmethods;
-    const char *schema; /* of the idempotency table */
+    const char *schema;          /* of the idempotency table */
     bool (*draining)(void *arg); /* NULL: never */
     void *draining_arg;
     /* How long the frames have waited behind another request of this worker (two buses); taken off
@@ -151,9 +155,12 @@ struct call_wake_item {
     struct call_wake_item *next;
 };
 struct call_frames {
-    const void *method; size_t method_len;   /* "RecordInteraction" or "RecordInteraction+json" */
-    const void *context; size_t context_len;
-    const void *message; size_t message_len;
+    const void *method;
+    size_t method_len; /* "RecordInteraction" or "RecordInteraction+json" */
+    const void *context;
+    size_t context_len;
+    const void *message;
+    size_t message_len;
 };
 void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **result_out,
                  size_t *result_len_out, uint8_t **reply_out, size_t *reply_len_out);
@@ -161,7 +168,8 @@ void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **r
 /*
  * Deletes records of answered commands that are older than 48 hours, at most 1 000 in one
  * transaction, company by company of the directory's snapshot, until none is left or the deadline
- * is half a second away. To be called once a minute by one thread of the daemon. deleted_out: how many.
+ * is half a second away. To be called once a minute by one thread of the daemon. deleted_out: how
+ * many.
  */
 NODISCARD enum err call_sweep_idempotency(struct db *db, const char *schema, int64_t deadline_us,
                                           int64_t *deleted_out);

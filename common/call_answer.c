@@ -50,7 +50,7 @@ struct answer {
     struct call call;
     PbCallContext *context;
     bool json;
-    char name[METHOD_NAME_MAX]; /* of the method, without suffix */
+    char name[METHOD_NAME_MAX];        /* of the method, without suffix */
     const struct method *method;       /* NULL: unknown */
     const struct schema_method *shape; /* NULL: unknown */
     ProtobufCMessage *request;
@@ -119,8 +119,8 @@ static enum err take_context(struct answer *a)
     bool json = a->in->context_len > 0 && text[0] == '{';
     ProtobufCMessage *message;
 
-    enum err e = unpack(a, &daybook__common__v1__call_context__descriptor, text,
-                        a->in->context_len, json, &message);
+    enum err e = unpack(a, &daybook__common__v1__call_context__descriptor, text, a->in->context_len,
+                        json, &message);
     if (e)
         return e;
     a->context = (PbCallContext *)message;
@@ -238,8 +238,8 @@ static enum err check_scope(struct answer *a)
     if (a->method->scope == NULL || authority_has_scope(&a->call, a->method->scope))
         return ERR_OK;
     call_detail(&a->call, "scope", a->method->scope);
-    enum err e = call_fail(&a->call, ERR_PERMISSION_DENIED, "", "this needs the scope %s",
-                           a->method->scope);
+    enum err e =
+        call_fail(&a->call, ERR_PERMISSION_DENIED, "", "this needs the scope %s", a->method->scope);
     return call_reason(&a->call, e, "SCOPE_REQUIRED");
 }
 
@@ -247,8 +247,8 @@ static enum err check_scope(struct answer *a)
 
 static enum err take_request(struct answer *a)
 {
-    enum err e = unpack(a, a->shape->input, a->in->message, a->in->message_len, a->json,
-                        &a->request);
+    enum err e =
+        unpack(a, a->shape->input, a->in->message, a->in->message_len, a->json, &a->request);
     if (e || a->method->checks == NULL)
         return e;
     return validate(&a->call, a->request, a->method->checks);
@@ -261,8 +261,8 @@ static enum err prepare_key(struct answer *a)
 
     if (a->shape->no_side_effects)
         return ERR_OK;
-    enum err e = wire_fingerprint(a->method->service, a->name, a->request, a->env->arena,
-                                  fingerprint);
+    enum err e =
+        wire_fingerprint(a->method->service, a->name, a->request, a->env->arena, fingerprint);
     if (e)
         return e;
     s->method = arena_printf(a->env->arena, "%s/%s", a->method->service, a->name);
@@ -348,9 +348,8 @@ static enum err write_stored(struct answer *a, uint8_t **out, size_t *len_out)
         *len_out = stored->reply_len;
         return ERR_OK;
     }
-    enum err e = wire_unpack(type ? type->type : a->shape->output, stored->reply,
-                             stored->reply_len, &wire_limits_internal, a->env->arena, &message,
-                             &fault);
+    enum err e = wire_unpack(type ? type->type : a->shape->output, stored->reply, stored->reply_len,
+                             &wire_limits_internal, a->env->arena, &message, &fault);
     return e == ERR_OK ? write_message(a, message, out, len_out) : ERR_INTERNAL;
 }
 
@@ -413,8 +412,8 @@ static void write_exhausted(struct answer *a, uint8_t **out, size_t *len_out)
     info.reason = reason;
     info.domain = domain;
     any.type_url = type_url;
-    any.value = (ProtobufCBinaryData){ .data = packed,
-                                       .len = protobuf_c_message_pack(&info.base, packed) };
+    any.value =
+        (ProtobufCBinaryData){ .data = packed, .len = protobuf_c_message_pack(&info.base, packed) };
     status.code = ERR_RESOURCE_EXHAUSTED;
     status.message = message;
     status.details = details;
@@ -441,8 +440,8 @@ static const struct level_of {
     enum err code;
     enum log_level level;
 } levels[] = {
-    { ERR_INTERNAL, LOG_LEVEL_ERROR },    { ERR_DATA_LOSS, LOG_LEVEL_ERROR },
-    { ERR_UNKNOWN, LOG_LEVEL_ERROR },     { ERR_UNAVAILABLE, LOG_LEVEL_WARN },
+    { ERR_INTERNAL, LOG_LEVEL_ERROR },         { ERR_DATA_LOSS, LOG_LEVEL_ERROR },
+    { ERR_UNKNOWN, LOG_LEVEL_ERROR },          { ERR_UNAVAILABLE, LOG_LEVEL_WARN },
     { ERR_DEADLINE_EXCEEDED, LOG_LEVEL_WARN }, { ERR_RESOURCE_EXHAUSTED, LOG_LEVEL_WARN },
 };
 

@@ -34,8 +34,8 @@ static const struct code_words {
     { ERR_OUT_OF_RANGE, "a value is out of range; correct it", 0 },
     { ERR_UNIMPLEMENTED, "there is no such method", 0 },
     { ERR_INTERNAL, "something broke inside; report the request id", 0 },
-    { ERR_UNAVAILABLE, "the service cannot do this now; send it again with the same idempotency key",
-      SECOND_US },
+    { ERR_UNAVAILABLE,
+      "the service cannot do this now; send it again with the same idempotency key", SECOND_US },
     { ERR_DATA_LOSS, "stored data is damaged; report the request id", 0 },
     { ERR_UNAUTHENTICATED, "the caller is not proven; use a registered key", 0 },
 };
@@ -59,9 +59,22 @@ static const struct call_failure *failure_of(const struct call *call, enum err c
 static const char *code_reason(enum err code)
 {
     static const char *const reasons[] = {
-        "OK", "CANCELED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-        "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-        "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+        "OK",
+        "CANCELED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
         "UNAUTHENTICATED",
     };
     return (size_t)code < ARRAY_LEN(reasons) ? reasons[code] : "UNKNOWN";

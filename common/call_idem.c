@@ -124,8 +124,8 @@ bool call_idem_key_in_use(const struct db_error *e)
 /* --- sweeping --- */
 
 /* One batch of one company; *n_out: how many rows went. */
-static enum err sweep_batch(struct db *db, const char *schema, struct id tenant,
-                            const char *before, int64_t deadline_us, int64_t *n_out)
+static enum err sweep_batch(struct db *db, const char *schema, struct id tenant, const char *before,
+                            int64_t deadline_us, int64_t *n_out)
 {
     char tenant_text[ID_TEXT_MAX];
     const char *params[] = { id_text(tenant, tenant_text), before };

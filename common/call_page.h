@@ -16,7 +16,7 @@
 struct call_page {
     const char *filter; /* in: stands for all other parameters; NULL = the arena is full */
     int32_t size;
-    const char *limit;  /* size + 1, as a parameter */
+    const char *limit;               /* size + 1, as a parameter */
     const char *keys[PAGE_KEYS_MAX]; /* of the row before the page; NULL on the first */
     bool more;
 };

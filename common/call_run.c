@@ -43,8 +43,9 @@ struct runner {
     const struct method *method;
     const char *schema;
     const ProtobufCMessage *request;
+    struct id tenant; /* the caller's, whatever the handler acted for */
     ProtobufCMessage *reply;
-    bool begun;    /* the transaction was open */
+    bool begun; /* the transaction was open */
     bool in_doubt;
     int aborted, twins, lost, doubts;
 };
@@ -80,7 +81,8 @@ static enum err queue_rows(struct call *call, const struct outbox_row *rows, siz
         if (e == ERR_OK)
             e = outbox_queue_rows(call->db, rows + from, to - from, call->arena);
     }
-    return e == ERR_OK && !id_equal(tenant, call->tenant) ? db_set_tenant(call->db, call->tenant) : e;
+    return e == ERR_OK && !id_equal(tenant, call->tenant) ? db_set_tenant(call->db, call->tenant)
+                                                          : e;
 }
 
 static enum err queue_events(struct call *call)
@@ -126,6 +128,7 @@ static enum err run_once(struct runner *r)
 
     call_forget(call);
     call->state->db_error = (struct db_error){ 0 };
+    call->tenant = r->tenant;
     r->reply = NULL;
     r->begun = false;
     r->in_doubt = false;
@@ -140,6 +143,7 @@ static enum err run_once(struct runner *r)
         e = db_commit(call->db);
     if (e)
         call->state->db_error = *db_last_error(call->db);
+    call->tenant = r->tenant;
     r->in_doubt = db_in_doubt(call->db);
     db_rollback(call->db);
     return e;
@@ -213,8 +217,9 @@ static bool settle_doubt(struct runner *r, enum err *e)
         return true;
     }
     count_doubt("unknown");
-    *e = call_fail(r->call, ERR_UNAVAILABLE, "",
-                   "whether this was done is not known; send it again with the same idempotency key");
+    *e = call_fail(
+        r->call, ERR_UNAVAILABLE, "",
+        "whether this was done is not known; send it again with the same idempotency key");
     call_reason(r->call, *e, "OUTCOME_UNKNOWN");
     call_retry_after(r->call, SECOND_US);
     return false;
@@ -281,7 +286,9 @@ static void run_hooks(struct call *call)
 enum err call_run(struct call *call, const struct method *method, const char *schema,
                   const ProtobufCMessage *request, ProtobufCMessage **reply_out)
 {
-    struct runner r = { .call = call, .method = method, .schema = schema, .request = request };
+    struct runner r = {
+        .call = call, .method = method, .schema = schema, .request = request, .tenant = call->tenant
+    };
     enum err e;
 
     *reply_out = NULL;

@@ -9,7 +9,9 @@
 #include "common/outbox.h"
 
 #define CALL_HOOKS_MAX 8
-#define CALL_VIOLATIONS_MAX 50 /* a list of 10 000 faulty elements needs no more to be understood */
+#define CALL_VIOLATIONS_MAX                                                                        \
+    50 /* a list of 10 000 faulty elements needs no more to be understood                          \
+        */
 #define CALL_FINGERPRINT_LEN 32
 #define CALL_KEY_MAX 255
 
@@ -73,7 +75,7 @@ struct call_state {
 
     /* of the running command; key NULL: a method without side effects */
     const char *key;
-    const char *method; /* "<service>/<method>", scope of the key */
+    const char *method;      /* "<service>/<method>", scope of the key */
     const char *fingerprint; /* bytea text */
     bool looked_up;
     struct call_stored stored;

@@ -15,7 +15,7 @@
 
 #define ARENA_MIN (16 * MIB)
 #define ARENA_DEFAULT (64 * MIB)
-#define FEED_BUDGET (128 * MIB) /* the worst that unpacking one answer of the bus may cost */
+#define FEED_BUDGET (128 * MIB)  /* the worst that unpacking one answer of the bus may cost */
 #define SLICE_US (100 * MSEC_US) /* how soon it notices that it is to stop */
 #define PAUSE_BASE_US (50 * MSEC_US)
 #define PAUSE_CAP_US (2 * SECOND_US)
@@ -192,8 +192,11 @@ static void gather_and_apply(struct consumer *c)
         consumer_pause(c);
         return;
     }
-    if (c->batch.upto > c->pos)
+    bool heard = c->batch.upto > c->pos;
+    if (heard)
         consumer_apply(c);
+    else if (c->pos > c->cursor.seq) /* quiet after what was nothing to us: note how far we are */
+        c->next_tick_us = clock_monotonic_us();
     consumer_tell_progress(c);
 }
 
@@ -225,6 +228,7 @@ static void turn(struct consumer *c)
 
 void consumer_run(struct consumer *c)
 {
+    consumer_show_counters(c);
     while (!consumer_stopping(c))
         turn(c);
     /* What was heard and is nothing to us need not be heard again. */

@@ -5,14 +5,14 @@
  * A consumer is a thread of a daemon with its own database connection and SUB socket. It hears all
  * events, keeps a durable cursor (log_id, seq, event_id) in its daemon's schema, and reads what it
  * missed from EventService. Events are taken in batches (up to 500, whatever has arrived); effects
- * and cursor commit in one transaction, under the lock of the cursor row, so that of several replicas one at a time
- * makes progress and none repeats another's work.
+ * and cursor commit in one transaction, under the lock of the cursor row, so that of several
+ * replicas one at a time makes progress and none repeats another's work.
  *
- * A reaction that fails for good (not ERR_UNAVAILABLE, ERR_ABORTED, ERR_DEADLINE_EXCEEDED) makes the
- * batch be run again event by event; the event at fault is tried 5 times with backoff, then parked
- * with its reason in <schema>.parked_event, and so are later events of the same aggregate, in
- * order, until `daybook events replay` puts them back. Another log_id stops the consumer until the
- * event at its cursor is found again in the log (protocols F.3).
+ * A reaction that fails for good (not ERR_UNAVAILABLE, ERR_ABORTED, ERR_DEADLINE_EXCEEDED) makes
+ * the batch be run again event by event; the event at fault is tried 5 times with backoff, then
+ * parked with its reason in <schema>.parked_event, and so are later events of the same aggregate,
+ * in order, until `daybook events replay` puts them back. Another log_id stops the consumer until
+ * the event at its cursor is found again in the log (protocols F.3).
  *
  * Rebuild: `daybook rebuild <daemon>` empties the tables that the daemon names and sets the cursor
  * to 0, with replay_until = what was heard so far. Up to there only reactions with REACTION_REPLAY
@@ -34,14 +34,14 @@ typedef Daybook__Bus__V1__Event PbEvent;
 
 /* What a reaction works with; one a batch. */
 struct reaction {
-    struct db *db;              /* inside the transaction; tenant is set to the event's */
-    struct arena *arena;        /* until the batch ends */
+    struct db *db;       /* inside the transaction; tenant is set to the event's */
+    struct arena *arena; /* until the batch ends */
     const struct directory *dir;
     struct id tenant;
-    int64_t now_us;             /* domain time of the batch; use the event's own time for figures */
-    bool replaying;             /* this event is part of a rebuild */
+    int64_t now_us; /* domain time of the batch; use the event's own time for figures */
+    bool replaying; /* this event is part of a rebuild */
     void *daemon_data;
-    void *batch;                /* the daemon's own, from batch_begin */
+    void *batch;                  /* the daemon's own, from batch_begin */
     struct reaction_state *state; /* private */
 };
 
@@ -59,7 +59,8 @@ enum reaction_flags {
 };
 
 /* event: envelope; data: its message, unpacked; both in the batch's arena. */
-typedef enum err reaction_fn(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data);
+typedef enum err reaction_fn(struct reaction *r, const PbEvent *event,
+                             const ProtobufCMessage *data);
 
 struct reaction_def {
     const char *type; /* full event type */
@@ -68,7 +69,7 @@ struct reaction_def {
 };
 
 struct consumer_def {
-    const char *name;   /* "reminders" */
+    const char *name; /* "reminders" */
     const char *schema;
     const struct reaction_def *reactions;
     size_t nreactions;

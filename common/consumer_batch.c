@@ -218,7 +218,9 @@ static bool take_singly(struct consumer *c, const struct stretch *s)
     for (size_t i = 0; i < s->n; i++) {
         struct id event_id;
         bool has_id = id_parse(s->items[i].event->event_id, &event_id);
-        struct stretch one = { .items = &s->items[i], .n = 1, .replaying = s->replaying,
+        struct stretch one = { .items = &s->items[i],
+                               .n = 1,
+                               .replaying = s->replaying,
                                .upto = s->items[i].event->seq,
                                .upto_event = has_id ? &event_id : NULL };
         if (!consumer_wants(one.items[0].def, s->replaying))
@@ -272,9 +274,13 @@ void consumer_apply(struct consumer *c)
         struct id event_id;
         bool all = n == b->n;
         bool has_id = id_parse(b->items[n - 1].event->event_id, &event_id);
-        struct stretch s = { .items = b->items, .n = n, .replaying = true,
+        struct stretch s = { .items = b->items,
+                             .n = n,
+                             .replaying = true,
                              .upto = all ? b->upto : b->items[n - 1].event->seq,
-                             .upto_event = all ? end : has_id ? &event_id : NULL };
+                             .upto_event = all      ? end
+                                           : has_id ? &event_id
+                                                    : NULL };
         if (!apply_stretch(c, &s))
             return;
         if (all) {
@@ -282,8 +288,7 @@ void consumer_apply(struct consumer *c)
             return;
         }
     }
-    struct stretch s = { .items = b->items + n, .n = b->n - n, .upto = b->upto,
-                         .upto_event = end };
+    struct stretch s = { .items = b->items + n, .n = b->n - n, .upto = b->upto, .upto_event = end };
     if (apply_stretch(c, &s)) {
         c->failures = 0;
         c->behind = behind; /* failures on the way were overcome */

@@ -29,6 +29,11 @@ static const struct db_stmt *of_schema(const struct consumer *c, const struct db
     return sql_for_schema(stmt, c->def->schema);
 }
 
+void consumer_show_rewound(const struct consumer *c)
+{
+    metric_add(&rewound_total, 0, (const char *const[]){ c->def->name });
+}
+
 /* --- reading it --- */
 
 static enum err queue_start(struct consumer *c)
@@ -152,8 +157,7 @@ enum err consumer_queue_advance(struct consumer *c, int64_t seq, const struct id
 {
     const struct consumer_cursor *k = &c->cursor;
     char seq_text[24], log_id[ID_TEXT_MAX], event_id[ID_TEXT_MAX], now[TIME_TEXT_MAX];
-    const char *params[] = { c->def->name, seq_text,
-                             k->has_log ? id_text(k->log_id, log_id) : NULL,
+    const char *params[] = { c->def->name, seq_text, k->has_log ? id_text(k->log_id, log_id) : NULL,
                              event ? id_text(*event, event_id) : NULL,
                              time_format(clock_wall_us(), now) };
 

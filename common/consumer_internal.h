@@ -48,8 +48,8 @@ struct consumer_item {
 struct consumer_batch {
     struct consumer_item items[CONSUMER_BATCH_MAX];
     size_t n;
-    int64_t upto;          /* seq that is reached when it is done */
-    struct id upto_event;  /* the event there */
+    int64_t upto;         /* seq that is reached when it is done */
+    struct id upto_event; /* the event there */
     bool has_upto_event;
 };
 
@@ -68,10 +68,10 @@ struct consumer {
     struct arena *feed; /* events of the batch */
     struct arena *work; /* one transaction */
 
-    bool started;  /* the row is there and this start is counted */
-    bool loaded;   /* cursor is what the row said last */
+    bool started; /* the row is there and this start is counted */
+    bool loaded;  /* cursor is what the row said last */
     struct consumer_cursor cursor;
-    bool careful;  /* note each event before it is tried */
+    bool careful;      /* note each event before it is tried */
     int64_t noted_seq; /* the event that this process has noted */
 
     /* Heard up to here. Ahead of the cursor by events that are nothing to us. */
@@ -156,7 +156,7 @@ struct reaction_row {
     struct reaction_row *next;
 };
 struct reaction_state {
-    const PbEvent *event; /* under way */
+    const PbEvent *event;                  /* under way */
     struct reaction_row *rows, **rows_end; /* of the tenant's run */
     size_t nrows;
     bool emitted;
@@ -180,11 +180,14 @@ void consumer_react_reason(const struct consumer *c, enum err e, char *buf, size
 void consumer_react_tell(struct consumer *c, const struct reaction *r);
 
 /* --- consumer_park.c --- */
-/* In the open transaction: puts events of blocked aggregates behind those that block them, and marks
- * their items done. */
+/* In the open transaction: puts events of blocked aggregates behind those that block them, and
+ * marks their items done. */
 NODISCARD enum err consumer_park_blocked(struct consumer *c, struct consumer_item *items, size_t n);
 NODISCARD enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attempts,
                                        const char *reason, const char *state);
+/* Shows the counters from the start, so that an alert sees the first rise. */
+void consumer_show_counters(const struct consumer *c);
+void consumer_show_rewound(const struct consumer *c);
 /* Runs what was put back for another try. */
 void consumer_replay_parked(struct consumer *c);
 

@@ -27,6 +27,12 @@ static const struct db_stmt *of_schema(const struct consumer *c, const struct db
     return sql_for_schema(stmt, c->def->schema);
 }
 
+void consumer_show_counters(const struct consumer *c)
+{
+    metric_add(&parked_total, 0, (const char *const[]){ c->def->name });
+    consumer_show_rewound(c);
+}
+
 /* --- parking --- */
 
 enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attempts,
@@ -41,9 +47,16 @@ enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attem
         return e;
     snprintf(seq, sizeof seq, "%" PRId64, event->seq);
     snprintf(tries, sizeof tries, "%d", attempts);
-    const char *params[] = { c->def->name, seq, event->tenant_id, event->type, event->aggregate,
-                             db_text_bytes(c->work, packed, len), tries, reason,
-                             time_format(clock_wall_us(), now), state };
+    const char *params[] = { c->def->name,
+                             seq,
+                             event->tenant_id,
+                             event->type,
+                             event->aggregate,
+                             db_text_bytes(c->work, packed, len),
+                             tries,
+                             reason,
+                             time_format(clock_wall_us(), now),
+                             state };
     if (params[5] == NULL)
         return ERR_RESOURCE_EXHAUSTED;
     e = db_queue(c->db, of_schema(c, &sql_parked_insert), params);
@@ -142,8 +155,8 @@ static enum err next_waiting(struct consumer *c, struct waiting *out)
     out->attempts = db_row_i32(&row, "attempts");
     if (row.bad || !db_row_bytes(&row, "event", c->feed, &data, &len))
         return ERR_INTERNAL;
-    e = wire_unpack(&daybook__bus__v1__event__descriptor, data, len, &wire_limits_internal,
-                    c->feed, &m, &fault);
+    e = wire_unpack(&daybook__bus__v1__event__descriptor, data, len, &wire_limits_internal, c->feed,
+                    &m, &fault);
     if (e)
         return ERR_INTERNAL; /* we packed it ourselves */
     out->event = (PbEvent *)m;
@@ -152,8 +165,7 @@ static enum err next_waiting(struct consumer *c, struct waiting *out)
 
 static enum err run_waiting(struct consumer *c, struct reaction *r, const struct waiting *w)
 {
-    struct consumer_item item = { .event = w->event, 
-                                  .def = consumer_find_def(c, w->event->type) };
+    struct consumer_item item = { .event = w->event, .def = consumer_find_def(c, w->event->type) };
     struct consumer_item *const items[] = { &item };
     char seq[24], attempts[16];
     const char *params[] = { c->def->name, seq, attempts };

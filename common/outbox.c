@@ -53,8 +53,8 @@ static enum err to_params(const struct outbox_row *r, struct arena *a, const cha
     out[7] = r->request_id ? r->request_id : "";
     out[8] = r->traceparent ? r->traceparent : "";
     out[9] = db_text_bytes(a, r->payload, r->payload_len);
-    bool full = !out[0] || !out[1] || !out[4] || !out[5] || !out[9] ||
-                (!id_is_nil(r->actor) && !out[6]);
+    bool full =
+        !out[0] || !out[1] || !out[4] || !out[5] || !out[9] || (!id_is_nil(r->actor) && !out[6]);
     return full ? ERR_RESOURCE_EXHAUSTED : ERR_OK;
 }
 

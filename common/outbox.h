@@ -13,13 +13,13 @@
 
 struct outbox_event {
     struct id tenant;
-    const char *collection;   /* "visits" */
+    const char *collection; /* "visits" */
     const char *aggregate_id;
-    int64_t version;          /* of the aggregate, after the change */
-    int64_t occurred_at_us;   /* domain time */
-    struct id actor;          /* nil = the daemon itself */
-    const char *request_id;   /* "" = none */
-    const char *traceparent;  /* "" = none */
+    int64_t version;         /* of the aggregate, after the change */
+    int64_t occurred_at_us;  /* domain time */
+    struct id actor;         /* nil = the daemon itself */
+    const char *request_id;  /* "" = none */
+    const char *traceparent; /* "" = none */
     const ProtobufCMessage *message;
 };
 
@@ -27,8 +27,8 @@ struct outbox_event {
 struct outbox_row {
     struct id event_id;
     struct id tenant;
-    const char *type;         /* full message name */
-    const char *aggregate;    /* "visits/<id>" */
+    const char *type;      /* full message name */
+    const char *aggregate; /* "visits/<id>" */
     int64_t version;
     int64_t occurred_at_us;
     struct id actor;

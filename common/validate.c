@@ -312,7 +312,8 @@ static void walk_message(struct walk *w, const ProtobufCMessage *m, const char *
     if (f->label == PROTOBUF_C_LABEL_REPEATED) {
         visit_list(w, m, f, path + name_len);
     } else {
-        struct value v = { .field = f, .at = pb_member(m, f),
+        struct value v = { .field = f,
+                           .at = pb_member(m, f),
                            .present = !pb_has_presence(f) || pb_is_set(m, f) };
         visit_value(w, &v, path + name_len, w->check->kinds);
     }

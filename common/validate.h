@@ -12,16 +12,16 @@
 #include "common/err.h"
 
 enum check_kind {
-    CHECK_REQUIRED = 1,  /* message set, text not empty, enum not unspecified, list not empty */
-    CHECK_ID = 2,        /* UUID text when not empty */
-    CHECK_LENGTH = 4,    /* min..max characters (code points) when not empty */
-    CHECK_RANGE = 8,     /* min..max of a number */
-    CHECK_COUNT = 16,    /* min..max elements of a list */
-    CHECK_ENUM = 32,     /* a known value (unspecified is known) */
-    CHECK_DATE = 64,     /* YYYY-MM-DD when not empty */
-    CHECK_TIME = 128,    /* Timestamp within years 1970 to 2200 when set */
+    CHECK_REQUIRED = 1,   /* message set, text not empty, enum not unspecified, list not empty */
+    CHECK_ID = 2,         /* UUID text when not empty */
+    CHECK_LENGTH = 4,     /* min..max characters (code points) when not empty */
+    CHECK_RANGE = 8,      /* min..max of a number */
+    CHECK_COUNT = 16,     /* min..max elements of a list */
+    CHECK_ENUM = 32,      /* a known value (unspecified is known) */
+    CHECK_DATE = 64,      /* YYYY-MM-DD when not empty */
+    CHECK_TIME = 128,     /* Timestamp within years 1970 to 2200 when set */
     CHECK_CURRENCY = 256, /* three capital letters when not empty */
-    CHECK_CODE = 512,    /* [A-Za-z0-9._-]+ when not empty */
+    CHECK_CODE = 512,     /* [A-Za-z0-9._-]+ when not empty */
 };
 
 /* path: "visit.goal", "questions[].text" (each element). Nothing is asked below an absent

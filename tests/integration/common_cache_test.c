@@ -121,10 +121,19 @@ static void keeps_values_with_their_versions(void **state)
 static void an_older_version_never_covers_a_newer_one(void **state) /* F31 */
 {
     (void)state;
-    static const struct { int64_t version; enum err want; int64_t then; } steps[] = {
-        { 5, ERR_OK, 5 },           { 4, ERR_ABORTED, 5 },  { 5, ERR_OK, 5 },
-        { 255, ERR_OK, 255 },       { 256, ERR_OK, 256 },   { 255, ERR_ABORTED, 256 },
-        { INT64_MAX, ERR_OK, INT64_MAX }, { 0, ERR_ABORTED, INT64_MAX },
+    static const struct {
+        int64_t version;
+        enum err want;
+        int64_t then;
+    } steps[] = {
+        { 5, ERR_OK, 5 },
+        { 4, ERR_ABORTED, 5 },
+        { 5, ERR_OK, 5 },
+        { 255, ERR_OK, 255 },
+        { 256, ERR_OK, 256 },
+        { 255, ERR_ABORTED, 256 },
+        { INT64_MAX, ERR_OK, INT64_MAX },
+        { 0, ERR_ABORTED, INT64_MAX },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
@@ -140,10 +149,8 @@ static void values_of_others_are_deleted_not_shown(void **state) /* F30 */
 {
     (void)state;
     static const char *const spoil[] = {
-        "SET %s short",
-        "SET %s 12345678901234567890123456789012345678901234567890",
-        "LPUSH %s a",
-        "HSET %s a b",
+        "SET %s short",       "SET %s 12345678901234567890123456789012345678901234567890",
+        "LPUSH %s a",         "HSET %s a b",
         "APPEND %s x",        /* longer than it was */
         "SETRANGE %s 0 zzzz", /* another version */
         "SETRANGE %s 30 z",   /* other data */
@@ -289,8 +296,8 @@ static void a_password_is_needed_where_one_is_set(void **state)
 static void refuses_malformed_addresses(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "host", "host:", ":1", "host:0", "host:65536", "unix:",
-                                       "host:6379x" };
+    static const char *const bad[] = { "",       "host",       "host:", ":1",
+                                       "host:0", "host:65536", "unix:", "host:6379x" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (cache_new(bad[i], NULL))
             fail_msg("%s was taken", bad[i]);

@@ -58,9 +58,9 @@ static const char tables_sql[] =
 static const struct db_stmt insert_item = {
     "insert_item", "INSERT INTO calls.item VALUES ($1::uuid, $2::uuid, $3)", 3, NULL
 };
-static const struct db_stmt insert_single = {
-    "insert_single", "INSERT INTO calls.single VALUES ($1::uuid, $2)", 2, NULL
-};
+static const struct db_stmt insert_single = { "insert_single",
+                                              "INSERT INTO calls.single VALUES ($1::uuid, $2)", 2,
+                                              NULL };
 static const struct db_stmt insert_slow = { "insert_slow", "INSERT INTO calls.slow VALUES (1)", 0,
                                             NULL };
 static const struct db_stmt fail_as = { "fail_as", "SELECT calls.fail($1)", 1, NULL };
@@ -257,6 +257,27 @@ static enum err refuse_early(struct call *call, const ProtobufCMessage *request,
     return call_fail(call, ERR_FAILED_PRECONDITION, "", "too late for that");
 }
 
+/* A system call that makes something for another company, and is stopped there at first. */
+static enum err act_for_another(struct call *call, const ProtobufCMessage *request,
+                                ProtobufCMessage **reply_out)
+{
+    struct id own = call->tenant, id = id_new();
+
+    (void)request;
+    call->tenant = tenant_b;
+    if (plan.failures-- > 0)
+        return ERR_ABORTED;
+    enum err e = db_set_tenant(call->db, tenant_b);
+    if (e == ERR_OK)
+        e = emit(call, id, 1);
+    call->tenant = own;
+    if (e == ERR_OK)
+        e = db_set_tenant(call->db, own);
+    if (e == ERR_OK)
+        e = emit(call, id, 2);
+    return e ? e : reply_with(call, id, reply_out);
+}
+
 static const struct method methods[] = {
     { .service = VISITS, .name = "Cancel", .handler = run_planned },
     { .service = VISITS, .name = "Get", .handler = run_planned },
@@ -286,10 +307,16 @@ static void asker_open(struct asker *a, const char *key, const char *reason)
     snprintf(a->reason, sizeof a->reason, "%s", reason);
     a->request = (Request)DAYBOOK__VISITS__V1__CANCEL_VISIT_REQUEST__INIT;
     a->request.reason = a->reason;
-    a->env = (struct call_env){ .arena = a->arena, .db = a->db, .methods = methods,
-                                .nmethods = ARRAY_LEN(methods), .schema = "calls" };
-    a->question = (struct question){ .service = VISITS, .method = "Cancel", .tenant = tenant_a,
-                                     .actor = actor_1, .key = key,
+    a->env = (struct call_env){ .arena = a->arena,
+                                .db = a->db,
+                                .methods = methods,
+                                .nmethods = ARRAY_LEN(methods),
+                                .schema = "calls" };
+    a->question = (struct question){ .service = VISITS,
+                                     .method = "Cancel",
+                                     .tenant = tenant_a,
+                                     .actor = actor_1,
+                                     .key = key,
                                      .message = &a->request.base };
 }
 
@@ -415,8 +442,7 @@ static void a_key_with_another_body_is_refused(void **state) /* F60 */
     snprintf(a.reason, sizeof a.reason, "two");
     r = go(&a);
     expect(&r, ERR_INVALID_ARGUMENT, "IDEMPOTENCY_KEY_REUSED");
-    assert_string_equal(reply_violations(&r, a.arena),
-                        "idempotency_key=IDEMPOTENCY_KEY_REUSED");
+    assert_string_equal(reply_violations(&r, a.arena), "idempotency_key=IDEMPOTENCY_KEY_REUSED");
     assert_int_equal(items(), 1);
     asker_close(&a);
 }
@@ -492,9 +518,11 @@ static void a_key_in_work_is_aborted(void **state) /* H.1 */
     /* A record whose transaction is open, under the key that is asked for next. */
     must(db_begin(admin, NULL, clock_monotonic_us() + LIMIT_US));
     must(db_exec(admin,
-                 &(struct db_stmt){ "busy", "INSERT INTO calls.idempotency SELECT tenant_id,"
-                                            " actor_id, method, 'busy2', fingerprint, reply_type,"
-                                            " reply, created_at FROM calls.idempotency", 0, NULL },
+                 &(struct db_stmt){ "busy",
+                                    "INSERT INTO calls.idempotency SELECT tenant_id,"
+                                    " actor_id, method, 'busy2', fingerprint, reply_type,"
+                                    " reply, created_at FROM calls.idempotency",
+                                    0, NULL },
                  NULL, &res));
     asker_open(&a, "busy2", "note");
     r = go(&a);
@@ -506,6 +534,29 @@ static void a_key_in_work_is_aborted(void **state) /* H.1 */
     assert_false(is_replayed(&r));
     asker_close(&a);
     asker_close(&other);
+}
+
+static void events_go_out_for_the_company_they_are_of(void **state) /* F61 */
+{
+    (void)state;
+    struct asker a;
+    asker_open(&a, "other", "note");
+    plan.run = act_for_another;
+    plan.failures = 1;
+    struct reply r = go(&a);
+    reply_id(&r);
+    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox WHERE tenant_id ="
+                            " '01000000-0000-7000-8000-00000000000b' AND aggregate_version = 1"),
+                     1);
+    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox WHERE tenant_id ="
+                            " '01000000-0000-7000-8000-00000000000a' AND aggregate_version = 2"),
+                     1);
+    assert_int_equal(number("SELECT count(*) AS n FROM calls.idempotency WHERE tenant_id ="
+                            " '01000000-0000-7000-8000-00000000000a'"),
+                     1);
+    r = go(&a);
+    assert_true(is_replayed(&r));
+    asker_close(&a);
 }
 
 static void failures_are_not_remembered(void **state)
@@ -549,10 +600,15 @@ static void an_answered_command_is_answered_again_in_another_state(void **state)
 static void lost_races_are_run_again(void **state) /* F19 */
 {
     (void)state;
-    static const struct { const char *state; int failures; enum err want; int runs; } cases[] = {
-        { "40001", 1, ERR_OK, 2 },      { "40P01", 3, ERR_OK, 4 },
-        { "40001", 9, ERR_ABORTED, 4 }, { "23514", 1, ERR_FAILED_PRECONDITION, 1 },
-        { "XX000", 1, ERR_INTERNAL, 1 }, { "53100", 1, ERR_UNAVAILABLE, 1 },
+    static const struct {
+        const char *state;
+        int failures;
+        enum err want;
+        int runs;
+    } cases[] = {
+        { "40001", 1, ERR_OK, 2 },          { "40P01", 3, ERR_OK, 4 },
+        { "40001", 9, ERR_ABORTED, 4 },     { "23514", 1, ERR_FAILED_PRECONDITION, 1 },
+        { "XX000", 1, ERR_INTERNAL, 1 },    { "53100", 1, ERR_UNAVAILABLE, 1 },
         { "55P03", 1, ERR_UNAVAILABLE, 1 }, { "22003", 1, ERR_INVALID_ARGUMENT, 1 },
     };
 
@@ -794,6 +850,7 @@ int main(void)
         cmocka_unit_test_setup(twins_have_one_effect_and_one_answer, set_up),
         cmocka_unit_test_setup(a_twin_is_not_refused_for_what_the_other_did, set_up),
         cmocka_unit_test_setup(a_key_in_work_is_aborted, set_up),
+        cmocka_unit_test_setup(events_go_out_for_the_company_they_are_of, set_up),
         cmocka_unit_test_setup(failures_are_not_remembered, set_up),
         cmocka_unit_test_setup(an_answered_command_is_answered_again_in_another_state, set_up),
         cmocka_unit_test_setup(lost_races_are_run_again, set_up),

@@ -108,7 +108,7 @@ static void wait_until(const char *fmt, int64_t n)
 /* --- the consumer under test --- */
 
 static struct {
-    atomic_int aborts;     /* as often "abort" loses a race */
+    atomic_int aborts; /* as often "abort" loses a race */
     atomic_int relay, wakes, hooks, tries;
     atomic_int replayed;
     atomic_int begins, ends;
@@ -155,7 +155,8 @@ static enum err on_cancelled(struct reaction *r, const PbEvent *event, const Pro
     return e;
 }
 
-static enum err on_checked_in(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+static enum err on_checked_in(struct reaction *r, const PbEvent *event,
+                              const ProtobufCMessage *data)
 {
     (void)data;
     assert_false(r->replaying);
@@ -182,8 +183,12 @@ static const struct reaction_def reactions[] = {
 };
 
 static const struct consumer_def def = {
-    .name = "cons", .schema = "cons", .reactions = reactions, .nreactions = ARRAY_LEN(reactions),
-    .batch_begin = begin_batch, .batch_end = end_batch,
+    .name = "cons",
+    .schema = "cons",
+    .reactions = reactions,
+    .nreactions = ARRAY_LEN(reactions),
+    .batch_begin = begin_batch,
+    .batch_end = end_batch,
 };
 
 struct runner {
@@ -219,9 +224,14 @@ static void open_runner(struct runner *r, void *ctx, const char *conninfo,
                         const struct bus_address *address)
 {
     *r = (struct runner){ .conninfo = strdup(conninfo) };
-    r->env = (struct consumer_env){ .conninfo = r->conninfo, .application_name = "cons_test",
-                                    .zmq_context = ctx, .bus = address, .daemon_data = &plan,
-                                    .stopping = is_stopping, .wake = on_wake, .arg = r,
+    r->env = (struct consumer_env){ .conninfo = r->conninfo,
+                                    .application_name = "cons_test",
+                                    .zmq_context = ctx,
+                                    .bus = address,
+                                    .daemon_data = &plan,
+                                    .stopping = is_stopping,
+                                    .wake = on_wake,
+                                    .arg = r,
                                     .no_directory = true };
     r->consumer = consumer_new(&def, &r->env);
     assert_non_null(r->consumer);
@@ -403,7 +413,8 @@ static void what_was_missed_is_read(void **state) /* F38 */
     expect_each_once_in_order(wanted);
     assert_true(fake_bus_reads(bus) < 20);
     /* The event at the cursor is known, so that another incarnation can be judged. */
-    assert_int_equal(number("SELECT (event_id IS NOT NULL)::int AS n FROM cons.consumer_cursor"), 1);
+    assert_int_equal(number("SELECT (event_id IS NOT NULL)::int AS n FROM cons.consumer_cursor"),
+                     1);
 }
 
 static void the_head_alone_tells_that_something_was_missed(void **state)
@@ -593,9 +604,11 @@ static void rebuild(int64_t head)
 
     snprintf(text, sizeof text, "%" PRId64, head);
     must(db_begin(admin, NULL, clock_monotonic_us() + LIMIT_US));
-    must(db_queue(admin, &(struct db_stmt){ "head", "UPDATE bus.head SET last_seq = $1::bigint,"
-                                            " log_id = (SELECT log_id FROM cons.consumer_cursor)",
-                                            1, NULL },
+    must(db_queue(admin,
+                  &(struct db_stmt){ "head",
+                                     "UPDATE bus.head SET last_seq = $1::bigint,"
+                                     " log_id = (SELECT log_id FROM cons.consumer_cursor)",
+                                     1, NULL },
                   (const char *const[]){ text }));
     must(db_queue(admin, sql_for_schema(&sql_consumer_lock, "cons"), params));
     must(db_queue(admin, &(struct db_stmt){ "empty", "TRUNCATE cons.effect", 0, NULL }, NULL));

@@ -76,8 +76,7 @@ static void read_status(struct reply *r, struct arena *a)
     for (size_t i = 0; i < s->n_details; i++)
         infos += strcmp(s->details[i]->type_url, "type.googleapis.com/google.rpc.ErrorInfo") == 0;
     assert(r->code != ERR_OK && infos == 1);
-    const Google__Rpc__ErrorInfo *info =
-        reply_detail(r, &google__rpc__error_info__descriptor, a);
+    const Google__Rpc__ErrorInfo *info = reply_detail(r, &google__rpc__error_info__descriptor, a);
     assert(strcmp(info->domain, "daybook") == 0);
     r->reason = info->reason;
 }
@@ -144,8 +143,7 @@ const void *reply_detail(const struct reply *r, const ProtobufCMessageDescriptor
 
 const char *reply_violations(const struct reply *r, struct arena *a)
 {
-    const Google__Rpc__BadRequest *bad =
-        reply_detail(r, &google__rpc__bad_request__descriptor, a);
+    const Google__Rpc__BadRequest *bad = reply_detail(r, &google__rpc__bad_request__descriptor, a);
     const char *all = "";
 
     for (size_t i = 0; bad && i < bad->n_field_violations; i++) {

@@ -30,7 +30,7 @@ struct reply {
     const char *text;   /* the status message; "" on success */
     const PbCallResult *result;
     ProtobufCMessage *message; /* NULL on error */
-    const uint8_t *frame; /* the second one as it came */
+    const uint8_t *frame;      /* the second one as it came */
     size_t frame_len;
 };
 

@@ -1,6 +1,6 @@
 /*
- * bus_schema.h - the tables of the bus (outbox, log) for tests of other areas, whose programs do not
- * link the bus: its migrations are read from the source tree, the directory that tests run in.
+ * bus_schema.h - the tables of the bus (outbox, log) for tests of other areas, whose programs do
+ * not link the bus: its migrations are read from the source tree, the directory that tests run in.
  */
 #ifndef DAYBOOK_TESTS_SUPPORT_BUS_SCHEMA_H
 #define DAYBOOK_TESTS_SUPPORT_BUS_SCHEMA_H

@@ -199,8 +199,8 @@ struct fake_bus *fake_bus_start(void *zmq_context)
     char pipe[64]; /* a name of its own: libzmq gives up the last one's some time after closing */
     snprintf(pipe, sizeof pipe, "inproc://fake-bus-%p", (void *)b->pipe_in);
     assert(zmq_bind(b->pipe_out, pipe) == 0 && zmq_connect(b->pipe_in, pipe) == 0);
-    b->address = (struct bus_address){ .endpoint = b->endpoint, .events = b->events,
-                                       .server_key = "" };
+    b->address =
+        (struct bus_address){ .endpoint = b->endpoint, .events = b->events, .server_key = "" };
     b->memory = arena_new(512 * MIB);
     b->log_id = id_new();
     pthread_mutex_init(&b->lock, NULL);

@@ -35,7 +35,7 @@ void fake_bus_forget(struct fake_bus *b, int64_t seq);
 /* Answers nothing but `unavailable`. */
 void fake_bus_refuse(struct fake_bus *b, bool on);
 
-int fake_bus_reads(const struct fake_bus *b);       /* ReadEvents so far */
+int fake_bus_reads(const struct fake_bus *b);         /* ReadEvents so far */
 int fake_bus_subscriptions(const struct fake_bus *b); /* prefixes that subscribers hold */
 
 #endif

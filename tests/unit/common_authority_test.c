@@ -9,9 +9,25 @@
 #include "common/call_state.h"
 #include "common/directory_build.h"
 
-enum { COMPANY = 1, OTHER, HQ = 10, EAST, TEAM_A, TEAM_B,
-       GM = 20, MANAGER, SUPERVISOR, LEAD_A, REP_A, REP_A2, LEAD_B, REP_B, CLERK, STRANGER,
-       NOBODY = 99 };
+enum {
+    COMPANY = 1,
+    OTHER,
+    HQ = 10,
+    EAST,
+    TEAM_A,
+    TEAM_B,
+    GM = 20,
+    MANAGER,
+    SUPERVISOR,
+    LEAD_A,
+    REP_A,
+    REP_A2,
+    LEAD_B,
+    REP_B,
+    CLERK,
+    STRANGER,
+    NOBODY = 99
+};
 
 static struct id id_of(unsigned n)
 {
@@ -21,11 +37,19 @@ static struct id id_of(unsigned n)
 static struct arena *arena;
 static const struct directory *dir;
 
-static const struct { unsigned id, parent; } units[] = {
-    { HQ, 0 }, { EAST, HQ }, { TEAM_A, EAST }, { TEAM_B, EAST },
+static const struct {
+    unsigned id, parent;
+} units[] = {
+    { HQ, 0 },
+    { EAST, HQ },
+    { TEAM_A, EAST },
+    { TEAM_B, EAST },
 };
 
-static const struct { unsigned id, unit, superior; const char *roles; } people[] = {
+static const struct {
+    unsigned id, unit, superior;
+    const char *roles;
+} people[] = {
     { GM, HQ, 0, "general_manager" },
     { MANAGER, HQ, GM, "sales_manager" },
     { SUPERVISOR, EAST, MANAGER, "supervisor" },
@@ -47,7 +71,9 @@ static const struct directory *build(void)
     for (size_t i = 0; i < ARRAY_LEN(units); i++)
         directory_builder_add_unit(
             b, company,
-            &(struct directory_unit_in){ .id = id_of(units[i].id), .code = "U", .name = "U",
+            &(struct directory_unit_in){ .id = id_of(units[i].id),
+                                         .code = "U",
+                                         .name = "U",
                                          .parent = units[i].parent ? id_of(units[i].parent)
                                                                    : (struct id){ { 0 } } });
     for (size_t i = 0; i < ARRAY_LEN(people); i++) {
@@ -55,17 +81,19 @@ static const struct directory *build(void)
         snprintf(no, sizeof no, "E%u", people[i].id);
         directory_builder_add_employee(
             b, company,
-            &(struct directory_employee_in){
-                .id = id_of(people[i].id), .unit = id_of(people[i].unit), .employee_no = no,
-                .name = no, .roles = people[i].roles,
-                .superior = people[i].superior ? id_of(people[i].superior)
-                                               : (struct id){ { 0 } } });
+            &(struct directory_employee_in){ .id = id_of(people[i].id),
+                                             .unit = id_of(people[i].unit),
+                                             .employee_no = no,
+                                             .name = no,
+                                             .roles = people[i].roles,
+                                             .superior = people[i].superior
+                                                             ? id_of(people[i].superior)
+                                                             : (struct id){ { 0 } } });
     }
-    directory_builder_add_employee(b, other,
-                                   &(struct directory_employee_in){ .id = id_of(STRANGER),
-                                                                    .employee_no = "S1",
-                                                                    .name = "S",
-                                                                    .roles = "rep" });
+    directory_builder_add_employee(
+        b, other,
+        &(struct directory_employee_in){
+            .id = id_of(STRANGER), .employee_no = "S1", .name = "S", .roles = "rep" });
     return directory_builder_finish(b);
 }
 
@@ -90,8 +118,9 @@ static PbCallContext context;
 
 static struct call as(int kind, unsigned actor, char **scopes, size_t nscopes)
 {
-    struct call call = { .tenant = id_of(COMPANY), .actor = id_of(actor), .dir = dir,
-                         .context = &context };
+    struct call call = {
+        .tenant = id_of(COMPANY), .actor = id_of(actor), .dir = dir, .context = &context
+    };
 
     principal = (PbPrincipal)DAYBOOK__COMMON__V1__PRINCIPAL__INIT;
     principal.kind = (Daybook__Common__V1__ActorKind)kind;
@@ -111,14 +140,18 @@ static struct call as_employee(unsigned actor)
     return as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE, actor, NULL, 0);
 }
 
-static const struct { unsigned actor; unsigned sees[12]; } sights[] = {
+static const struct {
+    unsigned actor;
+    unsigned sees[12];
+} sights[] = {
     { REP_A, { REP_A } },
     { CLERK, { CLERK } },
     { LEAD_A, { LEAD_A, REP_A, REP_A2 } },
     { LEAD_B, { LEAD_B, REP_B } },
     { SUPERVISOR, { SUPERVISOR, LEAD_A, REP_A, REP_A2, LEAD_B, REP_B, CLERK } },
     { MANAGER, { MANAGER, SUPERVISOR, LEAD_A, REP_A, REP_A2, LEAD_B, REP_B, CLERK } },
-    { GM, { GM, MANAGER, SUPERVISOR, LEAD_A, REP_A, REP_A2, LEAD_B, REP_B, CLERK, NOBODY, STRANGER } },
+    { GM,
+      { GM, MANAGER, SUPERVISOR, LEAD_A, REP_A, REP_A2, LEAD_B, REP_B, CLERK, NOBODY, STRANGER } },
 };
 
 static bool listed(const unsigned *list, unsigned n)
@@ -132,8 +165,8 @@ static bool listed(const unsigned *list, unsigned n)
 static void each_sees_his_own_and_those_below(void **state)
 {
     (void)state;
-    static const unsigned all[] = { GM, MANAGER, SUPERVISOR, LEAD_A, REP_A, REP_A2, LEAD_B, REP_B,
-                                    CLERK, STRANGER, NOBODY };
+    static const unsigned all[] = { GM,     MANAGER, SUPERVISOR, LEAD_A,   REP_A, REP_A2,
+                                    LEAD_B, REP_B,   CLERK,      STRANGER, NOBODY };
 
     for (size_t i = 0; i < ARRAY_LEN(sights); i++) {
         struct call call = as_employee(sights[i].actor);
@@ -214,8 +247,7 @@ static void a_key_of_an_employee_is_bound_by_its_scopes(void **state)
     (void)state;
     char read[] = "customers.read", all[] = "tenant.all";
     char *scopes[] = { read, all };
-    struct call call =
-        as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE, REP_A, scopes, 2);
+    struct call call = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE, REP_A, scopes, 2);
 
     assert_true(authority_has_scope(&call, "customers.read"));
     assert_false(authority_has_scope(&call, "customers.write"));
@@ -229,11 +261,14 @@ static void approvers_stand_above_with_the_role(void **state)
 {
     (void)state;
     static const char *const roles[] = { "supervisor", "sales_manager", NULL };
-    static const struct { unsigned actor, submitter; bool may; } cases[] = {
+    static const struct {
+        unsigned actor, submitter;
+        bool may;
+    } cases[] = {
         { SUPERVISOR, REP_A, true },   { MANAGER, REP_A, true },
-        { LEAD_A, REP_A, false },      /* above, but not in an approving role */
+        { LEAD_A, REP_A, false }, /* above, but not in an approving role */
         { GM, REP_A, false },          { SUPERVISOR, SUPERVISOR, false }, /* one's own */
-        { SUPERVISOR, CLERK, false },  /* of his unit, but not below him */
+        { SUPERVISOR, CLERK, false }, /* of his unit, but not below him */
         { MANAGER, SUPERVISOR, true }, { SUPERVISOR, NOBODY, false },
     };
 
@@ -242,8 +277,7 @@ static void approvers_stand_above_with_the_role(void **state)
         enum err want = cases[i].may ? ERR_OK : ERR_PERMISSION_DENIED;
         if (authority_need_approver(&call, id_of(cases[i].submitter), roles, "approve a plan") !=
             want)
-            fail_msg("%u approves %u: want %d", cases[i].actor, cases[i].submitter,
-                     cases[i].may);
+            fail_msg("%u approves %u: want %d", cases[i].actor, cases[i].submitter, cases[i].may);
     }
     struct call own = as_employee(MANAGER);
     assert_int_equal(authority_need_approver(&own, id_of(MANAGER), roles, "approve a plan"),

@@ -40,7 +40,10 @@ static const struct check cancel_checks[] = {
 };
 
 static const struct method methods[] = {
-    { .service = VISITS, .name = "Cancel", .handler = must_not_run, .scope = "visits.write",
+    { .service = VISITS,
+      .name = "Cancel",
+      .handler = must_not_run,
+      .scope = "visits.write",
       .checks = cancel_checks },
     { .service = VISITS, .name = "Get", .handler = must_not_run },
 };
@@ -57,14 +60,14 @@ static int set_up(void **state)
     schema_init();
     struct directory_builder *b = directory_builder_new();
     directory_builder_add_tenant(b, tenant, "Shop", NULL, NULL);
-    directory_builder_add_employee(b, tenant,
-                                   &(struct directory_employee_in){ .id = rep, .employee_no = "1",
-                                                                    .name = "R",
-                                                                    .roles = "rep" });
     directory_builder_add_employee(
         b, tenant,
-        &(struct directory_employee_in){ .id = gone, .employee_no = "2", .name = "G",
-                                         .roles = "rep", .inactive = true });
+        &(struct directory_employee_in){
+            .id = rep, .employee_no = "1", .name = "R", .roles = "rep" });
+    directory_builder_add_employee(
+        b, tenant,
+        &(struct directory_employee_in){
+            .id = gone, .employee_no = "2", .name = "G", .roles = "rep", .inactive = true });
     directory_set_for_tests(directory_builder_finish(b));
     arena = arena_new(8 * MIB);
     return arena ? 0 : -1;
@@ -84,13 +87,20 @@ static int fresh(void **state)
     (void)state;
     arena_reset(arena);
     draining = false;
-    env = (struct call_env){ .arena = arena, .methods = methods, .nmethods = ARRAY_LEN(methods),
-                             .schema = "visits", .draining = is_draining };
+    env = (struct call_env){ .arena = arena,
+                             .methods = methods,
+                             .nmethods = ARRAY_LEN(methods),
+                             .schema = "visits",
+                             .draining = is_draining };
     return 0;
 }
 
 static const struct question cancel = {
-    .service = VISITS, .method = "Cancel", .tenant = tenant, .actor = rep, .kind = EMPLOYEE,
+    .service = VISITS,
+    .method = "Cancel",
+    .tenant = tenant,
+    .actor = rep,
+    .kind = EMPLOYEE,
 };
 
 static void expect(const struct question *q, enum err code, const char *reason)
@@ -104,9 +114,15 @@ static void expect(const struct question *q, enum err code, const char *reason)
 static void refuses_unknown_methods(void **state)
 {
     (void)state;
-    static const struct { const char *service, *method; } cases[] = {
-        { VISITS, "Explode" }, { VISITS, "" }, { VISITS, "Cancel+xml" }, { VISITS, "Can cel" },
-        { "daybook.visits.v1.PlanService", "Cancel" }, { "", "Cancel" },
+    static const struct {
+        const char *service, *method;
+    } cases[] = {
+        { VISITS, "Explode" },
+        { VISITS, "" },
+        { VISITS, "Cancel+xml" },
+        { VISITS, "Can cel" },
+        { "daybook.visits.v1.PlanService", "Cancel" },
+        { "", "Cancel" },
         { VISITS, "CancelCancelCancelCancelCancelCancelCancelCancelCancelCancelCancelCancelCancel"
                   "CancelCancelCancelCancelCancel" },
     };
@@ -173,11 +189,22 @@ static void names_all_faulty_fields(void **state)
 static void refuses_malformed_messages(void **state) /* F35 */
 {
     (void)state;
-    static const struct { bool json; const char *raw; size_t len; } cases[] = {
-        { false, "\x0a\x05" "ab", 4 },      { false, "\x0a\x01\xff", 3 },
-        { false, "\x0b\x0c", 2 },           { false, "\xff\xff\xff\xff\xff", 5 },
-        { true, "{\"visitId\":", 11 },      { true, "[]", 2 },
-        { true, "{\"visitId\":{}}", 14 },   { true, "\x00", 1 },
+    static const struct {
+        bool json;
+        const char *raw;
+        size_t len;
+    } cases[] = {
+        { false,
+          "\x0a\x05"
+          "ab",
+          4 },
+        { false, "\x0a\x01\xff", 3 },
+        { false, "\x0b\x0c", 2 },
+        { false, "\xff\xff\xff\xff\xff", 5 },
+        { true, "{\"visitId\":", 11 },
+        { true, "[]", 2 },
+        { true, "{\"visitId\":{}}", 14 },
+        { true, "\x00", 1 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -192,13 +219,23 @@ static void refuses_malformed_messages(void **state) /* F35 */
 static void refuses_a_malformed_context(void **state) /* F35 */
 {
     (void)state;
-    static const struct { const char *raw; size_t len; } cases[] = {
-        { "\x0a\x7f", 2 }, { "{\"requestId\":7", 14 }, { "{", 1 }, { "\xff\xff\xff\xff", 4 },
-        { "\x0a\x01\x7f", 3 }, { "{\"requestId\":\"a\\tb\"}", 20 }, { "{\"requestId\":\"\\u00e9\"}", 22 },
+    static const struct {
+        const char *raw;
+        size_t len;
+    } cases[] = {
+        { "\x0a\x7f", 2 },
+        { "{\"requestId\":7", 14 },
+        { "{", 1 },
+        { "\xff\xff\xff\xff", 4 },
+        { "\x0a\x01\x7f", 3 },
+        { "{\"requestId\":\"a\\tb\"}", 20 },
+        { "{\"requestId\":\"\\u00e9\"}", 22 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct call_frames in = { .method = "Cancel", .method_len = 6, .context = cases[i].raw,
+        struct call_frames in = { .method = "Cancel",
+                                  .method_len = 6,
+                                  .context = cases[i].raw,
                                   .context_len = cases[i].len };
         uint8_t *result, *reply;
         size_t result_len, reply_len;
@@ -255,7 +292,10 @@ static void answers_when_the_arena_is_full(void **state)
     uint8_t packed[61000];
     size_t len = protobuf_c_message_pack(&m.base, packed);
     struct call_frames in = {
-        .method = "Cancel", .method_len = 6, .message = packed, .message_len = len,
+        .method = "Cancel",
+        .method_len = 6,
+        .message = packed,
+        .message_len = len,
         .context = "{\"requestId\":\"r1\",\"service\":\"" VISITS "\"}",
     };
     in.context_len = strlen(in.context);
@@ -312,8 +352,8 @@ static void a_failed_rule_names_the_subject(void **state)
 {
     (void)state;
     struct call call = open_call();
-    enum err e = call_fail(&call, ERR_FAILED_PRECONDITION, "state", "is %s, must be %s", "open",
-                           "closed");
+    enum err e =
+        call_fail(&call, ERR_FAILED_PRECONDITION, "state", "is %s, must be %s", "open", "closed");
     call_reason(&call, e, "STATE");
     call_resource(&call, "daybook.visits.v1.Visit", "visits/1", "");
     struct reply r = as_reply(status_of(&call, e));
