@@ -10,6 +10,39 @@
 #define FAULTS_MAX 8
 #define SCOPE_PERSONAL "customers.personal"
 
+/* Under the customer's lock. */
+static enum err need_room(struct call *call, const char *customer_id)
+{
+    const char *params[] = { call_tenant_text(call), customer_id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = db_exec(call->db, &sql_contact_count, params, &res);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    int64_t n = db_row_i64(&row, "n");
+    if (row.bad)
+        return ERR_INTERNAL;
+    return n < CONTACTS_MAX ? ERR_OK
+                            : call_fail(call, ERR_FAILED_PRECONDITION, "contact.customer_id",
+                                        "a customer has at most %d contacts", CONTACTS_MAX);
+}
+
+/* The log is for ever and a person must be erasable, so the event names nobody. */
+static enum err emit_created(struct call *call, const PbCustomer *customer, const PbContact *contact)
+{
+    PbContact *shown = wire_clone(&contact->base, call->arena);
+
+    if (!shown)
+        return ERR_RESOURCE_EXHAUSTED;
+    shown->name = shown->birthday = (char *)(uintptr_t) "";
+    Daybook__Customers__V1__ContactCreated event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__contact_created__descriptor),
+        .contact = shown,
+    };
+    return call_emit(call, "customers", customer->id, customer_store_version(customer), &event.base);
+}
+
 enum err contact_create(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
 {
     const Daybook__Customers__V1__CreateContactRequest *req = (const void *)in;
@@ -36,20 +69,19 @@ enum err contact_create(struct call *call, const ProtobufCMessage *in, ProtobufC
     if (e)
         return e;
     contact->id = customers_new_id(call);
+    contact->customer_id = customer->id;
     if (!contact->id)
         return ERR_RESOURCE_EXHAUSTED;
-    e = contact_store_insert(call, contact);
+    e = need_room(call, customer->id);
+    if (!e)
+        e = contact_store_insert(call, contact);
     if (!e)
         e = customer_store_update(call, customer);
     if (e)
         return e;
-    Daybook__Customers__V1__ContactCreated event = {
-        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__contact_created__descriptor),
-        .contact = contact,
-    };
     reply->contact = contact;
     *reply_out = &reply->base;
-    return call_emit(call, "customers", customer->id, customer_store_version(customer), &event.base);
+    return emit_created(call, customer, contact);
 }
 
 /* The clear text of a sealed field. */

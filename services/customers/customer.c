@@ -84,7 +84,23 @@ static enum err resolve_owner(struct call *call, PbCustomer *customer)
         return e;
     if (!id_parse(customer->owner_id, &owner))
         return ERR_INTERNAL;
+    customer->owner_id = db_text_id(call->arena, owner); /* as everybody else writes it */
+    if (!customer->owner_id)
+        return ERR_RESOURCE_EXHAUSTED;
     return authority_need_sight(call, owner, "employee");
+}
+
+/* CUS-14: the counterpart of a key account changes by a supervisor's word only; taking the mark away
+ * in the same breath does not help. */
+static enum err change_owner(struct call *call, PbCustomer *customer, bool was_key_account)
+{
+    static const char *const roles[] = { "supervisor", "sales_manager", "regional_manager",
+                                         "general_manager", NULL };
+    enum err e = resolve_owner(call, customer);
+
+    if (e || !was_key_account)
+        return e;
+    return authority_need_role(call, roles, "change the owner of a key account");
 }
 
 static enum err refuse_duplicate(struct call *call, const struct duplicate_hit *hit)
@@ -233,18 +249,20 @@ enum err customer_update(struct call *call, const ProtobufCMessage *in, Protobuf
         return call_fail(call, ERR_ABORTED, "customer.etag",
                          "the customer was changed meanwhile; read it again");
     const char *old_owner = customer->owner_id;
+    bool was_key = customer->key_account;
     const char *unknown = customer_rules_apply(
         customer, req->customer, req->update_mask ? req->update_mask->paths : NULL,
         req->update_mask ? req->update_mask->n_paths : 0, changed, ARRAY_LEN(changed), &nchanged);
     if (unknown)
-        return call_fail(call, ERR_INVALID_ARGUMENT, "update_mask", "there is no field %s", unknown);
+        return call_fail(call, ERR_INVALID_ARGUMENT, "update_mask",
+                         "there is no field %s that can be changed", unknown);
     reply->customer = customer;
     if (nchanged == 0)
         return ERR_OK;
     customer_rules_fill(customer);
     e = check_all(call, customer, NULL, 0);
     if (!e && strcmp(old_owner, customer->owner_id) != 0)
-        e = resolve_owner(call, customer);
+        e = change_owner(call, customer, was_key);
     if (!e)
         e = customer_store_update(call, customer);
     if (e)

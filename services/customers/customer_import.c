@@ -57,7 +57,7 @@ static bool fill_owner(struct call *call, struct row *row)
         e = directory_employee_no(call->dir, call->tenant, row->in->owner_no);
     else if (id_parse(row->customer->owner_id, &id))
         e = directory_employee(call->dir, call->tenant, id);
-    if (!e || !e->active)
+    if (!e || !e->active || !authority_sees(call, e->id))
         return false;
     row->customer->owner_id = db_text_id(call->arena, e->id);
     return row->customer->owner_id != NULL;
@@ -192,6 +192,14 @@ static enum err match_known(struct call *call, struct import *im)
             bsearch(&key, im->known, im->nknown, sizeof(*im->known), compare_known);
         if (!hit)
             continue;
+        struct id owner;
+        if (!id_parse((*hit)->owner_id, &owner) || !authority_sees(call, owner)) {
+            enum err e = refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
+                                "belongs to a customer that you may not change");
+            if (e)
+                return e;
+            continue;
+        }
         row->known = *hit;
         row->result->id = row->known->id;
         (void)customer_rules_apply(row->known, row->customer, NULL, 0, row->changed, CHANGED_MAX,
@@ -220,11 +228,13 @@ static enum err mark_duplicate(struct call *call, struct row *row, const char *o
 /* Duplicates among new rows: against the database in one query, then against each other. */
 static enum err find_duplicates(struct call *call, struct import *im)
 {
-    struct duplicate_query *queries = arena_array(call->arena, im->n, sizeof(*queries));
-    struct duplicate_hit *hits = arena_array(call->arena, im->n, sizeof(*hits));
-    size_t *rows = arena_array(call->arena, im->n, sizeof(*rows));
-    size_t n = 0;
+    size_t n = 0, max = im->n;
 
+    for (size_t i = 0; i < im->n; i++)
+        max += im->rows[i].in->n_contacts;
+    struct duplicate_query *queries = arena_array(call->arena, max, sizeof(*queries));
+    struct duplicate_hit *hits = arena_array(call->arena, max, sizeof(*hits));
+    size_t *rows = arena_array(call->arena, max, sizeof(*rows));
     if (!queries || !hits || !rows)
         return ERR_RESOURCE_EXHAUSTED;
     for (size_t i = 0; i < im->n; i++) {
@@ -233,16 +243,25 @@ static enum err find_duplicates(struct call *call, struct import *im)
             continue;
         rows[n] = i;
         queries[n++] = (struct duplicate_query){
-            row->name_key, row->customer->city_code, row->customer->credit_code,
-            row->in->n_contacts ? row->in->contacts[0]->phone : "", NULL };
+            row->name_key, row->customer->city_code, row->customer->credit_code, "", NULL };
+        for (size_t k = 0; k < row->in->n_contacts; k++) {
+            if (!*row->in->contacts[k]->phone)
+                continue;
+            rows[n] = i;
+            queries[n++] =
+                (struct duplicate_query){ "", "", "", row->in->contacts[k]->phone, NULL };
+        }
     }
     enum err e = customer_store_duplicates(call, queries, n, hits);
     for (size_t i = 0; !e && i < n; i++) {
         struct row *row = &im->rows[rows[i]];
-        if (hits[i].id)
+        if (hits[i].id && is_open(row))
             e = mark_duplicate(call, row, hits[i].id);
+    }
+    for (size_t i = 0; !e && i < im->n; i++) {
+        struct row *row = &im->rows[i];
         for (size_t k = 0; !e && is_open(row) && k < i; k++)
-            if (is_open(&im->rows[rows[k]]) && same_file(&im->rows[rows[k]], row))
+            if (is_open(&im->rows[k]) && same_file(&im->rows[k], row))
                 e = mark_duplicate(call, row, "");
     }
     return e;
@@ -275,6 +294,8 @@ static enum err write_new(struct call *call, struct row *row)
     if (!c->id || !c->etag || !c->created_at)
         return ERR_RESOURCE_EXHAUSTED;
     c->tier = DAYBOOK__CUSTOMERS__V1__TIER__TIER_UNSPECIFIED;
+    c->last_contact_at = NULL;
+    c->open_questions = 0;
     row->result->id = c->id;
     row->result->outcome = OUTCOME(INSERTED);
     enum err e = customer_store_insert(call, c);
@@ -323,11 +344,19 @@ static enum err finish(struct call *call, struct import *im, bool dry_run)
     return e == ERR_ALREADY_EXISTS ? ERR_ABORTED : e; /* another import was faster: judge anew */
 }
 
-enum err customer_batch_import(struct call *call, const ProtobufCMessage *in,
-                               ProtobufCMessage **reply_out)
+enum err customers_need_importer(struct call *call, const char *what)
 {
     static const char *const roles[] = { "sales_manager", "regional_manager", "general_manager",
                                          NULL };
+
+    if (!call->dir)
+        return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
+    return authority_need_role(call, roles, what);
+}
+
+enum err customer_batch_import(struct call *call, const ProtobufCMessage *in,
+                               ProtobufCMessage **reply_out)
+{
     const Daybook__Customers__V1__BatchImportCustomersRequest *req = (const void *)in;
     Daybook__Customers__V1__BatchImportCustomersResponse *reply =
         call_new(call, &daybook__customers__v1__batch_import_customers_response__descriptor);
@@ -336,7 +365,7 @@ enum err customer_batch_import(struct call *call, const ProtobufCMessage *in,
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
     *reply_out = &reply->base;
-    enum err e = authority_need_role(call, roles, "import customers");
+    enum err e = customers_need_importer(call, "import customers");
     if (!e)
         e = prepare(call, &im, req, reply);
     if (!e)

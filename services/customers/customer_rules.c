@@ -105,6 +105,13 @@ static bool is_ref_source(const char *s)
     return n >= 1 && n <= 32 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n;
 }
 
+bool customer_rules_ref_ok(const Daybook__Common__V1__ExternalRef *ref)
+{
+    size_t n = utf8_length(ref->id);
+
+    return is_ref_source(ref->source) && n >= 1 && n <= 128;
+}
+
 static bool is_phone(const char *s)
 {
     size_t n = strlen(s), digits = 0;
@@ -140,6 +147,13 @@ static bool length_within(const char *s, size_t min, size_t max)
     return n >= min && n <= max;
 }
 
+static void check_enum(struct faults *f, const char *field, const ProtobufCEnumDescriptor *type,
+                       int value)
+{
+    if (!protobuf_c_enum_descriptor_get_value(type, value))
+        fault(f, field, "is not a known value");
+}
+
 size_t customer_rules_check(const PbCustomer *c, struct customer_fault *out, size_t max)
 {
     struct faults f = { out, max, 0 };
@@ -163,6 +177,12 @@ size_t customer_rules_check(const PbCustomer *c, struct customer_fault *out, siz
         fault(&f, "credit_code", "must be a unified social credit code of 18 characters");
     if (c->potential_rating < 0 || c->potential_rating > 100)
         fault(&f, "potential_rating", "must lie in 0 to 100");
+    check_enum(&f, "relation_type", &daybook__customers__v1__relation_type__descriptor,
+               (int)c->relation_type);
+    check_enum(&f, "source", &daybook__customers__v1__customer_source__descriptor, (int)c->source);
+    check_enum(&f, "company_size", &daybook__customers__v1__company_size__descriptor,
+               (int)c->company_size);
+    check_enum(&f, "status", &daybook__customers__v1__customer_status__descriptor, (int)c->status);
     return f.n;
 }
 
@@ -249,9 +269,9 @@ static bool names(char *const *paths, size_t n, const char *name)
 static const char *unknown_path(char *const *paths, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        bool known = strcmp(paths[i], "*") == 0 ||
-                     protobuf_c_message_descriptor_get_field_by_name(
-                         &daybook__customers__v1__customer__descriptor, paths[i]);
+        bool known = strcmp(paths[i], "*") == 0;
+        for (size_t k = 0; !known && k < ARRAY_LEN(updatable); k++)
+            known = strcmp(paths[i], updatable[k]) == 0;
         if (!known)
             return paths[i];
     }

@@ -34,4 +34,7 @@ void customer_rules_fill(PbCustomer *customer);
 const char *customer_rules_apply(PbCustomer *into, const PbCustomer *from, char *const *paths,
                                  size_t npaths, const char **changed, size_t max, size_t *nchanged_out);
 
+/* Source and id of a reference as types.proto demands them. */
+bool customer_rules_ref_ok(const Daybook__Common__V1__ExternalRef *ref);
+
 #endif

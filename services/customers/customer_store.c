@@ -150,8 +150,10 @@ enum err contact_store_insert(struct call *call, PbContact *contact)
         { "email_sealed", secret_seal(call->arena, call->tenant, what_email, contact->email) },
         { "phone_index", index },
     };
-    contact->phone = secret_mask_phone(call->arena, contact->phone);
-    contact->email = secret_mask_email(call->arena, contact->email);
+    if (*contact->phone) /* no stars for what is not there */
+        contact->phone = secret_mask_phone(call->arena, contact->phone);
+    if (*contact->email)
+        contact->email = secret_mask_email(call->arena, contact->email);
     if (!extras[0].value || !extras[1].value || !contact->phone || !contact->email)
         return ERR_RESOURCE_EXHAUSTED;
     return store_queue(call, &sql_contact_insert, &contact->base, extras, ARRAY_LEN(extras));

@@ -48,6 +48,8 @@ char *customers_unit_of(struct call *call, const char *employee_id);
 /* ERR_INVALID_ARGUMENT naming the field: not an active employee of the tenant. */
 NODISCARD enum err customers_need_employee(struct call *call, const char *employee_id,
                                            const char *field);
+/* CUS-31: bulk import is for managers. */
+NODISCARD enum err customers_need_importer(struct call *call, const char *what);
 /* A new id as arena text; NULL when the arena is full. */
 char *customers_new_id(struct call *call);
 

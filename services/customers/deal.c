@@ -6,12 +6,15 @@
  */
 #include "common/authority.h"
 #include "common/sbuf.h"
+#include "services/customers/customer_rules.h"
 #include "services/customers/customer_store.h"
 
 #define KIND_ORDER DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_ORDER
 #define KIND_CANCELLATION DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_CANCELLATION
 #define OUTCOME(name) DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_##name
 #define ARRAYS_LIMIT (4 * MIB)
+/* Ten thousand milliards of the currency: whatever is summed of thousands of them stays in 64 bits. */
+#define AMOUNT_MAX INT64_C(1000000000000000)
 
 typedef Daybook__Customers__V1__RecordOrderRequest PbOrderRow;
 
@@ -33,17 +36,21 @@ static const char *order_fault(struct call *call, const PbOrder *o, const char *
         return "is missing";
     if (wire_time_us(o->ordered_at) > call->now_us)
         return "lies in the future";
+    if (wire_time_us(o->ordered_at) < 0)
+        return "lies before 1970";
     *field_out = "order.amount";
     if (!o->amount || o->amount->minor_units == 0)
         return "is missing or zero";
+    if (o->amount->minor_units > AMOUNT_MAX || o->amount->minor_units < -AMOUNT_MAX)
+        return "is too large";
     if ((o->kind == KIND_ORDER) != (o->amount->minor_units > 0))
         return "must be positive for an order and negative for a cancellation";
     *field_out = "order.amount.currency_code";
     if (!currency_is_ours(call, o->amount->currency_code))
         return "is not the company's currency";
     *field_out = "order.external_ref";
-    if (o->external_ref && (!*o->external_ref->source || !*o->external_ref->id))
-        return "needs source and id";
+    if (o->external_ref && !customer_rules_ref_ok(o->external_ref))
+        return "needs a source of a-z, 0-9, _ and -, and an id of 1 to 128 characters";
     return NULL;
 }
 
@@ -71,6 +78,28 @@ static enum err resolve_customer(struct call *call, const PbOrderRow *row, PbOrd
     return e;
 }
 
+static bool same_id(const char *x, const char *y)
+{
+    struct id a, b;
+
+    return id_parse(x, &a) && id_parse(y, &b) && id_equal(a, b);
+}
+
+/* What is paid must be an order of the one who pays. */
+static enum err need_own_order(struct call *call, const PbPayment *payment)
+{
+    const char *params[] = { call_tenant_text(call), payment->order_id, payment->customer_id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (!*payment->order_id)
+        return ERR_OK;
+    enum err e = db_exec(call->db, &sql_order_of_customer, params, &res);
+    if (e || PQntuples(res))
+        return e;
+    return call_fail(call, ERR_NOT_FOUND, "payment.order_id", "the customer has no order %s",
+                     payment->order_id);
+}
+
 /* A record that is there already under the same reference. ERR_NOT_FOUND: none. */
 static enum err find_by_ref(struct call *call, const Daybook__Common__V1__ExternalRef *ref,
                             const struct db_stmt *stmt, const ProtobufCMessageDescriptor *type,
@@ -80,6 +109,12 @@ static enum err find_by_ref(struct call *call, const Daybook__Common__V1__Extern
         return ERR_NOT_FOUND;
     const char *params[] = { call_tenant_text(call), ref->source, ref->id };
     return record_find(call->db, stmt, params, type, call->arena, message_out);
+}
+
+/* Never shows the record of one customer to whom only another one is known. */
+static enum err taken(struct call *call, const char *field)
+{
+    return call_fail(call, ERR_ALREADY_EXISTS, field, "this reference is used for another customer");
 }
 
 enum err deal_record_order(struct call *call, const ProtobufCMessage *in,
@@ -102,6 +137,8 @@ enum err deal_record_order(struct call *call, const ProtobufCMessage *in,
         return e;
     e = find_by_ref(call, order->external_ref, &sql_order_by_ref,
                     &daybook__customers__v1__order__descriptor, &reply->order);
+    if (!e && !same_id(reply->order->customer_id, order->customer_id))
+        return taken(call, "order.external_ref");
     if (e != ERR_NOT_FOUND)
         return e;
     order->id = customers_new_id(call);
@@ -133,8 +170,8 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
     if (!reply || !payment)
         return ERR_RESOURCE_EXHAUSTED;
     *reply_out = &reply->base;
-    if (payment->amount->minor_units <= 0)
-        call_violation(call, "payment.amount", "must be positive");
+    if (payment->amount->minor_units <= 0 || payment->amount->minor_units > AMOUNT_MAX)
+        call_violation(call, "payment.amount", "must be positive, and not too large");
     if (!currency_is_ours(call, payment->amount->currency_code))
         call_violation(call, "payment.amount.currency_code", "is not the company's currency");
     if (wire_time_us(payment->paid_at) > call->now_us)
@@ -146,7 +183,12 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
         return e;
     e = find_by_ref(call, payment->external_ref, &sql_payment_by_ref,
                     &daybook__customers__v1__payment__descriptor, &reply->payment);
+    if (!e && !same_id(reply->payment->customer_id, payment->customer_id))
+        return taken(call, "payment.external_ref");
     if (e != ERR_NOT_FOUND)
+        return e;
+    e = need_own_order(call, payment);
+    if (e)
         return e;
     payment->id = customers_new_id(call);
     if (!payment->id)
@@ -154,9 +196,6 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
     e = store_exec(call, &sql_payment_insert, &payment->base, NULL, 0);
     if (e == ERR_ALREADY_EXISTS)
         return ERR_ABORTED;
-    if (e == ERR_FAILED_PRECONDITION)
-        return call_fail(call, ERR_NOT_FOUND, "payment.order_id", "there is no order %s",
-                         payment->order_id);
     if (e)
         return e;
     Daybook__Customers__V1__PaymentRecorded event = {
@@ -218,13 +257,9 @@ static enum err find_refs(struct call *call, const struct db_stmt *stmt, const s
     return ERR_OK;
 }
 
-static const struct ref *lookup(const struct ref *refs, size_t n,
-                                const Daybook__Common__V1__ExternalRef *ref)
+static const struct ref *lookup(const struct ref *refs, size_t n, const struct ref *key)
 {
-    if (!ref || n == 0)
-        return NULL;
-    struct ref key = { .source = ref->source, .id = ref->id };
-    return bsearch(&key, refs, n, sizeof(*refs), compare_refs);
+    return n ? bsearch(key, refs, n, sizeof(*refs), compare_refs) : NULL;
 }
 
 struct batch {
@@ -236,18 +271,42 @@ struct batch {
     size_t nfresh;
 };
 
-static void add_ref(struct sbuf *sources, struct sbuf *ids,
-                    const Daybook__Common__V1__ExternalRef *ref)
+static void add_pair(struct sbuf *sources, struct sbuf *ids, const char *source, const char *id)
 {
-    if (!ref)
-        return;
     bool first = sources->len == 1;
+
     if (!first) {
         sbuf_add_char(sources, ',');
         sbuf_add_char(ids, ',');
     }
-    sbuf_add_pg_element(sources, ref->source);
-    sbuf_add_pg_element(ids, ref->id);
+    sbuf_add_pg_element(sources, source);
+    sbuf_add_pg_element(ids, id);
+}
+
+/* What is no reference is refused with its row and not looked for. */
+static void add_ref(struct sbuf *sources, struct sbuf *ids,
+                    const Daybook__Common__V1__ExternalRef *ref)
+{
+    if (ref && customer_rules_ref_ok(ref))
+        add_pair(sources, ids, ref->source, ref->id);
+}
+
+/* How a row names its customer: by id (the empty source), else by reference. False: not at all. */
+static bool customer_key(const PbOrderRow *row, char id_buf[static ID_TEXT_MAX], struct ref *key_out)
+{
+    const Daybook__Common__V1__ExternalRef *ref = row->customer_external_ref;
+    struct id id;
+
+    if (row->order && *row->order->customer_id) {
+        if (!id_parse(row->order->customer_id, &id))
+            return false;
+        *key_out = (struct ref){ .source = "", .id = id_text(id, id_buf) };
+        return true;
+    }
+    if (!ref || !customer_rules_ref_ok(ref))
+        return false;
+    *key_out = (struct ref){ .source = ref->source, .id = ref->id };
+    return true;
 }
 
 /* Which of the rows' customers and orders are there: two round trips for the batch. */
@@ -261,7 +320,10 @@ static enum err look_up_batch(struct call *call, struct batch *b)
         sbuf_add_char(all[i], '{');
     }
     for (size_t i = 0; i < b->req->n_rows; i++) {
-        add_ref(&csources, &cids, b->req->rows[i]->customer_external_ref);
+        char id_buf[ID_TEXT_MAX];
+        struct ref key;
+        if (customer_key(b->req->rows[i], id_buf, &key))
+            add_pair(&csources, &cids, key.source, key.id);
         if (b->req->rows[i]->order)
             add_ref(&osources, &oids, b->req->rows[i]->order->external_ref);
     }
@@ -290,7 +352,12 @@ static enum err refuse(struct call *call, PbImportResult *result, const char *fi
 static enum err judge_row(struct call *call, struct batch *b, size_t index, PbImportResult *result)
 {
     const PbOrderRow *row = b->req->rows[index];
-    const struct ref *customer = lookup(b->customers, b->ncustomers, row->customer_external_ref);
+    char id_buf[ID_TEXT_MAX];
+    struct ref key;
+    const struct ref *customer = customer_key(row, id_buf, &key)
+                                     ? lookup(b->customers, b->ncustomers, &key)
+                                     : NULL;
+    const struct ref *known = NULL;
     const char *field, *fault;
 
     if (!row->order)
@@ -299,8 +366,14 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
     if (fault)
         return refuse(call, result, field, fault);
     if (!customer || !authority_sees(call, customer->owner))
-        return refuse(call, result, "customer_external_ref", "there is no such customer");
-    const struct ref *known = lookup(b->orders, b->norders, row->order->external_ref);
+        return refuse(call, result,
+                      *row->order->customer_id ? "order.customer_id" : "customer_external_ref",
+                      "there is no such customer");
+    if (row->order->external_ref) {
+        key = (struct ref){ .source = row->order->external_ref->source,
+                            .id = row->order->external_ref->id };
+        known = lookup(b->orders, b->norders, &key);
+    }
     if (known) {
         result->outcome = OUTCOME(UNCHANGED);
         result->id = (char *)(uintptr_t)known->row_id;
@@ -391,7 +464,9 @@ enum err deal_batch_record_orders(struct call *call, const ProtobufCMessage *in,
     if (!b.reply)
         return ERR_RESOURCE_EXHAUSTED;
     *reply_out = &b.reply->base;
-    enum err e = look_up_batch(call, &b);
+    enum err e = customers_need_importer(call, "import orders");
+    if (!e)
+        e = look_up_batch(call, &b);
     if (!e)
         e = judge_batch(call, &b);
     if (e || b.req->dry_run || b.nfresh == 0)

@@ -17,6 +17,7 @@
 static enum err fix_who_and_when(struct call *call, PbInteraction *it, const char *prefix)
 {
     char field[64];
+    struct id who;
 
     snprintf(field, sizeof(field), "%semployee_id", prefix);
     if (!*it->employee_id) {
@@ -26,6 +27,9 @@ static enum err fix_who_and_when(struct call *call, PbInteraction *it, const cha
         it->employee_id = db_text_id(call->arena, call->actor);
     }
     enum err e = customers_need_employee(call, it->employee_id, field);
+    /* A late record is held against him for ever, so not everybody may write in his name. */
+    if (!e && id_parse(it->employee_id, &who))
+        e = authority_need_sight(call, who, "employee");
     if (e)
         return e;
     if (!it->ended_at)
@@ -37,6 +41,21 @@ static enum err fix_who_and_when(struct call *call, PbInteraction *it, const cha
         return call_fail(call, ERR_INVALID_ARGUMENT, field, "lies in the future");
     }
     return ERR_OK;
+}
+
+/* The person spoken to must be one of that customer. */
+static enum err need_contact(struct call *call, const PbInteraction *it)
+{
+    const char *params[] = { call_tenant_text(call), it->contact_id, it->customer_id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (!*it->contact_id)
+        return ERR_OK;
+    enum err e = db_exec(call->db, &sql_contact_of_customer, params, &res);
+    if (e || PQntuples(res))
+        return e;
+    return call_fail(call, ERR_NOT_FOUND, "interaction.contact_id",
+                     "the customer has no contact %s", it->contact_id);
 }
 
 static enum err touch_customer(struct call *call, const PbInteraction *it)
@@ -194,11 +213,12 @@ static enum err find_registered(struct call *call, const PbInteraction *it,
                                    "there is no interaction %s", it->id)
                        : ERR_OK;
     struct db_row row = { .res = res };
-    struct id owner = db_row_id(&row, "_owner_id");
+    struct id owner = db_row_id(&row, "_owner_id"), held_by = db_row_id(&row, "employee_id");
     *version_out = db_row_i64(&row, "_row_version");
     if (row.bad)
         return ERR_INTERNAL;
-    e = authority_need_sight(call, owner, "interaction");
+    /* Whoever held it must be able to write its record, whosesoever the customer is (TMR-02). */
+    e = authority_sees(call, held_by) ? ERR_OK : authority_need_sight(call, owner, "interaction");
     return e ? e : record_read(res, 0, &daybook__customers__v1__interaction__descriptor,
                                call->arena, found_out);
 }
@@ -220,7 +240,9 @@ static enum err complete(struct call *call, PbInteraction *it, const PbInteracti
     it->ended_at = registered->ended_at;
     it->external_ref = registered->external_ref;
     it->late = is_late(call, it);
-    enum err e = prepare_questions(call, it);
+    enum err e = need_contact(call, it);
+    if (!e)
+        e = prepare_questions(call, it);
     return e ? e : store_queue(call, &sql_interaction_complete, &it->base, NULL, 0);
 }
 
@@ -233,6 +255,8 @@ static enum err record_new(struct call *call, PbInteraction *it)
     enum err e = fix_who_and_when(call, it, "interaction.");
     if (!e)
         e = customer_store_need(call, it->customer_id, "interaction.customer_id");
+    if (!e)
+        e = need_contact(call, it);
     if (e)
         return e;
     it->late = is_late(call, it);

@@ -7,4 +7,4 @@ SELECT c.id, c.ref_source AS "external_ref.source", c.ref_id AS "external_ref.id
   FROM customers.customer c
   LEFT JOIN customers.customer_tier t ON t.tenant_id = c.tenant_id AND t.customer_id = c.id
  WHERE c.tenant_id = $1::uuid AND c.id = $2::uuid
-   FOR UPDATE OF c;
+   FOR NO KEY UPDATE OF c;

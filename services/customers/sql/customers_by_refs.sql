@@ -8,4 +8,5 @@ SELECT c.id, c.ref_source AS "external_ref.source", c.ref_id AS "external_ref.id
   LEFT JOIN customers.customer_tier t ON t.tenant_id = c.tenant_id AND t.customer_id = c.id
   JOIN unnest($2::text[], $3::text[]) AS r (source, id) ON c.ref_source = r.source AND c.ref_id = r.id
  WHERE c.tenant_id = $1::uuid
-   FOR UPDATE OF c;
+ ORDER BY c.id -- one order of locks for all imports
+   FOR NO KEY UPDATE OF c;
