@@ -53,6 +53,12 @@ enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
         return ERR_RESOURCE_EXHAUSTED;
     c->state = OPEN;
     c->fulfilled_at = NULL;
+    c->result = (char *)(uintptr_t) "";
+    e = visits_normalise(call, &c->customer_id);
+    if (!e)
+        e = visits_normalise(call, &c->owner_id);
+    if (e)
+        return e;
     e = commitment_store_insert(call, c);
     if (e)
         return e;
@@ -98,6 +104,10 @@ enum err commitment_add(struct call *call, const ProtobufCMessage *in, ProtobufC
         e = visit_begin(call, c->visit_id, &visit);
         if (e)
             return e;
+        e = visits_normalise(call, &c->customer_id);
+        if (e)
+            return e;
+        c->visit_id = visit->id;
         if (strcmp(visit->customer_id, c->customer_id) != 0)
             return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.customer_id",
                              "is not the customer of that visit");

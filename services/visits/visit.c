@@ -40,6 +40,16 @@ const char *visits_unit_of(struct call *call, const char *employee_id)
     return text ? text : "";
 }
 
+enum err visits_normalise(struct call *call, char **id)
+{
+    struct id parsed;
+
+    if (!**id || !id_parse(*id, &parsed))
+        return ERR_OK;
+    *id = db_text_id(call->arena, parsed);
+    return *id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
 const struct dir_employee *visit_employee(struct call *call, const char *employee_id)
 {
     struct id id;
@@ -151,6 +161,12 @@ static enum err find_customer(struct call *call, const char *id, const char *fie
     return e;
 }
 
+/* The address of a customer, for those who may see him. */
+static char *place_of(const struct call *call, const struct visit_customer *customer)
+{
+    return (char *)(uintptr_t)(authority_sees(call, customer->owner) ? customer->address : "");
+}
+
 static enum err insert_visit(struct call *call, PbVisit *visit)
 {
     char id[ID_TEXT_MAX];
@@ -179,8 +195,13 @@ enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCM
     e = find_customer(call, visit->customer_id, "visit.customer_id", &customer);
     if (e)
         return e;
+    e = visits_normalise(call, &visit->customer_id);
+    if (!e)
+        e = visits_normalise(call, &visit->visitor_id);
+    if (e)
+        return e;
     if (!*visit->place)
-        visit->place = (char *)(uintptr_t)customer.address;
+        visit->place = place_of(call, &customer);
     if (!visit->mode)
         visit->mode = DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON;
     visit->state = DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_REQUESTED;
@@ -188,6 +209,7 @@ enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCM
     visit->check_in = NULL;
     visit->checked_out_at = NULL;
     visit->report = NULL;
+    visit->reviewed_by = visit->review_comment = (char *)(uintptr_t) "";
 
     e = insert_visit(call, visit);
     if (e == ERR_ALREADY_EXISTS)
@@ -201,6 +223,15 @@ enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCM
     REPLY_VISIT(RequestVisitResponse, request_visit_response);
 }
 
+/* VIS-23: managers' visits have approvers of their own. */
+static bool is_manager(struct call *call, const PbVisit *visit)
+{
+    const struct dir_employee *e = visit_employee(call, visit->visitor_id);
+
+    return e && (dir_employee_has_role(e, "sales_manager") ||
+                 dir_employee_has_role(e, "regional_manager"));
+}
+
 enum err visit_review(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
 {
     const Daybook__Visits__V1__ReviewVisitRequest *req = (const void *)in;
@@ -209,7 +240,10 @@ enum err visit_review(struct call *call, const ProtobufCMessage *in, ProtobufCMe
 
     if (e)
         return e;
-    e = visit_need_approver(call, visit, "approver_roles_plan", "visit");
+    e = visit_need_approver(call, visit,
+                            is_manager(call, visit) ? "approver_manager_visit"
+                                                    : "approver_roles_plan",
+                            "visit");
     if (e)
         return e;
     if (!req->approve && !*req->comment)
@@ -270,7 +304,9 @@ static enum err judge_check_in(struct call *call, PbVisit *visit,
                              "checkin_far_m", call->now_us);
         facts->distance_m = visit_rules_distance_m(req->position->latitude, req->position->longitude,
                                                    customer->latitude, customer->longitude);
-        facts->far = visit_rules_is_far(facts->distance_m, req->accuracy_m, policy_number(limit));
+        /* By phone or video nobody goes there (CON-07). */
+        facts->far = visit->mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON &&
+                     visit_rules_is_far(facts->distance_m, req->accuracy_m, policy_number(limit));
     }
     visit->check_in = facts;
     return ERR_OK;
@@ -289,13 +325,22 @@ static enum err unplanned_visit(struct call *call, const Daybook__Visits__V1__Ch
     visit->mode = DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON;
     visit->starts_at = wire_time(call->arena, call->now_us);
     visit->ends_at = wire_time(call->arena, call->now_us + UNPLANNED_SPAN_US);
-    visit->place = (char *)(uintptr_t)customer->address;
+    visit->place = place_of(call, customer);
     visit->state = DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_CHECKED_IN;
     visit->unregistered = true;
     if (!visit->visitor_id || !visit->starts_at || !visit->ends_at)
         return ERR_RESOURCE_EXHAUSTED;
     *visit_out = visit;
-    return ERR_OK;
+    return visits_normalise(call, &visit->customer_id);
+}
+
+/* The mark on the visit is a fact; whether it counts as absence is the company's rule (CON-11). */
+static bool counts_as_absence(struct call *call, const PbVisit *visit)
+{
+    return visit->unregistered &&
+           policy_bool(directory_policy(call->dir, call->tenant,
+                                        visit_unit_id(call, visit->visitor_id),
+                                        "unregistered_visit_is_absence", call->now_us));
 }
 
 static enum err emit_check_in(struct call *call, PbVisit *visit)
@@ -304,7 +349,7 @@ static enum err emit_check_in(struct call *call, PbVisit *visit)
     enum err e = call_emit(call, "visits", visit->id, version,
                            EVENT(VisitCheckedIn, visit_checked_in));
 
-    if (e || !visit->unregistered)
+    if (e || !counts_as_absence(call, visit))
         return e;
     return call_emit(call, "visits", visit->id, version,
                      EVENT(UnregisteredVisitFlagged, unregistered_visit_flagged));
@@ -341,12 +386,15 @@ static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__C
     e = visit_need_visitor(call, visit);
     if (e)
         return e;
-    visit->unregistered = visit_rules_is_unregistered((int)visit->state);
+    visit->unregistered = visit_rules_is_unregistered((int)visit->state, (int)visit->mode);
     e = visit_advance(call, visit, VISIT_ACTION_CHECK_IN);
     if (e)
         return e;
-    e = find_customer(call, visit->customer_id, "visit_id", &customer);
-    if (e)
+    /* The file was known at the request; while a rebuild reads it again it is no reason to refuse. */
+    e = visit_store_find_customer(call, visit->customer_id, &customer);
+    if (e == ERR_NOT_FOUND)
+        customer = (struct visit_customer){ .has_place = false };
+    else if (e)
         return e;
     visit->late_arrival = call->now_us > wire_time_us(visit->starts_at);
     e = judge_check_in(call, visit, req, &customer);

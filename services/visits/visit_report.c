@@ -39,15 +39,17 @@ enum err visit_read_rows(struct call *call, const struct db_stmt *stmt, const ch
     return e ? e : record_read_all(res, type, call->arena, n_out, array_out);
 }
 
-/* VIS-45, VIS-46, form F2: what a report must say beyond its single fields. */
-static enum err check_report(struct call *call, const Daybook__Visits__V1__SubmitReportRequest *req)
+/* VIS-45, VIS-46, form F2: what a report must say beyond its single fields. A corrected report need
+ * not tell the commitments again, which were made with the first one. */
+static enum err check_report(struct call *call,
+                             const Daybook__Visits__V1__SubmitReportRequest *req, bool first)
 {
     const PbVisitReport *report = req->report;
 
     if (report->outcome != DAYBOOK__VISITS__V1__GOAL_OUTCOME__GOAL_OUTCOME_MET &&
         !*report->outcome_reason)
         call_violation(call, "report.outcome_reason", "say why the goal was not met");
-    if (req->n_commitments == 0 && !report->no_commitments)
+    if (first && req->n_commitments == 0 && !report->no_commitments)
         call_violation(call, "report.no_commitments",
                        "give the commitments made, or say that there were none");
     if (req->n_commitments > 0 && report->no_commitments)
@@ -104,16 +106,16 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
 
     if (!reply || !report)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = check_report(call, req);
-    if (e)
-        return e;
-    e = visit_begin(call, req->visit_id, &visit);
+    enum err e = visit_begin(call, req->visit_id, &visit);
     if (e)
         return e;
     e = visit_need_visitor(call, visit);
     if (e)
         return e;
     bool first = !visit->report;
+    e = check_report(call, req, first);
+    if (e)
+        return e;
     e = visit_advance(call, visit, VISIT_ACTION_REPORT);
     if (e)
         return e;

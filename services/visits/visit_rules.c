@@ -77,9 +77,9 @@ const char *visit_rules_state_name(int state)
     return state >= 0 && (size_t)state < ARRAY_LEN(state_names) ? state_names[state] : "unknown";
 }
 
-bool visit_rules_is_unregistered(int state)
+bool visit_rules_is_unregistered(int state, int mode)
 {
-    return state != STATE(APPROVED);
+    return mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON && state != STATE(APPROVED);
 }
 
 double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2)

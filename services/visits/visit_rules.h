@@ -27,8 +27,8 @@ void visit_rules_allowed_states(enum visit_action action, char *buf, size_t size
 const char *visit_rules_state_name(int state);
 
 /* VIS-22: somebody who goes out on a visit in this state (0 = none was applied for) has no
- * approval. */
-bool visit_rules_is_unregistered(int state);
+ * approval. By phone or video nobody goes out, so none is needed (CON-07). */
+bool visit_rules_is_unregistered(int state, int mode);
 
 /* Metres between two points on the sphere (haversine, R = 6371.0 km). */
 double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2);

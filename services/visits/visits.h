@@ -33,6 +33,9 @@ call_handler commitment_add, commitment_complete, commitment_cancel, commitment_
  */
 NODISCARD enum err commitment_make(struct call *call, PbCommitment *commitment, const char *prefix);
 
+/* Writes an id as the database does, so that events name everything in one way. */
+NODISCARD enum err visits_normalise(struct call *call, char **id);
+
 /* Unit of an employee as text; "" when not known. */
 const char *visits_unit_of(struct call *call, const char *employee_id);
 

@@ -23,7 +23,7 @@ static int start(void **state)
                     visits_methods_len);
     (void)rig_value(rig, "INSERT INTO visits.customer (tenant_id, id, name, owner_id, address, "
                          "latitude, longitude) VALUES ('01000000-0000-7000-8000-00000000000a', "
-                         "'" CUSTOMER "', '海棠路商行', NULL, '月季路90号', 31.2, 121.4) RETURNING 'x'");
+                         "'" CUSTOMER "', '海棠路商行', '02000000-0000-7000-8000-000000000004', '月季路90号', 31.2, 121.4) RETURNING 'x'");
     return 0;
 }
 
@@ -91,7 +91,7 @@ static void a_visit_goes_from_request_to_closed_report(void **state)
     assert_string_equal(rig_text(reported, "commitments.1.dueAt"), "2026-11-19T07:00:01Z");
     json_decref(reported);
     json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport", "{\"visitId\":\"%s\",\"comment\":\"more\"}", id));
-    json_t *again = rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport", "{\"visitId\":\"%s\"," REPORT "}", id, ",\"noCommitments\":true");
+    json_t *again = rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport", "{\"visitId\":\"%s\"," REPORT "}", id, "");
     assert_string_equal(rig_text(again, "visit.report.late"), "true"); /* correcting excuses nothing */
     json_decref(again);
     json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport", "{\"visitId\":\"%s\",\"accept\":true}", id));
@@ -120,6 +120,64 @@ static void an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22(void **stat
     assert_string_equal(rig_events(rig), "VisitCheckedIn UnregisteredVisitFlagged VisitRequested "
                                          "VisitCheckedIn UnregisteredVisitFlagged");
     rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_INVALID_ARGUMENT, "visit_id", "{}");
+}
+
+static void by_phone_nobody_goes_out_CON_07(void **state)
+{
+    (void)state;
+    rig_time(rig, "2026-11-19T02:00:00Z");
+    (void)rig_events(rig);
+    json_t *asked = rig_ok(rig, "rep", VISIT_SERVICE, "Request",
+                           "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"mode\":\"VISIT_MODE_PHONE\","
+                           "\"startsAt\":\"2026-11-23T06:00:00Z\",\"endsAt\":\"2026-11-23T07:00:00Z\",\"goal\":\"g\"}}");
+    rig_time(rig, "2026-11-23T06:00:00Z");
+    json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn",
+                        "{\"visitId\":\"%s\",\"position\":{\"latitude\":39.9,\"longitude\":116.4}}",
+                        rig_text(asked, "visit.id"));
+    assert_string_equal(rig_text(in, "visit.unregistered"), "");
+    assert_string_equal(rig_text(in, "visit.checkIn.far"), "");
+    assert_string_equal(rig_events(rig), "VisitRequested VisitCheckedIn");
+    json_decref(in);
+    json_decref(asked);
+}
+
+/* Neither what only reviewers write, nor where a customer is whom the caller does not see. */
+static void a_request_cannot_forge_and_shows_no_address_F61(void **state)
+{
+    (void)state;
+    rig_time(rig, "2026-11-16T01:00:00Z");
+    json_t *asked = rig_ok(rig, "rep2", VISIT_SERVICE, "Request",
+                           "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+                           "\"reviewedBy\":\"%s\",\"reviewComment\":\"fine\","
+                           "\"startsAt\":\"2026-12-23T06:00:00Z\",\"endsAt\":\"2026-12-23T07:00:00Z\",\"goal\":\"g\"}}",
+                           rig_employee_text("gm"));
+    assert_string_equal(rig_text(asked, "visit.reviewedBy"), "");
+    assert_string_equal(rig_text(asked, "visit.reviewComment"), "");
+    assert_string_equal(rig_text(asked, "visit.place"), "");
+    json_decref(asked);
+    json_t *in = rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}");
+    assert_string_equal(rig_text(in, "visit.place"), "");
+    json_decref(in);
+    json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
+                          "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\",\"result\":\"done\",\"dueAt\":\"2026-11-17T01:00:00Z\"}}");
+    assert_string_equal(rig_text(made, "commitment.result"), "");
+    json_decref(rig_ok(rig, "rep", COMMITMENT_SERVICE, "Cancel", "{\"commitmentId\":\"%s\",\"reason\":\"r\"}",
+                       rig_text(made, "commitment.id")));
+    json_decref(made);
+}
+
+/* The event of the file may be parked while tiers go on; in the end a rebuild must agree. */
+static void a_tier_may_come_before_the_file(void **state)
+{
+    static const char id[] = "05000000-0000-7000-8000-000000000077";
+
+    (void)state;
+    rig_hear(rig, &visits_consumer, false, "daybook.scoring.v1.CustomerTierChanged", "2026-11-16T00:00:00Z",
+             "{\"customerId\":\"%s\",\"newTier\":\"TIER_B\"}", id);
+    rig_fails(rig, "gm", VISIT_SERVICE, "CheckIn", ERR_NOT_FOUND, "customer", "{\"customerId\":\"%s\"}", id);
+    rig_hear(rig, &visits_consumer, false, "daybook.customers.v1.CustomerCreated", "2026-11-16T00:00:00Z",
+             "{\"customer\":{\"id\":\"%s\",\"name\":\"late\",\"ownerId\":\"%s\"}}", id, rig_employee_text("rep"));
+    assert_string_equal(rig_value(rig, "SELECT tier || name FROM visits.customer WHERE id = '05000000-0000-7000-8000-000000000077'"), "blate");
 }
 
 static void a_slot_is_given_once(void **state)
@@ -193,6 +251,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_visit_goes_from_request_to_closed_report),
         cmocka_unit_test(an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22),
+        cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
+        cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
+        cmocka_unit_test(a_tier_may_come_before_the_file),
         cmocka_unit_test(a_slot_is_given_once),
         cmocka_unit_test(what_is_wrong_is_said_and_others_see_nothing),
         cmocka_unit_test(a_promise_is_kept_late_or_withdrawn_VIS_56),

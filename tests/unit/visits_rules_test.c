@@ -8,6 +8,7 @@
 
 #include "daybook/visits/v1/visits.pb-c.h"
 
+#define MODE(name) DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_##name
 #define STATE(name) DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_##name
 #define ACTIONS 8
 
@@ -38,8 +39,11 @@ static void every_pair_of_state_and_action_is_decided(void **state)
 static void only_an_approved_visit_is_registered_VIS_22(void **state)
 {
     (void)state;
-    for (int s = 0; s < 10; s++)
-        assert_int_equal(visit_rules_is_unregistered(s), s != STATE(APPROVED));
+    for (int s = 0; s < 10; s++) {
+        assert_int_equal(visit_rules_is_unregistered(s, MODE(IN_PERSON)), s != STATE(APPROVED));
+        assert_false(visit_rules_is_unregistered(s, MODE(PHONE))); /* CON-07 */
+        assert_false(visit_rules_is_unregistered(s, MODE(VIDEO)));
+    }
 }
 
 static void a_refusal_names_the_states_that_would_do(void **state)
