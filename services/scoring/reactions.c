@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/sbuf.h"
 #include "daybook/customers/v1/events.pb-c.h"
+#include "daybook/directory/v1/events.pb-c.h"
 #include "services/scoring/scoring.h"
 #include "services/scoring/sql.h"
 
@@ -138,6 +139,17 @@ static enum err on_recompute_requested(struct reaction *r, const PbEvent *event,
     return score_customers(r, ids.data, wire_time_us(event->occurred_at));
 }
 
+static enum err on_policy_set(struct reaction *r, const PbEvent *event UNUSED,
+                              const ProtobufCMessage *data)
+{
+    const Daybook__Directory__V1__PolicySetting *s =
+        ((const Daybook__Directory__V1__PolicySet *)data)->setting;
+
+    if (*s->unit_id) /* scores are the company's, not a unit's */
+        return ERR_OK;
+    return score_take_policy(r, s->key, wire_time_us(s->effective_from), s->value);
+}
+
 #define BOTH (REACTION_LIVE | REACTION_REPLAY)
 static const struct reaction_def reactions[] = {
     { "daybook.customers.v1.CustomerCreated", on_customer_created, BOTH },
@@ -145,10 +157,12 @@ static const struct reaction_def reactions[] = {
     { "daybook.customers.v1.OrderRecorded", on_order_recorded, BOTH },
     { "daybook.customers.v1.OrdersImported", on_orders_imported, BOTH },
     { "daybook.scoring.v1.RecomputeRequested", on_recompute_requested, BOTH },
+    { "daybook.directory.v1.PolicySet", on_policy_set, BOTH },
 };
 
 static const char *const read_model_tables[] = { "scoring.tier_change", "scoring.score",
-                                                 "scoring.order_fact", "scoring.customer", NULL };
+                                                 "scoring.order_fact", "scoring.customer",
+                                                 "scoring.policy", NULL };
 
 const struct consumer_def scoring_consumer = {
     .name = "scoring",

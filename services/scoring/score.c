@@ -21,14 +21,57 @@ struct model_use {
     Daybook__Common__V1__PolicyUse *uses[ARRAY_LEN(keys)];
 };
 
+enum err score_take_policy(struct reaction *r, const char *key, int64_t effective_from_us,
+                           const char *value)
+{
+    const char *params[] = { db_text_id(r->arena, r->tenant), key,
+                             db_text_time(r->arena, effective_from_us), value };
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (strcmp(keys[i], key) == 0)
+            return db_queue(r->db, &sql_policy_put, params);
+    return ERR_OK;
+}
+
+/* The company's settings at a moment as the log has told them so far, over the defaults. */
+static enum err load_values(struct reaction *r, int64_t at_us, struct policy_value *values)
+{
+    const char *params[] = { db_text_id(r->arena, r->tenant), db_text_time(r->arena, at_us) };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct policy_def *def = policy_find(keys[i]);
+        values[i] =
+            (struct policy_value){ .def = def, .text = def->default_value, .from_default = true };
+    }
+    enum err e = db_exec(r->db, &sql_policies, params, &res);
+    for (int n = 0; !e && n < PQntuples(res); n++) {
+        struct db_row row = { .res = res, .row = n };
+        const char *key = db_row_text(&row, "key");
+        for (size_t i = 0; key && i < ARRAY_LEN(keys); i++)
+            if (strcmp(keys[i], key) == 0) {
+                values[i].from_default = false;
+                values[i].text = arena_strdup(r->arena, db_row_text(&row, "value"));
+                if (!values[i].text)
+                    return ERR_RESOURCE_EXHAUSTED;
+            }
+        if (row.bad)
+            return ERR_INTERNAL;
+    }
+    return e;
+}
+
 /* The model in force at a moment, with where each number came from. */
 static enum err load_model(struct reaction *r, int64_t at_us, struct model_use *out)
 {
+    struct policy_value values[ARRAY_LEN(keys)];
     double v[ARRAY_LEN(keys)];
 
+    enum err e = load_values(r, at_us, values);
+    if (e)
+        return e;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        struct policy_value value =
-            directory_policy(r->dir, r->tenant, (struct id){ 0 }, keys[i], at_us);
+        struct policy_value value = values[i];
         Daybook__Common__V1__PolicyUse *use =
             wire_new(&daybook__common__v1__policy_use__descriptor, r->arena);
         char provenance[64];

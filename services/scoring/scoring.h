@@ -19,6 +19,10 @@ extern const struct consumer_def scoring_consumer;
 
 call_handler score_get, score_list, score_recompute;
 
+/* Takes a company-wide setting of the model; others are none of scoring's business. */
+NODISCARD enum err score_take_policy(struct reaction *r, const char *key, int64_t effective_from_us,
+                                     const char *value);
+
 /*
  * Counts the scores of these customers for the moment at_us (never before the moment that a score
  * already holds for), writes them and emits CustomerTierChanged where the tier differs. ids: a

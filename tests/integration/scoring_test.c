@@ -48,9 +48,16 @@ static void order(bool replaying, const char *customer_id, const char *at, long 
              amount > 0 ? "ORDER_KIND_ORDER" : "ORDER_KIND_CANCELLATION", at, amount);
 }
 
+static void policy(bool replaying, const char *key, const char *from, const char *value)
+{
+    rig_hear(rig, &scoring_consumer, replaying, "daybook.directory.v1.PolicySet", "2025-01-01T00:00:00Z",
+             "{\"setting\":{\"key\":\"%s\",\"value\":\"%s\",\"effectiveFrom\":\"%s\"}}", key, value, from);
+}
+
 /* The same story, live and in a rebuild. */
 static void tell(bool replaying)
 {
+    policy(replaying, "tier_threshold_c", "2030-01-01T00:00:00Z", "95"); /* not yet in force */
     customer(replaying, CUSTOMER, 90);
     customer(replaying, OTHER, 0);
     order(replaying, CUSTOMER, "2026-01-10T00:00:00Z", 30000000);  /* M 50, F 8.3: 49.5, C */
@@ -59,6 +66,7 @@ static void tell(bool replaying)
     order(replaying, CUSTOMER, "2026-03-10T00:00:00Z", 60000000);
     rig_hear(rig, &scoring_consumer, replaying, "daybook.scoring.v1.RecomputeRequested",
              "2027-03-11T00:00:00Z", "{\"customerIds\":[\"" CUSTOMER "\"]}");
+    policy(replaying, "score_frequency_reference", "2028-01-01T00:00:00Z", "24");
     order(replaying, CUSTOMER, "2026-04-01T00:00:00Z", 100); /* late event: the score stays at 2027 */
 }
 
@@ -66,7 +74,7 @@ static void tell(bool replaying)
     "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (" \
     "SELECT 's', to_jsonb(s) FROM scoring.score s UNION ALL SELECT 'h', to_jsonb(h) FROM " \
     "scoring.tier_change h UNION ALL SELECT 'c', to_jsonb(c) FROM scoring.customer c UNION ALL " \
-    "SELECT 'o', to_jsonb(o) FROM scoring.order_fact o) t"
+    "SELECT 'p', to_jsonb(p) FROM scoring.policy p UNION ALL SELECT 'o', to_jsonb(o) FROM scoring.order_fact o) t"
 
 static void tiers_follow_orders_and_are_explained_SCO_02(void **state)
 {
@@ -100,10 +108,50 @@ static void a_replay_of_the_log_ends_in_the_same_rows(void **state)
     snprintf(live, sizeof(live), "%s", rig_value(rig, DUMP));
     assert_true(strlen(live) > 1000);
     (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score), b AS (DELETE FROM scoring.tier_change), "
-                         "c AS (DELETE FROM scoring.order_fact) DELETE FROM scoring.customer RETURNING 'x'");
+                         "c AS (DELETE FROM scoring.order_fact), d AS (DELETE FROM scoring.policy) DELETE FROM scoring.customer RETURNING 'x'");
     tell(true);
     assert_string_equal(rig_value(rig, DUMP), live);
     assert_string_equal(rig_events(rig), ""); /* nothing is said twice */
+}
+
+/* A setting counts from its place in the log on, for what happens from its date on: neither earlier
+ * because a snapshot ran ahead, nor later because it lagged. */
+static void a_setting_counts_from_its_place_in_the_log(void **state)
+{
+    static const char third[] = "05000000-0000-7000-8000-000000000003";
+
+    (void)state;
+    customer(false, third, 0);
+    order(false, third, "2029-01-07T00:00:00Z", 60000000);
+    order(false, third, "2029-01-08T00:00:00Z", 60000000);
+    order(false, third, "2029-01-09T00:00:00Z", 60000000);
+    order(false, third, "2029-01-10T00:00:00Z", 60000000); /* M 100, F 4 of 24: 45, C */
+    assert_string_equal(rig_value(rig, "SELECT value_score || tier FROM scoring.score WHERE customer_id = '05000000-0000-7000-8000-000000000003'"), "45c");
+    policy(false, "tier_threshold_c", "2029-01-11T00:00:00Z", "45.5");
+    policy(false, "tier_hysteresis_points", "2029-01-11T00:00:00Z", "0");
+    rig_hear(rig, &scoring_consumer, false, "daybook.scoring.v1.RecomputeRequested", "2029-01-12T00:00:00Z",
+             "{\"customerIds\":[\"%s\"]}", third);
+    json_t *got = rig_ok(rig, "rep", SCORE_SERVICE, "Get", "{\"customerId\":\"%s\"}", third);
+    assert_string_equal(rig_text(got, "score.tier"), "TIER_D");
+    assert_string_equal(rig_text(got, "score.policies.8.value"), "45.5");
+    assert_string_equal(rig_text(got, "score.policies.8.provenance"), "company");
+    json_decref(got);
+    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score WHERE customer_id::text LIKE '%3'), b AS (DELETE FROM scoring.tier_change "
+                         "WHERE customer_id::text LIKE '%3') DELETE FROM scoring.customer WHERE id::text LIKE '%3' RETURNING ''");
+}
+
+/* More than 64 bits together: clamped, and never a poison for the customer's later events. */
+static void sums_beyond_64_bits_do_not_stop_scoring(void **state)
+{
+    static const char fourth[] = "05000000-0000-7000-8000-000000000004";
+
+    (void)state;
+    customer(false, fourth, 0);
+    order(false, fourth, "2026-01-10T00:00:00Z", INT64_MAX);
+    order(false, fourth, "2026-01-11T00:00:00Z", INT64_MAX);
+    assert_string_equal(rig_value(rig, "SELECT orders_12m || tier FROM scoring.score WHERE customer_id = '05000000-0000-7000-8000-000000000004'"), "2c");
+    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score WHERE customer_id::text LIKE '%4'), b AS (DELETE FROM scoring.tier_change "
+                         "WHERE customer_id::text LIKE '%4') DELETE FROM scoring.customer WHERE id::text LIKE '%4' RETURNING ''");
 }
 
 static void scores_are_listed_best_first_and_seen_by_whom_they_concern(void **state)
@@ -155,6 +203,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiers_follow_orders_and_are_explained_SCO_02),
         cmocka_unit_test(a_replay_of_the_log_ends_in_the_same_rows),
+        cmocka_unit_test(a_setting_counts_from_its_place_in_the_log),
+        cmocka_unit_test(sums_beyond_64_bits_do_not_stop_scoring),
         cmocka_unit_test(scores_are_listed_best_first_and_seen_by_whom_they_concern),
         cmocka_unit_test(to_recompute_is_asked_through_the_log),
         cmocka_unit_test(many_orders_of_one_event_are_one_step),

@@ -6,7 +6,7 @@ SELECT c.id, c.potential_rating, s.tier, s.tier_since, s.tier_version,
   LEFT JOIN scoring.score s ON s.tenant_id = c.tenant_id AND s.customer_id = c.id
   LEFT JOIN LATERAL (
         SELECT (count(*) FILTER (WHERE kind = 'order') - count(*) FILTER (WHERE kind = 'cancellation'))::int AS orders,
-               sum(amount_minor)::bigint AS amount_minor
+               least(greatest(sum(amount_minor), -9e18), 9e18)::bigint AS amount_minor
           FROM scoring.order_fact f
          WHERE f.tenant_id = c.tenant_id AND f.customer_id = c.id
            AND f.ordered_at > greatest($3::timestamptz, s.scored_at) - interval '12 months'
