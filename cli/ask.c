@@ -126,9 +126,11 @@ static bool make_principal(struct cli *c, int *status_out)
 
 bool cli_principal(struct cli *c, const PbPrincipal **out, int *status_out)
 {
-    *status_out = err_exit_code(ERR_INTERNAL);
-    if (!c->principal_known && !make_principal(c, status_out))
+    int status = err_exit_code(ERR_RESOURCE_EXHAUSTED);
+    if (!c->principal_known && !make_principal(c, &status)) {
+        *status_out = status;
         return false;
+    }
     c->principal_known = true;
     *out = c->principal;
     return true;
