@@ -39,7 +39,8 @@ RECOVERY_DAEMON = 2
 READ_MODELS = {
     "customers": ("customers.customer_tier", "customers.foreign_event"),
     "visits": ("visits.customer",),
-    "scoring": ("scoring.customer", "scoring.order_fact", "scoring.score", "scoring.tier_change"),
+    "scoring": ("scoring.customer", "scoring.order_fact", "scoring.score", "scoring.tier_change",
+                "scoring.policy"),
     "reminders": ("reminders.customer_ref", "reminders.visit_ref"),
 }
 

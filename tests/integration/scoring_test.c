@@ -2,6 +2,7 @@
  * scoring_test.c - tiers from events on a real PostgreSQL: facts in, scores explained, hysteresis,
  * and a replay of the same events that ends in the same rows (SCO-02 to SCO-05).
  */
+#include "common/sbuf.h"
 #include "services/scoring/scoring.h"
 #include "services/scoring/sql.h"
 #include "tests/support/rig.h"
@@ -198,6 +199,28 @@ static void many_orders_of_one_event_are_one_step(void **state)
     assert_string_equal(rig_events(rig), "CustomerTierChanged");
 }
 
+/* The largest import is one event: its thousand customers are scored in one transaction. */
+static void a_thousand_customers_of_one_event_fit_the_memory_of_a_batch(void **state)
+{
+    struct sbuf orders;
+
+    (void)state;
+    (void)rig_events(rig);
+    sbuf_init(&orders, 4 * MIB);
+    for (int i = 0; i < 1000; i++) {
+        char id[ID_TEXT_MAX];
+        snprintf(id, sizeof(id), "07000000-0000-7000-8000-%012d", i);
+        customer(true, id, 90);
+        sbuf_addf(&orders, "%s{\"id\":\"08000000-0000-7000-8000-%012d\",\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
+                  "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"90000000\"}}",
+                  i ? "," : "", i, id);
+    }
+    rig_hear(rig, &scoring_consumer, false, EVENTS "OrdersImported", "2026-11-16T00:00:00Z", "{\"orders\":[%s]}", orders.data);
+    sbuf_fini(&orders);
+    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox"), "1000");
+    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM scoring.score WHERE tier = 'b' AND orders_12m = 1"), "1000");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +231,7 @@ int main(void)
         cmocka_unit_test(scores_are_listed_best_first_and_seen_by_whom_they_concern),
         cmocka_unit_test(to_recompute_is_asked_through_the_log),
         cmocka_unit_test(many_orders_of_one_event_are_one_step),
+        cmocka_unit_test(a_thousand_customers_of_one_event_fit_the_memory_of_a_batch),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
