@@ -31,6 +31,17 @@ struct wish {
     const char *curve_public_key; /* NULL: an API key */
 };
 
+/* A person's key without scopes carries all the rights of his roles; who holds only scopes has none of
+ * these to give. */
+static bool gives_roles(const struct call *call, const struct wish *w)
+{
+    const PbPrincipal *p = call->context->principal;
+
+    return *w->employee_id && w->n_scopes == 0 &&
+           p->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE &&
+           !authority_has_scope(call, "tenant.all");
+}
+
 static enum err check_wish(struct call *call, const struct wish *w)
 {
     const char *scope;
@@ -48,6 +59,9 @@ static enum err check_wish(struct call *call, const struct wish *w)
         return e;
     if (w->expires_at && wire_time_us(w->expires_at) <= call->now_us)
         return call_fail(call, ERR_FAILED_PRECONDITION, "expires_at", "must lie ahead");
+    if (gives_roles(call, w))
+        return call_fail(call, ERR_PERMISSION_DENIED, "scopes",
+                         "name scopes: a key without them acts with all rights of the employee");
     if (!credential_rules_may_grant(call->context->principal, w->scopes, w->n_scopes, &scope))
         return call_fail(call, ERR_PERMISSION_DENIED, "scopes",
                          "you cannot give the scope %s, which you do not have", scope);

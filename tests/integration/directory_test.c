@@ -1040,6 +1040,12 @@ static void curve_keys_are_admitted_and_refused_at_once(void **state)
                z85_two),
            ERR_PERMISSION_DENIED, NULL);
 
+    expect("a person's roles",
+           say(service_of(t, limited), CREDENTIAL, "RegisterCurveKey",
+               "{\"employeeId\":\"%s\",\"label\":\"x\",\"curvePublicKey\":\"%s\"}",
+               text_of(person_of(1)), z85_two),
+           ERR_PERMISSION_DENIED, NULL);
+
     expect("of another company",
            say(system_of(other), CREDENTIAL, "Revoke", "{\"id\":\"%s\"}", r->credential->id),
            ERR_NOT_FOUND, NULL);
