@@ -19,7 +19,9 @@ static const struct option *find(const struct option *table, const char *name, s
 /* "-h" is what everybody tries first. */
 static const char *name_of(const char *word, size_t *len_out)
 {
-    const char *name = strcmp(word, "-h") == 0 ? "help" : strncmp(word, "--", 2) == 0 ? word + 2 : "";
+    const char *name = strcmp(word, "-h") == 0       ? "help"
+                       : strncmp(word, "--", 2) == 0 ? word + 2
+                                                     : "";
     *len_out = strcspn(name, "=");
     return name;
 }

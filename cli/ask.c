@@ -1,8 +1,8 @@
 /*
  * ask.c - calls over the bus, on behalf of a company or one of its people.
  *
- * An operator's key (kind=system) may say for whom it asks; the bus ignores that from any other key,
- * which speaks for itself. Repeats are safe: whatever is asked has an idempotency key.
+ * An operator's key (kind=system) may say for whom it asks; the bus ignores that from any other
+ * key, which speaks for itself. Repeats are safe: whatever is asked has an idempotency key.
  */
 #include "cli/cli.h"
 
@@ -21,7 +21,8 @@
 
 #define DIRECTORY_SERVICE "daybook.directory.v1.DirectoryService"
 
-/* --- one call ---------------------------------------------------------------------------------- */
+/* --- one call ----------------------------------------------------------------------------------
+ */
 
 static bool is_again(enum err e, const struct bus_answer *answer)
 {
@@ -54,7 +55,8 @@ static enum err ask_as(struct cli *c, struct bus_client *bus, struct bus_request
     }
 }
 
-/* --- on whose behalf --------------------------------------------------------------------------- */
+/* --- on whose behalf ---------------------------------------------------------------------------
+ */
 
 static PbPrincipal *new_principal(struct cli *c, int kind)
 {
@@ -92,7 +94,8 @@ static bool look_up(struct cli *c, struct bus_client *bus, const char *who, PbPr
         return false;
     }
     const Daybook__Directory__V1__Employee *employee =
-        ((const Daybook__Directory__V1__GetEmployeeResponse *)(const void *)answer.message)->employee;
+        ((const Daybook__Directory__V1__GetEmployeeResponse *)(const void *)answer.message)
+            ->employee;
     if (!employee || !employee->active) {
         *status_out = cli_fail(c, ERR_FAILED_PRECONDITION, "--as %s: has left the company", who);
         return false;
@@ -136,7 +139,8 @@ bool cli_principal(struct cli *c, const PbPrincipal **out, int *status_out)
     return true;
 }
 
-/* --- public ------------------------------------------------------------------------------------ */
+/* --- public ------------------------------------------------------------------------------------
+ */
 
 enum err cli_ask(struct cli *c, const char *service, const char *method,
                  const ProtobufCMessage *request, struct bus_answer *answer_out)

@@ -9,7 +9,8 @@
 
 #define REQUEST_LIMIT (4 * MIB)
 
-/* --- the request ------------------------------------------------------------------------------- */
+/* --- the request -------------------------------------------------------------------------------
+ */
 
 /* All of a file; "-" is stdin. False: said why. */
 static bool read_all(const struct cli *c, const char *path, struct sbuf *out)
@@ -62,7 +63,8 @@ static ProtobufCMessage *read_request(struct cli *c, const struct schema_method 
     return request;
 }
 
-/* --- the method -------------------------------------------------------------------------------- */
+/* --- the method --------------------------------------------------------------------------------
+ */
 
 static bool ends_in(const char *name, const char *end)
 {
@@ -123,6 +125,7 @@ int cmd_call(struct cli *c)
     if (args_has(&c->args, "list"))
         return call_list(c, word);
     if (!word)
-        return cli_usage(c, "usage: daybook call %s; or --list, --describe NAME", c->command->usage);
+        return cli_usage(c, "usage: daybook call %s; or --list, --describe NAME",
+                         c->command->usage);
     return args_has(&c->args, "describe") ? call_describe(c, word) : call_method(c);
 }

@@ -1,6 +1,6 @@
 /*
- * cli.c - settings, connections and areas. Settings are those of daemons (operations 3), so that the
- * same environment file serves both; nothing is connected before a command asks for it.
+ * cli.c - settings, connections and areas. Settings are those of daemons (operations 3), so that
+ * the same environment file serves both; nothing is connected before a command asks for it.
  */
 #include "cli/cli.h"
 
@@ -23,23 +23,34 @@
 #define DB_TIMEOUT_US (5 * SECOND_US)
 
 static struct setting settings[] = {
-    { .key = "BUS_ENDPOINT", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5555",
+    { .key = "BUS_ENDPOINT",
+      .type = SETTING_TEXT,
+      .default_value = "tcp://127.0.0.1:5555",
       .help = "Where the bus takes requests; several parted by commas." },
-    { .key = "BUS_EVENTS", .type = SETTING_TEXT, .default_value = "tcp://127.0.0.1:5556",
+    { .key = "BUS_EVENTS",
+      .type = SETTING_TEXT,
+      .default_value = "tcp://127.0.0.1:5556",
       .help = "Where the bus publishes events; several parted by commas." },
-    { .key = "BUS_SERVER_KEY", .type = SETTING_TEXT,
+    { .key = "BUS_SERVER_KEY",
+      .type = SETTING_TEXT,
       .help = "Public CURVE key of the bus (Z85); unset means a plain connection." },
     { .key = "BUS_PUBLIC_KEY", .type = SETTING_TEXT, .help = "Own public CURVE key (Z85)." },
-    { .key = "BUS_SECRET_KEY", .type = SETTING_TEXT, .secret = true,
+    { .key = "BUS_SECRET_KEY",
+      .type = SETTING_TEXT,
+      .secret = true,
       .help = "Own secret CURVE key (Z85)." },
     { .key = "TENANT", .type = SETTING_TEXT, .help = "Company to work for, as by --tenant." },
     { .key = "AS", .type = SETTING_TEXT, .help = "Employee to act as, as by --as." },
-    { .key = "MIGRATE_URL", .type = SETTING_TEXT,
+    { .key = "MIGRATE_URL",
+      .type = SETTING_TEXT,
       .help = "PostgreSQL of the role that owns the schemas: migrate, rebuild, replay, status." },
     { .key = "DB_URL", .type = SETTING_TEXT, .help = "Stands in for MIGRATE_URL in migrate." },
-    { .key = "STATUS", .type = SETTING_TEXT,
+    { .key = "STATUS",
+      .type = SETTING_TEXT,
       .help = "Admin listeners for status: \"bus=127.0.0.1:9601 directory=127.0.0.1:9602\"." },
-    { .key = "MASTER_KEY", .type = SETTING_TEXT, .secret = true,
+    { .key = "MASTER_KEY",
+      .type = SETTING_TEXT,
+      .secret = true,
       .help = "Handed on to a daemon that rebuild runs; not used here." },
     { .key = "CLOCK", .type = SETTING_TEXT, .help = "The daemons' clock; not used here." },
     { .key = NULL },
@@ -69,7 +80,8 @@ const char *cli_setting(const struct cli *c, const char *key)
     return config_get(c->settings, key)->text;
 }
 
-/* --- start and end ----------------------------------------------------------------------------- */
+/* --- start and end -----------------------------------------------------------------------------
+ */
 
 static bool open_options(struct cli *c)
 {
@@ -129,7 +141,8 @@ void cli_close(struct cli *c)
     arena_free(c->arena);
 }
 
-/* --- connections ------------------------------------------------------------------------------- */
+/* --- connections -------------------------------------------------------------------------------
+ */
 
 struct bus_address cli_bus_address(const struct cli *c)
 {
@@ -155,11 +168,12 @@ struct bus_client *cli_bus(struct cli *c, int *status_out)
     if (!c->bus && cli_zmq(c))
         c->bus = bus_client_new(c->zmq, &address);
     if (!c->bus) {
-        (void)cli_fail(c, ERR_FAILED_PRECONDITION,
-                       "cannot use DAYBOOK_BUS_ENDPOINT (%s): the address is malformed, or "
-                       "DAYBOOK_BUS_SERVER_KEY, _PUBLIC_KEY and _SECRET_KEY[_FILE] are not all keys "
-                       "of 40 characters",
-                       address.endpoint);
+        (void)cli_fail(
+            c, ERR_FAILED_PRECONDITION,
+            "cannot use DAYBOOK_BUS_ENDPOINT (%s): the address is malformed, or "
+            "DAYBOOK_BUS_SERVER_KEY, _PUBLIC_KEY and _SECRET_KEY[_FILE] are not all keys "
+            "of 40 characters",
+            address.endpoint);
         *status_out = EXIT_SETTINGS;
     }
     return c->bus;
@@ -183,11 +197,12 @@ struct db *cli_db(struct cli *c, int *status_out)
     }
     if (!c->db)
         c->db = db_new(url, "daybook");
-    enum err e = c->db ? db_ping(c->db, clock_monotonic_us() + DB_TIMEOUT_US)
-                       : ERR_RESOURCE_EXHAUSTED;
+    enum err e =
+        c->db ? db_ping(c->db, clock_monotonic_us() + DB_TIMEOUT_US) : ERR_RESOURCE_EXHAUSTED;
     if (e) {
-        *status_out = cli_fail(c, e, "the database of DAYBOOK_MIGRATE_URL does not answer; try again "
-                                     "when it does");
+        *status_out = cli_fail(c, e,
+                               "the database of DAYBOOK_MIGRATE_URL does not answer; try again "
+                               "when it does");
         return NULL;
     }
     return c->db;

@@ -28,9 +28,9 @@ struct cli;
 
 struct command {
     const char *name;
-    const char *usage;   /* what follows the name: "SERVICE/METHOD [JSON | - | @FILE]" */
-    const char *summary; /* one line */
-    const char *help;    /* more of it, with examples; ends without a newline */
+    const char *usage;            /* what follows the name: "SERVICE/METHOD [JSON | - | @FILE]" */
+    const char *summary;          /* one line */
+    const char *help;             /* more of it, with examples; ends without a newline */
     const struct option *options; /* its own; NULL: none */
     size_t words_min, words_max;
     bool offline; /* needs no settings */
@@ -81,7 +81,7 @@ struct area {
     const size_t *nmigrations;
     bool consumes; /* hears events */
 };
-extern const struct area areas[]; /* ended by a NULL name */
+extern const struct area areas[];               /* ended by a NULL name */
 const struct area *area_find(const char *name); /* NULL: none; not said */
 
 /* --- fault.c ---------------------------------------------------------------------------------- */

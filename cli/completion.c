@@ -84,13 +84,14 @@ static void print_bash(void)
     print_words(global_options);
     (void)printf("\" ;;\n");
     print_option_words();
-    (void)printf("    esac\n"
-                 "    if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
-                 "    elif ((nth == 0)) && [ -n \"$words\" ]; then\n"
-                 "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-                 "    else COMPREPLY=($(compgen -f -- \"$cur\")); fi\n"
-                 "}\n"
-                 "complete -o filenames -F _daybook daybook\n");
+    (void)printf(
+        "    esac\n"
+        "    if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
+        "    elif ((nth == 0)) && [ -n \"$words\" ]; then\n"
+        "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+        "    else COMPREPLY=($(compgen -f -- \"$cur\")); fi\n"
+        "}\n"
+        "complete -o filenames -F _daybook daybook\n");
 }
 
 /* zsh speaks bash's completion well enough; one script is one to keep right. */

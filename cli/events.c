@@ -37,7 +37,8 @@ struct filter {
     char *aggregate;
 };
 
-/* --- what is asked ----------------------------------------------------------------------------- */
+/* --- what is asked -----------------------------------------------------------------------------
+ */
 
 static bool read_filter(struct cli *c, struct filter *f)
 {
@@ -83,7 +84,8 @@ static Request *new_request(struct cli *c, struct filter *f, int64_t after, int6
     return r;
 }
 
-/* --- showing ----------------------------------------------------------------------------------- */
+/* --- showing -----------------------------------------------------------------------------------
+ */
 
 static int show_json(const struct cli *c, const Event *event)
 {
@@ -117,7 +119,8 @@ static int show(const struct cli *c, const Event *event)
     return 0;
 }
 
-/* --- read -------------------------------------------------------------------------------------- */
+/* --- read --------------------------------------------------------------------------------------
+ */
 
 static int read_log(struct cli *c)
 {
@@ -145,7 +148,8 @@ static int read_log(struct cli *c)
     return 0;
 }
 
-/* --- tail -------------------------------------------------------------------------------------- */
+/* --- tail --------------------------------------------------------------------------------------
+ */
 
 static volatile sig_atomic_t interrupted;
 
@@ -198,8 +202,8 @@ static void check_log(struct tail *t, const char *log_id, int64_t head)
     if (!id_parse(log_id, &id))
         return;
     if (t->has_log && !id_equal(id, t->log_id)) {
-        (void)fprintf(stderr, "daybook events: the log was restored; going on at its head %" PRId64
-                              "\n",
+        (void)fprintf(stderr,
+                      "daybook events: the log was restored; going on at its head %" PRId64 "\n",
                       head);
         t->cursor = head;
     }
@@ -353,7 +357,8 @@ static int tail_log(struct cli *c)
     return status;
 }
 
-/* --- replay ------------------------------------------------------------------------------------ */
+/* --- replay ------------------------------------------------------------------------------------
+ */
 
 static enum err mark(struct db *db, const char *consumer, const char *seq, PGresult **res_out)
 {
@@ -399,8 +404,9 @@ static int replay(struct cli *c)
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     if (!area || !area->consumes)
-        return cli_usage(c, "there is no consumer %.40s; there are customers, visits, reminders and "
-                            "scoring",
+        return cli_usage(c,
+                         "there is no consumer %.40s; there are customers, visits, reminders and "
+                         "scoring",
                          consumer);
     if (!cli_number(c, "seq", 1, INT64_MAX, 0, &seq))
         return EXIT_USAGE;

@@ -44,7 +44,8 @@ int cli_fail(const struct cli *c, enum err e, const char *fmt, ...)
     return err_exit_code(e);
 }
 
-/* --- details ----------------------------------------------------------------------------------- */
+/* --- details -----------------------------------------------------------------------------------
+ */
 
 static const ProtobufCMessage *detail(struct arena *a, const PbCallResult *r,
                                       const ProtobufCMessageDescriptor *type)
@@ -80,7 +81,8 @@ bool result_has(const PbCallResult *result, const char *key, const char *value)
     return false;
 }
 
-/* --- for people -------------------------------------------------------------------------------- */
+/* --- for people --------------------------------------------------------------------------------
+ */
 
 static void line(struct arena *a, const char *label, const char *subject, const char *text)
 {
@@ -120,7 +122,8 @@ static void show_result(const struct cli *c, const char *what, enum err e, const
     show_fields(a, r);
     int64_t wait_us = fault_retry_us(a, r);
     if (wait_us > 0)
-        (void)fprintf(stderr, "  try again in %.1f s, with the same --key\n", (double)wait_us / 1e6);
+        (void)fprintf(stderr, "  try again in %.1f s, with the same --key\n",
+                      (double)wait_us / 1e6);
     (void)fprintf(stderr, "  request %s\n", r->request_id);
 }
 
@@ -143,7 +146,8 @@ static const char *own_words(enum err e)
     }
 }
 
-/* --- for programs ------------------------------------------------------------------------------ */
+/* --- for programs ------------------------------------------------------------------------------
+ */
 
 static void show_json(enum err e, const PbCallResult *r)
 {

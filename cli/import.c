@@ -93,7 +93,8 @@ struct import {
     bool shows;
 };
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading -----------------------------------------------------------------------------------
+ */
 
 static ptrdiff_t read_file(void *arg, void *buf, size_t size)
 {
@@ -126,11 +127,15 @@ static int read_header(struct import *im)
     return 0;
 }
 
-static struct line *add_line(struct import *im, struct slot *s, size_t line, const char *external_id)
+static struct line *add_line(struct import *im, struct slot *s, size_t line,
+                             const char *external_id)
 {
     struct line *l = &s->lines[s->nlines++];
-    *l = (struct line){ .line = line, .external_id = arena_strdup(s->arena, external_id), .id = "",
-                        .field = "", .message = "" };
+    *l = (struct line){ .line = line,
+                        .external_id = arena_strdup(s->arena, external_id),
+                        .id = "",
+                        .field = "",
+                        .message = "" };
     im->rows++;
     return l;
 }
@@ -245,7 +250,8 @@ static int fill(struct import *im)
     return 0;
 }
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking ------------------------------------------------------------------------------------
+ */
 
 static int given_up(struct import *im, struct slot *s, enum err e, const struct bus_answer *answer)
 {
@@ -316,7 +322,8 @@ static int send_ready(struct import *im)
     return 0;
 }
 
-/* --- hearing ----------------------------------------------------------------------------------- */
+/* --- hearing -----------------------------------------------------------------------------------
+ */
 
 static struct slot *slot_of(struct import *im, const char *request_id)
 {
@@ -407,7 +414,8 @@ static int hear(struct import *im)
 {
     struct bus_answer answer = { .result = NULL };
     arena_reset(im->c->arena);
-    enum err e = bus_client_receive(im->c->bus, patience_us(im), im->c->arena, type_of, im, &answer);
+    enum err e =
+        bus_client_receive(im->c->bus, patience_us(im), im->c->arena, type_of, im, &answer);
     struct slot *s = answer.result ? slot_of(im, answer.result->request_id) : NULL;
     if (!s)
         return e == ERR_DEADLINE_EXCEEDED ? expire(im) : 0;
@@ -415,7 +423,8 @@ static int hear(struct import *im)
     return e ? again(im, s, e, &answer) : take_answer(im, s, &answer);
 }
 
-/* --- telling ----------------------------------------------------------------------------------- */
+/* --- telling -----------------------------------------------------------------------------------
+ */
 
 static void write_line(FILE *out, const struct line *l)
 {
@@ -487,7 +496,8 @@ static void show_summary(const struct import *im)
                      im->batches);
 }
 
-/* --- the command ------------------------------------------------------------------------------- */
+/* --- the command -------------------------------------------------------------------------------
+ */
 
 static int run(struct import *im)
 {
@@ -513,8 +523,7 @@ static int run(struct import *im)
 static bool is_source(const char *s)
 {
     size_t len = strlen(s);
-    return len > 0 && len <= 32 &&
-           strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
+    return len > 0 && len <= 32 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
 }
 
 static int read_options(struct import *im)
@@ -523,7 +532,8 @@ static int read_options(struct import *im)
     int64_t batch;
     im->kind = import_kind(c->args.words[0]);
     if (!im->kind)
-        return cli_usage(c, "there are customers and orders to import, not %.40s", c->args.words[0]);
+        return cli_usage(c, "there are customers and orders to import, not %.40s",
+                         c->args.words[0]);
     im->path = c->args.words[1];
     const char *source = args_value(&c->args, "source");
     im->source = source ? source : SOURCE_DEFAULT;
@@ -579,7 +589,8 @@ static int close_files(struct import *im, int status)
     for (size_t i = 0; i < im->nslots; i++)
         arena_free(im->slots[i].arena);
     if (bad && status == 0)
-        status = cli_fail(im->c, ERR_UNAVAILABLE, "the result file could not be written completely");
+        status =
+            cli_fail(im->c, ERR_UNAVAILABLE, "the result file could not be written completely");
     return status;
 }
 

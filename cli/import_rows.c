@@ -2,8 +2,8 @@
  * import_rows.c - see import_rows.h.
  *
  * A column writes one member of one part of the row's message; parts that got nothing are left out.
- * What only the service can judge (lengths, codes, owners) is left to it, so that there is one place
- * for each rule.
+ * What only the service can judge (lengths, codes, owners) is left to it, so that there is one
+ * place for each rule.
  */
 #include "cli/import_rows.h"
 
@@ -80,7 +80,8 @@ static const struct import_column order_columns[] = {
     { .name = NULL },
 };
 
-/* --- customers --------------------------------------------------------------------------------- */
+/* --- customers ---------------------------------------------------------------------------------
+ */
 
 static Ref *new_ref(struct arena *a, const char *source)
 {
@@ -145,7 +146,8 @@ static ImportResult *const *customers_results(const ProtobufCMessage *answer, si
     return r->results;
 }
 
-/* --- orders ------------------------------------------------------------------------------------ */
+/* --- orders ------------------------------------------------------------------------------------
+ */
 
 static bool begin_order(void *parts[], struct arena *a, const char *source)
 {
@@ -196,8 +198,8 @@ static ImportResult *const *orders_results(const ProtobufCMessage *answer, size_
 }
 
 /*
- * Customers go one batch after another: whether a row duplicates one of an earlier batch can only be
- * judged once that is written (CUS-07). Orders do not look at each other.
+ * Customers go one batch after another: whether a row duplicates one of an earlier batch can only
+ * be judged once that is written (CUS-07). Orders do not look at each other.
  */
 static const struct import_kind kinds[] = {
     { .name = "customers",
@@ -234,7 +236,8 @@ const struct import_kind *import_kind(const char *name)
     return NULL;
 }
 
-/* --- the header -------------------------------------------------------------------------------- */
+/* --- the header --------------------------------------------------------------------------------
+ */
 
 static const struct import_column *find_column(const struct import_kind *kind, const char *name,
                                                size_t len)
@@ -310,7 +313,8 @@ bool import_map_header(const struct import_kind *kind, const struct csv_row *hea
     return !missing(map, header);
 }
 
-/* --- cells ------------------------------------------------------------------------------------- */
+/* --- cells -------------------------------------------------------------------------------------
+ */
 
 /* "market_research" -> CUSTOMER_SOURCE_MARKET_RESEARCH, without its prefix in the text. */
 static const ProtobufCEnumValue *enum_value(const ProtobufCEnumDescriptor *e, const char *text)
@@ -423,7 +427,8 @@ static bool set_cell(void *part, const struct import_column *column, const char 
     return false;
 }
 
-/* --- rows -------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------------
+ */
 
 static void fault(struct import_fault *f, const char *field, const char *message)
 {

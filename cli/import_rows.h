@@ -36,10 +36,10 @@ const struct import_kind *import_kind(const char *name); /* NULL: there is none 
 
 struct import_map {
     const struct import_kind *kind;
-    size_t n;                                                /* fields of the header */
+    size_t n;                                                    /* fields of the header */
     const struct import_column *columns[IMPORT_COLUMNS_MAX * 4]; /* by field; NULL: left out */
-    char ignored[256];                                       /* names of those, for people */
-    char why[200];                                           /* the fault */
+    char ignored[256];                                           /* names of those, for people */
+    char why[200];                                               /* the fault */
 };
 
 /* False: a column is missing, stands twice, or there are too many; map->why. */
@@ -60,9 +60,10 @@ NODISCARD ProtobufCMessage *import_row(const struct import_map *map, const struc
                                        struct import_fault *fault_out);
 
 /* "" when the row has no such cell. */
-const char *import_cell(const struct import_map *map, const struct csv_row *row, const char *column);
+const char *import_cell(const struct import_map *map, const struct csv_row *row,
+                        const char *column);
 
-#define IMPORT_OUTCOMES 6 /* with unspecified */
+#define IMPORT_OUTCOMES 6                                  /* with unspecified */
 extern const char *const import_outcomes[IMPORT_OUTCOMES]; /* "inserted" and so on, by number */
 
 #endif

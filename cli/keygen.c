@@ -43,8 +43,8 @@ static bool write_new(const char *path, mode_t mode, const char *text)
 static int cannot_write(const struct cli *c, const char *path)
 {
     if (errno == EEXIST)
-        return cli_fail(c, ERR_ALREADY_EXISTS, "%s is there already; move it away to make a new key",
-                        path);
+        return cli_fail(c, ERR_ALREADY_EXISTS,
+                        "%s is there already; move it away to make a new key", path);
     return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", path, strerror(errno));
 }
 

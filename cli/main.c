@@ -10,8 +10,9 @@
 
 const struct option global_options[] = {
     { "tenant", "ID", "company to work for (or DAYBOOK_TENANT)" },
-    { "as", "EMPLOYEE", "act as this person: staff number or id (or DAYBOOK_AS); without it, as the "
-                        "operator" },
+    { "as", "EMPLOYEE",
+      "act as this person: staff number or id (or DAYBOOK_AS); without it, as the "
+      "operator" },
     { "json", NULL, "answer for programs: JSON instead of tables" },
     { "timeout", "DURATION", "limit of one call, 10ms to 30s (5s)" },
     { "key", "KEY", "idempotency key: a command repeated with it takes effect once" },
@@ -74,15 +75,16 @@ const struct command commands[] = {
     { .name = "call",
       .usage = "SERVICE/METHOD [JSON | @FILE | -]",
       .summary = "call any method",
-      .help = "The request is JSON by the proto3 mapping ({} when left out), from a file with @, from\n"
-              "stdin with -. The answer is JSON on stdout; an error tells code, faulty fields and\n"
-              "request id on stderr. A short service name will do where it is the only one.\n"
-              "\n"
-              "  daybook call --list\n"
-              "  daybook call --list CustomerService\n"
-              "  daybook call --describe CustomerService/Create\n"
-              "  daybook call EventService/GetHead\n"
-              "  daybook call CustomerService/List '{\"pageSize\":5}' --tenant ID --as E006",
+      .help =
+          "The request is JSON by the proto3 mapping ({} when left out), from a file with @, from\n"
+          "stdin with -. The answer is JSON on stdout; an error tells code, faulty fields and\n"
+          "request id on stderr. A short service name will do where it is the only one.\n"
+          "\n"
+          "  daybook call --list\n"
+          "  daybook call --list CustomerService\n"
+          "  daybook call --describe CustomerService/Create\n"
+          "  daybook call EventService/GetHead\n"
+          "  daybook call CustomerService/List '{\"pageSize\":5}' --tenant ID --as E006",
       .options = call_options,
       .words_max = 2,
       .run = cmd_call },
@@ -90,13 +92,16 @@ const struct command commands[] = {
       .usage = "customers | orders FILE",
       .summary = "take in a CSV file",
       .help =
-          "FILE is CSV in UTF-8 with a header row, - is stdin. Columns, in any order (* must be there):\n"
+          "FILE is CSV in UTF-8 with a header row, - is stdin. Columns, in any order (* must be "
+          "there):\n"
           "  customers  external_id* name* industry company_size address city_code lat lon source\n"
           "             relation_type owner_no owner_id key_account credit_code potential_rating\n"
           "             contact_name contact_position contact_role contact_phone contact_email\n"
           "             contact_birthday\n"
-          "  orders     external_id* customer_external_id* ordered_at* amount_minor* currency* kind\n"
-          "Others are named and left out. Rows are recognised by external_id, so running it again,\n"
+          "  orders     external_id* customer_external_id* ordered_at* amount_minor* currency* "
+          "kind\n"
+          "Others are named and left out. Rows are recognised by external_id, so running it "
+          "again,\n"
           "also after an interruption, adds nothing twice. Faulty rows are left out and told, the\n"
           "others are taken.\n"
           "\n"
@@ -136,20 +141,23 @@ const struct command commands[] = {
     { .name = "status",
       .usage = "",
       .summary = "daemons, services, log and consumers",
-      .help = "Asks the admin listeners of DAYBOOK_STATUS (\"name=host:port ...\"), the bus, and the\n"
-              "database of DAYBOOK_MIGRATE_URL. Settled means: all ready, every event published and\n"
-              "taken by every consumer, every daily list refreshed. Exits with 0 when all daemons are\n"
-              "ready, else with 75.\n"
-              "\n"
-              "  daybook status\n"
-              "  daybook status --wait 30s --json",
+      .help =
+          "Asks the admin listeners of DAYBOOK_STATUS (\"name=host:port ...\"), the bus, and the\n"
+          "database of DAYBOOK_MIGRATE_URL. Settled means: all ready, every event published and\n"
+          "taken by every consumer, every daily list refreshed. Exits with 0 when all daemons are\n"
+          "ready, else with 75.\n"
+          "\n"
+          "  daybook status\n"
+          "  daybook status --wait 30s --json",
       .options = status_options,
       .run = cmd_status },
     { .name = "migrate",
       .usage = "[AREA...]",
       .summary = "bring the schemas up to date",
-      .help = "Applies what is missing in the database of DAYBOOK_MIGRATE_URL: bus and directory first.\n"
-              "Safe to run twice, at once, and after it was killed. Exits with 75 when the database is\n"
+      .help = "Applies what is missing in the database of DAYBOOK_MIGRATE_URL: bus and directory "
+              "first.\n"
+              "Safe to run twice, at once, and after it was killed. Exits with 75 when the "
+              "database is\n"
               "away.\n"
               "\n"
               "  daybook migrate\n"
@@ -159,10 +167,11 @@ const struct command commands[] = {
     { .name = "rebuild",
       .usage = "DAEMON",
       .summary = "make a daemon's read model anew from the log",
-      .help = "Runs daybook-DAEMON --rebuild, found beside this program, as the owner of the schemas;\n"
-              "the running daemon then takes the log from its beginning. Waits for that.\n"
-              "\n"
-              "  daybook rebuild scoring",
+      .help =
+          "Runs daybook-DAEMON --rebuild, found beside this program, as the owner of the schemas;\n"
+          "the running daemon then takes the log from its beginning. Waits for that.\n"
+          "\n"
+          "  daybook rebuild scoring",
       .options = rebuild_options,
       .words_min = 1,
       .words_max = 1,
@@ -170,11 +179,13 @@ const struct command commands[] = {
     { .name = "keygen",
       .usage = "PREFIX",
       .summary = "make a CURVE key pair",
-      .help = "Writes PREFIX.key (secret, only for the owner) and PREFIX.pub (for the directory of keys\n"
-              "that the bus admits, DAYBOOK_BUS_KEYS). Never overwrites. Kinds: a daemon serves, an\n"
-              "edge speaks for those it has proven, system is an operator's tool such as this.\n"
-              "\n"
-              "  daybook keygen keys/operator --kind system",
+      .help =
+          "Writes PREFIX.key (secret, only for the owner) and PREFIX.pub (for the directory of "
+          "keys\n"
+          "that the bus admits, DAYBOOK_BUS_KEYS). Never overwrites. Kinds: a daemon serves, an\n"
+          "edge speaks for those it has proven, system is an operator's tool such as this.\n"
+          "\n"
+          "  daybook keygen keys/operator --kind system",
       .options = keygen_options,
       .words_min = 1,
       .words_max = 1,
@@ -200,10 +211,19 @@ const struct command commands[] = {
       .words_max = 1,
       .offline = true,
       .run = cmd_completion },
-    { .name = "version", .usage = "", .summary = "version and commit", .help = "",
-      .offline = true, .run = cmd_version },
-    { .name = "help", .usage = "[COMMAND]", .summary = "this text, or the help of a command",
-      .help = "", .words_max = 1, .offline = true, .run = cmd_help },
+    { .name = "version",
+      .usage = "",
+      .summary = "version and commit",
+      .help = "",
+      .offline = true,
+      .run = cmd_version },
+    { .name = "help",
+      .usage = "[COMMAND]",
+      .summary = "this text, or the help of a command",
+      .help = "",
+      .words_max = 1,
+      .offline = true,
+      .run = cmd_help },
     { .name = NULL },
 };
 

@@ -20,8 +20,8 @@ static int migrate_one(struct cli *c, struct db *db, const struct area *area)
     int applied = 0, version = 0;
     enum err e = migrate_run(db, area->name, area->migrations, *area->nmigrations, &applied);
     if (!e)
-        e = migrate_check(db, area->name, *area->nmigrations, clock_monotonic_us() + CHECK_TIMEOUT_US,
-                          &version);
+        e = migrate_check(db, area->name, *area->nmigrations,
+                          clock_monotonic_us() + CHECK_TIMEOUT_US, &version);
     if (e)
         return cli_fail(c, e, "schema %s: not brought up to date%s%s", area->name,
                         *db_last_error(db)->sqlstate ? ", SQLSTATE " : "",

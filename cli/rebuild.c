@@ -143,8 +143,9 @@ int cmd_rebuild(struct cli *c)
     int status = 0;
 
     if (!area || !area->consumes)
-        return cli_usage(c, "%.40s makes nothing from events; there are customers, visits, "
-                            "reminders and scoring",
+        return cli_usage(c,
+                         "%.40s makes nothing from events; there are customers, visits, "
+                         "reminders and scoring",
                          name);
     struct db *db = cli_db(c, &status);
     if (!db)

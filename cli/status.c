@@ -22,7 +22,8 @@
 #define WAIT_STEP_MS 20
 #define BUS_SERVICE "daybook.bus.v1.BusService"
 
-/* --- the admin listeners ----------------------------------------------------------------------- */
+/* --- the admin listeners -----------------------------------------------------------------------
+ */
 
 static char *text_of(struct cli *c, const json_t *object, const char *key)
 {
@@ -105,8 +106,12 @@ static bool ask_daemons(struct cli *c, struct status *s)
         }
         *equals = '\0';
         struct daemon_state *d = &s->daemons[s->ndaemons++];
-        *d = (struct daemon_state){ .name = one, .address = equals + 1, .version = "",
-                                    .commit = "", .outbox_rows = -1, .lag_events = -1 };
+        *d = (struct daemon_state){ .name = one,
+                                    .address = equals + 1,
+                                    .version = "",
+                                    .commit = "",
+                                    .outbox_rows = -1,
+                                    .lag_events = -1 };
         ask_ready(c, d);
         if (d->answers) {
             ask_version(c, d);
@@ -116,7 +121,8 @@ static bool ask_daemons(struct cli *c, struct status *s)
     return true;
 }
 
-/* --- the bus ----------------------------------------------------------------------------------- */
+/* --- the bus -----------------------------------------------------------------------------------
+ */
 
 static void ask_bus(struct cli *c, struct status *s)
 {
@@ -138,7 +144,8 @@ static void ask_bus(struct cli *c, struct status *s)
     s->bus_fault = "";
 }
 
-/* --- the database ------------------------------------------------------------------------------ */
+/* --- the database ------------------------------------------------------------------------------
+ */
 
 static enum err exists(struct db *db, const char *name, bool *out)
 {
@@ -164,7 +171,8 @@ static enum err read_log(struct db *db, struct status *s)
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-static enum err read_cursors(struct cli *c, struct db *db, const struct area *area, struct status *s)
+static enum err read_cursors(struct cli *c, struct db *db, const struct area *area,
+                             struct status *s)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     enum err e = db_exec(db, sql_for_schema(&sql_cursors, area->name), NULL, &res);
@@ -238,13 +246,15 @@ static void ask_database(struct cli *c, struct status *s)
     s->log_fault = e ? err_name(e) : s->has_log ? "" : "the schemas are not there: daybook migrate";
 }
 
-/* --- the sum ----------------------------------------------------------------------------------- */
+/* --- the sum -----------------------------------------------------------------------------------
+ */
 
 static bool settled_by_database(const struct status *s)
 {
     bool settled = s->outbox == 0 && s->lists_waiting <= 0;
     for (size_t i = 0; i < s->nconsumers; i++)
-        settled = settled && s->consumers[i].seq >= s->head_seq && s->consumers[i].replay_until == 0;
+        settled =
+            settled && s->consumers[i].seq >= s->head_seq && s->consumers[i].replay_until == 0;
     return settled;
 }
 

@@ -5,12 +5,13 @@
 
 #include "cli/status.h"
 
-/* --- tables ------------------------------------------------------------------------------------ */
+/* --- tables ------------------------------------------------------------------------------------
+ */
 
 static bool show_daemons(struct cli *c, const struct status *s)
 {
-    static const char *const headers[] = { "DAEMON", "STATE", "VERSION", ">MEMORY", "ADDRESS",
-                                           "WHY NOT", NULL };
+    static const char *const headers[] = { "DAEMON",  "STATE",   "VERSION", ">MEMORY",
+                                           "ADDRESS", "WHY NOT", NULL };
     struct table *t = table_new(c->arena, headers);
     for (size_t i = 0; t && i < s->ndaemons; i++) {
         const struct daemon_state *d = &s->daemons[i];
@@ -35,8 +36,8 @@ static bool show_daemons(struct cli *c, const struct status *s)
 
 static bool show_services(struct cli *c, const struct status *s)
 {
-    static const char *const headers[] = { "SERVICE", ">WORKERS", ">IDLE", ">QUEUED", ">REQUESTS",
-                                           ">REFUSED", NULL };
+    static const char *const headers[] = { "SERVICE",   ">WORKERS", ">IDLE", ">QUEUED",
+                                           ">REQUESTS", ">REFUSED", NULL };
     struct table *t = table_new(c->arena, headers);
     for (size_t i = 0; t && i < s->services->n_services; i++) {
         const Daybook__Bus__V1__ServiceState *v = s->services->services[i];
@@ -62,11 +63,11 @@ static bool show_consumers(struct cli *c, const struct status *s)
     struct table *t = table_new(c->arena, headers);
     for (size_t i = 0; t && i < s->nconsumers; i++) {
         const struct consumer_state *k = &s->consumers[i];
-        const char *note = !k->started         ? "has never run"
-                           : k->replay_until   ? arena_printf(c->arena, "rebuilding up to %" PRId64,
-                                                              k->replay_until)
-                           : k->parked         ? "daybook events replay gives them another try"
-                                               : "";
+        const char *note =
+            !k->started       ? "has never run"
+            : k->replay_until ? arena_printf(c->arena, "rebuilding up to %" PRId64, k->replay_until)
+            : k->parked       ? "daybook events replay gives them another try"
+                              : "";
         const char *cells[] = { k->name, arena_printf(c->arena, "%" PRId64, k->seq),
                                 arena_printf(c->arena, "%" PRId64, MAX(s->head_seq - k->seq, 0)),
                                 arena_printf(c->arena, "%" PRId64, k->parked), note };
@@ -101,18 +102,19 @@ static int show_tables(struct cli *c, const struct status *s)
     return ok ? 0 : cli_fail(c, ERR_RESOURCE_EXHAUSTED, "the status cannot be shown");
 }
 
-/* --- JSON -------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------------------
+ */
 
 static json_t *daemons_json(const struct status *s)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < s->ndaemons; i++) {
         const struct daemon_state *d = &s->daemons[i];
-        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:b,s:s,s:s,s:s,s:I}", "name", d->name,
-                                              "address", d->address, "answers", (int)d->answers,
-                                              "ready", (int)d->ready, "version", d->version,
-                                              "commit", d->commit, "why", d->why, "memoryBytes",
-                                              (json_int_t)d->memory_bytes));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:b,s:b,s:s,s:s,s:s,s:I}", "name", d->name,
+                                        "address", d->address, "answers", (int)d->answers, "ready",
+                                        (int)d->ready, "version", d->version, "commit", d->commit,
+                                        "why", d->why, "memoryBytes", (json_int_t)d->memory_bytes));
     }
     return list;
 }
@@ -135,11 +137,11 @@ static json_t *consumers_json(const struct status *s)
     json_t *list = json_array();
     for (size_t i = 0; i < s->nconsumers; i++) {
         const struct consumer_state *k = &s->consumers[i];
-        json_array_append_new(
-            list, json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "name", k->name, "started",
-                            (int)k->started, "seq", (json_int_t)k->seq, "lag",
-                            (json_int_t)MAX(s->head_seq - k->seq, 0), "replayUntil",
-                            (json_int_t)k->replay_until, "parked", (json_int_t)k->parked));
+        json_array_append_new(list, json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "name", k->name,
+                                              "started", (int)k->started, "seq", (json_int_t)k->seq,
+                                              "lag", (json_int_t)MAX(s->head_seq - k->seq, 0),
+                                              "replayUntil", (json_int_t)k->replay_until, "parked",
+                                              (json_int_t)k->parked));
     }
     return list;
 }

@@ -42,15 +42,13 @@ static char *local_time(struct arena *a, const void *timestamp)
 
 static bool add_task(struct cli *c, struct table *t, const Task *task)
 {
-    const char *kind = short_name(c->arena, &daybook__reminders__v1__task_kind__descriptor,
-                                  (int)task->kind);
+    const char *kind =
+        short_name(c->arena, &daybook__reminders__v1__task_kind__descriptor, (int)task->kind);
     const char *cells[] = { task->done      ? "done"
                             : task->overdue ? "OVERDUE"
                                             : "",
-                            local_time(c->arena, task->due_at),
-                            *task->rule ? task->rule : kind,
-                            task->title,
-                            task->customer_name };
+                            local_time(c->arena, task->due_at), *task->rule ? task->rule : kind,
+                            task->title, task->customer_name };
     return table_add(t, cells);
 }
 
@@ -81,8 +79,8 @@ int cmd_tasks(struct cli *c)
     const char *date = args_value(&c->args, "date");
     struct date day;
     int status = err_exit_code(ERR_RESOURCE_EXHAUSTED);
-    Request *request = wire_new(&daybook__reminders__v1__get_daily_tasks_request__descriptor,
-                                c->arena);
+    Request *request =
+        wire_new(&daybook__reminders__v1__get_daily_tasks_request__descriptor, c->arena);
     if (date && !date_parse(date, &day))
         return cli_usage(c, "--date is a day such as 2026-11-17, not %.40s", date);
     if (!*c->tenant)
@@ -99,5 +97,6 @@ int cmd_tasks(struct cli *c)
         cli_must_ask(c, TASK_SERVICE, "GetDailyTasks", &request->base, &status);
     if (!answer)
         return status;
-    return c->json ? cli_print_message(c, answer, 0) : show(c, (const Response *)(const void *)answer);
+    return c->json ? cli_print_message(c, answer, 0)
+                   : show(c, (const Response *)(const void *)answer);
 }

@@ -85,7 +85,8 @@ uint64_t csv_bytes(const struct csv *c)
     return c->bytes - (c->chunk_len - c->chunk_at);
 }
 
-/* --- bytes ------------------------------------------------------------------------------------- */
+/* --- bytes -------------------------------------------------------------------------------------
+ */
 
 /* Reads more behind what is in the chunk. */
 static bool read_more(struct csv *c)
@@ -123,7 +124,8 @@ static void move_on(struct csv *c, int byte)
     }
 }
 
-/* --- rows -------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------------
+ */
 
 static void note(struct csv *c, size_t line, size_t column, const char *reason)
 {
@@ -256,7 +258,8 @@ static bool end_row(struct csv *c, bool *bad_out)
     return true;
 }
 
-/* --- the file ---------------------------------------------------------------------------------- */
+/* --- the file ----------------------------------------------------------------------------------
+ */
 
 static enum csv_result give_up(struct csv *c, size_t line, size_t column, const char *reason,
                                struct csv_fault *fault_out)
@@ -276,8 +279,8 @@ static bool take_mark(struct csv *c)
     c->started = true;
     while (c->chunk_len < 3 && read_more(c)) {
     }
-    if (c->chunk_len >= 2 && (memcmp(c->chunk, "\xff\xfe", 2) == 0 ||
-                              memcmp(c->chunk, "\xfe\xff", 2) == 0))
+    if (c->chunk_len >= 2 &&
+        (memcmp(c->chunk, "\xff\xfe", 2) == 0 || memcmp(c->chunk, "\xfe\xff", 2) == 0))
         return false;
     if (c->chunk_len >= 3 && memcmp(c->chunk, "\xef\xbb\xbf", 3) == 0)
         c->chunk_at = 3;
@@ -353,7 +356,8 @@ enum csv_result csv_next(struct csv *c, struct csv_row *row_out, struct csv_faul
     }
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing -----------------------------------------------------------------------------------
+ */
 
 void csv_write_cell(FILE *out, const char *text)
 {

@@ -4,8 +4,9 @@
  * UTF-8 only, with or without a byte order mark; rows end with LF or CRLF; fields may be quoted and
  * then hold commas, line ends and doubled quotes. Empty lines are passed over. What RFC 4180 does
  * not allow (a quote inside an unquoted field, text after a closing quote, a bare CR), malformed
- * UTF-8 and NUL make a row bad: it is told with line and column, skipped to the end of its line, and
- * reading goes on. Only a row over the limits, a read error and UTF-16 end it. One thread at a time.
+ * UTF-8 and NUL make a row bad: it is told with line and column, skipped to the end of its line,
+ * and reading goes on. Only a row over the limits, a read error and UTF-16 end it. One thread at a
+ * time.
  */
 #ifndef DAYBOOK_COMMON_CSV_H
 #define DAYBOOK_COMMON_CSV_H
@@ -22,8 +23,8 @@ extern const struct csv_limits csv_limits_default; /* 256 KiB, 256 */
 typedef ptrdiff_t csv_read_fn(void *arg, void *buf, size_t size);
 
 enum csv_result {
-    CSV_ROW,    /* a good row */
-    CSV_BAD,    /* a bad one; reading may go on */
+    CSV_ROW, /* a good row */
+    CSV_BAD, /* a bad one; reading may go on */
     CSV_END,
     CSV_FAILED, /* reading cannot go on */
 };
@@ -43,7 +44,8 @@ struct csv_fault {
 
 struct csv;
 
-struct csv *csv_new(const struct csv_limits *limits, csv_read_fn *read, void *arg); /* NULL: no memory */
+struct csv *csv_new(const struct csv_limits *limits, csv_read_fn *read,
+                    void *arg); /* NULL: no memory */
 void csv_free(struct csv *c);
 
 enum csv_result csv_next(struct csv *c, struct csv_row *row_out, struct csv_fault *fault_out);

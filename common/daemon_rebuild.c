@@ -1,7 +1,7 @@
 /*
- * daemon_rebuild.c - --rebuild: empties the tables that the consumer makes from the log, and sends it
- * back to the beginning (consumer.h). A running daemon notices by itself; of one that is not running,
- * the next start does the work.
+ * daemon_rebuild.c - --rebuild: empties the tables that the consumer makes from the log, and sends
+ * it back to the beginning (consumer.h). A running daemon notices by itself; of one that is not
+ * running, the next start does the work.
  *
  * The cursor row is locked first, as the consumer does, so that it cannot be in the middle of a
  * batch; then everything is one transaction. TRUNCATE, since row level security would hide the rows

@@ -125,6 +125,12 @@ static void run_roles(void)
     free(sql);
 }
 
+/* Has no schema of its own; its ${schema} is any daemon's. */
+static bool is_every_schemas(const struct area *area)
+{
+    return strcmp(area->name, "common") == 0 || strcmp(area->name, "cli") == 0;
+}
+
 static void migrate_all(const struct area *areas, size_t n)
 {
     char *conninfo = servers_conninfo_of(servers, "daybook_owner");
@@ -132,7 +138,7 @@ static void migrate_all(const struct area *areas, size_t n)
 
     free(conninfo);
     for (size_t i = 0; db && i < n; i++)
-        if (strcmp(areas[i].name, "common") != 0)
+        if (!is_every_schemas(&areas[i]))
             migrate_area(db, &areas[i]);
 }
 
@@ -229,7 +235,8 @@ static void check_area(const struct area *area, const char *schema)
 
     if (n == 0)
         return;
-    snprintf(role, sizeof role, "daybook_%s", schema);
+    /* the operator's tool works as the owner */
+    snprintf(role, sizeof role, "daybook_%s", strcmp(area->name, "cli") == 0 ? "owner" : schema);
     char *conninfo = servers_conninfo_of(servers, role);
     PGconn *conn = PQconnectdb(conninfo);
     if (PQstatus(conn) != CONNECTION_OK)
@@ -272,10 +279,10 @@ int main(int argc, char **argv)
     run_roles();
     migrate_all(areas, n);
     for (size_t i = 0; i < n; i++)
-        if (rank(&areas[i]) == 2 && strcmp(areas[i].name, "common") != 0)
+        if (rank(&areas[i]) == 2 && !is_every_schemas(&areas[i]))
             any = areas[i].name;
     for (size_t i = 0; i < n; i++)
-        check_area(&areas[i], strcmp(areas[i].name, "common") == 0 ? any : areas[i].name);
+        check_area(&areas[i], is_every_schemas(&areas[i]) ? any : areas[i].name);
     servers_stop(servers);
     printf("check-sql: %zu areas, %d statements, %d faults\n", n, statements, faults);
     return faults ? 1 : 0;

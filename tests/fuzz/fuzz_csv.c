@@ -1,6 +1,6 @@
 /*
- * fuzz_csv.c - any bytes as a CSV file; the first byte chooses the limits and how many bytes come at
- * once.
+ * fuzz_csv.c - any bytes as a CSV file; the first byte chooses the limits and how many bytes come
+ * at once.
  *
  * Reading ends; positions rise; a good row is valid UTF-8 within the limits; and what was read,
  * written as CSV and read again is the same.
@@ -78,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len == 0)
         return 0;
-    struct csv_limits limits = { .row_bytes = data[0] & 1 ? 64 : 4096, .fields = data[0] & 2 ? 3 : 64 };
+    struct csv_limits limits = { .row_bytes = data[0] & 1 ? 64 : 4096,
+                                 .fields = data[0] & 2 ? 3 : 64 };
     struct input in = { .data = data + 1, .len = len - 1, .step = (size_t)(data[0] >> 2) + 1 };
     struct csv *c = csv_new(&limits, read_input, &in);
     struct csv_row row;

@@ -90,7 +90,10 @@ static void good_rows(void **state)
         { "LF", TEXT("a,b\nc,d\n"), "1:a|b\n2:c|d\n" },
         { "CRLF", TEXT("a,b\r\nc,d\r\n"), "1:a|b\n2:c|d\n" },
         { "no line end at the end", TEXT("a,b\nc,d"), "1:a|b\n2:c|d\n" },
-        { "a byte order mark", TEXT("\xef\xbb\xbf" "a,b\n"), "1:a|b\n" },
+        { "a byte order mark",
+          TEXT("\xef\xbb\xbf"
+               "a,b\n"),
+          "1:a|b\n" },
         { "a mark and a quote", TEXT("\xef\xbb\xbf\"a\",b\n"), "1:a|b\n" },
         { "empty fields", TEXT(",,\n"), "1:||\n" },
         { "a comma at the end", TEXT("a,\n"), "1:a|\n" },
@@ -119,7 +122,8 @@ static void bad_rows_are_told_and_skipped(void **state)
         { "the column counts characters", TEXT("海棠,海\"棠\ne\n"),
           "1!1:5 a quote inside a field that does not begin with one\n2:e\n" },
         { "text after a quote", TEXT("\"a\"b\ne\n"), "1!1:4 text after a closing quote\n2:e\n" },
-        { "a space after a quote", TEXT("\"a\" ,b\ne\n"), "1!1:4 text after a closing quote\n2:e\n" },
+        { "a space after a quote", TEXT("\"a\" ,b\ne\n"),
+          "1!1:4 text after a closing quote\n2:e\n" },
         { "never closed", TEXT("a\nb,\"c\nd\n"), "1:a\n2!2:3 a quote that is never closed\n" },
         { "a bare CR", TEXT("a\rb\nc\n"),
           "1!1:3 a carriage return that does not end a line\n2:c\n" },
@@ -131,7 +135,10 @@ static void bad_rows_are_told_and_skipped(void **state)
           "1!1:4 not UTF-8; save the file as UTF-8\n2:c\n" },
         { "the field on its own line", TEXT("\"a\nb\",\xff\nc\n"),
           "1!2:4 not UTF-8; save the file as UTF-8\n3:c\n" },
-        { "UTF-16", TEXT("\xff\xfe" "a\0,\0"), "1#1:1 the file is UTF-16; save it as UTF-8\n" },
+        { "UTF-16",
+          TEXT("\xff\xfe"
+               "a\0,\0"),
+          "1#1:1 the file is UTF-16; save it as UTF-8\n" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         check(cases[i].label, cases[i].data, cases[i].len, &csv_limits_default, cases[i].want);
@@ -144,7 +151,8 @@ static void limits_hold(void **state)
     static const struct csv_limits small = { .row_bytes = 10, .fields = 3 };
     check("as many as there may be", TEXT("a,b,c\n"), &small, "1:a|b|c\n");
     check("one too many", TEXT("a,b,c,d\ne\n"), &small, "1!1:6 too many fields\n2:e\n");
-    check("a long row", TEXT("a\n0123456789x\nb\n"), &small, "1:a\n2#2:11 the row is over 10 bytes\n");
+    check("a long row", TEXT("a\n0123456789x\nb\n"), &small,
+          "1:a\n2#2:11 the row is over 10 bytes\n");
     check("a quote that swallows the file", TEXT("a\n1,\"2\n3\n4\n5\n6\n7\n8\n"), &small,
           "1:a\n2#2:3 the row is over 10 bytes: is this quote never closed?\n");
 }
@@ -160,7 +168,8 @@ static void a_read_error_is_no_end(void **state)
     sbuf_fini(&out);
 }
 
-/* --- fixtures ---------------------------------------------------------------------------------- */
+/* --- fixtures ----------------------------------------------------------------------------------
+ */
 
 static ptrdiff_t read_file(void *arg, void *buf, size_t size)
 {
@@ -200,7 +209,8 @@ static void fixtures(void **state)
             if (r == CSV_ROW && n == 0)
                 width = row.n;
             else if (r == CSV_ROW && row.n != width)
-                fail_msg("%s, line %zu: %zu fields, the header has %zu", path, row.line, row.n, width);
+                fail_msg("%s, line %zu: %zu fields, the header has %zu", path, row.line, row.n,
+                         width);
             if (r == CSV_BAD && cases[i].bad_line[nbad] != fault.row_line)
                 fail_msg("%s: a bad row on line %zu: %s", path, fault.row_line, fault.reason);
             if (r == CSV_BAD && cases[i].bad_column[nbad] &&
@@ -253,12 +263,9 @@ static void cells_are_written_for_spreadsheets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_rows),
-        cmocka_unit_test(bad_rows_are_told_and_skipped),
-        cmocka_unit_test(limits_hold),
-        cmocka_unit_test(a_read_error_is_no_end),
-        cmocka_unit_test(fixtures),
-        cmocka_unit_test(cells_are_written_for_spreadsheets),
+        cmocka_unit_test(good_rows),   cmocka_unit_test(bad_rows_are_told_and_skipped),
+        cmocka_unit_test(limits_hold), cmocka_unit_test(a_read_error_is_no_end),
+        cmocka_unit_test(fixtures),    cmocka_unit_test(cells_are_written_for_spreadsheets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
