@@ -30,7 +30,11 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvl
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fPIE
 PKGS := libzmq libsodium libprotobuf-c libpq hiredis jansson libcurl
-INCLUDES := -I. -I$(GEN) -isystem $(GEN)/proto $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+# Asked once; before `make deps` there is nobody to ask, and nothing is built then.
+PKG_CONFIG := $(shell command -v pkg-config || true)
+PKG_CFLAGS := $(if $(PKG_CONFIG),$(shell pkg-config --cflags $(PKGS) 2>/dev/null || true))
+PKG_LIBS := $(if $(PKG_CONFIG),$(shell pkg-config --libs $(PKGS) 2>/dev/null || true))
+INCLUDES := -I. -I$(GEN) -isystem $(GEN)/proto $(PKG_CFLAGS)
 CFLAGS_COMMON := -std=c17 -D_GNU_SOURCE $(INCLUDES) -MMD -MP -g
 ifeq ($(SAN),address)
 CFLAGS_VARIANT := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -43,7 +47,7 @@ CFLAGS_VARIANT := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LDFLAGS_VARIANT := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 endif
 CFLAGS_ALL = $(CFLAGS_COMMON) $(HARDEN) $(CFLAGS_VARIANT) $(CFLAGS)
-LDLIBS_ALL = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
+LDLIBS_ALL = $(PKG_LIBS) -lpthread -lm
 LDFLAGS_ALL = -pie $(LDFLAGS_VARIANT) $(LDFLAGS)
 
 # --- generated sources ---------------------------------------------------------------------------
@@ -179,7 +183,7 @@ unit: $(UNIT_BINS) ## unit tests (need no server)
 	$(Q)tools/run-tests.sh $(UNIT_BINS)
 
 integration: all $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
-	$(Q)DAYBOOK_BIN=$(abspath $(BIN)) tools/run-tests.sh $(INTEGRATION_BINS)
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" tools/run-tests.sh $(INTEGRATION_BINS)
 
 # What is missing is installed first; the rest is another make, whose variables see it.
 test: ## everything, from a bare machine: the tests, under sanitizers too
@@ -198,7 +202,7 @@ $(VENV)/ok: tests/requirements.txt
 	@touch $@
 
 acceptance: all $(VENV)/ok ## black-box tests by independent clients (Python)
-	$(Q)DAYBOOK_BIN=$(abspath $(BIN)) DAYBOOK_GEN=$(abspath $(BUILD)/pygen) \
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 		$(VENV)/bin/python -m pytest -q tests/acceptance $(PYTEST_ARGS)
 
 # --- the local stack -----------------------------------------------------------------------------
