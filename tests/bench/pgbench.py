@@ -32,7 +32,7 @@ def script(tenant):
     interaction = {
         "tenant_id": ":tenant", "id": uuid("n"), "customer_id": uuid("c"), "contact_id": "NULL",
         "employee_id": ":actor", "channel": ":channel", "direction": ":direction", "ended_at": ":at",
-        "content": ":content", "needs": ":needs", "result": ":result", "next_step": ":empty",
+        "content": ":content", "needs": ":needs", "result": ":result", "next_step": "''",
         "next_contact_at": "NULL", "satisfaction": ":zero", "state": ":state", "recorded_at": ":at",
         "late": ":no", "external_ref.source": "NULL", "external_ref.id": "NULL",
     }
@@ -43,7 +43,7 @@ def script(tenant):
     event = {
         "event_id": uuid("n"), "tenant_id": ":tenant", "type": ":type", "aggregate": "('interactions/' || :n)",
         "aggregate_version": ":one", "occurred_at": ":at", "actor_id": ":actor", "request_id": ":n",
-        "traceparent": ":empty", "payload": ":payload",
+        "traceparent": "''", "payload": ":payload",
     }
     lines = [
         "\\set i :i + 1",
@@ -79,7 +79,7 @@ class Record:
         self.variables = {
             "tenant": tenant, "actor": "00000000-0000-7000-8000-000000000002", "customers": customers,
             "channel": "phone", "direction": "outbound", "at": stack.value("select clock_timestamp()"),
-            "content": "x" * 256, "needs": "more of the same", "result": "will order next week", "empty": "",
+            "content": "x" * 256, "needs": "more of the same", "result": "will order next week",
             "zero": 0, "one": 1, "no": "f", "state": "recorded", "i": 0,
             "method": "daybook.customers.v1.InteractionService/RecordInteraction",
             "fingerprint": fingerprint, "reply_type": "daybook.customers.v1.RecordInteractionResponse",

@@ -1,7 +1,8 @@
 """Rows 1 to 3: the way through the bus, a command, and an event."""
 
 import contextlib
-import os
+import subprocess
+import time
 
 from pgbench import Record
 from table import interleave, median
@@ -14,9 +15,7 @@ INTERACTION = "daybook.customers.v1.InteractionRecorded"
 @contextlib.contextmanager
 def echo_daemon(bench):
     """tests/support/echo as a daemon of the house: loop, worker threads, the bus."""
-    import subprocess
-    import time
-    env = dict(os.environ, **bench.stack.env_of("visits"), DAYBOOK_ADMIN_LISTEN="127.0.0.1:0", DAYBOOK_WORKERS="8")
+    env = bench.stack.env_of("visits") | {"DAYBOOK_ADMIN_LISTEN": "127.0.0.1:0", "DAYBOOK_WORKERS": "8"}
     log = open(bench.stack.dir / "log/echo.log", "ab")
     p = subprocess.Popen([bench.build / "release/bin/test-echo"], env=env, stdout=log, stderr=log)
     try:

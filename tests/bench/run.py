@@ -47,7 +47,7 @@ class Bench:
     def peer(self, *args, env, **more):
         log = open(self.stack.dir / "log/peer.log", "ab")
         p = subprocess.Popen([self.tools / "peer", *map(str, args)], stdout=log, stderr=log,
-                             env=dict(os.environ, **env, **more))
+                             env=env | more)
         try:
             time.sleep(0.2)
             if p.poll() is not None:
@@ -64,7 +64,7 @@ class Bench:
         for name, value in options.items():
             args += [f"--{name}", value]
         p = subprocess.run([str(a) for a in args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           env=dict(os.environ, **self.stack.env_of("operator")))
+                           env=self.stack.env_of("operator"))
         if p.returncode not in (0, 2) or not p.stdout:
             raise Failed(f"load {kind} {options}: {p.stderr}")
         got = json.loads(p.stdout)
@@ -79,7 +79,7 @@ class Bench:
 def found_company(bench):
     """The company by messages; its customers by SQL, since pgbench must know their ids."""
     subprocess.run([bench.tools / "load", "--kind", "company", "--employees", str(bench.employees)], check=True,
-                   env=dict(os.environ, **bench.stack.env_of("operator")))
+                   env=bench.stack.env_of("operator"))
     bench.stack.sql(f"""
         insert into customers.customer (tenant_id, id, name, name_key, relation_type, key_account, owner_id,
                industry, address, city_code, credit_code, status, potential_rating, created_at, row_version)

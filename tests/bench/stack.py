@@ -145,7 +145,7 @@ class Stack:
     def start(self, name):
         """Starts a daemon that was ended; milliseconds until it said that it is ready."""
         address, log = self.admin(name), open(self.dir / "log" / f"{name}.log", "ab")
-        env = dict(os.environ, **self.env_of(name))
+        env = self.env_of(name)
         began = time.monotonic()
         self.own[name] = subprocess.Popen([self.bin / f"daybook-{name}"], env=env, stdout=log, stderr=log)
         wait_until(lambda: self.get(address, "/readyz")[0] == 200, 30, f"{name} becomes ready", 0.001)
