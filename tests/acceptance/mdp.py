@@ -101,15 +101,19 @@ class Client:
         self.principal = principal or {}  # heard only from keys that may speak for others
         self.metadata = {}                # of the last answer
         self.late = 0                     # answers that were dropped
+        self.endpoint, self.keys = endpoint, keys
+        self.open()
+
+    def open(self):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
-        self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)  # notices a bus that is gone without a word
         self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        if keys:
-            keys.put_on(self.socket)
-        self.socket.connect(endpoint)
+        if self.keys:
+            self.keys.put_on(self.socket)
+        self.socket.connect(self.endpoint)
 
     def close(self):
         self.socket.close()
@@ -162,8 +166,15 @@ class Client:
             pause = min(2 * pause, 1.0)
 
     def send(self, service, *body):
-        """The body frames as they are, so that tests can send what no client should."""
-        self.socket.send_multipart([CLIENT_02, REQUEST, service.encode(), *body])
+        """The body frames as they are, so that tests can send what no client should. A connection
+        whose key was refused does not try again by itself, and takes nothing: then a new one is
+        opened."""
+        try:
+            self.socket.send_multipart([CLIENT_02, REQUEST, service.encode(), *body], zmq.DONTWAIT)
+        except zmq.Again:
+            self.close()
+            self.open()
+            raise NoAnswer("the bus takes nothing from this key; it may not be known yet") from None
 
     def receive(self, request_id, until):
         while True:

@@ -178,7 +178,7 @@ class Stack:
     def pids(self):
         return {name: self.pid(name) for name in (*DAEMONS, "postgres", "redis")}
 
-    def signal(self, name, number):
+    def send_signal(self, name, number):
         pid = self.pid(name)
         assert pid, f"{name} does not run"
         os.kill(pid, number)
@@ -204,11 +204,11 @@ class Stack:
     @contextlib.contextmanager
     def stopped(self, name):
         """The process is frozen within the block (F08)."""
-        self.signal(name, signal.SIGSTOP)
+        self.send_signal(name, signal.SIGSTOP)
         try:
             yield
         finally:
-            self.signal(name, signal.SIGCONT)
+            self.send_signal(name, signal.SIGCONT)
 
 
 def read_env(path):
