@@ -20,6 +20,7 @@
 #define LOW_WATER 2000         /* ready ones, below which a backlog is read on */
 #define LOOK_US SECOND_US      /* between two looks into the table */
 #define LOOK_MIN_US (5 * MSEC_US)
+#define NEAR_LOOKS 3           /* looks back go this many looks into the future too */
 #define STEERED_LOOK_US (10 * MSEC_US) /* a turned clock is seen after this (clock.h) */
 #define OFFERS_MAX 65536
 #define CALL_LIMIT_US (5 * SECOND_US)
@@ -392,18 +393,21 @@ static bool must_look(struct engine_thread *t, int64_t now_us, int64_t monotonic
 }
 
 /*
- * Two parts: behind, whatever is due by now (what was missed, armed late, or is a backlog), from the
- * beginning of time unless a backlog is being worked off; and ahead, from where we had read to, up to
- * the horizon.
+ * Two parts: behind, whatever is due by now or very soon (what was missed, is a backlog, or was armed
+ * without our hearing of it), from the beginning of time unless a backlog is being worked off; and
+ * ahead, from where we had read to, up to the horizon. So a timer that nobody told us of is still on
+ * time if it was committed a few seconds before.
  */
 static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
 {
-    int64_t end_us = MAX(t->horizon_end_us, now_us + engine_horizon_us());
+    int64_t horizon_us = engine_horizon_us();
+    int64_t end_us = MAX(t->horizon_end_us, now_us + horizon_us);
+    int64_t near_us = now_us + horizon_us / (ENGINE_HORIZON_US / LOOK_US) * NEAR_LOOKS;
 
     if (!t->behind_more)
         for (int i = 0; i < SHARDS; i++)
             t->behind[i] = (struct position){ .us = INT64_MIN };
-    enum err e = read_timers(t, t->behind, now_us, BEHIND_A_SHARD, &t->behind_more);
+    enum err e = read_timers(t, t->behind, near_us, BEHIND_A_SHARD, &t->behind_more);
     t->ahead_more = true; /* when there is no room, later */
     if (!e && schedule_room(t->schedule) > HELD_MAX / 4)
         e = read_timers(t, t->ahead, end_us, AHEAD_A_SHARD, &t->ahead_more);

@@ -46,6 +46,7 @@ struct group {
     size_t ntimers;
     struct shot *shots;
     size_t nshots;
+    bool has_channels; /* somebody of the company wants notices posted */
 };
 
 struct volley {
@@ -132,6 +133,8 @@ static enum err read_shots(void *ctx, const PGresult *res)
     g->shots = arena_array(g->volley->c->arena, n + 1, sizeof(*g->shots));
     if (!g->shots)
         return ERR_RESOURCE_EXHAUSTED;
+    struct db_row first = { .res = res };
+    g->has_channels = n && db_row_bool(&first, "_has_channels");
     for (size_t i = 0; i < n; i++) {
         enum err e = read_shot(g, res, (int)i, &g->shots[i]);
         if (e)
@@ -214,8 +217,10 @@ static enum err add_notice(struct group *g, const struct shot *s, struct id reci
     columns_bool(k, s->late);
     columns_text(k, s->skipped ? "skipped" : "delivered");
     columns_text(k, text);
-    columns_id(k, notification_id(s->duty.id, s->duty.round, s->step, recipient, "http"));
-    columns_i64(k, delivery_lane(recipient));
+    if (g->has_channels) {
+        columns_id(k, notification_id(s->duty.id, s->duty.round, s->step, recipient, "http"));
+        columns_i64(k, delivery_lane(recipient));
+    }
     return ERR_OK;
 }
 
@@ -226,7 +231,7 @@ static enum err queue_notices(struct group *g)
     const char *params[14] = { id_text(g->tenant, tenant) };
     enum err e = ERR_OK;
 
-    columns_init(&k, 13);
+    columns_init(&k, g->has_channels ? 13 : 11);
     for (size_t i = 0; i < g->nshots && !e; i++) {
         struct shot *s = &g->shots[i];
         if (s->skipped)
@@ -237,7 +242,9 @@ static enum err queue_notices(struct group *g)
     if (e || !k.rows)
         return e;
     e = columns_params(&k, &params[1]);
-    return e ? e : db_queue(g->volley->c->db, &sql_notices_insert, params);
+    const struct db_stmt *stmt =
+        g->has_channels ? &sql_notices_insert : &sql_notices_insert_in_app;
+    return e ? e : db_queue(g->volley->c->db, stmt, params);
 }
 
 static enum err pack_event(struct group *g, struct shot *s, struct outbox_row *row)

@@ -9,7 +9,10 @@ WITH fired AS (
       FROM unnest($2::uuid[], $3::smallint[], $4::bigint[]) AS x (id, step, due_us)
      WHERE o.tenant_id = $1::uuid AND o.id = x.id AND o.closed_at IS NULL
        AND o.next_us = x.due_us AND o.next_step = x.step
-    RETURNING o.*, x.step AS fired_step, x.due_us AS fired_us
+    RETURNING o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at,
+              o.due_at, o.state, o.steps_fired, o.acknowledged_at, o.snoozed_until, o.plan, o.tells,
+              o.known_us, o.named_due_us, o.round, o.next_step, o.next_us, o.row_version,
+              x.step AS fired_step, x.due_us AS fired_us
 ), ended AS (
     DELETE FROM reminders.timer t USING fired f
      WHERE t.tenant_id = $1::uuid AND t.obligation_id = f.id AND f.next_us IS NULL
@@ -23,5 +26,6 @@ SELECT id, rule, subject, customer_id, assignee_id, unit_id, title, starts_at, d
        row_version::text AS etag,
        plan AS _plan, tells AS _tells, known_us AS _known_us, named_due_us AS _named_due_us,
        round AS _round, next_step AS _next_step, next_us AS _next_us, row_version AS _version,
-       fired_step AS _fired_step, fired_us AS _fired_us
+       fired_step AS _fired_step, fired_us AS _fired_us,
+       EXISTS (SELECT FROM reminders.channel WHERE tenant_id = $1::uuid) AS _has_channels
   FROM fired

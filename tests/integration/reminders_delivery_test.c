@@ -1,0 +1,381 @@
+/*
+ * Notices posted to a receiver that takes them, refuses them, is slow, or wants no more (REM-11, REM-12,
+ * F04, F44): signed, with the same id on every attempt, and all of it in the ledger.
+ */
+#include "tests/integration/reminders_fixture.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/http_out.h"
+#include "services/reminders/delivery.h"
+
+/* --- a receiver that answers by script --------------------------------------------------------- */
+
+#define SEEN_MAX 16
+
+static struct receiver {
+    int listener, port;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    const char *answers[SEEN_MAX]; /* of the n-th request; past the end 204 */
+    size_t nseen;
+    char seen[SEEN_MAX][4096];
+} receiver = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool is_whole(const char *request)
+{
+    const char *body = strstr(request, "\r\n\r\n");
+    const char *length = strcasestr(request, "\r\ncontent-length: ");
+
+    return body && length && strlen(body + 4) >= strtoul(length + 18, NULL, 10);
+}
+
+static void serve(int fd)
+{
+    char request[4096] = "";
+    size_t len = 0;
+    ssize_t n;
+
+    while (!is_whole(request) && len < sizeof(request) - 1 &&
+           (n = recv(fd, request + len, sizeof(request) - 1 - len, 0)) > 0) {
+        len += (size_t)n;
+        request[len] = '\0';
+    }
+    pthread_mutex_lock(&receiver.lock);
+    const char *answer = "HTTP/1.1 204 No Content\r\n\r\n";
+    if (receiver.nseen < SEEN_MAX) {
+        if (receiver.answers[receiver.nseen])
+            answer = receiver.answers[receiver.nseen];
+        memcpy(receiver.seen[receiver.nseen++], request, sizeof(request));
+    }
+    pthread_mutex_unlock(&receiver.lock);
+    (void)!send(fd, answer, strlen(answer), MSG_NOSIGNAL);
+}
+
+static void *receive(void *arg)
+{
+    (void)arg;
+    int fd;
+    while ((fd = accept(receiver.listener, NULL, NULL)) >= 0) {
+        serve(fd);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void receiver_start(void)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+
+    receiver.listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(receiver.listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(receiver.listener, 16), 0);
+    assert_int_equal(getsockname(receiver.listener, (struct sockaddr *)&address, &len), 0);
+    receiver.port = ntohs(address.sin_port);
+    assert_int_equal(pthread_create(&receiver.thread, NULL, receive, NULL), 0);
+}
+
+static void receiver_stop(void)
+{
+    shutdown(receiver.listener, SHUT_RDWR);
+    pthread_join(receiver.thread, NULL);
+    close(receiver.listener);
+}
+
+/* A header of the n-th request, or its body for "". */
+static const char *seen(size_t n, const char *header)
+{
+    static char texts[4][4096];
+    static unsigned next;
+    char *out = texts[next++ % 4], name[64];
+
+    out[0] = '\0';
+    pthread_mutex_lock(&receiver.lock);
+    assert_true(n < receiver.nseen);
+    if (!*header) {
+        snprintf(out, 4096, "%s", strstr(receiver.seen[n], "\r\n\r\n") + 4);
+    } else {
+        snprintf(name, sizeof(name), "\r\n%s: ", header);
+        const char *at = strcasestr(receiver.seen[n], name);
+        if (at)
+            snprintf(out, 4096, "%.*s", (int)strcspn(at + strlen(name), "\r"), at + strlen(name));
+    }
+    pthread_mutex_unlock(&receiver.lock);
+    return out;
+}
+
+/* --- the sender, run by hand ------------------------------------------------------------------- */
+
+static struct leases *leases;
+static struct db *lease_db;
+static struct delivery *senders[DELIVERY_THREADS];
+static struct runner engine;
+static char secret[100];
+
+static int start(void **state)
+{
+    (void)state;
+    receiver_start();
+    fixture_start_with(false);
+    lease_db = db_new(conninfo, "test");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    db_free(lease_db);
+    receiver_stop();
+    return fixture_stop(state);
+}
+
+static void set_channel(const char *actor, const char *employee)
+{
+    json_t *got = rig_ok(rig, actor, CHANNELS, "Set",
+                         "{\"employeeId\":\"%s\",\"url\":\"http://127.0.0.1:%d/hook\"}", employee,
+                         receiver.port);
+    snprintf(secret, sizeof(secret), "%s", rig_text(got, "secret"));
+    assert_memory_equal(secret, "whsec_", 6);
+    json_decref(got);
+}
+
+/* Fires one due duty of the rep, and starts senders that own all lanes. */
+static void begin(const char *now)
+{
+    fresh(now);
+    pthread_mutex_lock(&receiver.lock);
+    receiver.nseen = 0;
+    memset(receiver.answers, 0, sizeof(receiver.answers));
+    pthread_mutex_unlock(&receiver.lock);
+}
+
+static void fire(int n, const char *asked_at, const char *known_at, const char *notices)
+{
+    runner_start(&engine, "engine");
+    runner_adopt(&engine);
+    ask_question(n, asked_at, known_at);
+    wait_for("SELECT count(*) FROM reminders.notification", notices);
+    runner_leave();
+    runner_stop(&engine);
+}
+
+static void open_senders(void)
+{
+    leases = leases_new("sender");
+    assert_int_equal(leases_tick(leases, lease_db, clock_monotonic_us() + WAIT_US), ERR_OK);
+    const struct delivery_config config = { .conninfo = conninfo, .leases = leases,
+                                            .allow = "127.0.0.0/8", .allow_plain = true };
+    for (int i = 0; i < DELIVERY_THREADS; i++)
+        assert_non_null(senders[i] = delivery_new(&config, i));
+}
+
+static void close_senders(void)
+{
+    for (int i = 0; i < DELIVERY_THREADS; i++)
+        delivery_free(senders[i]);
+    leases_leave(leases, lease_db);
+    leases_free(leases);
+}
+
+static size_t turn(void)
+{
+    size_t sum = 0;
+    for (int i = 0; i < DELIVERY_THREADS; i++) {
+        size_t n;
+        assert_int_equal(delivery_turn(senders[i], &n), ERR_OK);
+        sum += n;
+    }
+    return sum;
+}
+
+/* The next attempt is due now. */
+static void hurry(void)
+{
+    assert_int_equal(db_script(rig->admin, "UPDATE reminders.outgoing SET next_try_at = clock_timestamp()",
+                               clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+static const char *posted(void)
+{
+    return rig_value(rig, "SELECT string_agg(right(recipient_id::text, 1) || ' ' || state || ' ' || "
+                          "attempts, '; ' ORDER BY recipient_id) FROM reminders.notification "
+                          "WHERE channel = 'http'");
+}
+
+/* --- tests ------------------------------------------------------------------------------------- */
+
+static void a_notice_is_posted_signed_and_noted(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    set_channel("rep", REP);
+    fire(1, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3"); /* two in-app, one to post */
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 delivered 1");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.outgoing"), "0");
+    assert_string_equal(rig_value(rig, "SELECT last_result FROM reminders.notification WHERE channel = "
+                                       "'http'"), "HTTP 204 ");
+    CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
+    const char *body = seen(0, "");
+    char *signature;
+    assert_int_equal(http_out_sign(secret, seen(0, "webhook-id"),
+                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body, strlen(body), a,
+                                   &signature), ERR_OK);
+    assert_string_equal(seen(0, "webhook-signature"), signature);
+    json_t *json = json_loads(body, 0, NULL);
+    assert_non_null(json);
+    assert_string_equal(rig_text(json, "type"), "daybook.reminders.v1.Delivery");
+    assert_string_equal(rig_text(json, "data.id"), seen(0, "webhook-id"));
+    assert_string_equal(rig_text(json, "data.rule"), "TMR-01");
+    assert_string_equal(rig_text(json, "data.recipientId"), REP);
+    assert_string_equal(rig_text(json, "data.stepKind"), "STEP_KIND_DUE");
+    json_decref(json);
+    assert_int_equal(turn(), 0);
+    close_senders();
+}
+
+static void a_failed_attempt_is_repeated_with_the_same_id_and_body_F04(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    receiver.answers[0] = "HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\ndown";
+    receiver.answers[1] = "HTTP/1.1 429 Slow\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n";
+    receiver.answers[2] = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    set_channel("rep", REP);
+    fire(2, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 pending 1");
+    assert_string_equal(rig_value(rig, "SELECT last_result FROM reminders.notification WHERE channel = "
+                                       "'http'"), "HTTP 500 down");
+    assert_int_equal(turn(), 0); /* not before its time */
+    hurry();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(rig_value(rig, "SELECT (next_try_at > clock_timestamp() + interval '59 min')::text "
+                                       "FROM reminders.outgoing"), "true");
+    hurry();
+    assert_int_equal(turn(), 1); /* a redirect is a failure, and not followed */
+    assert_string_equal(posted(), "4 pending 3");
+    hurry();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 delivered 4");
+    for (size_t i = 1; i < 4; i++) {
+        assert_string_equal(seen(i, "webhook-id"), seen(0, "webhook-id"));
+        assert_string_equal(seen(i, ""), seen(0, ""));
+    }
+    close_senders();
+}
+
+/* The lane changed hands while the answer was on its way: what came of it is not written, and the new
+ * owner posts it again under the same id. */
+static void a_sender_that_lost_its_lane_writes_nothing_F08(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    set_channel("rep", REP);
+    fire(3, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+    open_senders();
+    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET version = version + 1, owner = "
+                                           "'thief' WHERE shard >= 64", clock_monotonic_us() + WAIT_US), ERR_OK);
+    size_t n;
+    for (int i = 0; i < DELIVERY_THREADS; i++) {
+        enum err e = delivery_turn(senders[i], &n);
+        assert_true(e == ERR_OK || e == ERR_CANCELED);
+    }
+    assert_string_equal(posted(), "4 pending 0");
+    close_senders();
+    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET owner = NULL, expires_at = "
+                                           "'-infinity'", clock_monotonic_us() + WAIT_US), ERR_OK);
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 delivered 1");
+    assert_string_equal(seen(1, "webhook-id"), seen(0, "webhook-id"));
+    close_senders();
+}
+
+static void a_receiver_that_is_gone_is_not_asked_again(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    receiver.answers[0] = "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
+    set_channel("rep", REP);
+    fire(4, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 failed 1");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.channel"), "0");
+    close_senders();
+}
+
+static void quiet_hours_hold_messages_back_never_the_clock_REM_12(void **state)
+{
+    (void)state;
+    begin("2026-11-17T14:00:00Z"); /* 22:00 local */
+    set_channel("rep", REP);
+    fire(5, "2026-11-16T13:00:00Z", "2026-11-17T14:00:00Z", "3"); /* in-app at once */
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 pending 0");
+    assert_int_equal(receiver.nseen, 0);
+    rig_time(rig, "2026-11-18T00:00:00Z"); /* 08:00 */
+    hurry();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 delivered 1");
+    close_senders();
+}
+
+static void what_has_become_pointless_is_noted_and_not_sent(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    set_channel("rep", REP);
+    fire(6, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+    answer_question(6, "2026-11-17T05:00:01Z");
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(posted(), "4 skipped 0");
+    assert_int_equal(receiver.nseen, 0);
+    close_senders();
+}
+
+static void the_companys_channel_serves_those_without_their_own(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    rig_fails(rig, "rep", CHANNELS, "Set", ERR_PERMISSION_DENIED, "",
+              "{\"url\":\"http://127.0.0.1:%d/\"}", receiver.port);
+    rig_fails(rig, "rep2", CHANNELS, "Set", ERR_NOT_FOUND, "",
+              "{\"employeeId\":\"" REP "\",\"url\":\"http://127.0.0.1:%d/\"}", receiver.port);
+    rig_fails(rig, "rep", CHANNELS, "Set", ERR_INVALID_ARGUMENT, "url",
+              "{\"employeeId\":\"" REP "\",\"url\":\"http://10.0.0.1/\"}");
+    rig_fails(rig, "rep", CHANNELS, "Set", ERR_INVALID_ARGUMENT, "url",
+              "{\"employeeId\":\"" REP "\",\"url\":\"ftp://example.org/\"}");
+    set_channel("gm", "");
+    set_channel("rep", REP);
+    fire(7, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "4"); /* rep and lead, both ways */
+    open_senders();
+    assert_int_equal(turn(), 2);
+    assert_string_equal(posted(), "3 delivered 1; 4 delivered 1");
+    close_senders();
+    json_decref(rig_ok(rig, "rep", CHANNELS, "Set", "{\"employeeId\":\"" REP "\"}"));
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.channel"), "1");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.channel WHERE secret LIKE 'whsec%'"),
+                        "0"); /* sealed */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_notice_is_posted_signed_and_noted),
+        cmocka_unit_test(a_failed_attempt_is_repeated_with_the_same_id_and_body_F04),
+        cmocka_unit_test(a_sender_that_lost_its_lane_writes_nothing_F08),
+        cmocka_unit_test(a_receiver_that_is_gone_is_not_asked_again),
+        cmocka_unit_test(quiet_hours_hold_messages_back_never_the_clock_REM_12),
+        cmocka_unit_test(what_has_become_pointless_is_noted_and_not_sent),
+        cmocka_unit_test(the_companys_channel_serves_those_without_their_own),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
