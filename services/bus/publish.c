@@ -18,6 +18,7 @@
 #define REVIEW_US SECOND_US
 /* A newcomer who asked for heads gets one at once, but not each of a thousand newcomers. */
 #define GREETING_US (50 * MSEC_US)
+#define CLOSE_WAIT_MS 500
 
 /* Somebody who has subscriptions, and what he was when he got them. */
 struct listener {
@@ -71,6 +72,46 @@ static bool open_xpub(struct publisher *p, const char **reason_out)
     }
     p->xpub = s;
     return true;
+}
+
+static int unbind_all(void *socket, const char *endpoints)
+{
+    char one[256];
+    int n = 0;
+    for (const char *p = endpoints ? endpoints : ""; *p; p += *p == ',') {
+        size_t len = strcspn(p, ",");
+        if (len == 0 || len >= sizeof(one))
+            break; /* was not bound either */
+        memcpy(one, p, len);
+        one[len] = 0;
+        n += zmq_unbind(socket, one) == 0;
+        p += len;
+    }
+    return n;
+}
+
+/* Lets go of the addresses before it returns: libzmq closes listeners in the background, and the
+ * file of an ipc address that is bound again meanwhile would be removed with the old one. */
+static void close_xpub(struct publisher *p)
+{
+    static const char events[] = "inproc://bus.publish.monitor";
+    void *monitor = zmq_socket(p->config.zmq_context, ZMQ_PAIR);
+    char sink[512];
+    bool heard = monitor && set_int(monitor, ZMQ_LINGER, 0) &&
+                 set_int(monitor, ZMQ_RCVTIMEO, CLOSE_WAIT_MS) &&
+                 zmq_socket_monitor(p->xpub, events, ZMQ_EVENT_CLOSED) == 0 &&
+                 zmq_connect(monitor, events) == 0;
+    int left = unbind_all(p->xpub, p->config.plain) + unbind_all(p->xpub, p->config.listen);
+    while (heard && left-- > 0) /* two frames: event, address */
+        heard = zmq_recv(monitor, sink, sizeof(sink), 0) >= 0 &&
+                zmq_recv(monitor, sink, sizeof(sink), 0) >= 0;
+    zmq_socket_monitor(p->xpub, NULL, 0);
+    if (monitor)
+        zmq_close(monitor);
+    int now = 0;
+    zmq_setsockopt(p->xpub, ZMQ_LINGER, &now, sizeof(now));
+    zmq_close(p->xpub);
+    p->xpub = NULL;
 }
 
 static void forget_listeners(struct publisher *p)
@@ -203,10 +244,7 @@ static void review(struct publisher *p)
     if (p->xpub && has_revoked(p)) {
         log_info("bus.subscribers_reset", "a key was revoked: all subscribers connect again", NULL);
         forget_listeners(p);
-        int now = 0;
-        zmq_setsockopt(p->xpub, ZMQ_LINGER, &now, sizeof(now));
-        zmq_close(p->xpub);
-        p->xpub = NULL;
+        close_xpub(p);
     }
     if (!p->xpub && !open_xpub(p, &reason)) {
         p->review_at_us = 0; /* the old one is still letting go of the address */

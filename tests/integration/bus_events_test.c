@@ -1,0 +1,180 @@
+/*
+ * EventService on a real PostgreSQL: pieces of the log, filters, the head, and who may read what
+ * (F61; protocols F).
+ */
+#include "services/bus/event_service.h"
+#include "services/bus/sql.h"
+#include "tests/support/asking.h"
+#include "tests/support/rig.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "daybook/bus/v1/bus.pb-c.h"
+
+#define SERVICE "daybook.bus.v1.EventService"
+
+static struct rig *rig;
+
+/* Twelve events: odd seq of the rig's company, even seq of the other; two types, two aggregates. */
+static int start(void **state)
+{
+    char sql[1024];
+    (void)state;
+    rig = rig_start("bus", bus_migrations, bus_migrations_len, event_service_methods,
+                    event_service_methods_len);
+    char tenants[2][ID_TEXT_MAX];
+    id_text(rig_tenant, tenants[0]);
+    id_text(rig_other_tenant, tenants[1]);
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO bus.log SELECT g, greatest(g - 2, 0), gen_random_uuid(),"
+             " (ARRAY['%s','%s'])[1 + (g + 1) %% 2]::uuid,"
+             " CASE WHEN g > 8 THEN 'daybook.bus.v1.GetStatsRequest' ELSE"
+             " 'daybook.bus.v1.GetHeadRequest' END, 'things/' || g %% 4, g, '2026-01-01', NULL, '',"
+             " '', '', '2026-01-01' FROM generate_series(1, 12) g; UPDATE bus.head SET last_seq = 12",
+             tenants[0], tenants[1]);
+    return db_script(rig->admin, sql, clock_monotonic_us() + 5 * SECOND_US) ? -1 : 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    rig_stop(rig);
+    return 0;
+}
+
+static const char *seqs(const json_t *reply)
+{
+    static char text[256];
+    size_t n = 0, i;
+    json_t *event;
+    text[0] = 0;
+    json_array_foreach(json_object_get(reply, "events"), i, event)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "",
+                              rig_text(event, "seq"));
+    return text;
+}
+
+static void expect(const char *actor, const char *request, const char *want)
+{
+    json_t *reply = rig_ok(rig, actor, SERVICE, "ReadEvents", "%s", request);
+    if (strcmp(seqs(reply), want))
+        fail_msg("%s: want %s, got %s", request, want, seqs(reply));
+    assert_string_equal(rig_text(reply, "headSeq"), "12");
+    assert_int_equal(strlen(rig_text(reply, "logId")), 36);
+    json_decref(reply);
+}
+
+static struct reply ask_system(const char *method, const ProtobufCMessage *message)
+{
+    struct call_env env = { .arena = rig->arena,
+                            .db = rig->db,
+                            .methods = event_service_methods,
+                            .nmethods = event_service_methods_len,
+                            .schema = "bus" };
+    arena_reset(rig->arena);
+    return ask(&env, &(struct question){ .service = SERVICE, .method = method, .message = message });
+}
+
+static void a_company_reads_its_own_events_only_F61(void **state)
+{
+    (void)state;
+    expect("gm", "{}", "1 3 5 7 9 11");
+    expect("gm", "{\"afterSeq\":\"5\"}", "7 9 11");
+    expect("gm", "{\"afterSeq\":\"5\",\"limit\":1}", "7");
+    expect("gm", "{\"afterSeq\":\"12\"}", "");
+    expect("gm", "{\"afterSeq\":\"99\"}", "");
+    expect("gm", "{\"aggregate\":\"things/2\"}", ""); /* the other company's */
+    expect("gm", "{\"aggregate\":\"things/1\"}", "1 5 9");
+    expect("system", "{}", "1 3 5 7 9 11"); /* speaking for one company */
+}
+
+static void types_are_full_names_or_prefixes_ending_in_a_dot(void **state)
+{
+    (void)state;
+    expect("gm", "{\"types\":[\"daybook.bus.v1.GetStatsRequest\"]}", "9 11");
+    expect("gm", "{\"types\":[\"daybook.bus.v1.\"]}", "1 3 5 7 9 11");
+    expect("gm", "{\"types\":[\"daybook.bus.v1.GetStats\"]}", "");
+    expect("gm", "{\"types\":[\"daybook.visits.\",\"daybook.bus.v1.GetHeadRequest\"]}", "1 3 5 7");
+    expect("gm", "{\"types\":[\"x', 'y\",\"{}\",\"\\\"\"]}", ""); /* F62 */
+}
+
+static void an_event_is_whole(void **state)
+{
+    (void)state;
+    json_t *reply = rig_ok(rig, "gm", SERVICE, "ReadEvents", "{\"afterSeq\":\"10\"}");
+    assert_string_equal(rig_text(reply, "events.0.prevSeq"), "9");
+    assert_string_equal(rig_text(reply, "events.0.aggregate"), "things/3");
+    assert_string_equal(rig_text(reply, "events.0.aggregateVersion"), "11");
+    assert_string_equal(rig_text(reply, "events.0.occurredAt"), "2026-01-01T00:00:00Z");
+    assert_string_equal(rig_text(reply, "events.0.data.@type"),
+                        "type.googleapis.com/daybook.bus.v1.GetStatsRequest");
+    json_decref(reply);
+}
+
+static void the_bus_itself_reads_everything(void **state)
+{
+    (void)state;
+    Daybook__Bus__V1__ReadEventsRequest all = DAYBOOK__BUS__V1__READ_EVENTS_REQUEST__INIT;
+    struct reply r = ask_system("ReadEvents", &all.base);
+    assert_int_equal(r.code, ERR_OK);
+    const Daybook__Bus__V1__ReadEventsResponse *events = (const void *)r.message;
+    assert_int_equal(events->n_events, 12);
+    for (size_t i = 0; i < 12; i++)
+        assert_int_equal(events->events[i]->seq, i + 1);
+    char log_id[ID_TEXT_MAX];
+    snprintf(log_id, sizeof(log_id), "%s", events->log_id);
+
+    Daybook__Bus__V1__GetHeadRequest head = DAYBOOK__BUS__V1__GET_HEAD_REQUEST__INIT;
+    r = ask_system("GetHead", &head.base);
+    assert_int_equal(r.code, ERR_OK);
+    const Daybook__Bus__V1__GetHeadResponse *h = (const void *)r.message;
+    assert_int_equal(h->head_seq, 12);
+    assert_string_equal(h->log_id, log_id);
+    assert_int_equal(h->n_types, 2);
+    assert_int_equal(h->types[0]->count, 8);
+}
+
+static void counts_are_those_of_the_callers_view(void **state)
+{
+    (void)state;
+    json_t *reply = rig_ok(rig, "gm", SERVICE, "GetHead", "{}");
+    assert_string_equal(rig_text(reply, "headSeq"), "12");
+    assert_string_equal(rig_text(reply, "types.0.type"), "daybook.bus.v1.GetHeadRequest");
+    assert_string_equal(rig_text(reply, "types.0.count"), "4");
+    assert_string_equal(rig_text(reply, "types.1.count"), "2");
+    json_decref(reply);
+}
+
+static void who_does_not_see_the_company_does_not_read_its_log(void **state)
+{
+    (void)state;
+    rig_fails(rig, "rep", SERVICE, "ReadEvents", ERR_PERMISSION_DENIED, "", "{}");
+    rig_fails(rig, "lead", SERVICE, "GetHead", ERR_PERMISSION_DENIED, "", "{}");
+    rig_fails(rig, "service", SERVICE, "ReadEvents", ERR_PERMISSION_DENIED, "events.read", "{}");
+}
+
+static void faulty_requests_are_named(void **state)
+{
+    (void)state;
+    rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "after_seq",
+              "{\"afterSeq\":\"-1\"}");
+    rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "limit", "{\"limit\":-1}");
+    rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "types", "{\"types\":[\"\"]}");
+    expect("gm", "{\"limit\":100000}", "1 3 5 7 9 11"); /* lowered, no error */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_company_reads_its_own_events_only_F61),
+        cmocka_unit_test(types_are_full_names_or_prefixes_ending_in_a_dot),
+        cmocka_unit_test(an_event_is_whole),
+        cmocka_unit_test(the_bus_itself_reads_everything),
+        cmocka_unit_test(counts_are_those_of_the_callers_view),
+        cmocka_unit_test(who_does_not_see_the_company_does_not_read_its_log),
+        cmocka_unit_test(faulty_requests_are_named),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,246 @@
+/*
+ * The fan-out: who hears what, and that a revoked key hears nothing more (protocols F, G.5; F33,
+ * F56, F61).
+ */
+#include "tests/unit/bus_fixture.h"
+
+#include "services/bus/publish.h"
+
+#define TENANT "01900000-0000-7000-8000-00000000000a"
+#define OTHER "01900000-0000-7000-8000-00000000000b"
+#define LOG_ID "0123456789abcdef"
+#define SEQ "\1\1\1\1\1\1\1\1"
+
+struct keypair {
+    char public[41], secret[41];
+};
+
+struct station {
+    void *zmq, *push;
+    struct keyring *keyring;
+    struct zap *zap;
+    struct publisher *publisher;
+    pthread_t thread;
+    atomic_bool stop;
+    char dir[64], curve[100], plain[100];
+    struct keypair server, daemon;
+};
+
+static bool station_stopping(void *arg)
+{
+    struct station *s = arg;
+    return atomic_load(&s->stop);
+}
+
+static void *publisher_main(void *arg)
+{
+    struct station *s = arg;
+    publisher_run(s->publisher, station_stopping, s);
+    return NULL;
+}
+
+static void station_open(struct station *s)
+{
+    struct identity_plain plain = { .offered = true };
+    const char *reason = NULL;
+    char path[100];
+    memset(s, 0, sizeof(*s));
+    snprintf(s->dir, sizeof(s->dir), "/tmp/daybook-publish-XXXXXX");
+    assert_non_null(mkdtemp(s->dir));
+    snprintf(s->curve, sizeof(s->curve), "ipc://%s/curve", s->dir);
+    snprintf(s->plain, sizeof(s->plain), "ipc://%s/plain", s->dir);
+    zmq_curve_keypair(s->server.public, s->server.secret);
+    zmq_curve_keypair(s->daemon.public, s->daemon.secret);
+    snprintf(path, sizeof(path), "%s/daemon.pub", s->dir);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fprintf(f, "%s\nkind=daemon\n", s->daemon.public);
+    fclose(f);
+    assert_true(id_parse(TENANT, &plain.tenant));
+
+    s->zmq = zmq_ctx_new();
+    s->keyring = keyring_new(s->dir, &plain);
+    s->zap = zap_start(s->zmq, s->keyring);
+    s->publisher = publisher_new(&(struct publisher_config){ .zmq_context = s->zmq,
+                                                             .listen = s->curve,
+                                                             .secret_key = s->server.secret,
+                                                             .plain = s->plain,
+                                                             .keyring = s->keyring },
+                                 &reason);
+    if (!s->publisher)
+        fail_msg("%s", reason);
+    s->push = zmq_socket(s->zmq, ZMQ_PUSH);
+    assert_int_equal(zmq_connect(s->push, BROKER_PUBLISH), 0);
+    assert_int_equal(pthread_create(&s->thread, NULL, publisher_main, s), 0);
+}
+
+static void station_close(struct station *s)
+{
+    char command[128];
+    atomic_store(&s->stop, true);
+    pthread_join(s->thread, NULL);
+    publisher_free(s->publisher);
+    zmq_close(s->push);
+    zap_stop(s->zap);
+    keyring_free(s->keyring);
+    zmq_ctx_term(s->zmq);
+    snprintf(command, sizeof(command), "rm -rf '%s'", s->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void *subscriber(struct station *s, bool curve)
+{
+    void *sub = zmq_socket(s->zmq, ZMQ_SUB);
+    int linger = 0, wait = WAIT_MS;
+    zmq_setsockopt(sub, ZMQ_LINGER, &linger, sizeof(linger));
+    zmq_setsockopt(sub, ZMQ_RCVTIMEO, &wait, sizeof(wait));
+    if (curve) {
+        zmq_setsockopt(sub, ZMQ_CURVE_SERVERKEY, s->server.public, 41);
+        zmq_setsockopt(sub, ZMQ_CURVE_PUBLICKEY, s->daemon.public, 41);
+        zmq_setsockopt(sub, ZMQ_CURVE_SECRETKEY, s->daemon.secret, 41);
+    }
+    assert_int_equal(zmq_connect(sub, curve ? s->curve : s->plain), 0);
+    return sub;
+}
+
+static void subscribe(void *sub, const char *topic)
+{
+    int64_t before = stat_get(STAT_SUBSCRIPTIONS) + stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    zmq_setsockopt(sub, ZMQ_SUBSCRIBE, topic, strlen(topic));
+    while (stat_get(STAT_SUBSCRIPTIONS) + stat_get(STAT_SUBSCRIPTIONS_REFUSED) == before)
+        assert_true(clock_monotonic_us() < until);
+}
+
+static void publish(struct station *s, const char *topic, const char *event)
+{
+    zmq_send(s->push, topic, strlen(topic), ZMQ_SNDMORE);
+    zmq_send(s->push, LOG_ID, 16, ZMQ_SNDMORE);
+    zmq_send(s->push, SEQ, 8, ZMQ_SNDMORE);
+    zmq_send(s->push, event, strlen(event), 0);
+}
+
+static void expect_topic(void *sub, const char *topic, size_t frames)
+{
+    struct message m;
+    hear_any(sub, &m);
+    assert_string_equal(m.part[0], topic);
+    assert_int_equal(m.n, frames);
+}
+
+static void a_tenant_hears_its_own_events_and_heads(void **state)
+{
+    (void)state;
+    struct station s;
+    station_open(&s);
+    void *sub = subscriber(&s, false);
+    int64_t refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    static const char *const forbidden[] = { OTHER "/", "", "0", TENANT, "~", "~wake/timers",
+                                             "~headx" };
+    for (size_t i = 0; i < ARRAY_LEN(forbidden); i++)
+        subscribe(sub, forbidden[i]);
+    assert_int_equal(stat_get(STAT_SUBSCRIPTIONS_REFUSED), refused + 7);
+    subscribe(sub, TENANT "/daybook.visits.");
+    subscribe(sub, BUS_TOPIC_HEAD);
+    publish(&s, OTHER "/daybook.visits.v1.X", "not his");
+    publish(&s, TENANT "/daybook.customers.v1.X", "not asked for");
+    publish(&s, TENANT "/daybook.visits.v1.X", "his");
+    publish(&s, BUS_TOPIC_HEAD, "");
+    struct message m;
+    bool event = false;
+    for (int heads = 0; heads < 1;) { /* a newcomer may be greeted by a head of his own */
+        hear_any(sub, &m);
+        assert_int_equal(m.n, 4);
+        if (strcmp(m.part[0], BUS_TOPIC_HEAD)) {
+            assert_string_equal(m.part[0], TENANT "/daybook.visits.v1.X");
+            assert_string_equal(m.part[3], "his");
+            event = true;
+        } else {
+            heads += event;
+        }
+    }
+    zmq_close(sub);
+    station_close(&s);
+}
+
+static void a_daemon_hears_everything(void **state)
+{
+    (void)state;
+    struct station s;
+    station_open(&s);
+    void *sub = subscriber(&s, true);
+    subscribe(sub, OTHER "/");
+    subscribe(sub, "~wake/timers");
+    publish(&s, TENANT "/x", "no");
+    publish(&s, OTHER "/x", "yes");
+    zmq_send(s.push, "~wake/timers", 12, ZMQ_SNDMORE);
+    zmq_send(s.push, "now", 3, 0);
+    expect_topic(sub, OTHER "/x", 4);
+    expect_topic(sub, "~wake/timers", 2);
+    zmq_close(sub);
+    station_close(&s);
+}
+
+/* A newcomer learns where the log stands without waiting for the next head. */
+static void who_asks_for_heads_is_told_at_once(void **state)
+{
+    (void)state;
+    struct station s;
+    station_open(&s);
+    publish(&s, OTHER "/x", "event");
+    void *sub = subscriber(&s, false);
+    subscribe(sub, BUS_TOPIC_HEAD);
+    expect_topic(sub, BUS_TOPIC_HEAD, 4);
+    zmq_close(sub);
+    station_close(&s);
+}
+
+static void a_revoked_key_hears_nothing_more_and_others_go_on(void **state)
+{
+    (void)state;
+    struct station s;
+    struct message m;
+    char path[100];
+    station_open(&s);
+    void *gone = subscriber(&s, true), *stays = subscriber(&s, false);
+    subscribe(gone, "");
+    subscribe(stays, TENANT "/");
+    publish(&s, TENANT "/1", "both");
+    do /* who hears everything is also greeted by a head */
+        hear_any(gone, &m);
+    while (strcmp(m.part[0], TENANT "/1"));
+    expect_topic(stays, TENANT "/1", 4);
+
+    int64_t resets = stat_get(STAT_ZAP_REFUSED);
+    snprintf(path, sizeof(path), "%s/daemon.pub", s.dir);
+    assert_int_equal(unlink(path), 0);
+    keyring_refresh(s.keyring);
+    wait_for_stat(STAT_ZAP_REFUSED, resets + 1); /* it was put out and tried to come back */
+    int soon = 20;
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    zmq_setsockopt(gone, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    zmq_setsockopt(stays, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    do { /* a subscriber says again what it wants when it is next read from */
+        assert_true(clock_monotonic_us() < until);
+        publish(&s, TENANT "/2", "one");
+    } while (!hear_or_not(stays, &m));
+    assert_string_equal(m.part[0], TENANT "/2");
+    while (hear_or_not(gone, &m)) /* only what was on its way before */
+        assert_string_not_equal(m.part[0], TENANT "/2");
+    zmq_close(gone);
+    zmq_close(stays);
+    station_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tenant_hears_its_own_events_and_heads),
+        cmocka_unit_test(a_daemon_hears_everything),
+        cmocka_unit_test(who_asks_for_heads_is_told_at_once),
+        cmocka_unit_test(a_revoked_key_hears_nothing_more_and_others_go_on),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    metrics_stop();
+    return failed;
+}
