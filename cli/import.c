@@ -24,7 +24,7 @@
 #define SLOTS_MAX 8
 #define SLOT_ARENA_BYTES (32 * MIB)
 #define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
-#define TIMEOUT_US (30 * SECOND_US)
+#define TIMEOUT_US (10 * SECOND_US)
 #define TRIES_MAX 10
 #define RETRY_BASE_US (100 * MSEC_US)
 #define RETRY_CAP_US (5 * SECOND_US)
