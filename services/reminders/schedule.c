@@ -26,7 +26,8 @@ struct queue {
 struct schedule {
     size_t max;
     struct slot *slots;
-    uint32_t free_slot;
+    uint32_t free_slot; /* list of those that were used before */
+    size_t touched;     /* slots from here on were never used: their memory is not there yet */
     uint32_t *buckets;
     uint32_t bucket_mask;
     uint32_t *heap;
@@ -42,9 +43,8 @@ struct schedule {
 
 static void forget_all(struct schedule *s)
 {
-    for (size_t i = 0; i < s->max; i++)
-        s->slots[i].next_hash = i + 1 < s->max ? (uint32_t)(i + 1) : NONE;
-    s->free_slot = s->max ? 0 : NONE;
+    s->free_slot = NONE;
+    s->touched = 0;
     for (size_t i = 0; i <= s->bucket_mask; i++)
         s->buckets[i] = NONE;
     s->heap_size = s->size = s->ready = s->queues_used = 0;
@@ -129,6 +129,17 @@ static bool is_held(struct schedule *s, const struct timer *t)
     return false;
 }
 
+static uint32_t take_slot(struct schedule *s)
+{
+    uint32_t slot = s->free_slot;
+
+    if (slot != NONE)
+        s->free_slot = s->slots[slot].next_hash;
+    else if (s->touched < s->max)
+        slot = (uint32_t)s->touched++;
+    return slot;
+}
+
 static void release_slot(struct schedule *s, uint32_t slot)
 {
     uint32_t *at = bucket_of(s, &s->slots[slot].timer);
@@ -186,10 +197,9 @@ bool schedule_put(struct schedule *s, const struct timer *t)
 {
     if (is_held(s, t))
         return true;
-    if (s->free_slot == NONE)
+    uint32_t slot = take_slot(s);
+    if (slot == NONE)
         return false;
-    uint32_t slot = s->free_slot;
-    s->free_slot = s->slots[slot].next_hash;
     s->slots[slot].timer = *t;
     uint32_t *bucket = bucket_of(s, t);
     s->slots[slot].next_hash = *bucket;
