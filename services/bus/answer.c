@@ -41,7 +41,8 @@ static const struct {
     [FAULT_TOO_LARGE] = { ERR_RESOURCE_EXHAUSTED, "FRAME_TOO_LARGE",
                           "a frame of this request is over the limit", 0 },
     [FAULT_PARTIALS_TOO_LARGE] = { ERR_RESOURCE_EXHAUSTED, "PARTIALS_TOO_LARGE",
-                                   "the parts of this answer are too large for MDP/0.1; use MDP/0.2",
+                                   "the parts of this answer are too large for MDP/0.1; use "
+                                   "MDP/0.2",
                                    0 },
     [FAULT_NOT_ADMITTED] = { ERR_UNAUTHENTICATED, "KEY_NOT_ADMITTED",
                              "this key is not registered, has expired or was revoked", 0 },
@@ -119,8 +120,8 @@ static Google__Rpc__Status *status(const struct answer *w, struct arena *a)
         return NULL;
     s->code = (int32_t)faults[w->fault].code;
     bool more = w->detail && w->detail[0];
-    s->message = arena_printf(a, "%s%s%s", faults[w->fault].text, more ? ": " : "",
-                              more ? w->detail : "");
+    s->message =
+        arena_printf(a, "%s%s%s", faults[w->fault].text, more ? ": " : "", more ? w->detail : "");
     s->details = arena_array(a, 2, sizeof(*s->details));
     if (!s->message || !s->details)
         return NULL;

@@ -74,7 +74,8 @@ bool broker_socket_options(void *socket, int64_t frame_max)
     return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof(frame_max)) == 0;
 }
 
-/* A domain makes libzmq ask the ZAP handler; enforcing it makes a missing handler mean 'refused'. */
+/* A domain makes libzmq ask the ZAP handler; enforcing it makes a missing handler mean 'refused'.
+ */
 bool broker_socket_secure(void *socket, const char *zap_domain, const char *secret_key)
 {
     int one = 1, enforced = 0, server = secret_key ? 1 : 0;
@@ -83,8 +84,8 @@ bool broker_socket_secure(void *socket, const char *zap_domain, const char *secr
            zmq_setsockopt(socket, ZAP_ENFORCE_DOMAIN, &one, sizeof(one)) == 0 &&
            zmq_getsockopt(socket, ZAP_ENFORCE_DOMAIN, &enforced, &size) == 0 && enforced == 1 &&
            zmq_setsockopt(socket, ZMQ_CURVE_SERVER, &server, sizeof(server)) == 0 &&
-           (!server || zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret_key,
-                                      IDENTITY_KEY_LEN + 1) == 0);
+           (!server ||
+            zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret_key, IDENTITY_KEY_LEN + 1) == 0);
 }
 
 bool broker_socket_bind(void *socket, const char *endpoints)
@@ -107,8 +108,9 @@ bool broker_socket_bind(void *socket, const char *endpoints)
 
 bool broker_endpoint_is_local(const char *endpoints)
 {
-    static const char *const prefixes[] = { "tcp://127.", "tcp://[::1]:", "tcp://localhost:",
-                                            "ipc://", "inproc://" };
+    static const char *const prefixes[] = { "tcp://127.",
+                                            "tcp://[::1]:", "tcp://localhost:", "ipc://",
+                                            "inproc://" };
     for (const char *p = endpoints; p && *p;) {
         bool local = false;
         for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
@@ -152,7 +154,8 @@ static void *push_socket(void *context, const char *endpoint, int hwm)
     void *s = zmq_socket(context, ZMQ_PUSH);
     int linger = 0;
     if (s && zmq_setsockopt(s, ZMQ_SNDHWM, &hwm, sizeof(hwm)) == 0 &&
-        zmq_setsockopt(s, ZMQ_LINGER, &linger, sizeof(linger)) == 0 && zmq_connect(s, endpoint) == 0)
+        zmq_setsockopt(s, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
+        zmq_connect(s, endpoint) == 0)
         return s;
     if (s)
         zmq_close(s);
@@ -224,8 +227,8 @@ static bool receive(struct broker *b, bool *overflow_out)
         more = zmq_msg_more(f);
     }
     for (size_t i = 0; i < in->n; i++)
-        in->views[i] = (struct mdp_frame){ zmq_msg_data(&in->frames[i]),
-                                           zmq_msg_size(&in->frames[i]) };
+        in->views[i] =
+            (struct mdp_frame){ zmq_msg_data(&in->frames[i]), zmq_msg_size(&in->frames[i]) };
     return true;
 }
 
@@ -291,8 +294,7 @@ static bool serve_router(struct broker *b)
 static void serve_clock(struct broker *b)
 {
     b->now_us = clock_monotonic_us();
-    for (struct deadline *d;
-         (d = deadlines_first(&b->deadlines)) && d->at_us <= b->now_us;)
+    for (struct deadline *d; (d = deadlines_first(&b->deadlines)) && d->at_us <= b->now_us;)
         request_expired(b,
                         (struct request *)(void *)((char *)d - offsetof(struct request, expiry)));
     if (b->now_us >= b->tick_at_us) {

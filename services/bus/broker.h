@@ -29,7 +29,7 @@ struct broker_config {
     size_t queue_count, queue_bytes; /* a service */
     size_t total_bytes;              /* all queues */
     int client_inflight;
-    size_t frame_max;                /* of a request's frame */
+    size_t frame_max; /* of a request's frame */
     int64_t deadline_default_us, deadline_max_us;
     int64_t deadline_foreign_us; /* of a request to a service that is not ours */
     int64_t stranger_wait_us;    /* for a service that nobody ever served */

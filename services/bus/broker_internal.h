@@ -26,15 +26,15 @@ struct request {
     struct deadline expiry;
     struct service *service;
     struct flow *flow;
-    struct worker *worker; /* who has it; NULL: it waits */
+    struct worker *worker;  /* who has it; NULL: it waits */
     struct context context; /* of ours; a foreign one has no base */
-    int64_t deadline_us;   /* monotonic */
-    size_t bytes;          /* of its frames */
+    int64_t deadline_us;    /* monotonic */
+    size_t bytes;           /* of its frames */
     int version;
     bool delimiter;
-    bool ours;          /* the service is in our contract */
+    bool ours; /* the service is in our contract */
     bool json;
-    bool may_repeat;    /* safe to dispatch a second time */
+    bool may_repeat; /* safe to dispatch a second time */
     bool repeated;
     bool partial_sent;
     bool parts_refused; /* MDP/0.1: too much, the client has been told */
@@ -67,7 +67,7 @@ struct broker {
     uint64_t tokens;
     size_t queued_bytes;
     size_t nrequests;
-    int64_t now_us;     /* monotonic, of the message at hand */
+    int64_t now_us; /* monotonic, of the message at hand */
     int64_t tick_at_us, export_at_us;
     bool draining;
 };

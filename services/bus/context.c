@@ -43,8 +43,8 @@ static enum err fault(struct wire_fault *f, const char *field, const char *reaso
 struct field {
     uint32_t number;
     uint32_t type;
-    uint64_t varint;         /* WIRE_VARINT */
-    const uint8_t *data;     /* WIRE_LENGTH */
+    uint64_t varint;     /* WIRE_VARINT */
+    const uint8_t *data; /* WIRE_LENGTH */
     size_t len;
     const uint8_t *raw, *end; /* the whole field with its tag */
 };
@@ -95,8 +95,7 @@ static bool take_field(const uint8_t **p, const uint8_t *end, struct field *out)
 
 /* --- the rules, common to both forms -------------------------------------------------------- */
 
-static enum err take_request_id(struct context *c, const char *id, size_t len,
-                                struct wire_fault *f)
+static enum err take_request_id(struct context *c, const char *id, size_t len, struct wire_fault *f)
 {
     if (len > CONTEXT_REQUEST_ID_MAX)
         return fault(f, "request_id", "at most 64 characters");
@@ -114,7 +113,8 @@ static bool id_or_empty(const char *text, struct id *out)
     return text[0] == 0 || id_parse(text, out);
 }
 
-/* A principal that the client brings: only from peers that have proven it, and well-formed (F61). */
+/* A principal that the client brings: only from peers that have proven it, and well-formed (F61).
+ */
 static enum err judge_principal(struct context *c, const struct identity *who,
                                 const char *tenant_id, const char *actor_id, int kind,
                                 struct wire_fault *f)
@@ -240,8 +240,8 @@ static enum err take_binary(const void *data, size_t len, const struct context_s
                                        &limits, f);
     if (e)
         return e;
-    c->base = malloc(len + stamp->who->principal_len + stamp->service_len +
-                     CONTEXT_REQUEST_ID_MAX + 64);
+    c->base =
+        malloc(len + stamp->who->principal_len + stamp->service_len + CONTEXT_REQUEST_ID_MAX + 64);
     if (!c->base)
         return ERR_RESOURCE_EXHAUSTED;
     e = keep_fields(c, data, len, stamp->who, &brought, f);
@@ -270,8 +270,8 @@ static enum err read_json(const void *data, size_t len, struct arena *a, PbCallC
         *out = wire_new(&daybook__common__v1__call_context__descriptor, a);
         return *out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
     }
-    enum err e = protojson_read(&daybook__common__v1__call_context__descriptor, data, len, 0, a, &m,
-                                f);
+    enum err e =
+        protojson_read(&daybook__common__v1__call_context__descriptor, data, len, 0, a, &m, f);
     *out = (PbCallContext *)(void *)m;
     return e;
 }

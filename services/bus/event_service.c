@@ -31,9 +31,10 @@ static enum err need_log(struct call *call, const char **tenant_out)
 
 /* --- ReadEvents ----------------------------------------------------------------------------- */
 
-/* Two array literals: full names, and prefixes, which end in a dot; both NULL when all are wanted. */
-static enum err split_types(struct call *call, const PbReadEventsRequest *req, const char **names_out,
-                            const char **prefixes_out)
+/* Two array literals: full names, and prefixes, which end in a dot; both NULL when all are wanted.
+ */
+static enum err split_types(struct call *call, const PbReadEventsRequest *req,
+                            const char **names_out, const char **prefixes_out)
 {
     struct sbuf arrays[2];
     *names_out = *prefixes_out = NULL;
@@ -87,8 +88,8 @@ static enum err fill(struct call *call, const PGresult *res, PbReadEventsRespons
         return ERR_INTERNAL;
     if (db_row_is_null(&row, "seq"))
         return ERR_OK; /* the head alone */
-    return record_read_all(res, &daybook__bus__v1__event__descriptor, call->arena,
-                           &reply->n_events, &reply->events);
+    return record_read_all(res, &daybook__bus__v1__event__descriptor, call->arena, &reply->n_events,
+                           &reply->events);
 }
 
 static enum err read_events(struct call *call, const ProtobufCMessage *in,

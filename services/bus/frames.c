@@ -20,16 +20,11 @@ static const struct {
     uint8_t byte;
     enum mdp_kind kind;
 } worker_commands[] = {
-    { 1, MDP01_W_READY, MDP_READY },
-    { 1, MDP01_W_REPLY, MDP_FINAL },
-    { 1, MDP01_W_HEARTBEAT, MDP_HEARTBEAT },
-    { 1, MDP01_W_DISCONNECT, MDP_DISCONNECT },
-    { 2, MDP02_W_READY, MDP_READY },
-    { 2, MDP02_W_PARTIAL, MDP_PARTIAL },
-    { 2, MDP02_W_FINAL, MDP_FINAL },
-    { 2, MDP02_W_HEARTBEAT, MDP_HEARTBEAT },
-    { 2, MDP02_W_DISCONNECT, MDP_DISCONNECT },
-    { 2, MDP02_W_WAKE, MDP_WAKE },
+    { 1, MDP01_W_READY, MDP_READY },           { 1, MDP01_W_REPLY, MDP_FINAL },
+    { 1, MDP01_W_HEARTBEAT, MDP_HEARTBEAT },   { 1, MDP01_W_DISCONNECT, MDP_DISCONNECT },
+    { 2, MDP02_W_READY, MDP_READY },           { 2, MDP02_W_PARTIAL, MDP_PARTIAL },
+    { 2, MDP02_W_FINAL, MDP_FINAL },           { 2, MDP02_W_HEARTBEAT, MDP_HEARTBEAT },
+    { 2, MDP02_W_DISCONNECT, MDP_DISCONNECT }, { 2, MDP02_W_WAKE, MDP_WAKE },
 };
 
 static bool header_read(const struct mdp_frame *f, struct mdp_message *out)

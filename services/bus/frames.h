@@ -51,7 +51,8 @@ struct mdp_message {
     size_t nbody;
 };
 
-/* nframes may exceed MDP_FRAMES_MAX: the caller then passes what it kept, and the message is bad. */
+/* nframes may exceed MDP_FRAMES_MAX: the caller then passes what it kept, and the message is bad.
+ */
 void mdp_parse(const struct mdp_frame *frames, size_t nframes, struct mdp_message *out);
 
 /* 1 to 255 printable ASCII characters. */
@@ -68,7 +69,11 @@ struct mdp_head {
 /* Of an answer to a client. `final`: the only or last one; 0.1 has no other. */
 struct mdp_head mdp_client_head(int version, bool final);
 /* Of a command to a worker. */
-enum mdp_worker_command { MDP_TO_WORKER_REQUEST, MDP_TO_WORKER_HEARTBEAT, MDP_TO_WORKER_DISCONNECT };
+enum mdp_worker_command {
+    MDP_TO_WORKER_REQUEST,
+    MDP_TO_WORKER_HEARTBEAT,
+    MDP_TO_WORKER_DISCONNECT
+};
 struct mdp_head mdp_worker_head(int version, enum mdp_worker_command command);
 
 #endif

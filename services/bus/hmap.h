@@ -35,6 +35,6 @@ void hmap_remove(struct hmap *m, struct hnode *n);
  * was asked for before. */
 struct hnode *hmap_next(const struct hmap *m, const struct hnode *n);
 
-#define HMAP_OWNER(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define HMAP_OWNER(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 #endif

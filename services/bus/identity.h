@@ -18,7 +18,7 @@
 #include "common/id.h"
 #include "services/bus/hmap.h"
 
-#define IDENTITY_KEY_LEN 40       /* Z85 of 32 bytes */
+#define IDENTITY_KEY_LEN 40 /* Z85 of 32 bytes */
 #define IDENTITY_USER_PLAIN "plain"
 #define ZAP_DOMAIN_CURVE "daybook"
 #define ZAP_DOMAIN_PLAIN "daybook-plain"
@@ -64,12 +64,12 @@ enum keyring_answer keyring_admits(struct keyring *k, const char *z85);
 
 struct identity {
     enum identity_kind kind;
-    bool may_serve;      /* register workers, send WAKE */
-    bool brings;         /* its CallContext may name another principal */
-    bool brings_system;  /* even one of kind SYSTEM */
-    bool hears_all;      /* every subscription */
-    bool reads_bus;      /* has the scope bus.read: state of the bus, though it has a tenant */
-    struct id tenant;    /* nil: none */
+    bool may_serve;        /* register workers, send WAKE */
+    bool brings;           /* its CallContext may name another principal */
+    bool brings_system;    /* even one of kind SYSTEM */
+    bool hears_all;        /* every subscription */
+    bool reads_bus;        /* has the scope bus.read: state of the bus, though it has a tenant */
+    struct id tenant;      /* nil: none */
     int64_t expires_at_us; /* wall clock; INT64_MAX = never */
     /* Field 2 of CallContext, packed with its tag: the principal when none is brought. */
     const uint8_t *principal;

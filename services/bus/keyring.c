@@ -131,7 +131,8 @@ static void sign_file(void *arg, const char *path)
     what.sec = st.st_mtim.tv_sec;
     what.nsec = st.st_mtim.tv_nsec;
     what.inode = st.st_ino;
-    crypto_shorthash((unsigned char *)&what.name, (const unsigned char *)path, strlen(path), secret);
+    crypto_shorthash((unsigned char *)&what.name, (const unsigned char *)path, strlen(path),
+                     secret);
     crypto_shorthash((unsigned char *)&h, (const unsigned char *)&what, sizeof(what), secret);
     *(uint64_t *)arg += h; /* a sum, since the order of a directory means nothing */
 }

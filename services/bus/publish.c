@@ -60,8 +60,8 @@ static bool open_xpub(struct publisher *p, const char **reason_out)
     if (ok && c->plain) {
         if (!broker_endpoint_is_local(c->plain))
             *reason_out = "a plain endpoint must be on loopback, ipc or inproc";
-        ok = broker_endpoint_is_local(c->plain) && broker_socket_secure(s, ZAP_DOMAIN_PLAIN, NULL) &&
-             broker_socket_bind(s, c->plain);
+        ok = broker_endpoint_is_local(c->plain) &&
+             broker_socket_secure(s, ZAP_DOMAIN_PLAIN, NULL) && broker_socket_bind(s, c->plain);
     }
     if (ok && c->listen)
         ok = c->secret_key && broker_socket_secure(s, ZAP_DOMAIN_CURVE, c->secret_key) &&

@@ -38,7 +38,8 @@ void queue_fini(struct queue *q); /* must be empty */
 
 /* Whether an item of that size would be let in. */
 bool queue_has_room(const struct queue *q, size_t bytes);
-/* client: 1 to QUEUE_CLIENT_KEY_MAX bytes, copied. ERR_RESOURCE_EXHAUSTED: full, or out of memory. */
+/* client: 1 to QUEUE_CLIENT_KEY_MAX bytes, copied. ERR_RESOURCE_EXHAUSTED: full, or out of memory.
+ */
 NODISCARD enum err queue_push(struct queue *q, struct queue_item *item, size_t bytes,
                               const void *client, size_t client_len);
 /* The next item by turn, taken out; NULL when empty. */

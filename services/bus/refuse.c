@@ -35,7 +35,8 @@ bool body_read(struct incoming *in, struct body *out)
         out->method_len -= strlen(JSON_SUFFIX);
     if (in->m.nbody != 2 && in->m.nbody != 3)
         return false;
-    /* method and message: a client that has nothing to say about the call may leave the context out */
+    /* method and message: a client that has nothing to say about the call may leave the context out
+     */
     out->context = in->m.nbody == 3 ? incoming_frame(in, in->m.body + 1) : NULL;
     out->message = incoming_frame(in, in->m.body + in->m.nbody - 1);
     return out->method_len > 0;

@@ -2,10 +2,10 @@
  * registry.h - the broker's tables: services, workers and who is free for what.
  *
  * A worker is one slot: it has one request at a time, of any of the services that its READY named.
- * A free worker stands in the idle list of each of them; lists are first in, first out, so that work
- * spreads over replicas. A service may be known without having workers: because the contract names
- * it, because it had some, or because somebody asked; the last kind is bounded and goes away with
- * its queue (A.5, 9).
+ * A free worker stands in the idle list of each of them; lists are first in, first out, so that
+ * work spreads over replicas. A service may be known without having workers: because the contract
+ * names it, because it had some, or because somebody asked; the last kind is bounded and goes away
+ * with its queue (A.5, 9).
  *
  * Tables only; broker thread only.
  */
@@ -50,7 +50,7 @@ struct slot {
 struct worker {
     struct hnode node; /* by routing id */
     int version;
-    zmq_msg_t id;      /* routing id */
+    zmq_msg_t id; /* routing id */
     zmq_msg_t stack[MDP_STACK_MAX];
     size_t nstack;
     bool delimiter;
@@ -81,8 +81,8 @@ NODISCARD bool registry_init(struct registry *r, size_t queue_count, size_t queu
 void registry_fini(struct registry *r);
 
 struct service *registry_service(struct registry *r, const void *name, size_t len);
-/* The same, made when it is new. served: a worker offers it, so the bound on what was only asked for
- * does not apply. NULL: the table is full, or out of memory. */
+/* The same, made when it is new. served: a worker offers it, so the bound on what was only asked
+ * for does not apply. NULL: the table is full, or out of memory. */
 struct service *registry_service_make(struct registry *r, const void *name, size_t len,
                                       bool served);
 /* Drops it when nobody would miss it. */

@@ -49,14 +49,14 @@ struct relay {
     struct relay_config config;
     struct db *db;
     struct arena *arena;
-    void *wake;    /* PULL */
-    void *publish; /* PUSH */
+    void *wake;       /* PULL */
+    void *publish;    /* PUSH */
     uint64_t session; /* that the lock belongs to */
     bool leads;
     int64_t term;
-    struct position head;   /* as last seen */
-    struct id last_event;   /* at head.seq, of what was drained here; nil: none */
-    int64_t last_first_id;  /* standing by: the oldest row that waits... */
+    struct position head;     /* as last seen */
+    struct id last_event;     /* at head.seq, of what was drained here; nil: none */
+    int64_t last_first_id;    /* standing by: the oldest row that waits... */
     int64_t unmoved_since_us; /* ...and since when it is the same */
     int64_t head_at_us, state_at_us;
     int64_t moved_at_us; /* monotonic: when the last drain that moved something was done */
@@ -94,7 +94,8 @@ static void set_leads(struct relay *r, bool leads, const char *why)
 {
     if (r->leads != leads)
         log_info(leads ? "relay.lead" : "relay.stand_by",
-                 leads ? "leads the relay" : "does not lead the relay any more", "reason", why, NULL);
+                 leads ? "leads the relay" : "does not lead the relay any more", "reason", why,
+                 NULL);
     r->leads = leads;
     stats_set_leader(leads);
     metric_set(&relay_leader, leads, NULL);
@@ -252,8 +253,8 @@ static void note_drained(struct relay *r)
 /*
  * A host that vanishes must not hold the lock for hours: the server asks for signs of life. And the
  * plans of a drain are made while the outbox is as good as empty, where a sequential scan seems as
- * good as an index; it is not once thousands of dead rows await the next vacuum (14 times dearer after
- * half a minute at 1,500/s).
+ * good as an index; it is not once thousands of dead rows await the next vacuum (14 times dearer
+ * after half a minute at 1,500/s).
  */
 static enum err prepare_session(struct relay *r)
 {
@@ -280,8 +281,7 @@ static bool is_rewound(struct relay *r, struct db_row *row, struct id log_id)
         return true;
     if (!id_equal(log_id, r->head.log_id) || id_is_nil(r->last_event))
         return false; /* nothing was seen of this log */
-    return db_row_is_null(row, "event_id") ||
-           !id_equal(db_row_id(row, "event_id"), r->last_event);
+    return db_row_is_null(row, "event_id") || !id_equal(db_row_id(row, "event_id"), r->last_event);
 }
 
 /* In the transaction: looks under the lock on bus.head, and raises the term. */
@@ -445,8 +445,9 @@ static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *ar
 }
 
 /*
- * The first event after a rest is moved at once; those that follow it closely gather for 3 ms. A drain
- * for each commit would cost PostgreSQL, and each consumer behind it, about what the commits cost.
+ * The first event after a rest is moved at once; those that follow it closely gather for 3 ms. A
+ * drain for each commit would cost PostgreSQL, and each consumer behind it, about what the commits
+ * cost.
  */
 static void gather(struct relay *r)
 {

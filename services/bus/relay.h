@@ -20,7 +20,7 @@ struct relay_config {
     const char *conninfo; /* a direct one: the lock belongs to the session */
     const char *application_name;
     void *zmq_context;
-    int batch;            /* 0 = 500 */
+    int batch; /* 0 = 500 */
 };
 
 struct relay;

@@ -150,12 +150,11 @@ void request_fail(struct broker *b, struct request *r, enum fault fault)
     zmq_msg_t frames[2];
     stats_count_rejected(r->service, fault_reason(fault));
     parts_free(r);
-    if (!r->parts_refused &&
-        answer_pack(&(struct answer){ .fault = fault,
-                                      .request_id = r->context.request_id,
-                                      .service = r->service->name,
-                                      .json = r->json },
-                    b->scratch, &frames[0])) {
+    if (!r->parts_refused && answer_pack(&(struct answer){ .fault = fault,
+                                                           .request_id = r->context.request_id,
+                                                           .service = r->service->name,
+                                                           .json = r->json },
+                                         b->scratch, &frames[0])) {
         zmq_msg_init(&frames[1]);
         send_answer(b, r, true, frames, 2);
         zmq_msg_close(&frames[0]);
@@ -281,7 +280,8 @@ void request_serve(struct broker *b, struct worker *w)
 {
     for (struct service *s; (s = worker_next_service(w));) {
         struct queue_item *item = queue_pop(&s->queue);
-        struct request *r = (struct request *)(void *)((char *)item - offsetof(struct request, item));
+        struct request *r =
+            (struct request *)(void *)((char *)item - offsetof(struct request, item));
         b->queued_bytes -= r->bytes;
         if (r->deadline_us - b->now_us < REMAINING_MIN_US) {
             request_fail(b, r, FAULT_DEADLINE);

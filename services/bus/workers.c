@@ -95,7 +95,8 @@ static void on_ready(struct broker *b, const struct identity *who, const char *u
     w->inproc = user == NULL;
     snprintf(w->user, sizeof(w->user), "%s", user ? user : "");
     w->heard_at_us = w->sent_at_us = b->now_us;
-    log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name, NULL);
+    log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name,
+              NULL);
     request_serve(b, w);
 }
 

@@ -2,9 +2,9 @@
  * fuzz_mdp.c - a message of a peer, as frames, through the parser of the bus, and its frames as a
  * CallContext through the stamping.
  *
- * Input: frames as length byte and bytes; 255 takes all that is left. Whatever comes, positions stay
- * within the message, and a context that is let through can be read by the worker and says what the
- * bus put into it: who calls, for which service, within what time.
+ * Input: frames as length byte and bytes; 255 takes all that is left. Whatever comes, positions
+ * stay within the message, and a context that is let through can be read by the worker and says
+ * what the bus put into it: who calls, for which service, within what time.
  */
 #include <assert.h>
 
@@ -112,7 +112,8 @@ static void check_context(const struct mdp_frame *frame, bool json, const struct
     assert(m->deadline_ms == REMAINING_MS);
     assert(m->request_id[0] && strcmp(m->request_id, c.request_id) == 0);
     assert(m->received_at && wire_time_us(m->received_at) == SECOND_US);
-    assert(m->principal && m->principal->kind != DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM);
+    assert(m->principal &&
+           m->principal->kind != DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM);
     if (!who->brings)
         assert(m->principal->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE &&
                m->principal->tenant_id[0] == 0 && m->principal->n_scopes == 0);

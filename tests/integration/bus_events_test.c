@@ -27,13 +27,14 @@ static int start(void **state)
     char tenants[2][ID_TEXT_MAX];
     id_text(rig_tenant, tenants[0]);
     id_text(rig_other_tenant, tenants[1]);
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO bus.log SELECT g, greatest(g - 2, 0), gen_random_uuid(),"
-             " (ARRAY['%s','%s'])[1 + (g + 1) %% 2]::uuid,"
-             " CASE WHEN g > 8 THEN 'daybook.bus.v1.GetStatsRequest' ELSE"
-             " 'daybook.bus.v1.GetHeadRequest' END, 'things/' || g %% 4, g, '2026-01-01', NULL, '',"
-             " '', '', '2026-01-01' FROM generate_series(1, 12) g; UPDATE bus.head SET last_seq = 12",
-             tenants[0], tenants[1]);
+    snprintf(
+        sql, sizeof(sql),
+        "INSERT INTO bus.log SELECT g, greatest(g - 2, 0), gen_random_uuid(),"
+        " (ARRAY['%s','%s'])[1 + (g + 1) %% 2]::uuid,"
+        " CASE WHEN g > 8 THEN 'daybook.bus.v1.GetStatsRequest' ELSE"
+        " 'daybook.bus.v1.GetHeadRequest' END, 'things/' || g %% 4, g, '2026-01-01', NULL, '',"
+        " '', '', '2026-01-01' FROM generate_series(1, 12) g; UPDATE bus.head SET last_seq = 12",
+        tenants[0], tenants[1]);
     return db_script(rig->admin, sql, clock_monotonic_us() + 5 * SECOND_US) ? -1 : 0;
 }
 
@@ -50,9 +51,8 @@ static const char *seqs(const json_t *reply)
     size_t n = 0, i;
     json_t *event;
     text[0] = 0;
-    json_array_foreach(json_object_get(reply, "events"), i, event)
-        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "",
-                              rig_text(event, "seq"));
+    json_array_foreach(json_object_get(reply, "events"), i, event) n +=
+        (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "", rig_text(event, "seq"));
     return text;
 }
 
@@ -74,7 +74,8 @@ static struct reply ask_system(const char *method, const ProtobufCMessage *messa
                             .nmethods = event_service_methods_len,
                             .schema = "bus" };
     arena_reset(rig->arena);
-    return ask(&env, &(struct question){ .service = SERVICE, .method = method, .message = message });
+    return ask(&env,
+               &(struct question){ .service = SERVICE, .method = method, .message = message });
 }
 
 static void a_company_reads_its_own_events_only_F61(void **state)
@@ -161,7 +162,8 @@ static void faulty_requests_are_named(void **state)
     rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "after_seq",
               "{\"afterSeq\":\"-1\"}");
     rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "limit", "{\"limit\":-1}");
-    rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "types", "{\"types\":[\"\"]}");
+    rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "types",
+              "{\"types\":[\"\"]}");
     expect("gm", "{\"limit\":100000}", "1 3 5 7 9 11"); /* lowered, no error */
 }
 

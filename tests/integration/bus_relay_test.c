@@ -90,7 +90,8 @@ static void clean_log(void)
 /* One statement, one transaction. */
 static const char hand_in[] =
     "INSERT INTO bus.outbox (event_id, tenant_id, type, aggregate, aggregate_version, occurred_at,"
-    " payload) SELECT gen_random_uuid(), '%s', '" EVENT_TYPE "', 'things/' || %d, g, '2026-01-01', ''"
+    " payload) SELECT gen_random_uuid(), '%s', '" EVENT_TYPE
+    "', 'things/' || %d, g, '2026-01-01', ''"
     " FROM generate_series(1, %d) g";
 
 static void emit(const char *tenant, int thing, int n)
@@ -105,9 +106,10 @@ static void check_log(int64_t want)
 {
     assert_int_equal(number("SELECT count(*) AS n FROM bus.log"), want);
     assert_int_equal(number("SELECT last_seq AS n FROM bus.head"), want);
-    assert_int_equal(number("SELECT count(*) AS n FROM (SELECT seq, row_number() OVER (ORDER BY seq)"
-                            " AS r FROM bus.log) x WHERE seq <> r"),
-                     0);
+    assert_int_equal(
+        number("SELECT count(*) AS n FROM (SELECT seq, row_number() OVER (ORDER BY seq)"
+               " AS r FROM bus.log) x WHERE seq <> r"),
+        0);
     assert_int_equal(number("SELECT count(*) AS n FROM (SELECT prev_seq, coalesce(lag(seq) OVER"
                             " (PARTITION BY tenant_id ORDER BY seq), 0) AS p FROM bus.log) x"
                             " WHERE prev_seq <> p"),
@@ -152,9 +154,8 @@ static void station_prepare(struct station *s, bool listens)
     zmq_setsockopt(s->pull, ZMQ_RCVHWM, &(int){ 100000 }, sizeof(int));
     if (listens)
         assert_int_equal(zmq_bind(s->pull, BROKER_PUBLISH), 0);
-    s->relay = relay_new(&(struct relay_config){ .conninfo = bus_conninfo,
-                                                 .application_name = "relay-test",
-                                                 .zmq_context = s->zmq });
+    s->relay = relay_new(&(struct relay_config){
+        .conninfo = bus_conninfo, .application_name = "relay-test", .zmq_context = s->zmq });
     assert_non_null(s->relay);
     assert_int_equal(zmq_connect(s->wake, BROKER_RELAY_WAKE), 0);
 }
@@ -220,8 +221,8 @@ static void wait_for_leader(void)
 
 /* --- tests ---------------------------------------------------------------------------------- */
 
-/* First, while this process has one thread: a relay is killed that has committed and published half.
- * Its publisher is not there, so it is stuck where a queue of 10 000 messages is full. */
+/* First, while this process has one thread: a relay is killed that has committed and published
+ * half. Its publisher is not there, so it is stuck where a queue of 10 000 messages is full. */
 static void F03_a_relay_killed_between_commit_and_publish_leaves_nothing_out(void **state)
 {
     (void)state;
@@ -345,7 +346,8 @@ static void nothing_is_lost_or_reordered_whoever_leads(void **state)
     struct station s, t;
     pthread_t writers[WRITERS];
     struct db *sleeper = db_new(servers_conninfo(servers), "sleeper");
-    struct db_stmt touch = { "touch", "UPDATE counter SET version = version WHERE id = 9", 0, NULL };
+    struct db_stmt touch = { "touch", "UPDATE counter SET version = version WHERE id = 9", 0,
+                             NULL };
     clean_log();
     run("DROP TABLE IF EXISTS counter; CREATE TABLE counter (id int PRIMARY KEY, version bigint);"
         "INSERT INTO counter SELECT g, 0 FROM generate_series(0, 9) g");
@@ -516,7 +518,8 @@ static void F15_a_log_whose_history_went_back_gets_a_new_id(void **state)
     for (int i = 0; i < 10; i++)
         assert_true(hear(&s, false, &h));
     memcpy(log_id, h.log_id, 16);
-    run("BEGIN; LOCK TABLE bus.head; DELETE FROM bus.log WHERE seq > 5; UPDATE bus.head SET last_seq"
+    run("BEGIN; LOCK TABLE bus.head; DELETE FROM bus.log WHERE seq > 5; UPDATE bus.head SET "
+        "last_seq"
         " = 5; UPDATE bus.tenant_head SET last_seq = 5; SELECT pg_terminate_backend(pid) FROM"
         " pg_stat_activity WHERE application_name LIKE 'relay-test%'; COMMIT");
     emit(TENANT_A, 2, 1);

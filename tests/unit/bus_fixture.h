@@ -1,6 +1,6 @@
 /*
- * bus_fixture.h - a broker in a thread of the test, and peers that speak raw Majordomo frames to it.
- * For the tests of the bus; each includes it once.
+ * bus_fixture.h - a broker in a thread of the test, and peers that speak raw Majordomo frames to
+ * it. For the tests of the bus; each includes it once.
  */
 #ifndef DAYBOOK_TESTS_UNIT_BUS_FIXTURE_H
 #define DAYBOOK_TESTS_UNIT_BUS_FIXTURE_H
@@ -173,8 +173,9 @@ UNUSED static void hear(void *s, struct message *m)
     for (;;) {
         hear_any(s, m);
         size_t at = m->n && m->len[0] == 0 ? 1 : 0;
-        bool beat = m->n == at + 2 && ((!strcmp(m->part[at], "MDPW01") && m->part[at + 1][0] == 4) ||
-                                       (!strcmp(m->part[at], "MDPW02") && m->part[at + 1][0] == 5));
+        bool beat =
+            m->n == at + 2 && ((!strcmp(m->part[at], "MDPW01") && m->part[at + 1][0] == 4) ||
+                               (!strcmp(m->part[at], "MDPW02") && m->part[at + 1][0] == 5));
         if (!beat)
             return;
     }
@@ -202,7 +203,8 @@ UNUSED static void expect_nothing(void *s)
 }
 
 /* A worker's answer to the request it holds: header and command, then token and body. */
-UNUSED static void answer(void *s, const struct message *request, const char *head, const char *body)
+UNUSED static void answer(void *s, const struct message *request, const char *head,
+                          const char *body)
 {
     size_t token = request->len[0] == 0 ? 3 : 2;
     for (const char *p = head;; p++) {
@@ -277,20 +279,20 @@ UNUSED static const char *reason_of(struct bus *bus, const PbCallResult *r)
 {
     assert_non_null(r->status);
     assert_true(r->status->n_details >= 1);
-    assert_string_equal(r->status->details[0]->type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+    assert_string_equal(r->status->details[0]->type_url,
+                        "type.googleapis.com/google.rpc.ErrorInfo");
     ProtobufCMessage *m = NULL;
     struct wire_fault f;
-    assert_int_equal(wire_unpack(&google__rpc__error_info__descriptor,
-                                 r->status->details[0]->value.data,
-                                 r->status->details[0]->value.len, &wire_limits_internal, bus->arena,
-                                 &m, &f),
-                     ERR_OK);
+    assert_int_equal(
+        wire_unpack(&google__rpc__error_info__descriptor, r->status->details[0]->value.data,
+                    r->status->details[0]->value.len, &wire_limits_internal, bus->arena, &m, &f),
+        ERR_OK);
     return ((Google__Rpc__ErrorInfo *)(void *)m)->reason;
 }
 
 /* Body frame `at` is a CallResult with that code and reason, and an empty message follows. */
 UNUSED static PbCallResult *expect_fault(struct bus *bus, void *s, size_t at, enum err code,
-                                  const char *reason)
+                                         const char *reason)
 {
     struct message m;
     hear(s, &m);

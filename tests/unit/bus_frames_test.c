@@ -204,10 +204,9 @@ static void heads_are_those_of_the_version(void **state)
         const char *header;
         uint8_t byte;
     } cases[] = {
-        { 1, MDP_TO_WORKER_REQUEST, "MDPW01", 2 },   { 2, MDP_TO_WORKER_REQUEST, "MDPW02", 2 },
-        { 1, MDP_TO_WORKER_HEARTBEAT, "MDPW01", 4 }, { 2, MDP_TO_WORKER_HEARTBEAT, "MDPW02", 5 },
-        { 1, MDP_TO_WORKER_DISCONNECT, "MDPW01", 5 },
-        { 2, MDP_TO_WORKER_DISCONNECT, "MDPW02", 6 },
+        { 1, MDP_TO_WORKER_REQUEST, "MDPW01", 2 },    { 2, MDP_TO_WORKER_REQUEST, "MDPW02", 2 },
+        { 1, MDP_TO_WORKER_HEARTBEAT, "MDPW01", 4 },  { 2, MDP_TO_WORKER_HEARTBEAT, "MDPW02", 5 },
+        { 1, MDP_TO_WORKER_DISCONNECT, "MDPW01", 5 }, { 2, MDP_TO_WORKER_DISCONNECT, "MDPW02", 6 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         h = mdp_worker_head(cases[i].version, cases[i].command);

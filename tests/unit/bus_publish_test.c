@@ -135,8 +135,8 @@ static void a_tenant_hears_its_own_events_and_heads(void **state)
     station_open(&s);
     void *sub = subscriber(&s, false);
     int64_t refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
-    static const char *const forbidden[] = { OTHER "/", "", "0", TENANT, "~", "~wake/timers",
-                                             "~headx" };
+    static const char *const forbidden[] = { OTHER "/",      "",      "0", TENANT, "~",
+                                             "~wake/timers", "~headx" };
     for (size_t i = 0; i < ARRAY_LEN(forbidden); i++)
         subscribe(sub, forbidden[i]);
     assert_int_equal(stat_get(STAT_SUBSCRIPTIONS_REFUSED), refused + 7);

@@ -1,4 +1,5 @@
-/* Queues are fair between clients, in order within one, and bounded; deadlines come out in order. */
+/* Queues are fair between clients, in order within one, and bounded; deadlines come out in order.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
