@@ -101,10 +101,13 @@ static enum err park_behind(struct consumer *c, struct consumer_item *items, siz
         return ERR_INTERNAL;
     for (size_t i = 0; i < n; i++) {
         const PbEvent *event = items[i].event;
-        if (items[i].done || event->seq <= first_seq || !id_equal(items[i].tenant, tenant) ||
+        if (items[i].done || event->seq < first_seq || !id_equal(items[i].tenant, tenant) ||
             strcmp(event->aggregate, aggregate) != 0)
             continue;
         items[i].done = true;
+        if (event->seq == first_seq)
+            continue; /* a rebuild meets it again: it is put aside already, and runs once, when it
+                         is put back */
         enum err e = consumer_queue_park(c, event, 0, "waits behind an earlier event",
                                          parked ? "parked" : "replay");
         if (e)
