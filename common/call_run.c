@@ -176,6 +176,13 @@ static bool may_be_the_twins_doing(enum err e)
            e == ERR_NOT_FOUND || e == ERR_PERMISSION_DENIED;
 }
 
+/* Refused before the look-up had travelled with a statement: an earlier run may have been answered
+ * when the request was still good (a date that has passed since). */
+static bool never_looked(const struct runner *r, enum err e)
+{
+    return !r->call->state->looked_up && (e == ERR_INVALID_ARGUMENT || e == ERR_OUT_OF_RANGE);
+}
+
 static bool time_is_left(const struct call *call)
 {
     return call->deadline_us - clock_monotonic_us() >= START_MIN_US;
@@ -267,7 +274,8 @@ static enum err conclude(struct runner *r, enum err e)
 
     if (is_command(r) && call_idem_key_in_use(&s->db_error))
         return key_in_use(call);
-    if (is_command(r) && !s->stored.found && may_be_the_twins_doing(e) && time_is_left(call)) {
+    if (is_command(r) && !s->stored.found && time_is_left(call) &&
+        (may_be_the_twins_doing(e) || never_looked(r, e))) {
         enum err looked = call_idem_look(call, r->schema, call->deadline_us);
         if (looked)
             return e; /* the refusal stands; the record could only have softened it */

@@ -257,6 +257,14 @@ static enum err refuse_early(struct call *call, const ProtobufCMessage *request,
     return call_fail(call, ERR_FAILED_PRECONDITION, "", "too late for that");
 }
 
+static enum err refuse_as_invalid(struct call *call, const ProtobufCMessage *request,
+                                  ProtobufCMessage **reply_out)
+{
+    (void)request;
+    (void)reply_out;
+    return call_fail(call, ERR_INVALID_ARGUMENT, "reason", "that day has passed");
+}
+
 /* A system call that makes something for another company, and is stopped there at first. */
 static enum err act_for_another(struct call *call, const ProtobufCMessage *request,
                                 ProtobufCMessage **reply_out)
@@ -591,7 +599,14 @@ static void an_answered_command_is_answered_again_in_another_state(void **state)
     r = go(&a);
     reply_id(&r);
     assert_true(is_replayed(&r));
+    plan.run = refuse_as_invalid;
+    r = go(&a);
+    reply_id(&r);
+    assert_true(is_replayed(&r));
     a.question.key = "fresh";
+    r = go(&a);
+    expect(&r, ERR_INVALID_ARGUMENT, "INVALID_ARGUMENT");
+    plan.run = refuse_early;
     r = go(&a);
     expect(&r, ERR_FAILED_PRECONDITION, "FAILED_PRECONDITION");
     asker_close(&a);
