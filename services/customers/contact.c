@@ -29,7 +29,8 @@ static enum err need_room(struct call *call, const char *customer_id)
 }
 
 /* The log is for ever and a person must be erasable, so the event names nobody. */
-static enum err emit_created(struct call *call, const PbCustomer *customer, const PbContact *contact)
+static enum err emit_created(struct call *call, const PbCustomer *customer,
+                             const PbContact *contact)
 {
     PbContact *shown = wire_clone(&contact->base, call->arena);
 
@@ -40,7 +41,8 @@ static enum err emit_created(struct call *call, const PbCustomer *customer, cons
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__contact_created__descriptor),
         .contact = shown,
     };
-    return call_emit(call, "customers", customer->id, customer_store_version(customer), &event.base);
+    return call_emit(call, "customers", customer->id, customer_store_version(customer),
+                     &event.base);
 }
 
 enum err contact_create(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -130,7 +132,7 @@ enum err contact_list(struct call *call, const ProtobufCMessage *in, ProtobufCMe
                             &reply->n_contacts, &reply->contacts);
     if (e)
         return e;
-    bool may_see = call->employee || authority_is_system(call) ||
-                   authority_has_scope(call, SCOPE_PERSONAL);
+    bool may_see =
+        call->employee || authority_is_system(call) || authority_has_scope(call, SCOPE_PERSONAL);
     return may_see ? reveal(call, res, reply->contacts, reply->n_contacts) : ERR_OK;
 }

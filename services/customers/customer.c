@@ -32,7 +32,8 @@ static const struct dir_employee *employee_of(struct call *call, const char *emp
 char *customers_unit_of(struct call *call, const char *employee_id)
 {
     const struct dir_employee *e = employee_of(call, employee_id);
-    char *text = e && e->unit ? db_text_id(call->arena, e->unit->id) : arena_strdup(call->arena, "");
+    char *text =
+        e && e->unit ? db_text_id(call->arena, e->unit->id) : arena_strdup(call->arena, "");
 
     return text;
 }
@@ -90,8 +91,8 @@ static enum err resolve_owner(struct call *call, PbCustomer *customer)
     return authority_need_sight(call, owner, "employee");
 }
 
-/* CUS-14: the counterpart of a key account changes by a supervisor's word only; taking the mark away
- * in the same breath does not help. */
+/* CUS-14: the counterpart of a key account changes by a supervisor's word only; taking the mark
+ * away in the same breath does not help. */
 static enum err change_owner(struct call *call, PbCustomer *customer, bool was_key_account)
 {
     static const char *const roles[] = { "supervisor", "sales_manager", "regional_manager",
@@ -161,7 +162,8 @@ static enum err insert_contacts(struct call *call, const PbCustomer *customer,
     return ERR_OK;
 }
 
-enum err customer_create(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err customer_create(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     const Daybook__Customers__V1__CreateCustomerRequest *req = (const void *)in;
     Daybook__Customers__V1__CreateCustomerResponse *reply =
@@ -229,7 +231,8 @@ enum err customer_get(struct call *call, const ProtobufCMessage *in, ProtobufCMe
     return e;
 }
 
-enum err customer_update(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err customer_update(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     const Daybook__Customers__V1__UpdateCustomerRequest *req = (const void *)in;
     Daybook__Customers__V1__UpdateCustomerResponse *reply =
@@ -241,8 +244,8 @@ enum err customer_update(struct call *call, const ProtobufCMessage *in, Protobuf
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
     *reply_out = &reply->base;
-    enum err e = customer_store_load(call, &sql_customer_lock, req->customer->id, "customer.id",
-                                     &customer);
+    enum err e =
+        customer_store_load(call, &sql_customer_lock, req->customer->id, "customer.id", &customer);
     if (e)
         return e;
     if (*req->customer->etag && strcmp(req->customer->etag, customer->etag) != 0)
@@ -273,7 +276,8 @@ enum err customer_update(struct call *call, const ProtobufCMessage *in, Protobuf
         .n_changed_fields = nchanged,
         .changed_fields = (char **)(uintptr_t)changed,
     };
-    return call_emit(call, "customers", customer->id, customer_store_version(customer), &event.base);
+    return call_emit(call, "customers", customer->id, customer_store_version(customer),
+                     &event.base);
 }
 
 enum err customer_list(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -281,8 +285,8 @@ enum err customer_list(struct call *call, const ProtobufCMessage *in, ProtobufCM
     const Daybook__Customers__V1__ListCustomersRequest *req = (const void *)in;
     Daybook__Customers__V1__ListCustomersResponse *reply =
         call_new(call, &daybook__customers__v1__list_customers_response__descriptor);
-    const char *tier = record_enum_text(&daybook__customers__v1__tier__descriptor, (int)req->tier,
-                                        call->arena);
+    const char *tier =
+        record_enum_text(&daybook__customers__v1__tier__descriptor, (int)req->tier, call->arena);
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     if (!reply)
@@ -295,9 +299,13 @@ enum err customer_list(struct call *call, const ProtobufCMessage *in, ProtobufCM
     enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
-    const char *params[] = { call_tenant_text(call), authority_visible_owners(call),
-                             *req->owner_id ? req->owner_id : NULL, tier && *tier ? tier : NULL,
-                             page.keys[0], page.keys[1], page.limit };
+    const char *params[] = { call_tenant_text(call),
+                             authority_visible_owners(call),
+                             *req->owner_id ? req->owner_id : NULL,
+                             tier && *tier ? tier : NULL,
+                             page.keys[0],
+                             page.keys[1],
+                             page.limit };
     e = db_exec(call->db, &sql_customer_list, params, &res);
     if (!e)
         e = record_read_all(res, &daybook__customers__v1__customer__descriptor, call->arena,

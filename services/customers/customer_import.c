@@ -1,6 +1,7 @@
 /*
- * customer_import.c - many customers at once (CUS-31): each row is judged by itself and gets its own
- * result; good rows are written in one transaction, so that a repeated batch finds its own work.
+ * customer_import.c - many customers at once (CUS-31): each row is judged by itself and gets its
+ * own result; good rows are written in one transaction, so that a repeated batch finds its own
+ * work.
  *
  * The database is asked twice for the whole batch (known references, duplicates), not once a row.
  * Rows that duplicate each other within the batch are found here.
@@ -18,8 +19,8 @@ typedef Daybook__Customers__V1__ImportCustomer PbRow;
 
 struct row {
     const PbRow *in;
-    PbCustomer *customer;    /* a copy, filled */
-    PbCustomer *known;       /* what is there under its reference, or NULL */
+    PbCustomer *customer; /* a copy, filled */
+    PbCustomer *known;    /* what is there under its reference, or NULL */
     char *name_key;
     PbImportResult *result;
     const char *changed[CHANGED_MAX];
@@ -155,9 +156,8 @@ static enum err load_known(struct call *call, struct import *im)
     sbuf_add_text(&sources, first ? "{}" : "}");
     sbuf_add_text(&ids, first ? "{}" : "}");
     const char *params[] = { call_tenant_text(call), sources.data, ids.data };
-    enum err e = sources.bad || ids.bad
-                     ? ERR_RESOURCE_EXHAUSTED
-                     : db_exec(call->db, &sql_customers_by_refs, params, &res);
+    enum err e = sources.bad || ids.bad ? ERR_RESOURCE_EXHAUSTED
+                                        : db_exec(call->db, &sql_customers_by_refs, params, &res);
     sbuf_fini(&sources);
     sbuf_fini(&ids);
     if (!e)
@@ -177,7 +177,8 @@ static enum err match_known(struct call *call, struct import *im)
             continue;
         for (size_t k = 0; k < i; k++) {
             if (im->rows[k].result->outcome != OUTCOME(INVALID) && im->rows[k].customer &&
-                compare_refs(im->rows[k].customer->external_ref, row->customer->external_ref) == 0) {
+                compare_refs(im->rows[k].customer->external_ref, row->customer->external_ref) ==
+                    0) {
                 enum err e = refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
                                     "stands in this batch twice; the first row counts");
                 if (e)
@@ -188,8 +189,7 @@ static enum err match_known(struct call *call, struct import *im)
         if (!is_open(row) || im->nknown == 0)
             continue;
         const PbCustomer *key = row->customer;
-        PbCustomer **hit =
-            bsearch(&key, im->known, im->nknown, sizeof(*im->known), compare_known);
+        PbCustomer **hit = bsearch(&key, im->known, im->nknown, sizeof(*im->known), compare_known);
         if (!hit)
             continue;
         struct id owner;
@@ -242,8 +242,8 @@ static enum err find_duplicates(struct call *call, struct import *im)
         if (!is_open(row))
             continue;
         rows[n] = i;
-        queries[n++] = (struct duplicate_query){
-            row->name_key, row->customer->city_code, row->customer->credit_code, "", NULL };
+        queries[n++] = (struct duplicate_query){ row->name_key, row->customer->city_code,
+                                                 row->customer->credit_code, "", NULL };
         for (size_t k = 0; k < row->in->n_contacts; k++) {
             if (!*row->in->contacts[k]->phone)
                 continue;

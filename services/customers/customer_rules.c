@@ -10,8 +10,9 @@
 
 /* Legal forms, as they stand at the end of a normalised name; longest first. */
 static const char *const legal_forms[] = {
-    "有限责任公司", "股份有限公司", "集团有限公司", "有限公司", "股份公司", "分公司", "公司",
-    "companylimited", "coltd", "limited", "ltd", "inc", "llc", "corp", "co",
+    "有限责任公司", "股份有限公司",   "集团有限公司", "有限公司", "股份公司", "分公司",
+    "公司",         "companylimited", "coltd",        "limited",  "ltd",      "inc",
+    "llc",          "corp",           "co",
 };
 
 static size_t sequence_length(unsigned char c)
@@ -215,8 +216,9 @@ void customer_rules_fill(PbCustomer *c)
 
 /* The fields that Update and import may change, by the descriptor's name and kind. */
 static const char *const updatable[] = {
-    "name", "relation_type", "key_account", "owner_id", "source", "industry", "company_size",
-    "address", "location", "city_code", "credit_code", "status", "potential_rating",
+    "name",        "relation_type", "key_account",      "owner_id", "source",
+    "industry",    "company_size",  "address",          "location", "city_code",
+    "credit_code", "status",        "potential_rating",
 };
 
 static bool is_set(const ProtobufCFieldDescriptor *f, const void *member)

@@ -111,7 +111,8 @@ enum err customer_store_update(struct call *call, PbCustomer *customer)
 
     if (!etag)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = store_queue(call, &sql_customer_update, &customer->base, extras, ARRAY_LEN(extras));
+    enum err e =
+        store_queue(call, &sql_customer_update, &customer->base, extras, ARRAY_LEN(extras));
     if (!e)
         customer->etag = etag;
     return e;
@@ -181,8 +182,11 @@ static enum err fill_columns(struct call *call, const struct duplicate_query *qu
         if (e)
             return e;
         snprintf(number, sizeof(number), "%zu", i);
-        const char *values[DUP_COLUMNS] = { number, queries[i].name_key, queries[i].city_code,
-                                            queries[i].credit_code, index ? index : "",
+        const char *values[DUP_COLUMNS] = { number,
+                                            queries[i].name_key,
+                                            queries[i].city_code,
+                                            queries[i].credit_code,
+                                            index ? index : "",
                                             queries[i].except_id };
         for (int c = 0; c < DUP_COLUMNS; c++) {
             sbuf_add_char(&columns[c], i ? ',' : '{');

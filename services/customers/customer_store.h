@@ -19,7 +19,8 @@ NODISCARD enum err store_exec(struct call *call, const struct db_stmt *stmt,
 /* ERR_NOT_FOUND with words for `field`: no such customer, or the actor may not see him. */
 NODISCARD enum err customer_store_need(struct call *call, const char *id, const char *field);
 NODISCARD enum err customer_store_load(struct call *call, const struct db_stmt *stmt,
-                                       const char *id, const char *field, PbCustomer **customer_out);
+                                       const char *id, const char *field,
+                                       PbCustomer **customer_out);
 
 NODISCARD enum err customer_store_insert(struct call *call, const PbCustomer *customer);
 /* Raises the version, also in customer->etag. */
@@ -34,15 +35,16 @@ struct duplicate_query {
     const char *name_key;
     const char *city_code;
     const char *credit_code;
-    const char *phone;      /* "" = none */
-    const char *except_id;  /* NULL = none */
+    const char *phone;     /* "" = none */
+    const char *except_id; /* NULL = none */
 };
 struct duplicate_hit {
     const char *id; /* NULL = no duplicate */
     int reason;     /* DuplicateReason */
 };
 /* hits_out: n of them, in the order of the queries. One round trip. */
-NODISCARD enum err customer_store_duplicates(struct call *call, const struct duplicate_query *queries,
-                                             size_t n, struct duplicate_hit *hits_out);
+NODISCARD enum err customer_store_duplicates(struct call *call,
+                                             const struct duplicate_query *queries, size_t n,
+                                             struct duplicate_hit *hits_out);
 
 #endif

@@ -13,7 +13,8 @@
 #define KIND_CANCELLATION DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_CANCELLATION
 #define OUTCOME(name) DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_##name
 #define ARRAYS_LIMIT (4 * MIB)
-/* Ten thousand milliards of the currency: whatever is summed of thousands of them stays in 64 bits. */
+/* Ten thousand milliards of the currency: whatever is summed of thousands of them stays in 64 bits.
+ */
 #define AMOUNT_MAX INT64_C(1000000000000000)
 
 typedef Daybook__Customers__V1__RecordOrderRequest PbOrderRow;
@@ -114,7 +115,8 @@ static enum err find_by_ref(struct call *call, const Daybook__Common__V1__Extern
 /* Never shows the record of one customer to whom only another one is known. */
 static enum err taken(struct call *call, const char *field)
 {
-    return call_fail(call, ERR_ALREADY_EXISTS, field, "this reference is used for another customer");
+    return call_fail(call, ERR_ALREADY_EXISTS, field,
+                     "this reference is used for another customer");
 }
 
 enum err deal_record_order(struct call *call, const ProtobufCMessage *in,
@@ -206,7 +208,8 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
     return call_emit(call, "payments", payment->id, 1, &event.base);
 }
 
-/* --- many at once ------------------------------------------------------------------------------ */
+/* --- many at once ------------------------------------------------------------------------------
+ */
 
 /* A set of references found in the database: (source, id) -> row's id, sorted for look-up. */
 struct ref {
@@ -292,7 +295,8 @@ static void add_ref(struct sbuf *sources, struct sbuf *ids,
 }
 
 /* How a row names its customer: by id (the empty source), else by reference. False: not at all. */
-static bool customer_key(const PbOrderRow *row, char id_buf[static ID_TEXT_MAX], struct ref *key_out)
+static bool customer_key(const PbOrderRow *row, char id_buf[static ID_TEXT_MAX],
+                         struct ref *key_out)
 {
     const Daybook__Common__V1__ExternalRef *ref = row->customer_external_ref;
     struct id id;
@@ -354,9 +358,8 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
     const PbOrderRow *row = b->req->rows[index];
     char id_buf[ID_TEXT_MAX];
     struct ref key;
-    const struct ref *customer = customer_key(row, id_buf, &key)
-                                     ? lookup(b->customers, b->ncustomers, &key)
-                                     : NULL;
+    const struct ref *customer =
+        customer_key(row, id_buf, &key) ? lookup(b->customers, b->ncustomers, &key) : NULL;
     const struct ref *known = NULL;
     const char *field, *fault;
 
@@ -415,8 +418,7 @@ static enum err judge_batch(struct call *call, struct batch *b)
     if (!b->reply->results || !b->fresh)
         return ERR_RESOURCE_EXHAUSTED;
     for (size_t i = 0; i < n; i++) {
-        PbImportResult *result =
-            call_new(call, &daybook__customers__v1__import_result__descriptor);
+        PbImportResult *result = call_new(call, &daybook__customers__v1__import_result__descriptor);
         if (!result)
             return ERR_RESOURCE_EXHAUSTED;
         result->index = (int32_t)i;

@@ -193,7 +193,8 @@ static enum err emit_recorded(struct call *call, PbInteraction *it, int64_t vers
     return e;
 }
 
-/* Finds the registered interaction that a record completes; *found_out NULL: none, make a new one. */
+/* Finds the registered interaction that a record completes; *found_out NULL: none, make a new one.
+ */
 static enum err find_registered(struct call *call, const PbInteraction *it,
                                 PbInteraction **found_out, int64_t *version_out)
 {
@@ -219,8 +220,9 @@ static enum err find_registered(struct call *call, const PbInteraction *it,
         return ERR_INTERNAL;
     /* Whoever held it must be able to write its record, whosesoever the customer is (TMR-02). */
     e = authority_sees(call, held_by) ? ERR_OK : authority_need_sight(call, owner, "interaction");
-    return e ? e : record_read(res, 0, &daybook__customers__v1__interaction__descriptor,
-                               call->arena, found_out);
+    return e ? e
+             : record_read(res, 0, &daybook__customers__v1__interaction__descriptor, call->arena,
+                           found_out);
 }
 
 /* Completes a registered interaction: what was registered stands, the record is added. */
@@ -328,6 +330,7 @@ enum err interaction_list(struct call *call, const ProtobufCMessage *in,
     if (!page.more)
         return ERR_OK;
     const PbInteraction *last = reply->interactions[reply->n_interactions - 1];
-    const char *keys[] = { db_text_time(call->arena, wire_time_us(last->ended_at)), last->id, NULL };
+    const char *keys[] = { db_text_time(call->arena, wire_time_us(last->ended_at)), last->id,
+                           NULL };
     return call_page_end(call, &page, keys, &reply->next_page_token);
 }

@@ -4,7 +4,10 @@
  */
 #include "services/customers/customers.h"
 
-#define END { NULL, 0, 0, 0 }
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, 0, 0, 0                                                                              \
+    }
 
 static const struct check create_checks[] = {
     { "customer", CHECK_REQUIRED, 0, 0 },
@@ -17,14 +20,10 @@ static const struct check create_checks[] = {
     END,
 };
 static const struct check update_checks[] = {
-    { "customer", CHECK_REQUIRED, 0, 0 },
-    { "customer.id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
-    { "customer.owner_id", CHECK_ID, 0, 0 },
-    { "customer.relation_type", CHECK_ENUM, 0, 0 },
-    { "customer.source", CHECK_ENUM, 0, 0 },
-    { "customer.company_size", CHECK_ENUM, 0, 0 },
-    { "customer.status", CHECK_ENUM, 0, 0 },
-    END,
+    { "customer", CHECK_REQUIRED, 0, 0 },    { "customer.id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { "customer.owner_id", CHECK_ID, 0, 0 }, { "customer.relation_type", CHECK_ENUM, 0, 0 },
+    { "customer.source", CHECK_ENUM, 0, 0 }, { "customer.company_size", CHECK_ENUM, 0, 0 },
+    { "customer.status", CHECK_ENUM, 0, 0 }, END,
 };
 static const struct check get_checks[] = { { "id", CHECK_ID, 0, 0 }, END };
 static const struct check list_checks[] = {
@@ -127,7 +126,8 @@ const struct method customers_methods[] = {
     { CUSTOMER_SERVICE, "GetTimeline", timeline_get, READ, customer_id_checks, false },
     { CONTACT_SERVICE, "Create", contact_create, WRITE, contact_checks, false },
     { CONTACT_SERVICE, "List", contact_list, READ, customer_id_checks, false },
-    { INTERACTION_SERVICE, "RegisterEnded", interaction_register_ended, WRITE, ended_checks, false },
+    { INTERACTION_SERVICE, "RegisterEnded", interaction_register_ended, WRITE, ended_checks,
+      false },
     { INTERACTION_SERVICE, "RecordInteraction", interaction_record, WRITE, record_checks, false },
     { INTERACTION_SERVICE, "AnswerQuestion", question_answer, WRITE, answer_checks, false },
     { INTERACTION_SERVICE, "List", interaction_list, READ, customer_id_checks, false },

@@ -89,7 +89,8 @@ static enum err emit_answer(struct call *call, PbQuestion *q, int64_t version)
                      q->state == ANSWERED ? &answered.base : &preliminary.base);
 }
 
-enum err question_answer(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err question_answer(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     const Daybook__Customers__V1__AnswerQuestionRequest *req = (const void *)in;
     Daybook__Customers__V1__AnswerQuestionResponse *reply =

@@ -53,8 +53,8 @@ static enum err on_visit(struct reaction *r, const PbEvent *event, const Protobu
     static const struct {
         const char *event, *summary;
     } words[] = {
-        { "VisitRequested", "visit asked for" },   { "VisitApproved", "visit approved" },
-        { "VisitRejected", "visit rejected" },     { "VisitCancelled", "visit called off" },
+        { "VisitRequested", "visit asked for" },    { "VisitApproved", "visit approved" },
+        { "VisitRejected", "visit rejected" },      { "VisitCancelled", "visit called off" },
         { "VisitCheckedIn", "visitor checked in" }, { "VisitEnded", "visit ended" },
         { "VisitReported", "visit reported" },
     };

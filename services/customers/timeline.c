@@ -1,6 +1,6 @@
 /*
- * timeline.c - what happened with a customer, newest first (INT-22): one statement over the daemon's
- * own rows and over what it heard of visits and tiers.
+ * timeline.c - what happened with a customer, newest first (INT-22): one statement over the
+ * daemon's own rows and over what it heard of visits and tiers.
  */
 #include "common/call_page.h"
 #include "services/customers/customer_store.h"
@@ -16,8 +16,8 @@ enum err timeline_get(struct call *call, const ProtobufCMessage *in, ProtobufCMe
         return ERR_RESOURCE_EXHAUSTED;
     *reply_out = &reply->base;
     struct call_page page = {
-        .filter = arena_printf(call->arena, "timeline/%s/%s", call_actor_text(call),
-                               req->customer_id),
+        .filter =
+            arena_printf(call->arena, "timeline/%s/%s", call_actor_text(call), req->customer_id),
     };
     enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (!e)

@@ -15,9 +15,11 @@ static enum err need_sight(struct call *call, const char *customer_id)
     if (e)
         return e;
     if (PQntuples(res) == 0)
-        return call_fail(call, ERR_NOT_FOUND, "customer_id", "there is no customer %s", customer_id);
+        return call_fail(call, ERR_NOT_FOUND, "customer_id", "there is no customer %s",
+                         customer_id);
     struct db_row row = { .res = res };
-    struct id owner = db_row_is_null(&row, "owner_id") ? (struct id){ 0 } : db_row_id(&row, "owner_id");
+    struct id owner =
+        db_row_is_null(&row, "owner_id") ? (struct id){ 0 } : db_row_id(&row, "owner_id");
     return row.bad ? ERR_INTERNAL : authority_need_sight(call, owner, "customer");
 }
 
@@ -37,7 +39,8 @@ enum err score_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessa
     e = record_find(call->db, &sql_score_load, params,
                     &daybook__scoring__v1__customer_score__descriptor, call->arena, &reply->score);
     if (e == ERR_NOT_FOUND)
-        return call_fail(call, e, "customer_id", "customer %s was not scored yet", req->customer_id);
+        return call_fail(call, e, "customer_id", "customer %s was not scored yet",
+                         req->customer_id);
     if (e)
         return e;
     e = db_exec(call->db, &sql_tier_history, params, &history);
@@ -53,8 +56,8 @@ enum err score_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
     const Daybook__Scoring__V1__ListCustomerScoresRequest *req = (const void *)in;
     Daybook__Scoring__V1__ListCustomerScoresResponse *reply =
         call_new(call, &daybook__scoring__v1__list_customer_scores_response__descriptor);
-    const char *tier = record_enum_text(&daybook__customers__v1__tier__descriptor, (int)req->tier,
-                                        call->arena);
+    const char *tier =
+        record_enum_text(&daybook__customers__v1__tier__descriptor, (int)req->tier, call->arena);
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     if (!reply)
@@ -65,8 +68,11 @@ enum err score_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
     enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
-    const char *params[] = { call_tenant_text(call), authority_visible_owners(call),
-                             tier && *tier ? tier : NULL, page.keys[0], page.keys[1],
+    const char *params[] = { call_tenant_text(call),
+                             authority_visible_owners(call),
+                             tier && *tier ? tier : NULL,
+                             page.keys[0],
+                             page.keys[1],
                              page.limit };
     e = db_exec(call->db, &sql_score_list, params, &res);
     if (!e)
@@ -119,7 +125,8 @@ static enum err pick(struct call *call, const Daybook__Scoring__V1__RecomputeReq
     return call_page_end(call, &page, next, token_out);
 }
 
-enum err score_recompute(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err score_recompute(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     static const char *const roles[] = { "supervisor", "sales_manager", "regional_manager",
                                          "general_manager", NULL };

@@ -27,8 +27,8 @@ static enum err put_customer(struct reaction *r, const PbEvent *event, const PbC
 
     if (!ids)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = record_bind(&sql_customer_put, &customer->base, extras, ARRAY_LEN(extras), r->arena,
-                             &params);
+    enum err e = record_bind(&sql_customer_put, &customer->base, extras, ARRAY_LEN(extras),
+                             r->arena, &params);
     if (!e)
         e = db_queue(r->db, &sql_customer_put, params);
     return e ? e : score_customers(r, ids, wire_time_us(event->occurred_at));
@@ -37,13 +37,15 @@ static enum err put_customer(struct reaction *r, const PbEvent *event, const PbC
 static enum err on_customer_created(struct reaction *r, const PbEvent *event,
                                     const ProtobufCMessage *data)
 {
-    return put_customer(r, event, ((const Daybook__Customers__V1__CustomerCreated *)data)->customer);
+    return put_customer(r, event,
+                        ((const Daybook__Customers__V1__CustomerCreated *)data)->customer);
 }
 
 static enum err on_customer_updated(struct reaction *r, const PbEvent *event,
                                     const ProtobufCMessage *data)
 {
-    return put_customer(r, event, ((const Daybook__Customers__V1__CustomerUpdated *)data)->customer);
+    return put_customer(r, event,
+                        ((const Daybook__Customers__V1__CustomerUpdated *)data)->customer);
 }
 
 /* The columns of many orders as array literals. */
@@ -102,8 +104,12 @@ static enum err take_orders(struct reaction *r, const PbEvent *event, PbOrder *c
     }
     if (bad)
         return ERR_RESOURCE_EXHAUSTED;
-    const char *params[] = { db_text_id(r->arena, r->tenant), a.customers.data, a.ids.data,
-                             a.times.data, a.kinds.data, a.amounts.data };
+    const char *params[] = { db_text_id(r->arena, r->tenant),
+                             a.customers.data,
+                             a.ids.data,
+                             a.times.data,
+                             a.kinds.data,
+                             a.amounts.data };
     enum err e = db_queue(r->db, &sql_orders_add, params);
     return e ? e : score_customers(r, a.customers.data, wire_time_us(event->occurred_at));
 }
@@ -121,7 +127,8 @@ static enum err on_orders_imported(struct reaction *r, const PbEvent *event,
 {
     const Daybook__Customers__V1__OrdersImported *imported = (const void *)data;
 
-    return imported->n_orders ? take_orders(r, event, imported->orders, imported->n_orders) : ERR_OK;
+    return imported->n_orders ? take_orders(r, event, imported->orders, imported->n_orders)
+                              : ERR_OK;
 }
 
 static enum err on_recompute_requested(struct reaction *r, const PbEvent *event,
@@ -161,8 +168,8 @@ static const struct reaction_def reactions[] = {
 };
 
 static const char *const read_model_tables[] = { "scoring.tier_change", "scoring.score",
-                                                 "scoring.order_fact", "scoring.customer",
-                                                 "scoring.policy", NULL };
+                                                 "scoring.order_fact",  "scoring.customer",
+                                                 "scoring.policy",      NULL };
 
 const struct consumer_def scoring_consumer = {
     .name = "scoring",

@@ -2,8 +2,8 @@
  * score.c - counts scores: figures from the rows, judgement from the rules, the explanation beside
  * every number.
  *
- * It runs inside a reaction only, one event after the other: hysteresis depends on the tier before, so
- * the order of the log is part of the result, and a rebuild ends in the same tiers.
+ * It runs inside a reaction only, one event after the other: hysteresis depends on the tier before,
+ * so the order of the log is part of the result, and a rebuild ends in the same tiers.
  */
 #include "services/scoring/score_rules.h"
 #include "services/scoring/scoring.h"
@@ -11,9 +11,10 @@
 
 /* Policy keys in the order in which they go into the score's list of policies. */
 static const char *const keys[] = {
-    "score_weight_recency", "score_weight_frequency", "score_weight_money",
+    "score_weight_recency",   "score_weight_frequency",    "score_weight_money",
     "score_weight_potential", "score_frequency_reference", "score_money_reference_minor",
-    "tier_threshold_a", "tier_threshold_b", "tier_threshold_c", "tier_hysteresis_points",
+    "tier_threshold_a",       "tier_threshold_b",          "tier_threshold_c",
+    "tier_hysteresis_points",
 };
 
 struct model_use {
@@ -156,13 +157,13 @@ static enum err add_reasons(struct reaction *r, PbCustomerScore *score,
         result->value, score_rules_tier_letter(result->raw_tier), model->thresholds[0],
         model->thresholds[1], model->thresholds[2]);
     if (result->tier != result->raw_tier)
-        score->reasons[score->n_reasons++] = arena_printf(
-            r->arena, "stays in tier %c until the border is passed by %.15g points",
-            score_rules_tier_letter(result->tier), model->hysteresis);
+        score->reasons[score->n_reasons++] =
+            arena_printf(r->arena, "stays in tier %c until the border is passed by %.15g points",
+                         score_rules_tier_letter(result->tier), model->hysteresis);
     else if (facts->old_tier && facts->old_tier != result->tier)
-        score->reasons[score->n_reasons++] = arena_printf(
-            r->arena, "moved from tier %c, its border passed by %.15g points or more",
-            score_rules_tier_letter(facts->old_tier), model->hysteresis);
+        score->reasons[score->n_reasons++] =
+            arena_printf(r->arena, "moved from tier %c, its border passed by %.15g points or more",
+                         score_rules_tier_letter(facts->old_tier), model->hysteresis);
     for (size_t i = 0; i < score->n_reasons; i++)
         if (!score->reasons[i])
             return ERR_RESOURCE_EXHAUSTED;
@@ -242,7 +243,8 @@ static enum err write_score(struct reaction *r, const PbCustomerScore *score, in
     bool changed = old_tier != (int)score->tier;
     int64_t version = old_version + changed;
     char *version_text = db_text_i64(r->arena, version);
-    const char letter[2] = { old_tier ? (char)(score_rules_tier_letter(old_tier) - 'A' + 'a') : 0, 0 };
+    const char letter[2] = { old_tier ? (char)(score_rules_tier_letter(old_tier) - 'A' + 'a') : 0,
+                             0 };
 
     if (!version_text)
         return ERR_RESOURCE_EXHAUSTED;
@@ -274,7 +276,8 @@ static enum err score_row(struct reaction *r, struct db_row *row, struct model_u
         .at_us = db_row_time(row, "scored_at"),
         .orders = db_row_i32(row, "orders"),
         .amount_minor = db_row_i64(row, "amount_minor"),
-        .last_order_us = db_row_is_null(row, "last_order_at") ? 0 : db_row_time(row, "last_order_at"),
+        .last_order_us =
+            db_row_is_null(row, "last_order_at") ? 0 : db_row_time(row, "last_order_at"),
         .potential = db_row_i32(row, "potential_rating"),
         .old_tier = tier_of_text(db_row_text(row, "tier")),
     };

@@ -11,11 +11,11 @@ enum score_part { SCORE_RECENCY, SCORE_FREQUENCY, SCORE_MONEY, SCORE_POTENTIAL, 
 
 /* Tiers as in customers.v1.Tier: 1 = A (best) to 4 = D; 0 = never scored. */
 struct score_facts {
-    int64_t at_us;            /* the moment that the score is for */
-    int32_t orders;           /* of 12 months, less cancellations */
-    int64_t amount_minor;     /* of 12 months, less cancellations */
-    int64_t last_order_us;    /* 0 = never */
-    int32_t potential;        /* 0 to 100 */
+    int64_t at_us;         /* the moment that the score is for */
+    int32_t orders;        /* of 12 months, less cancellations */
+    int64_t amount_minor;  /* of 12 months, less cancellations */
+    int64_t last_order_us; /* 0 = never */
+    int32_t potential;     /* 0 to 100 */
     int old_tier;
 };
 
@@ -33,7 +33,7 @@ struct score_result {
     double value;                /* 0 to 100, rounded to 0.01 so that texts and rows agree */
     int raw_tier;
     int tier;
-    int32_t recency_days;        /* -1 = never ordered */
+    int32_t recency_days; /* -1 = never ordered */
 };
 
 void score_rules_judge(const struct score_facts *facts, const struct score_model *model,

@@ -218,7 +218,8 @@ enum err commitment_cancel(struct call *call, const ProtobufCMessage *in,
     return ERR_OK;
 }
 
-enum err commitment_list(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err commitment_list(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     const Daybook__Visits__V1__ListCommitmentsRequest *req = (const void *)in;
     Daybook__Visits__V1__ListCommitmentsResponse *reply =

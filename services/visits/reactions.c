@@ -8,7 +8,8 @@
 #include "services/visits/visits.h"
 
 static enum err put_row(struct reaction *r, const struct db_stmt *stmt,
-                        const ProtobufCMessage *message, const struct record_extra *extras, size_t n)
+                        const ProtobufCMessage *message, const struct record_extra *extras,
+                        size_t n)
 {
     const char *const *params;
     enum err e = record_bind(stmt, message, extras, n, r->arena, &params);
@@ -44,8 +45,10 @@ static enum err on_tier_changed(struct reaction *r, const PbEvent *event UNUSED,
 }
 
 static const struct reaction_def reactions[] = {
-    { "daybook.customers.v1.CustomerCreated", on_customer_created, REACTION_LIVE | REACTION_REPLAY },
-    { "daybook.customers.v1.CustomerUpdated", on_customer_updated, REACTION_LIVE | REACTION_REPLAY },
+    { "daybook.customers.v1.CustomerCreated", on_customer_created,
+      REACTION_LIVE | REACTION_REPLAY },
+    { "daybook.customers.v1.CustomerUpdated", on_customer_updated,
+      REACTION_LIVE | REACTION_REPLAY },
     { "daybook.scoring.v1.CustomerTierChanged", on_tier_changed, REACTION_LIVE | REACTION_REPLAY },
 };
 

@@ -11,24 +11,26 @@
 #include "services/visits/visit_rules.h"
 #include "services/visits/visit_store.h"
 
-#define EVENT(Name, name) \
-    (&(Daybook__Visits__V1__##Name){ \
-        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__##name##__descriptor), \
-        .visit = visit, \
-        .unit_id = (char *)(uintptr_t)visits_unit_of(call, visit->visitor_id) }.base)
+#define EVENT(Name, name)                                                                          \
+    (&(Daybook__Visits__V1__##Name){                                                               \
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__##name##__descriptor),               \
+        .visit = visit,                                                                            \
+        .unit_id = (char *)(uintptr_t)visits_unit_of(call, visit->visitor_id) }                    \
+          .base)
 
-#define REPLY_VISIT(Name, name) \
-    do { \
-        Daybook__Visits__V1__##Name *reply_ = \
-            call_new(call, &daybook__visits__v1__##name##__descriptor); \
-        if (!reply_) \
-            return ERR_RESOURCE_EXHAUSTED; \
-        reply_->visit = visit; \
-        *reply_out = &reply_->base; \
-        return ERR_OK; \
+#define REPLY_VISIT(Name, name)                                                                    \
+    do {                                                                                           \
+        Daybook__Visits__V1__##Name *reply_ =                                                      \
+            call_new(call, &daybook__visits__v1__##name##__descriptor);                            \
+        if (!reply_)                                                                               \
+            return ERR_RESOURCE_EXHAUSTED;                                                         \
+        reply_->visit = visit;                                                                     \
+        *reply_out = &reply_->base;                                                                \
+        return ERR_OK;                                                                             \
     } while (0)
 
-/* A check-in without a request covers this span, so that the row has one; its end is the check-out. */
+/* A check-in without a request covers this span, so that the row has one; its end is the check-out.
+ */
 #define UNPLANNED_SPAN_US HOUR_US
 #define LONGEST_VISIT_US (12 * HOUR_US)
 
@@ -143,7 +145,8 @@ static enum err check_times(struct call *call, const PbVisit *visit)
     int64_t starts = wire_time_us(visit->starts_at), ends = wire_time_us(visit->ends_at);
 
     if (starts <= call->now_us)
-        call_violation(call, "visit.starts_at", "lies in the past; a visit is asked for beforehand");
+        call_violation(call, "visit.starts_at",
+                       "lies in the past; a visit is asked for beforehand");
     if (ends <= starts)
         call_violation(call, "visit.ends_at", "must lie after starts_at");
     else if (ends - starts > LONGEST_VISIT_US)
@@ -240,10 +243,9 @@ enum err visit_review(struct call *call, const ProtobufCMessage *in, ProtobufCMe
 
     if (e)
         return e;
-    e = visit_need_approver(call, visit,
-                            is_manager(call, visit) ? "approver_manager_visit"
-                                                    : "approver_roles_plan",
-                            "visit");
+    e = visit_need_approver(
+        call, visit, is_manager(call, visit) ? "approver_manager_visit" : "approver_roles_plan",
+        "visit");
     if (e)
         return e;
     if (!req->approve && !*req->comment)
@@ -253,8 +255,9 @@ enum err visit_review(struct call *call, const ProtobufCMessage *in, ProtobufCMe
         return e;
     visit->reviewed_by = db_text_id(call->arena, call->actor);
     visit->review_comment = req->comment;
-    e = visit_save(call, visit, req->approve ? EVENT(VisitApproved, visit_approved)
-                                             : EVENT(VisitRejected, visit_rejected));
+    e = visit_save(call, visit,
+                   req->approve ? EVENT(VisitApproved, visit_approved)
+                                : EVENT(VisitRejected, visit_rejected));
     if (e)
         return e;
     REPLY_VISIT(ReviewVisitResponse, review_visit_response);
@@ -287,8 +290,7 @@ static enum err judge_check_in(struct call *call, PbVisit *visit,
                                const Daybook__Visits__V1__CheckInRequest *req,
                                const struct visit_customer *customer)
 {
-    PbCheckInFacts *facts =
-        call_new(call, &daybook__visits__v1__check_in_facts__descriptor);
+    PbCheckInFacts *facts = call_new(call, &daybook__visits__v1__check_in_facts__descriptor);
     void *at = wire_time(call->arena, call->now_us);
 
     if (!facts || !at)
@@ -302,8 +304,9 @@ static enum err judge_check_in(struct call *call, PbVisit *visit,
         struct policy_value limit =
             directory_policy(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id),
                              "checkin_far_m", call->now_us);
-        facts->distance_m = visit_rules_distance_m(req->position->latitude, req->position->longitude,
-                                                   customer->latitude, customer->longitude);
+        facts->distance_m =
+            visit_rules_distance_m(req->position->latitude, req->position->longitude,
+                                   customer->latitude, customer->longitude);
         /* By phone or video nobody goes there (CON-07). */
         facts->far = visit->mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON &&
                      visit_rules_is_far(facts->distance_m, req->accuracy_m, policy_number(limit));
@@ -346,8 +349,8 @@ static bool counts_as_absence(struct call *call, const PbVisit *visit)
 static enum err emit_check_in(struct call *call, PbVisit *visit)
 {
     int64_t version = visit_store_version(visit);
-    enum err e = call_emit(call, "visits", visit->id, version,
-                           EVENT(VisitCheckedIn, visit_checked_in));
+    enum err e =
+        call_emit(call, "visits", visit->id, version, EVENT(VisitCheckedIn, visit_checked_in));
 
     if (e || !counts_as_absence(call, visit))
         return e;
@@ -390,7 +393,8 @@ static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__C
     e = visit_advance(call, visit, VISIT_ACTION_CHECK_IN);
     if (e)
         return e;
-    /* The file was known at the request; while a rebuild reads it again it is no reason to refuse. */
+    /* The file was known at the request; while a rebuild reads it again it is no reason to refuse.
+     */
     e = visit_store_find_customer(call, visit->customer_id, &customer);
     if (e == ERR_NOT_FOUND)
         customer = (struct visit_customer){ .has_place = false };
@@ -422,7 +426,8 @@ enum err visit_check_in(struct call *call, const ProtobufCMessage *in, ProtobufC
     REPLY_VISIT(CheckInResponse, check_in_response);
 }
 
-enum err visit_check_out(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err visit_check_out(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     const Daybook__Visits__V1__CheckOutRequest *req = (const void *)in;
     PbVisit *visit;

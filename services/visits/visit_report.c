@@ -16,9 +16,8 @@ enum err visit_need_approver(struct call *call, const PbVisit *visit, const char
 
     if (!id_parse(visit->visitor_id, &visitor))
         return ERR_INTERNAL;
-    struct policy_value list = directory_policy(call->dir, call->tenant,
-                                                visit_unit_id(call, visit->visitor_id), policy_key,
-                                                call->now_us);
+    struct policy_value list = directory_policy(
+        call->dir, call->tenant, visit_unit_id(call, visit->visitor_id), policy_key, call->now_us);
     for (const char *p = list.text; *p && n < ROLE_WORDS_MAX - 1;) {
         size_t len = strcspn(p, ",");
         roles[n] = arena_strndup(call->arena, p, len);
@@ -41,8 +40,8 @@ enum err visit_read_rows(struct call *call, const struct db_stmt *stmt, const ch
 
 /* VIS-45, VIS-46, form F2: what a report must say beyond its single fields. A corrected report need
  * not tell the commitments again, which were made with the first one. */
-static enum err check_report(struct call *call,
-                             const Daybook__Visits__V1__SubmitReportRequest *req, bool first)
+static enum err check_report(struct call *call, const Daybook__Visits__V1__SubmitReportRequest *req,
+                             bool first)
 {
     const PbVisitReport *report = req->report;
 
@@ -62,10 +61,10 @@ static void mark_lateness(struct call *call, const PbVisit *visit, PbVisitReport
 {
     struct id unit = visit_unit_id(call, visit->visitor_id);
     int64_t ended = wire_time_us(visit->checked_out_at);
-    int64_t due = policy_us(directory_policy(call->dir, call->tenant, unit, "visit_report_due_hours",
-                                             ended));
-    int64_t final = policy_us(directory_policy(call->dir, call->tenant, unit,
-                                               "visit_report_final_days", ended));
+    int64_t due =
+        policy_us(directory_policy(call->dir, call->tenant, unit, "visit_report_due_hours", ended));
+    int64_t final = policy_us(
+        directory_policy(call->dir, call->tenant, unit, "visit_report_final_days", ended));
 
     report->late = visit_rules_is_late(ended, due, call->now_us);
     report->missed_final = visit_rules_is_late(ended, final, call->now_us);

@@ -31,11 +31,11 @@ static const struct {
 };
 
 static const char *const state_names[] = {
-    [STATE(UNSPECIFIED)] = "none",   [STATE(REQUESTED)] = "requested",
-    [STATE(APPROVED)] = "approved",  [STATE(REJECTED)] = "rejected",
+    [STATE(UNSPECIFIED)] = "none",    [STATE(REQUESTED)] = "requested",
+    [STATE(APPROVED)] = "approved",   [STATE(REJECTED)] = "rejected",
     [STATE(CANCELLED)] = "cancelled", [STATE(CHECKED_IN)] = "checked_in",
-    [STATE(ENDED)] = "ended",        [STATE(REPORTED)] = "reported",
-    [STATE(RETURNED)] = "returned",  [STATE(CLOSED)] = "closed",
+    [STATE(ENDED)] = "ended",         [STATE(REPORTED)] = "reported",
+    [STATE(RETURNED)] = "returned",   [STATE(CLOSED)] = "closed",
 };
 
 static const char *const action_names[] = {
@@ -79,7 +79,8 @@ const char *visit_rules_state_name(int state)
 
 bool visit_rules_is_unregistered(int state, int mode)
 {
-    return mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON && state != STATE(APPROVED);
+    return mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON &&
+           state != STATE(APPROVED);
 }
 
 double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2)

@@ -16,12 +16,14 @@ static enum err find_by_id(struct call *call, const struct db_stmt *stmt, const 
 
 enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out)
 {
-    return find_by_id(call, &sql_visit_load, id, &daybook__visits__v1__visit__descriptor, visit_out);
+    return find_by_id(call, &sql_visit_load, id, &daybook__visits__v1__visit__descriptor,
+                      visit_out);
 }
 
 enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out)
 {
-    return find_by_id(call, &sql_visit_lock, id, &daybook__visits__v1__visit__descriptor, visit_out);
+    return find_by_id(call, &sql_visit_lock, id, &daybook__visits__v1__visit__descriptor,
+                      visit_out);
 }
 
 enum err visit_store_find_customer(struct call *call, const char *id,
@@ -63,7 +65,8 @@ static enum err bind(struct call *call, const struct db_stmt *stmt, const Protob
     return record_bind(stmt, message, extras, ARRAY_LEN(extras), call->arena, params_out);
 }
 
-static enum err queue(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message)
+static enum err queue(struct call *call, const struct db_stmt *stmt,
+                      const ProtobufCMessage *message)
 {
     const char *const *params;
     enum err e = bind(call, stmt, message, &params);

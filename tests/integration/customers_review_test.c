@@ -34,9 +34,10 @@ static const char *customer_of(const char *owner, const char *name)
     static char ids[8][ID_TEXT_MAX];
     static unsigned next;
     char *id = ids[next++ % ARRAY_LEN(ids)];
-    json_t *reply = rig_ok(rig, owner, CUSTOMER_SERVICE, "Create",
-                           "{\"customer\":{\"name\":\"%s\",\"externalRef\":{\"source\":\"erp\",\"id\":\"%s\"}}}",
-                           name, name);
+    json_t *reply = rig_ok(
+        rig, owner, CUSTOMER_SERVICE, "Create",
+        "{\"customer\":{\"name\":\"%s\",\"externalRef\":{\"source\":\"erp\",\"id\":\"%s\"}}}", name,
+        name);
 
     snprintf(id, ID_TEXT_MAX, "%s", rig_text(reply, "customer.id"));
     json_decref(reply);
@@ -45,22 +46,33 @@ static const char *customer_of(const char *owner, const char *name)
 
 static void an_order_of_somebody_else_is_not_shown_by_its_reference_F61(void **state)
 {
-    const char *theirs = customer_of("rep2", "order theirs"), *mine = customer_of("rep", "order mine");
+    const char *theirs = customer_of("rep2", "order theirs"),
+               *mine = customer_of("rep", "order mine");
 
     (void)state;
     json_decref(rig_ok(rig, "rep2", DEAL_SERVICE, "RecordOrder",
-                       "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\","
-                       "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"777\"},\"externalRef\":{\"source\":\"erp\",\"id\":\"O\"}}}", theirs));
+                       "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
+                       "\"orderedAt\":\"2026-11-01T00:00:00Z\","
+                       "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"777\"},"
+                       "\"externalRef\":{\"source\":\"erp\",\"id\":\"O\"}}}",
+                       theirs));
     rig_fails(rig, "rep", DEAL_SERVICE, "RecordOrder", ERR_ALREADY_EXISTS, "reference",
-              "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\","
-              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"},\"externalRef\":{\"source\":\"erp\",\"id\":\"O\"}}}", mine);
+              "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":"
+              "\"2026-11-01T00:00:00Z\","
+              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"},\"externalRef\":{"
+              "\"source\":\"erp\",\"id\":\"O\"}}}",
+              mine);
     json_t *paid = rig_ok(rig, "rep2", DEAL_SERVICE, "RecordPayment",
                           "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-01T00:00:00Z\","
-                          "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"},\"externalRef\":{\"source\":\"erp\",\"id\":\"P\"}}}", theirs);
+                          "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"},"
+                          "\"externalRef\":{\"source\":\"erp\",\"id\":\"P\"}}}",
+                          theirs);
     json_decref(paid);
     rig_fails(rig, "rep", DEAL_SERVICE, "RecordPayment", ERR_ALREADY_EXISTS, "reference",
               "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-01T00:00:00Z\","
-              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"},\"externalRef\":{\"source\":\"erp\",\"id\":\"P\"}}}", mine);
+              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"},\"externalRef\":{"
+              "\"source\":\"erp\",\"id\":\"P\"}}}",
+              mine);
 }
 
 static void a_payment_pays_an_order_of_the_same_customer(void **state)
@@ -69,10 +81,13 @@ static void a_payment_pays_an_order_of_the_same_customer(void **state)
 
     (void)state;
     json_t *order = rig_ok(rig, "rep2", DEAL_SERVICE, "RecordOrder",
-                           "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\","
-                           "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"777\"}}}", theirs);
+                           "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
+                           "\"orderedAt\":\"2026-11-01T00:00:00Z\","
+                           "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"777\"}}}",
+                           theirs);
     rig_fails(rig, "rep", DEAL_SERVICE, "RecordPayment", ERR_NOT_FOUND, "order",
-              "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-01T00:00:00Z\",\"orderId\":\"%s\","
+              "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-01T00:00:00Z\",\"orderId\":"
+              "\"%s\","
               "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"}}}",
               mine, rig_text(order, "order.id"));
     json_decref(order);
@@ -85,11 +100,14 @@ static void an_amount_has_an_upper_bound(void **state)
 
     (void)state;
     rig_fails(rig, "rep", DEAL_SERVICE, "RecordOrder", ERR_INVALID_ARGUMENT, "order.amount",
-              "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\","
-              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"9223372036854775807\"}}}", id);
+              "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":"
+              "\"2026-11-01T00:00:00Z\","
+              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"9223372036854775807\"}}}",
+              id);
     rig_fails(rig, "rep", DEAL_SERVICE, "RecordPayment", ERR_INVALID_ARGUMENT, "payment.amount",
               "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-01T00:00:00Z\","
-              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"9223372036854775807\"}}}", id);
+              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"9223372036854775807\"}}}",
+              id);
 }
 
 static void orders_of_a_batch_may_name_the_customer_by_id(void **state)
@@ -98,15 +116,22 @@ static void orders_of_a_batch_may_name_the_customer_by_id(void **state)
     snprintf(id, sizeof(id), "%s", customer_of("rep2", "by id"));
 
     (void)state;
-    json_t *reply = rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders",
-                           "{\"rows\":[{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
-                           "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}}},"
-                           "{\"order\":{\"customerId\":\"nonsense\",\"kind\":\"ORDER_KIND_ORDER\","
-                           "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}}}]}", id);
+    json_t *reply =
+        rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders",
+               "{\"rows\":[{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
+               "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\","
+               "\"minorUnits\":\"5\"}}},"
+               "{\"order\":{\"customerId\":\"nonsense\",\"kind\":\"ORDER_KIND_ORDER\","
+               "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\","
+               "\"minorUnits\":\"5\"}}}]}",
+               id);
     assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_INSERTED");
     assert_string_equal(rig_text(reply, "results.1.outcome"), "IMPORT_OUTCOME_INVALID");
     json_decref(reply);
-    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM customers.sales_order o JOIN customers.customer c ON c.id = o.customer_id WHERE c.name = 'by id'"), "1");
+    assert_string_equal(
+        rig_value(rig, "SELECT count(*)::text FROM customers.sales_order o JOIN customers.customer "
+                       "c ON c.id = o.customer_id WHERE c.name = 'by id'"),
+        "1");
 }
 
 /* One bad row must not spoil the batch, however bad. */
@@ -117,20 +142,28 @@ static void a_row_with_impossible_values_is_refused_alone(void **state)
 
     (void)state;
     json_t *reply = rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders",
-                           "{\"rows\":[{\"customerExternalRef\":{\"source\":\"erp\",\"id\":\"bad rows\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
-                           "\"orderedAt\":\"0001-01-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}}},"
-                           "{\"customerExternalRef\":{\"source\":\"erp\",\"id\":\"bad rows\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
+                           "{\"rows\":[{\"customerExternalRef\":{\"source\":\"erp\",\"id\":\"bad "
+                           "rows\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
+                           "\"orderedAt\":\"0001-01-01T00:00:00Z\",\"amount\":{\"currencyCode\":"
+                           "\"CNY\",\"minorUnits\":\"5\"}}},"
+                           "{\"customerExternalRef\":{\"source\":\"erp\",\"id\":\"bad "
+                           "rows\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
                            "\"externalRef\":{\"source\":\"BAD SOURCE\",\"id\":\"x\"},"
-                           "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}}},"
-                           "{\"customerExternalRef\":{\"source\":\"erp\",\"id\":\"bad rows\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
-                           "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}}}]}");
+                           "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":"
+                           "\"CNY\",\"minorUnits\":\"5\"}}},"
+                           "{\"customerExternalRef\":{\"source\":\"erp\",\"id\":\"bad "
+                           "rows\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
+                           "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":"
+                           "\"CNY\",\"minorUnits\":\"5\"}}}]}");
     assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_INVALID");
     assert_string_equal(rig_text(reply, "results.1.outcome"), "IMPORT_OUTCOME_INVALID");
     assert_string_equal(rig_text(reply, "results.2.outcome"), "IMPORT_OUTCOME_INSERTED");
     json_decref(reply);
     reply = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport",
-                   "{\"rows\":[{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"e1\"},\"name\":\"enum\",\"relationType\":77}},"
-                   "{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"e2\"},\"name\":\"enum2\",\"openQuestions\":9,"
+                   "{\"rows\":[{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":"
+                   "\"import\",\"id\":\"e1\"},\"name\":\"enum\",\"relationType\":77}},"
+                   "{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"import\","
+                   "\"id\":\"e2\"},\"name\":\"enum2\",\"openQuestions\":9,"
                    "\"lastContactAt\":\"2026-11-01T00:00:00Z\"}}]}");
     assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_INVALID");
     assert_string_equal(rig_text(reply, "results.1.outcome"), "IMPORT_OUTCOME_INSERTED");
@@ -150,11 +183,14 @@ static void an_import_looks_at_every_contact(void **state)
     const char *id = customer_of("rep", "known by phone");
 
     (void)state;
-    json_decref(rig_ok(rig, "rep", CONTACT_SERVICE, "Create",
-                       "{\"contact\":{\"customerId\":\"%s\",\"name\":\"a\",\"phone\":\"13700001111\"}}", id));
-    json_t *reply = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport",
-                           "{\"rows\":[{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"ph\"},\"name\":\"never heard of\"},"
-                           "\"contacts\":[{\"name\":\"x\"},{\"name\":\"y\",\"phone\":\"137 0000 1111\"}]}]}");
+    json_decref(rig_ok(
+        rig, "rep", CONTACT_SERVICE, "Create",
+        "{\"contact\":{\"customerId\":\"%s\",\"name\":\"a\",\"phone\":\"13700001111\"}}", id));
+    json_t *reply =
+        rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport",
+               "{\"rows\":[{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":"
+               "\"import\",\"id\":\"ph\"},\"name\":\"never heard of\"},"
+               "\"contacts\":[{\"name\":\"x\"},{\"name\":\"y\",\"phone\":\"137 0000 1111\"}]}]}");
     assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_DUPLICATE");
     assert_string_equal(rig_text(reply, "results.0.id"), id);
     json_decref(reply);
@@ -174,17 +210,20 @@ static void the_owner_of_a_key_account_changes_by_a_supervisor_CUS_14(void **sta
     const char *id = customer_of("rep", "key account");
 
     (void)state;
-    json_decref(rig_ok(rig, "rep", CUSTOMER_SERVICE, "Update", "{\"customer\":{\"id\":\"%s\",\"keyAccount\":true}}", id));
+    json_decref(rig_ok(rig, "rep", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"keyAccount\":true}}", id));
     rig_fails(rig, "rep", CUSTOMER_SERVICE, "Update", ERR_NOT_FOUND, "employee",
               "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id, rig_employee_text("rep2"));
     rig_fails(rig, "lead", CUSTOMER_SERVICE, "Update", ERR_PERMISSION_DENIED, "supervisor",
               "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id, rig_employee_text("rep2"));
     /* nor by taking the mark away in the same breath */
-    rig_fails(rig, "lead", CUSTOMER_SERVICE, "Update", ERR_PERMISSION_DENIED, "supervisor",
-              "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"},\"updateMask\":\"ownerId,keyAccount\"}", id,
-              rig_employee_text("rep2"));
+    rig_fails(
+        rig, "lead", CUSTOMER_SERVICE, "Update", ERR_PERMISSION_DENIED, "supervisor",
+        "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"},\"updateMask\":\"ownerId,keyAccount\"}",
+        id, rig_employee_text("rep2"));
     json_decref(rig_ok(rig, "sup", CUSTOMER_SERVICE, "Update",
-                       "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id, rig_employee_text("rep2")));
+                       "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id,
+                       rig_employee_text("rep2")));
 }
 
 static void nobody_records_in_the_name_of_one_he_does_not_see_INT_01(void **state)
@@ -193,7 +232,8 @@ static void nobody_records_in_the_name_of_one_he_does_not_see_INT_01(void **stat
 
     (void)state;
     rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_NOT_FOUND, "employee",
-              "{\"interaction\":{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_PHONE\",\"content\":\"x\"}}",
+              "{\"interaction\":{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_"
+              "PHONE\",\"content\":\"x\"}}",
               id, rig_employee_text("rep2"));
     rig_fails(rig, "rep", INTERACTION_SERVICE, "RegisterEnded", ERR_NOT_FOUND, "employee",
               "{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_PHONE\"}", id,
@@ -206,11 +246,13 @@ static void who_must_write_the_record_may_write_it_TMR_02(void **state)
     const char *id = customer_of("rep", "colleague helps");
 
     (void)state;
-    json_t *ended = rig_ok(rig, "system", INTERACTION_SERVICE, "RegisterEnded",
-                           "{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_PHONE\"}", id,
-                           rig_employee_text("rep2"));
+    json_t *ended =
+        rig_ok(rig, "system", INTERACTION_SERVICE, "RegisterEnded",
+               "{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_PHONE\"}", id,
+               rig_employee_text("rep2"));
     json_decref(rig_ok(rig, "rep2", INTERACTION_SERVICE, "RecordInteraction",
-                       "{\"interaction\":{\"id\":\"%s\",\"content\":\"done\"}}", rig_text(ended, "interaction.id")));
+                       "{\"interaction\":{\"id\":\"%s\",\"content\":\"done\"}}",
+                       rig_text(ended, "interaction.id")));
     json_decref(ended);
 }
 
@@ -221,15 +263,19 @@ static void the_contact_of_a_communication_is_the_customers(void **state)
     snprintf(theirs, sizeof(theirs), "%s", customer_of("rep2", "contact theirs"));
 
     (void)state;
-    json_t *c = rig_ok(rig, "rep2", CONTACT_SERVICE, "Create", "{\"contact\":{\"customerId\":\"%s\",\"name\":\"a\"}}", theirs);
+    json_t *c = rig_ok(rig, "rep2", CONTACT_SERVICE, "Create",
+                       "{\"contact\":{\"customerId\":\"%s\",\"name\":\"a\"}}", theirs);
     rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_NOT_FOUND, "contact",
-              "{\"interaction\":{\"customerId\":\"%s\",\"contactId\":\"%s\",\"channel\":\"CHANNEL_PHONE\",\"content\":\"x\"}}",
+              "{\"interaction\":{\"customerId\":\"%s\",\"contactId\":\"%s\",\"channel\":\"CHANNEL_"
+              "PHONE\",\"content\":\"x\"}}",
               mine, rig_text(c, "contact.id"));
     json_decref(c);
-    c = rig_ok(rig, "rep", CONTACT_SERVICE, "Create", "{\"contact\":{\"customerId\":\"%s\",\"name\":\"b\"}}", mine);
+    c = rig_ok(rig, "rep", CONTACT_SERVICE, "Create",
+               "{\"contact\":{\"customerId\":\"%s\",\"name\":\"b\"}}", mine);
     json_decref(rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
-              "{\"interaction\":{\"customerId\":\"%s\",\"contactId\":\"%s\",\"channel\":\"CHANNEL_PHONE\",\"content\":\"x\"}}",
-              mine, rig_text(c, "contact.id")));
+                       "{\"interaction\":{\"customerId\":\"%s\",\"contactId\":\"%s\",\"channel\":"
+                       "\"CHANNEL_PHONE\",\"content\":\"x\"}}",
+                       mine, rig_text(c, "contact.id")));
     json_decref(c);
 }
 
@@ -246,19 +292,24 @@ static void a_customer_has_at_most_100_contacts_CUS_02(void **state)
               "{\"contact\":{\"customerId\":\"%s\",\"name\":\"one more\"}}", id);
 }
 
-/* The log is for ever, a person must be erasable: no name and no birthday in it (architecture 3). */
+/* The log is for ever, a person must be erasable: no name and no birthday in it (architecture 3).
+ */
 static void events_hold_no_personal_data(void **state)
 {
     const char *id = customer_of("rep", "private");
 
     (void)state;
     (void)rig_events(rig);
-    json_decref(rig_ok(rig, "rep", CONTACT_SERVICE, "Create",
-                       "{\"contact\":{\"customerId\":\"%s\",\"name\":\"Wang Xiaoming\",\"phone\":\"13812345678\","
-                       "\"email\":\"wangxm@example.com\",\"birthday\":\"02-29\"}}", id));
+    json_decref(rig_ok(
+        rig, "rep", CONTACT_SERVICE, "Create",
+        "{\"contact\":{\"customerId\":\"%s\",\"name\":\"Wang Xiaoming\",\"phone\":\"13812345678\","
+        "\"email\":\"wangxm@example.com\",\"birthday\":\"02-29\"}}",
+        id));
     assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox WHERE "
-                                       "position('Wang Xiaoming'::bytea IN payload) > 0 OR position('02-29'::bytea IN payload) > 0 "
-                                       "OR position('12345678'::bytea IN payload) > 0 OR position('wangxm'::bytea IN payload) > 0"),
+                                       "position('Wang Xiaoming'::bytea IN payload) > 0 OR "
+                                       "position('02-29'::bytea IN payload) > 0 "
+                                       "OR position('12345678'::bytea IN payload) > 0 OR "
+                                       "position('wangxm'::bytea IN payload) > 0"),
                         "0");
     assert_string_equal(rig_events(rig), "ContactCreated");
 }
@@ -272,11 +323,13 @@ static void a_timeline_with_many_entries_of_one_moment_is_whole_INT_22(void **st
     (void)state;
     snprintf(id, sizeof(id), "%s", customer_of("rep", "one moment"));
     (void)rig_value(rig, "WITH c AS (SELECT * FROM customers.customer WHERE name = 'one moment'), "
-                         "i AS (INSERT INTO customers.sales_order SELECT c.tenant_id, gen_random_uuid(), c.id, NULL, NULL, 'order', "
+                         "i AS (INSERT INTO customers.sales_order SELECT c.tenant_id, "
+                         "gen_random_uuid(), c.id, NULL, NULL, 'order', "
                          "'2026-11-01', 5, 'CNY' FROM c, generate_series(1, 130)) SELECT ''");
     do {
-        json_t *page = rig_ok(rig, "rep", CUSTOMER_SERVICE, "GetTimeline",
-                              "{\"customerId\":\"%s\",\"pageSize\":10,\"pageToken\":\"%s\"}", id, token);
+        json_t *page =
+            rig_ok(rig, "rep", CUSTOMER_SERVICE, "GetTimeline",
+                   "{\"customerId\":\"%s\",\"pageSize\":10,\"pageToken\":\"%s\"}", id, token);
         seen += json_array_size(json_object_get(page, "entries"));
         const json_t *next = json_object_get(page, "nextPageToken");
         snprintf(token, sizeof(token), "%s", next ? json_string_value(next) : "");
@@ -285,7 +338,8 @@ static void a_timeline_with_many_entries_of_one_moment_is_whole_INT_22(void **st
     assert_int_equal(seen, 131);
 }
 
-/* --- full batches (CUS-31) ---------------------------------------------------------------------- */
+/* --- full batches (CUS-31) ----------------------------------------------------------------------
+ */
 
 static void a_full_import_fits_the_memory_of_a_request(void **state)
 {
@@ -295,18 +349,27 @@ static void a_full_import_fits_the_memory_of_a_request(void **state)
     (void)rig_events(rig);
     sbuf_init(&rows, 4 * MIB);
     for (int i = 0; i < 500; i++) {
-        sbuf_addf(&rows, "%s{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"full\",\"id\":\"%d\"},"
-                  "\"name\":\"第%d家便利店有限公司\",\"address\":\"上海市浦东新区某某路%d号一楼临街商铺\",\"industry\":\"grocery\","
-                  "\"cityCode\":\"310100\",\"location\":{\"latitude\":31.2,\"longitude\":121.4}},\"contacts\":[", i ? "," : "", i, i, i);
+        sbuf_addf(&rows,
+                  "%s{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"full\","
+                  "\"id\":\"%d\"},"
+                  "\"name\":\"第%d家便利店有限公司\",\"address\":\"上海市浦东新区某某路%"
+                  "d号一楼临街商铺\",\"industry\":\"grocery\","
+                  "\"cityCode\":\"310100\",\"location\":{\"latitude\":31.2,\"longitude\":121.4}},"
+                  "\"contacts\":[",
+                  i ? "," : "", i, i, i);
         for (int k = 0; k < 3; k++)
-            sbuf_addf(&rows, "%s{\"name\":\"联系人\",\"position\":\"店长\",\"phone\":\"139%04d%04d\",\"email\":\"c%d.%d@example.com\"}",
+            sbuf_addf(&rows,
+                      "%s{\"name\":\"联系人\",\"position\":\"店长\",\"phone\":\"139%04d%04d\","
+                      "\"email\":\"c%d.%d@example.com\"}",
                       k ? "," : "", i, k, i, k);
         sbuf_add_text(&rows, "]}");
     }
     assert_false(rows.bad);
-    json_t *reply = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", "{\"rows\":[%s]}", rows.data);
-    print_message("500 customers with 1 500 contacts: request %zu bytes, arena %zu bytes, %d round trips\n",
-                  rows.len, arena_used(rig->arena), (int)rig->round_trips);
+    json_t *reply =
+        rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", "{\"rows\":[%s]}", rows.data);
+    print_message(
+        "500 customers with 1 500 contacts: request %zu bytes, arena %zu bytes, %d round trips\n",
+        rows.len, arena_used(rig->arena), (int)rig->round_trips);
     assert_true(arena_used(rig->arena) < REQUEST_MEMORY);
     assert_string_equal(rig_text(reply, "results.499.outcome"), "IMPORT_OUTCOME_INSERTED");
     json_decref(reply);
@@ -322,12 +385,18 @@ static void a_full_batch_of_orders_fits_memory_and_one_event(void **state)
     (void)rig_events(rig);
     sbuf_init(&rows, 4 * MIB);
     for (int i = 0; i < 1000; i++)
-        sbuf_addf(&rows, "%s{\"customerExternalRef\":{\"source\":\"full\",\"id\":\"%d\"},\"order\":{\"kind\":\"ORDER_KIND_ORDER\","
-                  "\"orderedAt\":\"2026-10-01T00:00:00Z\",\"externalRef\":{\"source\":\"full\",\"id\":\"order-of-a-longer-name-%d\"},"
-                  "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"123456\"}}}", i ? "," : "", i % 500, i);
-    json_t *reply = rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders", "{\"rows\":[%s]}", rows.data);
+        sbuf_addf(&rows,
+                  "%s{\"customerExternalRef\":{\"source\":\"full\",\"id\":\"%d\"},\"order\":{"
+                  "\"kind\":\"ORDER_KIND_ORDER\","
+                  "\"orderedAt\":\"2026-10-01T00:00:00Z\",\"externalRef\":{\"source\":\"full\","
+                  "\"id\":\"order-of-a-longer-name-%d\"},"
+                  "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"123456\"}}}",
+                  i ? "," : "", i % 500, i);
+    json_t *reply =
+        rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders", "{\"rows\":[%s]}", rows.data);
     print_message("1 000 orders: request %zu bytes, arena %zu bytes, event %s bytes\n", rows.len,
-                  arena_used(rig->arena), rig_value(rig, "SELECT max(length(payload))::text FROM bus.outbox"));
+                  arena_used(rig->arena),
+                  rig_value(rig, "SELECT max(length(payload))::text FROM bus.outbox"));
     assert_true(arena_used(rig->arena) < REQUEST_MEMORY);
     assert_string_equal(rig_text(reply, "results.999.outcome"), "IMPORT_OUTCOME_INSERTED");
     json_decref(reply);

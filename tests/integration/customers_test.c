@@ -1,6 +1,7 @@
 /*
  * customers_test.c - the customers daemon's handlers on a real PostgreSQL: files and duplicates,
- * interactions with questions, orders, imports, who may see what, and how many round trips it costs.
+ * interactions with questions, orders, imports, who may see what, and how many round trips it
+ * costs.
  */
 #include "services/customers/customers.h"
 #include "services/customers/sql.h"
@@ -63,9 +64,9 @@ static void a_file_is_made_read_and_changed_CUS_01(void **state)
     assert_string_equal(rig_text(got, "customer.etag"), "1");
     json_decref(got);
 
-    json_t *changed = rig_ok(rig, "rep", CUSTOMER_SERVICE, "Update",
-                             "{\"customer\":{\"id\":\"%s\",\"industry\":\"grocery\",\"etag\":\"1\"}}",
-                             id);
+    json_t *changed =
+        rig_ok(rig, "rep", CUSTOMER_SERVICE, "Update",
+               "{\"customer\":{\"id\":\"%s\",\"industry\":\"grocery\",\"etag\":\"1\"}}", id);
     assert_string_equal(rig_text(changed, "customer.industry"), "grocery");
     assert_string_equal(rig_text(changed, "customer.etag"), "2");
     assert_string_equal(rig_events(rig), "CustomerUpdated");
@@ -88,7 +89,8 @@ static void personal_fields_are_sealed_in_the_database(void **state)
                                        "customers.contact LIMIT 1"),
                         "true");
     char id[ID_TEXT_MAX];
-    snprintf(id, sizeof(id), "%s", rig_value(rig, "SELECT customer_id::text FROM customers.contact LIMIT 1"));
+    snprintf(id, sizeof(id), "%s",
+             rig_value(rig, "SELECT customer_id::text FROM customers.contact LIMIT 1"));
     json_t *mine = rig_ok(rig, "rep", CONTACT_SERVICE, "List", "{\"customerId\":\"%s\"}", id);
     assert_string_equal(rig_text(mine, "contacts.0.phone"), "19900000001");
     json_decref(mine);
@@ -130,8 +132,8 @@ static void others_do_not_see_it_F61(void **state)
 
     (void)state;
     json_decref(rig_ok(rig, "gm", CUSTOMER_SERVICE, "Get", "{\"id\":\"%s\"}", id));
-    rig_fails(rig, "rep2", CUSTOMER_SERVICE, "Get", ERR_NOT_FOUND, "no customer",
-              "{\"id\":\"%s\"}", id);
+    rig_fails(rig, "rep2", CUSTOMER_SERVICE, "Get", ERR_NOT_FOUND, "no customer", "{\"id\":\"%s\"}",
+              id);
     rig_fails(rig, "other", CUSTOMER_SERVICE, "Get", ERR_NOT_FOUND, "no customer",
               "{\"id\":\"%s\"}", id);
     json_t *list = rig_ok(rig, "rep2", CUSTOMER_SERVICE, "List", "{}");
@@ -170,13 +172,16 @@ static void an_interaction_opens_its_questions_in_two_round_trips_INT_04(void **
 
     (void)state;
     (void)rig_events(rig);
-    json_t *reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
-                           "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
-                           "\"content\":\"asked\",\"questions\":[{\"text\":\"one?\"},{\"text\":\"two?\"}]}}",
-                           id);
-    reply = (json_decref(reply), rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
-                           "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
-                           "\"content\":\"asked\",\"questions\":[{\"text\":\"three?\"}]}}", id));
+    json_t *reply =
+        rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
+               "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
+               "\"content\":\"asked\",\"questions\":[{\"text\":\"one?\"},{\"text\":\"two?\"}]}}",
+               id);
+    reply = (json_decref(reply),
+             rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
+                    "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
+                    "\"content\":\"asked\",\"questions\":[{\"text\":\"three?\"}]}}",
+                    id));
     assert_true(rig->round_trips <= 2);
     assert_string_equal(rig_text(reply, "interaction.questions.0.state"), "QUESTION_STATE_OPEN");
     assert_string_equal(rig_text(reply, "interaction.questions.0.askedAt"), "2026-11-16T01:00:00Z");
@@ -196,9 +201,11 @@ static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
 
     (void)state;
     rig_time(rig, "2026-11-16T01:00:00Z");
-    json_t *reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
-                           "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
-                           "\"content\":\"asked\",\"questions\":[{\"text\":\"a?\"},{\"text\":\"b?\"}]}}", id);
+    json_t *reply =
+        rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
+               "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
+               "\"content\":\"asked\",\"questions\":[{\"text\":\"a?\"},{\"text\":\"b?\"}]}}",
+               id);
     snprintf(late, sizeof(late), "%s", rig_text(reply, "interaction.questions.0.id"));
     snprintf(kept, sizeof(kept), "%s", rig_text(reply, "interaction.questions.1.id"));
     json_decref(reply);
@@ -232,10 +239,11 @@ static void a_registered_call_is_completed_by_its_record_TMR_02(void **state)
     (void)state;
     rig_time(rig, "2026-11-16T01:00:00Z");
     (void)rig_events(rig);
-    json_t *ended = rig_ok(rig, "service", INTERACTION_SERVICE, "RegisterEnded",
-                           "{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
-                           "\"externalRef\":{\"source\":\"pbx\",\"id\":\"42\"}}",
-                           id, rig_employee_text("rep"));
+    json_t *ended =
+        rig_ok(rig, "service", INTERACTION_SERVICE, "RegisterEnded",
+               "{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
+               "\"externalRef\":{\"source\":\"pbx\",\"id\":\"42\"}}",
+               id, rig_employee_text("rep"));
     assert_string_equal(rig_text(ended, "interaction.state"), "INTERACTION_STATE_ENDED");
     json_decref(ended);
     rig_time(rig, "2026-11-17T02:00:00Z");
@@ -247,9 +255,10 @@ static void a_registered_call_is_completed_by_its_record_TMR_02(void **state)
     assert_string_equal(rig_text(done, "interaction.endedAt"), "2026-11-16T01:00:00Z");
     json_decref(done);
     assert_string_equal(rig_events(rig), "InteractionEnded InteractionRecorded");
-    rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_FAILED_PRECONDITION,
-              "complete already",
-              "{\"interaction\":{\"externalRef\":{\"source\":\"pbx\",\"id\":\"42\"},\"content\":\"x\"}}");
+    rig_fails(
+        rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_FAILED_PRECONDITION,
+        "complete already",
+        "{\"interaction\":{\"externalRef\":{\"source\":\"pbx\",\"id\":\"42\"},\"content\":\"x\"}}");
 }
 
 static void an_order_comes_twice_and_counts_once(void **state)
@@ -264,7 +273,8 @@ static void an_order_comes_twice_and_counts_once(void **state)
                                "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
                                "\"orderedAt\":\"2026-11-10T00:00:00Z\","
                                "\"externalRef\":{\"source\":\"erp\",\"id\":\"O-1\"},"
-                               "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"}}}", id);
+                               "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"}}}",
+                               id);
         if (i == 0)
             snprintf(order, sizeof(order), "%s", rig_text(reply, "order.id"));
         assert_string_equal(rig_text(reply, "order.id"), order);
@@ -274,40 +284,51 @@ static void an_order_comes_twice_and_counts_once(void **state)
     rig_fails(rig, "service", DEAL_SERVICE, "RecordOrder", ERR_INVALID_ARGUMENT, "negative",
               "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_CANCELLATION\","
               "\"orderedAt\":\"2026-11-10T00:00:00Z\","
-              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"}}}", id);
+              "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"}}}",
+              id);
     rig_fails(rig, "service", DEAL_SERVICE, "RecordOrder", ERR_INVALID_ARGUMENT, "currency",
               "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
               "\"orderedAt\":\"2026-11-10T00:00:00Z\","
-              "\"amount\":{\"currencyCode\":\"EUR\",\"minorUnits\":\"100\"}}}", id);
-    json_decref(rig_ok(rig, "service", DEAL_SERVICE, "RecordPayment",
-                       "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-11T00:00:00Z\","
-                       "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"},\"orderId\":\"%s\"}}",
-                       id, order));
+              "\"amount\":{\"currencyCode\":\"EUR\",\"minorUnits\":\"100\"}}}",
+              id);
+    json_decref(
+        rig_ok(rig, "service", DEAL_SERVICE, "RecordPayment",
+               "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-11T00:00:00Z\","
+               "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"},\"orderId\":\"%s\"}}",
+               id, order));
     rig_fails(rig, "service", DEAL_SERVICE, "RecordPayment", ERR_NOT_FOUND, "order",
               "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-11T00:00:00Z\","
               "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"},\"orderId\":\"%s\"}}",
               id, id);
 }
 
-#define IMPORT_ROWS \
-    "{\"rows\":[" \
-    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"1\"},\"name\":\"一号店\",\"cityCode\":\"310100\"},\"ownerNo\":\"rep\"}," \
-    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"1\"},\"name\":\"又是一号\",\"cityCode\":\"310100\"},\"ownerNo\":\"rep\"}," \
-    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"2\"},\"name\":\"一号店\",\"cityCode\":\"310100\"},\"ownerNo\":\"rep\"}," \
-    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"3\"},\"name\":\"三号店\",\"cityCode\":\"31\"},\"ownerNo\":\"rep\"}," \
-    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"4\"},\"name\":\"四号店\"},\"ownerNo\":\"nobody\"}," \
-    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"5\"},\"name\":\"%s\"},\"ownerNo\":\"rep\"}]%s}"
+#define IMPORT_ROWS                                                                                  \
+    "{\"rows\":["                                                                                    \
+    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"1\"},\"name\":\"一号店\","    \
+    "\"cityCode\":\"310100\"},\"ownerNo\":\"rep\"},"                                                 \
+    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"1\"},\"name\":\"又是一号\"," \
+    "\"cityCode\":\"310100\"},\"ownerNo\":\"rep\"},"                                                 \
+    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"2\"},\"name\":\"一号店\","    \
+    "\"cityCode\":\"310100\"},\"ownerNo\":\"rep\"},"                                                 \
+    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"3\"},\"name\":\"三号店\","    \
+    "\"cityCode\":\"31\"},\"ownerNo\":\"rep\"},"                                                     \
+    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"4\"},\"name\":\"四号店\"},"   \
+    "\"ownerNo\":\"nobody\"},"                                                                       \
+    "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"5\"},\"name\":\"%s\"},"          \
+    "\"ownerNo\":\"rep\"}]%s}"
 
 static void an_import_judges_each_row_and_can_be_repeated_CUS_31(void **state)
 {
-    static const char *const first[] = { "INSERTED", "INVALID", "DUPLICATE", "INVALID", "INVALID", "INSERTED" };
-    static const char *const again[] = { "UNCHANGED", "INVALID", "DUPLICATE", "INVALID", "INVALID", "UPDATED" };
+    static const char *const first[] = { "INSERTED", "INVALID", "DUPLICATE",
+                                         "INVALID",  "INVALID", "INSERTED" };
+    static const char *const again[] = { "UNCHANGED", "INVALID", "DUPLICATE",
+                                         "INVALID",   "INVALID", "UPDATED" };
     char path[32], want[48];
 
     (void)state;
     (void)rig_events(rig);
-    rig_fails(rig, "rep", CUSTOMER_SERVICE, "BatchImport", ERR_PERMISSION_DENIED, "",
-              IMPORT_ROWS, "五号店", "");
+    rig_fails(rig, "rep", CUSTOMER_SERVICE, "BatchImport", ERR_PERMISSION_DENIED, "", IMPORT_ROWS,
+              "五号店", "");
     json_t *dry = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", IMPORT_ROWS, "五号店",
                          ",\"dryRun\":true");
     assert_string_equal(rig_text(dry, "results.0.outcome"), "IMPORT_OUTCOME_INSERTED");
@@ -322,18 +343,22 @@ static void an_import_judges_each_row_and_can_be_repeated_CUS_31(void **state)
             assert_string_equal(rig_text(reply, path), want);
         }
         json_decref(reply);
-        assert_string_equal(rig_events(rig), run ? "CustomerUpdated" : "CustomerCreated CustomerCreated");
+        assert_string_equal(rig_events(rig),
+                            run ? "CustomerUpdated" : "CustomerCreated CustomerCreated");
     }
 }
 
 static void imported_orders_find_their_customers_and_count_once(void **state)
 {
     static const char rows[] =
-        "{\"rows\":[{\"order\":{\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-01-01T00:00:00Z\","
-        "\"externalRef\":{\"source\":\"import\",\"id\":\"A\"},\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}},"
+        "{\"rows\":[{\"order\":{\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-01-01T00:00:"
+        "00Z\","
+        "\"externalRef\":{\"source\":\"import\",\"id\":\"A\"},\"amount\":{\"currencyCode\":\"CNY\","
+        "\"minorUnits\":\"5\"}},"
         "\"customerExternalRef\":{\"source\":\"import\",\"id\":\"1\"}},"
         "{\"order\":{\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-01-01T00:00:00Z\","
-        "\"externalRef\":{\"source\":\"import\",\"id\":\"B\"},\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}},"
+        "\"externalRef\":{\"source\":\"import\",\"id\":\"B\"},\"amount\":{\"currencyCode\":\"CNY\","
+        "\"minorUnits\":\"5\"}},"
         "\"customerExternalRef\":{\"source\":\"import\",\"id\":\"unknown\"}}]}";
 
     (void)state;
@@ -354,13 +379,16 @@ static void the_timeline_is_whole_and_in_order_INT_22(void **state)
     size_t seen = 0;
 
     (void)state;
-    snprintf(id, sizeof(id), "%s", rig_value(rig, "SELECT id::text FROM customers.customer WHERE name = '等答复的客户'"));
+    snprintf(id, sizeof(id), "%s",
+             rig_value(rig, "SELECT id::text FROM customers.customer WHERE name = '等答复的客户'"));
     do {
-        json_t *page = rig_ok(rig, "rep", CUSTOMER_SERVICE, "GetTimeline",
-                              "{\"customerId\":\"%s\",\"pageSize\":2,\"pageToken\":\"%s\"}", id, token);
+        json_t *page =
+            rig_ok(rig, "rep", CUSTOMER_SERVICE, "GetTimeline",
+                   "{\"customerId\":\"%s\",\"pageSize\":2,\"pageToken\":\"%s\"}", id, token);
         const json_t *entry;
         size_t i;
-        json_array_foreach(json_object_get(page, "entries"), i, entry) {
+        json_array_foreach(json_object_get(page, "entries"), i, entry)
+        {
             const char *at = json_string_value(json_object_get(entry, "happenedAt"));
             assert_true(strcmp(at, last) <= 0);
             snprintf(last, sizeof(last), "%s", at);

@@ -51,8 +51,10 @@ static void order(bool replaying, const char *customer_id, const char *at, long 
 
 static void policy(bool replaying, const char *key, const char *from, const char *value)
 {
-    rig_hear(rig, &scoring_consumer, replaying, "daybook.directory.v1.PolicySet", "2025-01-01T00:00:00Z",
-             "{\"setting\":{\"key\":\"%s\",\"value\":\"%s\",\"effectiveFrom\":\"%s\"}}", key, value, from);
+    rig_hear(rig, &scoring_consumer, replaying, "daybook.directory.v1.PolicySet",
+             "2025-01-01T00:00:00Z",
+             "{\"setting\":{\"key\":\"%s\",\"value\":\"%s\",\"effectiveFrom\":\"%s\"}}", key, value,
+             from);
 }
 
 /* The same story, live and in a rebuild. */
@@ -68,14 +70,16 @@ static void tell(bool replaying)
     rig_hear(rig, &scoring_consumer, replaying, "daybook.scoring.v1.RecomputeRequested",
              "2027-03-11T00:00:00Z", "{\"customerIds\":[\"" CUSTOMER "\"]}");
     policy(replaying, "score_frequency_reference", "2028-01-01T00:00:00Z", "24");
-    order(replaying, CUSTOMER, "2026-04-01T00:00:00Z", 100); /* late event: the score stays at 2027 */
+    order(replaying, CUSTOMER, "2026-04-01T00:00:00Z",
+          100); /* late event: the score stays at 2027 */
 }
 
-#define DUMP \
-    "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (" \
-    "SELECT 's', to_jsonb(s) FROM scoring.score s UNION ALL SELECT 'h', to_jsonb(h) FROM " \
-    "scoring.tier_change h UNION ALL SELECT 'c', to_jsonb(c) FROM scoring.customer c UNION ALL " \
-    "SELECT 'p', to_jsonb(p) FROM scoring.policy p UNION ALL SELECT 'o', to_jsonb(o) FROM scoring.order_fact o) t"
+#define DUMP                                                                                       \
+    "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM ("                                   \
+    "SELECT 's', to_jsonb(s) FROM scoring.score s UNION ALL SELECT 'h', to_jsonb(h) FROM "         \
+    "scoring.tier_change h UNION ALL SELECT 'c', to_jsonb(c) FROM scoring.customer c UNION ALL "   \
+    "SELECT 'p', to_jsonb(p) FROM scoring.policy p UNION ALL SELECT 'o', to_jsonb(o) FROM "        \
+    "scoring.order_fact o) t"
 
 static void tiers_follow_orders_and_are_explained_SCO_02(void **state)
 {
@@ -86,12 +90,14 @@ static void tiers_follow_orders_and_are_explained_SCO_02(void **state)
                                        "ORDER BY tier_version) FROM scoring.tier_change "
                                        "WHERE customer_id = '" CUSTOMER "'"),
                         "-d dc cb bc cb bd");
-    assert_string_equal(rig_events(rig),
-                        "CustomerTierChanged CustomerTierChanged CustomerTierChanged "
-                        "CustomerTierChanged CustomerTierChanged CustomerTierChanged CustomerTierChanged");
+    assert_string_equal(
+        rig_events(rig),
+        "CustomerTierChanged CustomerTierChanged CustomerTierChanged "
+        "CustomerTierChanged CustomerTierChanged CustomerTierChanged CustomerTierChanged");
     json_t *got = rig_ok(rig, "rep", SCORE_SERVICE, "Get", "{\"customerId\":\"" CUSTOMER "\"}");
     assert_string_equal(rig_text(got, "score.tier"), "TIER_D");
-    assert_string_equal(rig_text(got, "score.valueScore"), "29.5"); /* potential 27, one order 2.5 */
+    assert_string_equal(rig_text(got, "score.valueScore"),
+                        "29.5"); /* potential 27, one order 2.5 */
     assert_string_equal(rig_text(got, "score.scoredAt"), "2027-03-11T00:00:00Z");
     assert_string_equal(rig_text(got, "score.parts.3.points"), "27");
     assert_string_equal(rig_text(got, "score.policies.2.key"), "score_weight_money");
@@ -108,8 +114,10 @@ static void a_replay_of_the_log_ends_in_the_same_rows(void **state)
     (void)rig_events(rig);
     snprintf(live, sizeof(live), "%s", rig_value(rig, DUMP));
     assert_true(strlen(live) > 1000);
-    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score), b AS (DELETE FROM scoring.tier_change), "
-                         "c AS (DELETE FROM scoring.order_fact), d AS (DELETE FROM scoring.policy) DELETE FROM scoring.customer RETURNING 'x'");
+    (void)rig_value(
+        rig, "WITH a AS (DELETE FROM scoring.score), b AS (DELETE FROM scoring.tier_change), "
+             "c AS (DELETE FROM scoring.order_fact), d AS (DELETE FROM scoring.policy) DELETE FROM "
+             "scoring.customer RETURNING 'x'");
     tell(true);
     assert_string_equal(rig_value(rig, DUMP), live);
     assert_string_equal(rig_events(rig), ""); /* nothing is said twice */
@@ -127,18 +135,22 @@ static void a_setting_counts_from_its_place_in_the_log(void **state)
     order(false, third, "2029-01-08T00:00:00Z", 60000000);
     order(false, third, "2029-01-09T00:00:00Z", 60000000);
     order(false, third, "2029-01-10T00:00:00Z", 60000000); /* M 100, F 4 of 24: 45, C */
-    assert_string_equal(rig_value(rig, "SELECT value_score || tier FROM scoring.score WHERE customer_id = '05000000-0000-7000-8000-000000000003'"), "45c");
+    assert_string_equal(rig_value(rig, "SELECT value_score || tier FROM scoring.score WHERE "
+                                       "customer_id = '05000000-0000-7000-8000-000000000003'"),
+                        "45c");
     policy(false, "tier_threshold_c", "2029-01-11T00:00:00Z", "45.5");
     policy(false, "tier_hysteresis_points", "2029-01-11T00:00:00Z", "0");
-    rig_hear(rig, &scoring_consumer, false, "daybook.scoring.v1.RecomputeRequested", "2029-01-12T00:00:00Z",
-             "{\"customerIds\":[\"%s\"]}", third);
+    rig_hear(rig, &scoring_consumer, false, "daybook.scoring.v1.RecomputeRequested",
+             "2029-01-12T00:00:00Z", "{\"customerIds\":[\"%s\"]}", third);
     json_t *got = rig_ok(rig, "rep", SCORE_SERVICE, "Get", "{\"customerId\":\"%s\"}", third);
     assert_string_equal(rig_text(got, "score.tier"), "TIER_D");
     assert_string_equal(rig_text(got, "score.policies.8.value"), "45.5");
     assert_string_equal(rig_text(got, "score.policies.8.provenance"), "company");
     json_decref(got);
-    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score WHERE customer_id::text LIKE '%3'), b AS (DELETE FROM scoring.tier_change "
-                         "WHERE customer_id::text LIKE '%3') DELETE FROM scoring.customer WHERE id::text LIKE '%3' RETURNING ''");
+    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score WHERE customer_id::text LIKE '%3'), "
+                         "b AS (DELETE FROM scoring.tier_change "
+                         "WHERE customer_id::text LIKE '%3') DELETE FROM scoring.customer WHERE "
+                         "id::text LIKE '%3' RETURNING ''");
 }
 
 /* More than 64 bits together: clamped, and never a poison for the customer's later events. */
@@ -150,9 +162,13 @@ static void sums_beyond_64_bits_do_not_stop_scoring(void **state)
     customer(false, fourth, 0);
     order(false, fourth, "2026-01-10T00:00:00Z", INT64_MAX);
     order(false, fourth, "2026-01-11T00:00:00Z", INT64_MAX);
-    assert_string_equal(rig_value(rig, "SELECT orders_12m || tier FROM scoring.score WHERE customer_id = '05000000-0000-7000-8000-000000000004'"), "2c");
-    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score WHERE customer_id::text LIKE '%4'), b AS (DELETE FROM scoring.tier_change "
-                         "WHERE customer_id::text LIKE '%4') DELETE FROM scoring.customer WHERE id::text LIKE '%4' RETURNING ''");
+    assert_string_equal(rig_value(rig, "SELECT orders_12m || tier FROM scoring.score WHERE "
+                                       "customer_id = '05000000-0000-7000-8000-000000000004'"),
+                        "2c");
+    (void)rig_value(rig, "WITH a AS (DELETE FROM scoring.score WHERE customer_id::text LIKE '%4'), "
+                         "b AS (DELETE FROM scoring.tier_change "
+                         "WHERE customer_id::text LIKE '%4') DELETE FROM scoring.customer WHERE "
+                         "id::text LIKE '%4' RETURNING ''");
 }
 
 static void scores_are_listed_best_first_and_seen_by_whom_they_concern(void **state)
@@ -163,15 +179,18 @@ static void scores_are_listed_best_first_and_seen_by_whom_they_concern(void **st
     char token[2048];
     snprintf(token, sizeof(token), "%s", json_string_value(json_object_get(list, "nextPageToken")));
     json_decref(list);
-    list = rig_ok(rig, "rep", SCORE_SERVICE, "List", "{\"pageSize\":1,\"pageToken\":\"%s\"}", token);
+    list =
+        rig_ok(rig, "rep", SCORE_SERVICE, "List", "{\"pageSize\":1,\"pageToken\":\"%s\"}", token);
     assert_string_equal(rig_text(list, "scores.0.customerId"), OTHER);
     assert_string_equal(rig_text(list, "nextPageToken"), "");
     json_decref(list);
     list = rig_ok(rig, "rep2", SCORE_SERVICE, "List", "{}");
     assert_int_equal(json_array_size(json_object_get(list, "scores")), 0);
     json_decref(list);
-    rig_fails(rig, "rep2", SCORE_SERVICE, "Get", ERR_NOT_FOUND, "", "{\"customerId\":\"" CUSTOMER "\"}");
-    rig_fails(rig, "other", SCORE_SERVICE, "Get", ERR_NOT_FOUND, "", "{\"customerId\":\"" CUSTOMER "\"}");
+    rig_fails(rig, "rep2", SCORE_SERVICE, "Get", ERR_NOT_FOUND, "",
+              "{\"customerId\":\"" CUSTOMER "\"}");
+    rig_fails(rig, "other", SCORE_SERVICE, "Get", ERR_NOT_FOUND, "",
+              "{\"customerId\":\"" CUSTOMER "\"}");
 }
 
 static void to_recompute_is_asked_through_the_log(void **state)
@@ -191,11 +210,18 @@ static void many_orders_of_one_event_are_one_step(void **state)
     (void)state;
     (void)rig_events(rig);
     rig_hear(rig, &scoring_consumer, false, EVENTS "OrdersImported", "2026-11-16T00:00:00Z",
-             "{\"orders\":[{\"id\":\"06000000-0000-7000-8000-000000000001\",\"customerId\":\"" OTHER "\","
-             "\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"60000000\"}},"
+             "{\"orders\":[{\"id\":\"06000000-0000-7000-8000-000000000001\",\"customerId\":\"" OTHER
+             "\","
+             "\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{"
+             "\"currencyCode\":\"CNY\",\"minorUnits\":\"60000000\"}},"
              "{\"id\":\"06000000-0000-7000-8000-000000000002\",\"customerId\":\"" OTHER "\","
-             "\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-02T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"}}]}");
-    assert_string_equal(rig_value(rig, "SELECT tier || ' ' || orders_12m FROM scoring.score WHERE customer_id = '" OTHER "'"), "c 2");
+             "\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":\"2026-11-02T00:00:00Z\",\"amount\":{"
+             "\"currencyCode\":\"CNY\",\"minorUnits\":\"1\"}}]}");
+    assert_string_equal(
+        rig_value(rig,
+                  "SELECT tier || ' ' || orders_12m FROM scoring.score WHERE customer_id = '" OTHER
+                  "'"),
+        "c 2");
     assert_string_equal(rig_events(rig), "CustomerTierChanged");
 }
 
@@ -211,14 +237,21 @@ static void a_thousand_customers_of_one_event_fit_the_memory_of_a_batch(void **s
         char id[ID_TEXT_MAX];
         snprintf(id, sizeof(id), "07000000-0000-7000-8000-%012d", i);
         customer(true, id, 90);
-        sbuf_addf(&orders, "%s{\"id\":\"08000000-0000-7000-8000-%012d\",\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
-                  "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"90000000\"}}",
+        sbuf_addf(&orders,
+                  "%s{\"id\":\"08000000-0000-7000-8000-%012d\",\"customerId\":\"%s\",\"kind\":"
+                  "\"ORDER_KIND_ORDER\","
+                  "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\","
+                  "\"minorUnits\":\"90000000\"}}",
                   i ? "," : "", i, id);
     }
-    rig_hear(rig, &scoring_consumer, false, EVENTS "OrdersImported", "2026-11-16T00:00:00Z", "{\"orders\":[%s]}", orders.data);
+    rig_hear(rig, &scoring_consumer, false, EVENTS "OrdersImported", "2026-11-16T00:00:00Z",
+             "{\"orders\":[%s]}", orders.data);
     sbuf_fini(&orders);
     assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox"), "1000");
-    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM scoring.score WHERE tier = 'b' AND orders_12m = 1"), "1000");
+    assert_string_equal(
+        rig_value(rig,
+                  "SELECT count(*)::text FROM scoring.score WHERE tier = 'b' AND orders_12m = 1"),
+        "1000");
 }
 
 int main(void)

@@ -10,8 +10,9 @@
 #include <cmocka.h>
 
 #define CUSTOMER "05000000-0000-7000-8000-000000000001"
-#define REPORT \
-    "\"report\":{\"participants\":[\"owner\"],\"content\":\"c\",\"needs\":\"n\",\"feedback\":\"f\"," \
+#define REPORT                                                                                     \
+    "\"report\":{\"participants\":[\"owner\"],\"content\":\"c\",\"needs\":\"n\",\"feedback\":"     \
+    "\"f\","                                                                                       \
     "\"outcome\":\"GOAL_OUTCOME_MET\",\"nextStep\":\"s\"%s}"
 
 static struct rig *rig;
@@ -23,7 +24,8 @@ static int start(void **state)
                     visits_methods_len);
     (void)rig_value(rig, "INSERT INTO visits.customer (tenant_id, id, name, owner_id, address, "
                          "latitude, longitude) VALUES ('01000000-0000-7000-8000-00000000000a', "
-                         "'" CUSTOMER "', '海棠路商行', '02000000-0000-7000-8000-000000000004', '月季路90号', 31.2, 121.4) RETURNING 'x'");
+                         "'" CUSTOMER "', '海棠路商行', '02000000-0000-7000-8000-000000000004', "
+                                      "'月季路90号', 31.2, 121.4) RETURNING 'x'");
     return 0;
 }
 
@@ -40,10 +42,11 @@ static const char *request(const char *day)
     static char ids[4][ID_TEXT_MAX];
     static unsigned next;
     char *id = ids[next++ % ARRAY_LEN(ids)];
-    json_t *reply = rig_ok(rig, "rep", VISIT_SERVICE, "Request",
-                           "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
-                           "\"startsAt\":\"%sT06:00:00Z\",\"endsAt\":\"%sT07:00:00Z\",\"goal\":\"g\"}}",
-                           day, day);
+    json_t *reply = rig_ok(
+        rig, "rep", VISIT_SERVICE, "Request",
+        "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+        "\"startsAt\":\"%sT06:00:00Z\",\"endsAt\":\"%sT07:00:00Z\",\"goal\":\"g\"}}",
+        day, day);
 
     snprintf(id, ID_TEXT_MAX, "%s", rig_text(reply, "visit.id"));
     json_decref(reply);
@@ -64,12 +67,15 @@ static void a_visit_goes_from_request_to_closed_report(void **state)
               "{\"visitId\":\"%s\",\"approve\":true}", id);
     rig_fails(rig, "sup", VISIT_SERVICE, "Review", ERR_INVALID_ARGUMENT, "comment",
               "{\"visitId\":\"%s\"}", id);
-    json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "Review", "{\"visitId\":\"%s\",\"approve\":true}", id));
+    json_decref(
+        rig_ok(rig, "sup", VISIT_SERVICE, "Review", "{\"visitId\":\"%s\",\"approve\":true}", id));
     assert_string_equal(rig_events(rig), "VisitRequested VisitApproved");
 
     rig_time(rig, "2026-11-17T05:55:00Z");
     json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn",
-                        "{\"visitId\":\"%s\",\"position\":{\"latitude\":31.21,\"longitude\":121.4},\"accuracyM\":30}", id);
+                        "{\"visitId\":\"%s\",\"position\":{\"latitude\":31.21,\"longitude\":121.4},"
+                        "\"accuracyM\":30}",
+                        id);
     assert_string_equal(rig_text(in, "visit.unregistered"), "");
     assert_string_equal(rig_text(in, "visit.lateArrival"), "");
     assert_string_equal(rig_text(in, "visit.checkIn.far"), "true"); /* 1.1 km away */
@@ -84,17 +90,22 @@ static void a_visit_goes_from_request_to_closed_report(void **state)
     rig_time(rig, "2026-11-18T07:00:01Z"); /* 24 h and a second after the end: late (TMR-03) */
     json_t *reported = rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport",
                               "{\"visitId\":\"%s\"," REPORT ",\"commitments\":[{\"text\":\"dated\","
-                              "\"dueAt\":\"2026-11-19T00:00:00Z\"},{\"text\":\"undated\"}]}", id, "");
+                              "\"dueAt\":\"2026-11-19T00:00:00Z\"},{\"text\":\"undated\"}]}",
+                              id, "");
     assert_string_equal(rig_text(reported, "visit.report.late"), "true");
     assert_string_equal(rig_text(reported, "visit.report.missedFinal"), "");
     assert_string_equal(rig_text(reported, "commitments.1.undated"), "true");
     assert_string_equal(rig_text(reported, "commitments.1.dueAt"), "2026-11-19T07:00:01Z");
     json_decref(reported);
-    json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport", "{\"visitId\":\"%s\",\"comment\":\"more\"}", id));
-    json_t *again = rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport", "{\"visitId\":\"%s\"," REPORT "}", id, "");
-    assert_string_equal(rig_text(again, "visit.report.late"), "true"); /* correcting excuses nothing */
+    json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport",
+                       "{\"visitId\":\"%s\",\"comment\":\"more\"}", id));
+    json_t *again = rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport",
+                           "{\"visitId\":\"%s\"," REPORT "}", id, "");
+    assert_string_equal(rig_text(again, "visit.report.late"),
+                        "true"); /* correcting excuses nothing */
     json_decref(again);
-    json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport", "{\"visitId\":\"%s\",\"accept\":true}", id));
+    json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport",
+                       "{\"visitId\":\"%s\",\"accept\":true}", id));
     assert_string_equal(rig_events(rig),
                         "VisitCheckedIn VisitEnded VisitReported CommitmentMade CommitmentMade "
                         "VisitReportReviewed VisitReported VisitReportReviewed");
@@ -113,7 +124,8 @@ static void an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22(void **stat
     json_decref(in);
     const char *id = request("2026-11-20");
     rig_time(rig, "2026-11-20T06:30:00Z");
-    in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id); /* not approved */
+    in =
+        rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id); /* not approved */
     assert_string_equal(rig_text(in, "visit.unregistered"), "true");
     assert_string_equal(rig_text(in, "visit.lateArrival"), "true");
     json_decref(in);
@@ -127,9 +139,12 @@ static void by_phone_nobody_goes_out_CON_07(void **state)
     (void)state;
     rig_time(rig, "2026-11-19T02:00:00Z");
     (void)rig_events(rig);
-    json_t *asked = rig_ok(rig, "rep", VISIT_SERVICE, "Request",
-                           "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"mode\":\"VISIT_MODE_PHONE\","
-                           "\"startsAt\":\"2026-11-23T06:00:00Z\",\"endsAt\":\"2026-11-23T07:00:00Z\",\"goal\":\"g\"}}");
+    json_t *asked =
+        rig_ok(rig, "rep", VISIT_SERVICE, "Request",
+               "{\"visit\":{\"customerId\":\"" CUSTOMER
+               "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"mode\":\"VISIT_MODE_PHONE\","
+               "\"startsAt\":\"2026-11-23T06:00:00Z\",\"endsAt\":\"2026-11-23T07:00:00Z\",\"goal\":"
+               "\"g\"}}");
     rig_time(rig, "2026-11-23T06:00:00Z");
     json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn",
                         "{\"visitId\":\"%s\",\"position\":{\"latitude\":39.9,\"longitude\":116.4}}",
@@ -147,9 +162,11 @@ static void a_request_cannot_forge_and_shows_no_address_F61(void **state)
     (void)state;
     rig_time(rig, "2026-11-16T01:00:00Z");
     json_t *asked = rig_ok(rig, "rep2", VISIT_SERVICE, "Request",
-                           "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+                           "{\"visit\":{\"customerId\":\"" CUSTOMER
+                           "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
                            "\"reviewedBy\":\"%s\",\"reviewComment\":\"fine\","
-                           "\"startsAt\":\"2026-12-23T06:00:00Z\",\"endsAt\":\"2026-12-23T07:00:00Z\",\"goal\":\"g\"}}",
+                           "\"startsAt\":\"2026-12-23T06:00:00Z\",\"endsAt\":\"2026-12-23T07:00:"
+                           "00Z\",\"goal\":\"g\"}}",
                            rig_employee_text("gm"));
     assert_string_equal(rig_text(asked, "visit.reviewedBy"), "");
     assert_string_equal(rig_text(asked, "visit.reviewComment"), "");
@@ -158,10 +175,13 @@ static void a_request_cannot_forge_and_shows_no_address_F61(void **state)
     json_t *in = rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}");
     assert_string_equal(rig_text(in, "visit.place"), "");
     json_decref(in);
-    json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
-                          "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\",\"result\":\"done\",\"dueAt\":\"2026-11-17T01:00:00Z\"}}");
+    json_t *made =
+        rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
+               "{\"commitment\":{\"customerId\":\"" CUSTOMER
+               "\",\"text\":\"t\",\"result\":\"done\",\"dueAt\":\"2026-11-17T01:00:00Z\"}}");
     assert_string_equal(rig_text(made, "commitment.result"), "");
-    json_decref(rig_ok(rig, "rep", COMMITMENT_SERVICE, "Cancel", "{\"commitmentId\":\"%s\",\"reason\":\"r\"}",
+    json_decref(rig_ok(rig, "rep", COMMITMENT_SERVICE, "Cancel",
+                       "{\"commitmentId\":\"%s\",\"reason\":\"r\"}",
                        rig_text(made, "commitment.id")));
     json_decref(made);
 }
@@ -172,12 +192,17 @@ static void a_tier_may_come_before_the_file(void **state)
     static const char id[] = "05000000-0000-7000-8000-000000000077";
 
     (void)state;
-    rig_hear(rig, &visits_consumer, false, "daybook.scoring.v1.CustomerTierChanged", "2026-11-16T00:00:00Z",
-             "{\"customerId\":\"%s\",\"newTier\":\"TIER_B\"}", id);
-    rig_fails(rig, "gm", VISIT_SERVICE, "CheckIn", ERR_NOT_FOUND, "customer", "{\"customerId\":\"%s\"}", id);
-    rig_hear(rig, &visits_consumer, false, "daybook.customers.v1.CustomerCreated", "2026-11-16T00:00:00Z",
-             "{\"customer\":{\"id\":\"%s\",\"name\":\"late\",\"ownerId\":\"%s\"}}", id, rig_employee_text("rep"));
-    assert_string_equal(rig_value(rig, "SELECT tier || name FROM visits.customer WHERE id = '05000000-0000-7000-8000-000000000077'"), "blate");
+    rig_hear(rig, &visits_consumer, false, "daybook.scoring.v1.CustomerTierChanged",
+             "2026-11-16T00:00:00Z", "{\"customerId\":\"%s\",\"newTier\":\"TIER_B\"}", id);
+    rig_fails(rig, "gm", VISIT_SERVICE, "CheckIn", ERR_NOT_FOUND, "customer",
+              "{\"customerId\":\"%s\"}", id);
+    rig_hear(rig, &visits_consumer, false, "daybook.customers.v1.CustomerCreated",
+             "2026-11-16T00:00:00Z",
+             "{\"customer\":{\"id\":\"%s\",\"name\":\"late\",\"ownerId\":\"%s\"}}", id,
+             rig_employee_text("rep"));
+    assert_string_equal(rig_value(rig, "SELECT tier || name FROM visits.customer WHERE id = "
+                                       "'05000000-0000-7000-8000-000000000077'"),
+                        "blate");
 }
 
 static void a_slot_is_given_once(void **state)
@@ -186,9 +211,12 @@ static void a_slot_is_given_once(void **state)
     rig_time(rig, "2026-11-16T01:00:00Z");
     const char *id = request("2026-12-01");
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_ALREADY_EXISTS, "slot",
-              "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
-              "\"startsAt\":\"2026-12-01T06:30:00Z\",\"endsAt\":\"2026-12-01T07:30:00Z\",\"goal\":\"g\"}}");
-    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "Cancel", "{\"visitId\":\"%s\",\"reason\":\"r\"}", id));
+              "{\"visit\":{\"customerId\":\"" CUSTOMER
+              "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+              "\"startsAt\":\"2026-12-01T06:30:00Z\",\"endsAt\":\"2026-12-01T07:30:00Z\",\"goal\":"
+              "\"g\"}}");
+    json_decref(
+        rig_ok(rig, "rep", VISIT_SERVICE, "Cancel", "{\"visitId\":\"%s\",\"reason\":\"r\"}", id));
     (void)request("2026-12-01"); /* free again */
 }
 
@@ -199,16 +227,22 @@ static void what_is_wrong_is_said_and_others_see_nothing(void **state)
     const char *id = request("2026-12-02");
     rig_fails(rig, "rep2", VISIT_SERVICE, "Get", ERR_NOT_FOUND, "", "{\"id\":\"%s\"}", id);
     rig_fails(rig, "other", VISIT_SERVICE, "Get", ERR_NOT_FOUND, "", "{\"id\":\"%s\"}", id);
-    rig_fails(rig, "lead", VISIT_SERVICE, "CheckIn", ERR_PERMISSION_DENIED, "visitor", "{\"visitId\":\"%s\"}", id);
+    rig_fails(rig, "lead", VISIT_SERVICE, "CheckIn", ERR_PERMISSION_DENIED, "visitor",
+              "{\"visitId\":\"%s\"}", id);
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_INVALID_ARGUMENT, "visit.purposes",
               "{\"visit\":{\"customerId\":\"" CUSTOMER "\"}}");
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_INVALID_ARGUMENT, "past",
-              "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
-              "\"startsAt\":\"2026-11-01T06:00:00Z\",\"endsAt\":\"2026-11-01T07:00:00Z\",\"goal\":\"g\"}}");
+              "{\"visit\":{\"customerId\":\"" CUSTOMER
+              "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+              "\"startsAt\":\"2026-11-01T06:00:00Z\",\"endsAt\":\"2026-11-01T07:00:00Z\",\"goal\":"
+              "\"g\"}}");
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_NOT_FOUND, "customer",
-              "{\"visit\":{\"customerId\":\"05000000-0000-7000-8000-000000000009\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
-              "\"startsAt\":\"2026-12-03T06:00:00Z\",\"endsAt\":\"2026-12-03T07:00:00Z\",\"goal\":\"g\"}}");
-    json_t *list = rig_ok(rig, "lead", VISIT_SERVICE, "List", "{\"from\":\"2026-12-02T00:00:00Z\",\"to\":\"2026-12-03T00:00:00Z\"}");
+              "{\"visit\":{\"customerId\":\"05000000-0000-7000-8000-000000000009\",\"purposes\":["
+              "\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+              "\"startsAt\":\"2026-12-03T06:00:00Z\",\"endsAt\":\"2026-12-03T07:00:00Z\",\"goal\":"
+              "\"g\"}}");
+    json_t *list = rig_ok(rig, "lead", VISIT_SERVICE, "List",
+                          "{\"from\":\"2026-12-02T00:00:00Z\",\"to\":\"2026-12-03T00:00:00Z\"}");
     assert_int_equal(json_array_size(json_object_get(list, "visits")), 1);
     json_decref(list);
 }
@@ -223,26 +257,34 @@ static void a_promise_is_kept_late_or_withdrawn_VIS_56(void **state)
     (void)rig_events(rig);
     for (size_t i = 0; i < 3; i++) {
         json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
-                              "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\",\"dueAt\":\"2026-11-17T01:00:00Z\"}}");
+                              "{\"commitment\":{\"customerId\":\"" CUSTOMER
+                              "\",\"text\":\"t\",\"dueAt\":\"2026-11-17T01:00:00Z\"}}");
         snprintf(ids[i], ID_TEXT_MAX, "%s", rig_text(made, "commitment.id"));
         json_decref(made);
     }
     rig_time(rig, "2026-11-17T01:00:00Z");
-    json_t *done = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Complete", "{\"commitmentId\":\"%s\",\"result\":\"r\"}", kept);
+    json_t *done = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Complete",
+                          "{\"commitmentId\":\"%s\",\"result\":\"r\"}", kept);
     assert_string_equal(rig_text(done, "commitment.state"), "COMMITMENT_STATE_FULFILLED");
     json_decref(done);
     rig_time(rig, "2026-11-17T01:00:01Z");
-    done = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Complete", "{\"commitmentId\":\"%s\",\"result\":\"r\"}", late);
+    done = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Complete",
+                  "{\"commitmentId\":\"%s\",\"result\":\"r\"}", late);
     assert_string_equal(rig_text(done, "commitment.state"), "COMMITMENT_STATE_FULFILLED_LATE");
     json_decref(done);
-    json_decref(rig_ok(rig, "lead", COMMITMENT_SERVICE, "Cancel", "{\"commitmentId\":\"%s\",\"reason\":\"r\"}", off));
-    rig_fails(rig, "rep", COMMITMENT_SERVICE, "Complete", ERR_FAILED_PRECONDITION, "cancelled", "{\"commitmentId\":\"%s\",\"result\":\"r\"}", off);
-    assert_string_equal(rig_events(rig), "CommitmentMade CommitmentMade CommitmentMade "
-                                         "CommitmentFulfilled CommitmentFulfilled CommitmentCancelled");
+    json_decref(rig_ok(rig, "lead", COMMITMENT_SERVICE, "Cancel",
+                       "{\"commitmentId\":\"%s\",\"reason\":\"r\"}", off));
+    rig_fails(rig, "rep", COMMITMENT_SERVICE, "Complete", ERR_FAILED_PRECONDITION, "cancelled",
+              "{\"commitmentId\":\"%s\",\"result\":\"r\"}", off);
+    assert_string_equal(rig_events(rig),
+                        "CommitmentMade CommitmentMade CommitmentMade "
+                        "CommitmentFulfilled CommitmentFulfilled CommitmentCancelled");
     rig_fails(rig, "rep", COMMITMENT_SERVICE, "Add", ERR_INVALID_ARGUMENT, "after the promise",
-              "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\",\"dueAt\":\"2026-11-01T00:00:00Z\"}}");
+              "{\"commitment\":{\"customerId\":\"" CUSTOMER
+              "\",\"text\":\"t\",\"dueAt\":\"2026-11-01T00:00:00Z\"}}");
     json_t *list = rig_ok(rig, "rep", COMMITMENT_SERVICE, "List", "{\"openOnly\":true}");
-    assert_int_equal(json_array_size(json_object_get(list, "commitments")), 2); /* of the visit above */
+    assert_int_equal(json_array_size(json_object_get(list, "commitments")),
+                     2); /* of the visit above */
     json_decref(list);
 }
 

@@ -184,8 +184,7 @@ static json_t *to_json(const struct reply *reply)
 {
     struct sbuf text;
     json_error_t error;
-    const ProtobufCMessage *m =
-        reply->code ? &reply->result->status->base : reply->message;
+    const ProtobufCMessage *m = reply->code ? &reply->result->status->base : reply->message;
 
     sbuf_init(&text, 4 * MIB);
     must(protojson_write(m, 0, &text), "protojson_write");
@@ -199,10 +198,10 @@ static json_t *to_json(const struct reply *reply)
 static json_t *vcall(struct rig *r, const char *actor, const char *service, const char *method,
                      const char *key, enum err *code_out, const char *fmt, va_list ap)
 {
-    static const char *const scopes[] = { "tenant.all",     "customers.read", "customers.write",
-                                          "visits.read",    "visits.write",   "scoring.read",
-                                          "scoring.write",  "reminders.read", "reminders.write",
-                                          NULL };
+    static const char *const scopes[] = {
+        "tenant.all",   "customers.read", "customers.write", "visits.read",     "visits.write",
+        "scoring.read", "scoring.write",  "reminders.read",  "reminders.write", NULL
+    };
     const struct schema_method *m = schema_find_method(service, method);
     ProtobufCMessage *message;
     struct wire_fault fault;
@@ -219,9 +218,10 @@ static json_t *vcall(struct rig *r, const char *actor, const char *service, cons
         .message = message,
         .tenant = strcmp(actor, "other") == 0 ? rig_other_tenant : rig_tenant,
         .key = key,
-        .kind = strcmp(actor, "system") == 0    ? DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM
-                : strcmp(actor, "service") == 0 ? DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE
-                                                : DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE,
+        .kind = strcmp(actor, "system") == 0 ? DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM
+                : strcmp(actor, "service") == 0
+                    ? DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE
+                    : DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE,
         .scopes = strcmp(actor, "service") == 0 ? scopes : NULL,
         .actor = id_is_nil(rig_employee(actor)) ? unit_hq : rig_employee(actor),
     };
@@ -336,8 +336,9 @@ void rig_hear(struct rig *r, const struct consumer_def *def, bool replaying, con
               const char *occurred_at, const char *data_fmt, ...)
 {
     const struct schema_message *m = schema_find_message(type);
-    struct consumer c = { .def = def, .db = r->db, .work = arena_new(64 * MIB),
-                          .env.daemon_data = r->daemon_data };
+    struct consumer c = {
+        .def = def, .db = r->db, .work = arena_new(64 * MIB), .env.daemon_data = r->daemon_data
+    };
     struct arena *feed = arena_new(16 * MIB);
     struct reaction reaction;
     struct reaction_state state;

@@ -41,8 +41,8 @@ struct rig *rig_start_with(const struct servers_options *options, const char *sc
                            const struct method *methods, size_t nmethods);
 void rig_stop(struct rig *r);
 
-/* Sets a policy of the company from that moment on, in the directory snapshot. At most 16; they stay
- * until rig_clear_policies(). */
+/* Sets a policy of the company from that moment on, in the directory snapshot. At most 16; they
+ * stay until rig_clear_policies(). */
 void rig_set_policy(const char *key, const char *value, const char *from_rfc3339);
 void rig_clear_policies(void);
 
@@ -65,7 +65,8 @@ json_t *rig_ok(struct rig *r, const char *actor, const char *service, const char
 void rig_fails(struct rig *r, const char *actor, const char *service, const char *method,
                enum err code, const char *message_part, const char *request_fmt, ...) PRINTF(7, 8);
 
-/* Text at a path of object keys and array indexes ("visit.state", "results.0.outcome"); "" when it is not there. */
+/* Text at a path of object keys and array indexes ("visit.state", "results.0.outcome"); "" when it
+ * is not there. */
 const char *rig_text(const json_t *json, const char *path);
 
 /* One value of one row, as text that lives until the next call of this; "" for NULL or no row. */

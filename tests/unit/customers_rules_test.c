@@ -80,12 +80,18 @@ static void contacts_need_usable_addresses(void **state)
         const char *field, *value;
         bool good;
     } cases[] = {
-        { "phone", "199 0000 0001", true },   { "phone", "+86-21-12345678", true },
-        { "phone", "12", false },             { "phone", "call me", false },
-        { "email", "a@example.com", true },   { "email", "a@b@example.com", false },
-        { "email", "@example.com", false },   { "email", "a b@example.com", false },
-        { "email", "a@localhost", false },    { "birthday", "02-29", true },
-        { "birthday", "02-30", false },       { "birthday", "2-9", false },
+        { "phone", "199 0000 0001", true },
+        { "phone", "+86-21-12345678", true },
+        { "phone", "12", false },
+        { "phone", "call me", false },
+        { "email", "a@example.com", true },
+        { "email", "a@b@example.com", false },
+        { "email", "@example.com", false },
+        { "email", "a b@example.com", false },
+        { "email", "a@localhost", false },
+        { "birthday", "02-29", true },
+        { "birthday", "02-30", false },
+        { "birthday", "2-9", false },
         { "birthday", "1990-02-02", false },
     };
 

@@ -31,7 +31,11 @@ static void value_follows_the_formula_of_5_1(void **state)
         { "at the references", { NOW, 12, 60000000, NOW, 100, 0 }, 100, 1, 0 },
         { "beyond the references", { NOW, 99, 999999999, NOW, 100, 0 }, 100, 1, 0 },
         { "more cancelled than ordered", { NOW, -3, -500, NOW - 400 * DAY_US, 40, 0 }, 12, 4, 400 },
-        { "an order after the moment counts as today", { NOW, 1, 100, NOW + DAY_US, 0, 0 }, 2.5, 4, 0 },
+        { "an order after the moment counts as today",
+          { NOW, 1, 100, NOW + DAY_US, 0, 0 },
+          2.5,
+          4,
+          0 },
     };
 
     (void)state;

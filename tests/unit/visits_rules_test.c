@@ -70,9 +70,11 @@ static void distances_agree_with_published_ones(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        double km = visit_rules_distance_m(cases[i].lat1, cases[i].lon1, cases[i].lat2,
-                                           cases[i].lon2) / 1000;
-        if (km < cases[i].want_km - cases[i].within_km || km > cases[i].want_km + cases[i].within_km)
+        double km =
+            visit_rules_distance_m(cases[i].lat1, cases[i].lon1, cases[i].lat2, cases[i].lon2) /
+            1000;
+        if (km < cases[i].want_km - cases[i].within_km ||
+            km > cases[i].want_km + cases[i].within_km)
             fail_msg("%s: %f km", cases[i].label, km);
     }
 }
