@@ -348,14 +348,13 @@ static bool counts_as_absence(struct call *call, const PbVisit *visit)
 
 static enum err emit_check_in(struct call *call, PbVisit *visit)
 {
-    int64_t version = visit_store_version(visit);
-    enum err e =
-        call_emit(call, "visits", visit->id, version, EVENT(VisitCheckedIn, visit_checked_in));
+    enum err e = call_emit(call, "visits", visit->id, visit_store_version(visit),
+                           EVENT(VisitCheckedIn, visit_checked_in));
 
     if (e || !counts_as_absence(call, visit))
         return e;
-    return call_emit(call, "visits", visit->id, version,
-                     EVENT(UnregisteredVisitFlagged, unregistered_visit_flagged));
+    /* A second event needs a version of its own: they rise from event to event (bus.proto). */
+    return visit_save(call, visit, EVENT(UnregisteredVisitFlagged, unregistered_visit_flagged));
 }
 
 static enum err check_in_unplanned(struct call *call,
