@@ -6,6 +6,7 @@
 #include <zmq.h>
 
 #include "common/clock.h"
+#include "common/directory.h"
 #include "common/log.h"
 #include "services/bus/stats.h"
 
@@ -17,11 +18,23 @@
 /* Request: version, request id, domain, address, identity, mechanism, credentials. */
 enum { VERSION_TEXT, REQUEST_ID, DOMAIN_NAME, ADDRESS, IDENTITY, MECHANISM, CREDENTIALS, FRAMES };
 
+#define STRANGERS 64
+#define GRACE_US (2 * SECOND_US)
+#define AWAY_US (5 * SECOND_US)
+
+/* A key that was not admitted when it was asked for. */
+struct stranger {
+    char user[IDENTITY_KEY_LEN + 1];
+    int64_t since_us, last_us; /* monotonic */
+};
+
 struct zap {
     void *socket;
     struct keyring *keyring;
     pthread_t thread;
     atomic_bool stopping;
+    struct stranger strangers[STRANGERS]; /* of the thread */
+    size_t next_stranger;
 };
 
 struct question {
@@ -67,6 +80,47 @@ static bool is_this_machine(const char *address)
            strncmp(address, "::ffff:127.", 11) == 0 || strncmp(address, "localhost", 9) == 0;
 }
 
+static struct stranger *find_stranger(struct zap *z, const char *user)
+{
+    for (size_t i = 0; i < STRANGERS; i++)
+        if (strcmp(z->strangers[i].user, user) == 0)
+            return &z->strangers[i];
+    return NULL;
+}
+
+/*
+ * True for a key that is first asked for now or was a moment ago: the directory is looked at again
+ * before the last word, since libzmq never tries again after a refusal, and somebody who registers
+ * a key and connects at once must not be shut out for good. Of many unknown keys the oldest are
+ * forgotten, which only gives them another moment.
+ */
+static bool is_new_here(struct zap *z, const char *user)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct stranger *s = find_stranger(z, user);
+    if (!s) {
+        s = &z->strangers[z->next_stranger++ % STRANGERS];
+        *s = (struct stranger){ .since_us = now_us };
+        snprintf(s->user, sizeof(s->user), "%s", user);
+    } else if (now_us - s->last_us > AWAY_US) {
+        s->since_us = now_us;
+    }
+    s->last_us = now_us;
+    return now_us - s->since_us < GRACE_US;
+}
+
+static void judge_stranger(struct zap *z, const struct question *q, const char *user)
+{
+    if (is_new_here(z, user)) {
+        directory_refresh();
+        answer(z->socket, q, "300", "not known yet", "");
+        return;
+    }
+    log_warn("bus.key_refused", "a connection with an unknown key", "key", user, "address",
+             q->text[ADDRESS], NULL);
+    answer(z->socket, q, "400", "key not registered", "");
+}
+
 static void judge_curve(struct zap *z, const struct question *q)
 {
     char user[IDENTITY_KEY_LEN + 1];
@@ -83,9 +137,7 @@ static void judge_curve(struct zap *z, const struct question *q)
         answer(z->socket, q, "300", "not known yet", "");
         break;
     case KEYRING_REFUSED:
-        log_warn("bus.key_refused", "a connection with an unknown key", "key", user, "address",
-                 q->text[ADDRESS], NULL);
-        answer(z->socket, q, "400", "key not registered", "");
+        judge_stranger(z, q, user);
         break;
     }
 }
