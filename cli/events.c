@@ -294,6 +294,7 @@ static int follow(struct tail *t)
 static bool find_head(struct cli *c, int64_t *head_out, int *status_out)
 {
     Daybook__Bus__V1__GetHeadRequest ask = DAYBOOK__BUS__V1__GET_HEAD_REQUEST__INIT;
+    ask.omit_types = true;
     const ProtobufCMessage *m = cli_must_ask(c, EVENT_SERVICE, "GetHead", &ask.base, status_out);
     if (m)
         *head_out = ((const Daybook__Bus__V1__GetHeadResponse *)(const void *)m)->head_seq;
