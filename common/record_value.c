@@ -266,8 +266,8 @@ static enum err parse_bytes(const char *text, struct arena *a, void *out)
 {
     ProtobufCBinaryData v = { 0 };
 
-    if (!db_parse_bytes(text, a, &v.data, &v.len))
-        return ERR_INTERNAL;
+    if (!db_parse_bytes(text, a, &v.data, &v.len)) /* its form, or the arena is full */
+        return arena_alloc(a, strlen(text) / 2) ? ERR_INTERNAL : ERR_RESOURCE_EXHAUSTED;
     memcpy(out, &v, sizeof v);
     return ERR_OK;
 }

@@ -49,6 +49,7 @@ struct relay {
     struct relay_config config;
     struct db *db;
     struct arena *arena;
+    int batch; /* of the next drain */
     void *wake;       /* PULL */
     void *publish;    /* PUSH */
     uint64_t session; /* that the lock belongs to */
@@ -214,7 +215,7 @@ static enum err take_moved(void *ctx, const PGresult *res)
 
 static enum err drain(struct relay *r)
 {
-    char *limit = db_text_i64(r->arena, r->config.batch), *term = db_text_i64(r->arena, r->term);
+    char *limit = db_text_i64(r->arena, r->batch), *term = db_text_i64(r->arena, r->term);
     char *now = db_text_time(r->arena, clock_now_us());
     if (!limit || !term || !now)
         return ERR_RESOURCE_EXHAUSTED;
@@ -422,19 +423,34 @@ static void show_outbox(struct relay *r)
     metric_set(&outbox_oldest, (double)MAX(age_us, 0) / (double)SECOND_US, NULL);
 }
 
+/* Large events: a batch of them may be more than the memory takes, now and each time again. True:
+ * fewer are to be tried. */
+static bool take_fewer(struct relay *r, enum err e)
+{
+    if (e != ERR_RESOURCE_EXHAUSTED || r->batch == 1)
+        return false;
+    r->batch = MAX(r->batch / 4, 1);
+    return true;
+}
+
 /* Drains until nothing is left; each batch is published before the next is moved. */
 static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *arg)
 {
     bool more = true;
     while (more && !stopping(arg)) {
         enum err e = drain(r);
+        if (take_fewer(r, e)) {
+            arena_reset(r->arena);
+            continue;
+        }
         if (!e && r->fenced) {
             stat_add(STAT_FENCED, 1);
             lose_lead(r, "fenced");
         }
         if (e || r->fenced)
             return e;
-        more = r->nevents == (size_t)r->config.batch;
+        more = r->nevents == (size_t)r->batch;
+        r->batch = MIN(r->batch * 2, r->config.batch);
         if (r->nevents > 0) {
             note_drained(r);
             publish_events(r);
@@ -526,7 +542,8 @@ struct relay *relay_new(const struct relay_config *config)
     r->config = *config;
     if (r->config.batch <= 0)
         r->config.batch = BATCH;
-    r->arena = arena_new(ARENA_BYTES);
+    r->batch = r->config.batch;
+    r->arena = arena_new(config->arena_bytes ? config->arena_bytes : ARENA_BYTES);
     r->db = db_new(config->conninfo, config->application_name);
     r->wake = zmq_socket(config->zmq_context, ZMQ_PULL);
     r->publish = zmq_socket(config->zmq_context, ZMQ_PUSH);

@@ -142,7 +142,7 @@ static void *relay_main(void *arg)
     return NULL;
 }
 
-static void station_prepare(struct station *s, bool listens)
+static void station_prepare_with(struct station *s, bool listens, size_t arena_bytes)
 {
     int linger = 0, wait = 10000;
     memset(s, 0, sizeof(*s));
@@ -154,10 +154,17 @@ static void station_prepare(struct station *s, bool listens)
     zmq_setsockopt(s->pull, ZMQ_RCVHWM, &(int){ 100000 }, sizeof(int));
     if (listens)
         assert_int_equal(zmq_bind(s->pull, BROKER_PUBLISH), 0);
-    s->relay = relay_new(&(struct relay_config){
-        .conninfo = bus_conninfo, .application_name = "relay-test", .zmq_context = s->zmq });
+    s->relay = relay_new(&(struct relay_config){ .conninfo = bus_conninfo,
+                                                 .application_name = "relay-test",
+                                                 .zmq_context = s->zmq,
+                                                 .arena_bytes = arena_bytes });
     assert_non_null(s->relay);
     assert_int_equal(zmq_connect(s->wake, BROKER_RELAY_WAKE), 0);
+}
+
+static void station_prepare(struct station *s, bool listens)
+{
+    station_prepare_with(s, listens, 0);
 }
 
 static void station_open(struct station *s)
@@ -481,6 +488,23 @@ static void F37_a_backlog_is_drained_at_5000_a_second(void **state)
     station_close(&s);
 }
 
+/* A batch of large events that is more than the memory takes must not stop the log for good. */
+static void F37_events_too_large_for_one_batch_go_in_several(void **state)
+{
+    (void)state;
+    struct station s;
+    clean_log();
+    run("INSERT INTO bus.outbox (event_id, tenant_id, type, aggregate, aggregate_version,"
+        " occurred_at, payload) SELECT gen_random_uuid(), '" TENANT_A "', '" EVENT_TYPE "',"
+        " 'things/1', g, '2026-01-01', decode(repeat('0a', 100000), 'hex')"
+        " FROM generate_series(1, 60) g");
+    station_prepare_with(&s, true, MIB);
+    assert_int_equal(pthread_create(&s.thread, NULL, relay_main, &s), 0);
+    wait_for("SELECT count(*) AS n FROM bus.log", 60);
+    station_close(&s);
+    check_log(60);
+}
+
 static void F11_a_killed_database_is_used_again_within_5_s(void **state)
 {
     (void)state;
@@ -582,6 +606,7 @@ int main(void)
         cmocka_unit_test(F23_a_leader_whose_session_is_ended_is_back_within_5_s),
         cmocka_unit_test(F08_a_frozen_leader_is_put_out_when_there_is_work),
         cmocka_unit_test(F37_a_backlog_is_drained_at_5000_a_second),
+        cmocka_unit_test(F37_events_too_large_for_one_batch_go_in_several),
         cmocka_unit_test(F11_a_killed_database_is_used_again_within_5_s),
         cmocka_unit_test(F15_a_log_whose_history_went_back_gets_a_new_id),
     };
