@@ -40,7 +40,8 @@ void columns_text(struct columns *k, const char *text)
     sbuf_add_pg_element(next_column(k), text);
 }
 
-/* Values of the functions below need no quotes in an array literal, which saves work on both sides. */
+/* Values of the functions below need no quotes in an array literal, which saves work on both sides.
+ */
 static void add_plain(struct columns *k, const char *text)
 {
     sbuf_add_text(next_column(k), text);

@@ -12,8 +12,8 @@
 #define COLUMNS_MAX 26
 
 struct columns {
-    size_t n;   /* columns */
-    size_t at;  /* next one of the present row */
+    size_t n;  /* columns */
+    size_t at; /* next one of the present row */
     size_t rows;
     struct sbuf c[COLUMNS_MAX];
 };

@@ -57,7 +57,11 @@ static enum err put_channel(struct call *call, struct id owner, const char *owne
     char *secret = delivery_new_secret(call->arena);
     char *sealed = secret ? delivery_seal_secret(call->arena, call->tenant, owner, secret) : NULL;
     const char *const params[] = {
-        call_tenant_text(call), owner_text, url, sealed, db_text_time(call->arena, call->now_us),
+        call_tenant_text(call),
+        owner_text,
+        url,
+        sealed,
+        db_text_time(call->arena, call->now_us),
         id_is_nil(call->actor) ? NULL : call_actor_text(call),
     };
     if (!sealed || !params[4])
@@ -126,8 +130,13 @@ enum err channel_list_deliveries(struct call *call, const ProtobufCMessage *in,
     if (e)
         return e;
     const char *const params[] = {
-        call_tenant_text(call), people, *req->reminder_id ? req->reminder_id : NULL,
-        req->unread_only ? "t" : "f", page.keys[0], page.keys[1], page.limit,
+        call_tenant_text(call),
+        people,
+        *req->reminder_id ? req->reminder_id : NULL,
+        req->unread_only ? "t" : "f",
+        page.keys[0],
+        page.keys[1],
+        page.limit,
     };
     e = db_exec(call->db, &sql_notices_list, params, &res);
     if (!e)

@@ -13,7 +13,7 @@
 
 #define STEP_DUTIES 500
 #define STEP_LIMIT_US (10 * SECOND_US)
-#define ROUND_US (250 * MSEC_US) /* between two looks for work */
+#define ROUND_US (250 * MSEC_US)  /* between two looks for work */
 #define FRESH_US (2500 * MSEC_US) /* by then the directory has surely been read anew */
 #define PURGE_US (60 * SECOND_US)
 #define PURGE_ROWS "1000"
@@ -25,8 +25,8 @@ struct chores {
     struct db *db;
     struct arena *arena;
     struct bell bell;
-    /* The recalculation that was seen last, and when first (monotonic): the directory must have been
-     * read since. */
+    /* The recalculation that was seen last, and when first (monotonic): the directory must have
+     * been read since. */
     struct id seen;
     int64_t seen_us;
     int64_t seen_revision;
@@ -107,8 +107,8 @@ static enum err find_next(struct chores *c, struct recalculation *out)
 }
 
 /*
- * Whether the snapshot already knows the change. It says so itself by a new revision or by the value;
- * when neither shows (a later change hides it), enough time settles it.
+ * Whether the snapshot already knows the change. It says so itself by a new revision or by the
+ * value; when neither shows (a later change hides it), enough time settles it.
  */
 static bool is_fresh(struct chores *c, const struct recalculation *job, const struct directory *dir)
 {
@@ -180,8 +180,12 @@ static enum err load_duties(struct step *s, PGresult **res_out)
 static enum err add_event(struct step *s, const struct duty *duty, const ProtobufCMessage *message)
 {
     const struct outbox_event event = {
-        .tenant = s->job->tenant, .collection = "reminders", .aggregate_id = duty->pb->id,
-        .version = duty->version, .occurred_at_us = s->now_us, .message = message,
+        .tenant = s->job->tenant,
+        .collection = "reminders",
+        .aggregate_id = duty->pb->id,
+        .version = duty->version,
+        .occurred_at_us = s->now_us,
+        .message = message,
     };
     return outbox_pack(&event, s->c->arena, &s->events[s->nevents++]);
 }
@@ -203,14 +207,16 @@ static enum err switch_off(struct step *s, struct duty *duty)
     return duty->pb->etag ? add_event(s, duty, &event.base) : ERR_RESOURCE_EXHAUSTED;
 }
 
-static enum err replan(struct step *s, const struct rule *rule, struct duty *duty, bool *changed_out)
+static enum err replan(struct step *s, const struct rule *rule, struct duty *duty,
+                       bool *changed_out)
 {
     Daybook__Reminders__V1__ReminderRescheduled event =
         DAYBOOK__REMINDERS__V1__REMINDER_RESCHEDULED__INIT;
     struct columns *k = &s->replanned;
     struct arena *a = s->c->arena;
 
-    enum err e = duty_replan(duty, rule, s->dir, s->job->tenant, s->now_us, s->now_us, a, changed_out);
+    enum err e =
+        duty_replan(duty, rule, s->dir, s->job->tenant, s->now_us, s->now_us, a, changed_out);
     if (e || !*changed_out)
         return e;
     char *plan = duty_plan_text(duty, a), *policies = duty_policies_text(duty->pb, a);
@@ -292,8 +298,11 @@ static enum err write_step(struct step *s)
 {
     struct arena *a = s->c->arena;
     const char *const advance[] = {
-        db_text_id(a, s->job->tenant), db_text_id(a, s->job->id), db_text_id(a, s->last),
-        db_text_i64(a, (int64_t)s->changed), s->n < STEP_DUTIES ? db_text_time(a, s->now_us) : NULL,
+        db_text_id(a, s->job->tenant),
+        db_text_id(a, s->job->id),
+        db_text_id(a, s->last),
+        db_text_i64(a, (int64_t)s->changed),
+        s->n < STEP_DUTIES ? db_text_time(a, s->now_us) : NULL,
     };
 
     enum err e = queue_columns(s, &sql_duties_replan, &s->replanned);
@@ -334,7 +343,8 @@ static void tell_step(struct step *s)
         task_lists_ring(c->lists);
     c->wake_relay = c->wake_relay || s->nevents;
     if (s->n < STEP_DUTIES)
-        log_info("recalculation.done", "due times were counted anew", "reason", s->job->reason, NULL);
+        log_info("recalculation.done", "due times were counted anew", "reason", s->job->reason,
+                 NULL);
 }
 
 enum err chores_recalculate(struct chores *c, bool *more_out)

@@ -1,10 +1,10 @@
 /*
- * chores.h - slow work in the background: recalculations after a change of the rule book or calendar
- * (REM-09, F43), and the end of old tombstones.
+ * chores.h - slow work in the background: recalculations after a change of the rule book or
+ * calendar (REM-09, F43), and the end of old tombstones.
  *
- * A recalculation is a row that a reaction wrote. It is done in steps of a few hundred duties, each a
- * transaction that also moves the row's cursor, so a crash repeats nothing and several replicas take
- * turns. Only pending duties are touched; each change is an event with its reason.
+ * A recalculation is a row that a reaction wrote. It is done in steps of a few hundred duties, each
+ * a transaction that also moves the row's cursor, so a crash repeats nothing and several replicas
+ * take turns. Only pending duties are touched; each change is an event with its reason.
  */
 #ifndef DAYBOOK_REMINDERS_CHORES_H
 #define DAYBOOK_REMINDERS_CHORES_H

@@ -1,9 +1,9 @@
 /*
  * delivery.c - see delivery.h.
  *
- * A try is three steps: read what is to be said and to where, in a transaction; post; write down what
- * came of it, in a transaction that proves the lane's lease. Dying between the last two repeats the
- * post under the same id.
+ * A try is three steps: read what is to be said and to where, in a transaction; post; write down
+ * what came of it, in a transaction that proves the lane's lease. Dying between the last two
+ * repeats the post under the same id.
  */
 #include "services/reminders/delivery.h"
 
@@ -55,9 +55,9 @@ struct delivery {
 
 int64_t delivery_pause_us(int attempts)
 {
-    static const int64_t pauses[] = { 5 * SECOND_US, 5 * MINUTE_US, 30 * MINUTE_US, 2 * HOUR_US,
-                                      5 * HOUR_US,   10 * HOUR_US,  14 * HOUR_US,   20 * HOUR_US,
-                                      24 * HOUR_US };
+    static const int64_t pauses[] = { 5 * SECOND_US, 5 * MINUTE_US, 30 * MINUTE_US,
+                                      2 * HOUR_US,   5 * HOUR_US,   10 * HOUR_US,
+                                      14 * HOUR_US,  20 * HOUR_US,  24 * HOUR_US };
     return attempts >= 1 && attempts <= (int)ARRAY_LEN(pauses) ? pauses[attempts - 1] : 0;
 }
 
@@ -148,12 +148,14 @@ static int64_t held_us(struct delivery *d, const char *url)
 
 static void hold_address(struct delivery *d, const char *url)
 {
-    d->holds[hash_url(url) % HOLDS] = (struct hold){ hash_url(url), clock_monotonic_us() + HOLD_US };
+    d->holds[hash_url(url) % HOLDS] =
+        (struct hold){ hash_url(url), clock_monotonic_us() + HOLD_US };
 }
 
 /* --- one notice ------------------------------------------------------------------------------ */
 
-struct try {
+struct
+try {
     struct delivery *d;
     struct id tenant, id;
     int lane;
@@ -169,10 +171,10 @@ enum outcome { OUTCOME_DELIVERED, OUTCOME_FAILED, OUTCOME_SKIPPED, OUTCOME_LATER
 
 struct verdict {
     enum outcome outcome;
-    int64_t pause_us;    /* LATER, RETRY */
-    const char *result;  /* for the ledger; NULL = leave what is there */
+    int64_t pause_us;   /* LATER, RETRY */
+    const char *result; /* for the ledger; NULL = leave what is there */
     bool was_tried;
-    bool is_gone;        /* the receiver wants nothing any more (410) */
+    bool is_gone; /* the receiver wants nothing any more (410) */
 };
 
 static enum err read_try(struct try *t, const PGresult *res)
@@ -263,7 +265,8 @@ static enum err post(struct try *t, const struct sbuf *body, struct http_answer 
 static int64_t with_jitter(int64_t pause_us)
 {
     /* ± 20 % */
-    return pause_us - pause_us / 5 + (int64_t)randombytes_uniform((uint32_t)(pause_us / 2500 + 1)) * 1000;
+    return pause_us - pause_us / 5 +
+           (int64_t)randombytes_uniform((uint32_t)(pause_us / 2500 + 1)) * 1000;
 }
 
 static struct verdict try_again(struct try *t, int64_t wanted_us, const char *result)
@@ -314,7 +317,8 @@ static struct verdict judge(struct try *t, const struct directory *dir, int64_t 
     bool is_warning = t->notice->step_kind == STEP_WARNING;
 
     if (t->closed)
-        return (struct verdict){ OUTCOME_SKIPPED, .result = "the duty was closed before it was sent" };
+        return (struct verdict){ OUTCOME_SKIPPED,
+                                 .result = "the duty was closed before it was sent" };
     if (is_warning && now_us >= t->due_us)
         return (struct verdict){ OUTCOME_SKIPPED, .result = "a warning after the due time" };
     if (!t->url)
@@ -324,8 +328,8 @@ static struct verdict judge(struct try *t, const struct directory *dir, int64_t 
     struct policy_value span = directory_policy(dir, t->tenant, t->unit, "quiet_hours", now_us);
     int64_t quiet_us = delivery_quiet_us(span.text, tenant->calendar->tz, now_us);
     if (quiet_us)
-        return (struct verdict){ OUTCOME_LATER,
-                                 .pause_us = MIN(clock_until_us(now_us + quiet_us), QUIET_LOOK_US) };
+        return (struct verdict){ OUTCOME_LATER, .pause_us = MIN(clock_until_us(now_us + quiet_us),
+                                                                QUIET_LOOK_US) };
     int64_t held = held_us(t->d, t->url);
     if (held)
         return (struct verdict){ OUTCOME_LATER, .pause_us = held };
@@ -341,9 +345,12 @@ static enum err queue_settle(struct try *t, const struct verdict *v, const char 
                                           [OUTCOME_SKIPPED] = "skipped" };
     struct arena *a = t->d->arena;
     const char *const params[] = {
-        db_text_id(a, t->tenant), db_text_id(a, t->id), states[v->outcome],
+        db_text_id(a, t->tenant),
+        db_text_id(a, t->id),
+        states[v->outcome],
         v->outcome == OUTCOME_DELIVERED ? db_text_time(a, clock_now_us()) : NULL,
-        db_text_i64(a, t->attempts + v->was_tried), result,
+        db_text_i64(a, t->attempts + v->was_tried),
+        result,
     };
     return params[0] && params[1] && params[4] ? db_queue(t->d->db, &sql_outgoing_settle, params)
                                                : ERR_RESOURCE_EXHAUSTED;
@@ -353,8 +360,11 @@ static enum err queue_later(struct try *t, const struct verdict *v, const char *
 {
     struct arena *a = t->d->arena;
     const char *const params[] = {
-        db_text_id(a, t->tenant), db_text_id(a, t->id), db_text_i64(a, v->pause_us),
-        db_text_i64(a, t->attempts + v->was_tried), result,
+        db_text_id(a, t->tenant),
+        db_text_id(a, t->id),
+        db_text_i64(a, v->pause_us),
+        db_text_i64(a, t->attempts + v->was_tried),
+        result,
     };
     return params[0] && params[1] && params[2] && params[3]
                ? db_queue(t->d->db, &sql_outgoing_later, params)
@@ -453,7 +463,8 @@ static enum err find_due(struct delivery *d, struct arena *a, struct try **tries
     if (!tries)
         return ERR_RESOURCE_EXHAUSTED;
     for (; row.row < PQntuples(res); row.row++)
-        tries[row.row] = (struct try){ .d = d, .tenant = db_row_id(&row, "tenant_id"),
+        tries[row.row] = (struct try){ .d = d,
+                                       .tenant = db_row_id(&row, "tenant_id"),
                                        .id = db_row_id(&row, "delivery_id"),
                                        .lane = db_row_i32(&row, "lane") };
     *tries_out = tries;

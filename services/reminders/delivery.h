@@ -2,10 +2,10 @@
  * delivery.h - posts notices to the HTTP channels of people and companies (REM-11, F04, F44).
  *
  * Works from the ledger, lane by lane, each lane under a lease of its own: a slow receiver holds up
- * neither timers nor, beyond one attempt, the other receivers. Signed by Standard Webhooks; webhook-id
- * is the delivery's id on every attempt, so an attempt whose outcome was lost in a crash is repeated
- * harmlessly. Tried by a schedule of 75 hours; every attempt is written into the ledger. In quiet
- * hours nothing is posted, and what has become pointless by then never (REM-12).
+ * neither timers nor, beyond one attempt, the other receivers. Signed by Standard Webhooks;
+ * webhook-id is the delivery's id on every attempt, so an attempt whose outcome was lost in a crash
+ * is repeated harmlessly. Tried by a schedule of 75 hours; every attempt is written into the
+ * ledger. In quiet hours nothing is posted, and what has become pointless by then never (REM-12).
  */
 #ifndef DAYBOOK_REMINDERS_DELIVERY_H
 #define DAYBOOK_REMINDERS_DELIVERY_H
@@ -36,7 +36,8 @@ NODISCARD enum err delivery_turn(struct delivery *d, size_t *done_out);
 /* Pause before the try after `attempts` failed ones, without jitter; 0 = no further try. Pure. */
 int64_t delivery_pause_us(int attempts);
 
-/* Microseconds of domain time until the quiet hours end; 0 when it is none. span: "21:00-08:00". Pure. */
+/* Microseconds of domain time until the quiet hours end; 0 when it is none. span: "21:00-08:00".
+ * Pure. */
 int64_t delivery_quiet_us(const char *span, const struct tz *tz, int64_t now_us);
 
 NODISCARD char *delivery_new_secret(struct arena *a); /* "whsec_..." */

@@ -14,13 +14,13 @@
 #include "services/reminders/fire.h"
 #include "services/reminders/sql.h"
 
-#define HELD_MAX 65536         /* timers in memory, a thread */
-#define AHEAD_A_SHARD 1024     /* rows a read, a shard */
+#define HELD_MAX 65536     /* timers in memory, a thread */
+#define AHEAD_A_SHARD 1024 /* rows a read, a shard */
 #define BEHIND_A_SHARD 256
-#define LOW_WATER 2000         /* ready ones, below which a backlog is read on */
-#define LOOK_US SECOND_US      /* between two looks into the table */
+#define LOW_WATER 2000    /* ready ones, below which a backlog is read on */
+#define LOOK_US SECOND_US /* between two looks into the table */
 #define LOOK_MIN_US (5 * MSEC_US)
-#define NEAR_LOOKS 3           /* looks back go this many looks into the future too */
+#define NEAR_LOOKS 3                   /* looks back go this many looks into the future too */
 #define STEERED_LOOK_US (10 * MSEC_US) /* a turned clock is seen after this (clock.h) */
 #define OFFERS_MAX 65536
 #define CALL_LIMIT_US (5 * SECOND_US)
@@ -263,8 +263,8 @@ static void take_shards(struct engine_thread *t, int64_t now_us)
     for (int i = 0; i < SHARDS; i++)
         if (held >> i & 1 && thread_of(i) == t->index)
             mask |= UINT64_C(1) << i;
-    /* A lease that was lost and taken again looks the same here, so everything is read anew: it is a
-     * look per shard, and what is in memory already is not doubled. */
+    /* A lease that was lost and taken again looks the same here, so everything is read anew: it is
+     * a look per shard, and what is in memory already is not doubled. */
     for (int i = 0; i < SHARDS; i++) {
         t->ahead[i] = (struct position){ .us = now_us };
         t->behind[i] = (struct position){ .us = INT64_MIN };
@@ -393,10 +393,10 @@ static bool must_look(struct engine_thread *t, int64_t now_us, int64_t monotonic
 }
 
 /*
- * Two parts: behind, whatever is due by now or very soon (what was missed, is a backlog, or was armed
- * without our hearing of it), from the beginning of time unless a backlog is being worked off; and
- * ahead, from where we had read to, up to the horizon. So a timer that nobody told us of is still on
- * time if it was committed a few seconds before.
+ * Two parts: behind, whatever is due by now or very soon (what was missed, is a backlog, or was
+ * armed without our hearing of it), from the beginning of time unless a backlog is being worked
+ * off; and ahead, from where we had read to, up to the horizon. So a timer that nobody told us of
+ * is still on time if it was committed a few seconds before.
  */
 static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
 {
@@ -431,8 +431,8 @@ static void take_sample(struct engine_thread *t, int64_t now_us, int64_t monoton
 }
 
 /*
- * Domain time of LATE_AFTER_US ago. A timer due before that is late because of an outage; a later one
- * is on time, even when a clock that jumps or runs fast makes the difference look large.
+ * Domain time of LATE_AFTER_US ago. A timer due before that is late because of an outage; a later
+ * one is on time, even when a clock that jumps or runs fast makes the difference look large.
  */
 static int64_t late_before(const struct engine_thread *t, int64_t monotonic_us)
 {
@@ -473,7 +473,8 @@ static void park(struct engine_thread *t, struct fire_context *c, const struct t
 }
 
 /* Fires a batch; on poison halves it until the culprit stands alone. */
-static enum err fire(struct engine_thread *t, struct fire_context *c, struct timer *timers, size_t n)
+static enum err fire(struct engine_thread *t, struct fire_context *c, struct timer *timers,
+                     size_t n)
 {
     struct fire_result result;
 
@@ -514,8 +515,12 @@ static enum err fire_due(struct engine_thread *t, const struct directory *dir, i
     if (n == 0)
         return ERR_OK;
     struct fire_context c = {
-        .db = t->db, .arena = t->arena, .leases = t->engine->leases,
-        .lists = t->engine->config.lists, .dir = dir, .now_us = now_us,
+        .db = t->db,
+        .arena = t->arena,
+        .leases = t->engine->leases,
+        .lists = t->engine->config.lists,
+        .dir = dir,
+        .now_us = now_us,
         .late_before_us = late_before(t, monotonic_us),
         .deadline_us = monotonic_us + CALL_LIMIT_US,
     };
@@ -539,8 +544,8 @@ static int64_t time_to_sleep(struct engine_thread *t, int64_t monotonic_us)
     if (clock_is_steered())
         wait_us = MIN(wait_us, STEERED_LOOK_US);
     /* A fast clock: look again when half of the horizon is used up. */
-    return MIN(wait_us, MAX(LOOK_MIN_US,
-                            clock_until_us(t->horizon_end_us - engine_horizon_us() / 2)));
+    return MIN(wait_us,
+               MAX(LOOK_MIN_US, clock_until_us(t->horizon_end_us - engine_horizon_us() / 2)));
 }
 
 static bool may_fire(const struct engine_thread *t)
@@ -603,9 +608,11 @@ void engine_run_leases(struct engine *e, const struct engine_host *host)
 
     assert(db);
     while (!host->stopping(host->arg)) {
-        enum err err = leases_tick(e->leases, db, clock_monotonic_us() + LEASE_TTL_MS / 2 * MSEC_US);
+        enum err err =
+            leases_tick(e->leases, db, clock_monotonic_us() + LEASE_TTL_MS / 2 * MSEC_US);
         if (err)
-            log_warn("lease.tick_failed", "leases could not be renewed", "err", err_name(err), NULL);
+            log_warn("lease.tick_failed", "leases could not be renewed", "err", err_name(err),
+                     NULL);
         if (leases_generation(e->leases) != seen) {
             seen = leases_generation(e->leases);
             for (int i = 0; i < ENGINE_THREADS; i++)

@@ -1,14 +1,14 @@
 /*
  * engine.h - fires timers when they are due: exactly once, in order, whatever dies meanwhile.
  *
- * A thread owns the timers of the shards that its replica holds by lease (lease.h). Once a second it
- * reads ahead what falls due within the horizon, holds that in memory (schedule.h) and sleeps until
- * the next one; what is due beyond the horizon costs nothing. A timer armed for within the horizon is
- * offered to it after the commit; should that be lost, a look back for whatever is due, also once a
- * second, finds it.
+ * A thread owns the timers of the shards that its replica holds by lease (lease.h). Once a second
+ * it reads ahead what falls due within the horizon, holds that in memory (schedule.h) and sleeps
+ * until the next one; what is due beyond the horizon costs nothing. A timer armed for within the
+ * horizon is offered to it after the commit; should that be lost, a look back for whatever is due,
+ * also once a second, finds it.
  *
- * What is due is fired in batches of one transaction and two round trips (fire.h). Between commit and
- * crash there is nothing to lose: memory is only a copy of the table.
+ * What is due is fired in batches of one transaction and two round trips (fire.h). Between commit
+ * and crash there is nothing to lose: memory is only a copy of the table.
  */
 #ifndef DAYBOOK_REMINDERS_ENGINE_H
 #define DAYBOOK_REMINDERS_ENGINE_H

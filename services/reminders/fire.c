@@ -1,6 +1,6 @@
 /*
- * fire.c - see fire.h. Tenants of a batch follow each other in the order of their ids, duties within
- * them too, so that two batches take their locks in the same order.
+ * fire.c - see fire.h. Tenants of a batch follow each other in the order of their ids, duties
+ * within them too, so that two batches take their locks in the same order.
  */
 #include "services/reminders/fire.h"
 
@@ -167,8 +167,9 @@ static enum err queue_fire(struct group *g)
 
 static const char *kind_text(enum plan_kind kind)
 {
-    static const char *const texts[] = { [PLAN_WARNING] = "warning", [PLAN_DUE] = "due",
-                                         [PLAN_ESCALATION] = "escalation" };
+    static const char *const texts[] = {
+        [PLAN_WARNING] = "warning", [PLAN_DUE] = "due", [PLAN_ESCALATION] = "escalation"
+    };
     return texts[kind];
 }
 
@@ -242,8 +243,7 @@ static enum err queue_notices(struct group *g)
     if (e || !k.rows)
         return e;
     e = columns_params(&k, &params[1]);
-    const struct db_stmt *stmt =
-        g->has_channels ? &sql_notices_insert : &sql_notices_insert_in_app;
+    const struct db_stmt *stmt = g->has_channels ? &sql_notices_insert : &sql_notices_insert_in_app;
     return e ? e : db_queue(g->volley->c->db, stmt, params);
 }
 
@@ -263,8 +263,12 @@ static enum err pack_event(struct group *g, struct shot *s, struct outbox_row *r
     event.recipient_ids = texts;
     event.late_by_s = s->late ? (c->now_us - s->due_us) / SECOND_US : 0;
     const struct outbox_event out = {
-        .tenant = g->tenant, .collection = "reminders", .aggregate_id = s->duty.pb->id,
-        .version = s->duty.version, .occurred_at_us = c->now_us, .message = &event.base,
+        .tenant = g->tenant,
+        .collection = "reminders",
+        .aggregate_id = s->duty.pb->id,
+        .version = s->duty.version,
+        .occurred_at_us = c->now_us,
+        .message = &event.base,
     };
     return outbox_pack(&out, c->arena, row);
 }
@@ -421,8 +425,11 @@ enum err fire_park(struct fire_context *c, const struct timer *timer, const char
 
     arena_reset(c->arena);
     const char *const params[] = {
-        db_text_id(c->arena, timer->tenant), db_text_id(c->arena, timer->obligation),
-        db_text_i64(c->arena, timer->step), db_text_i64(c->arena, timer->due_us), reason,
+        db_text_id(c->arena, timer->tenant),
+        db_text_id(c->arena, timer->obligation),
+        db_text_i64(c->arena, timer->step),
+        db_text_i64(c->arena, timer->due_us),
+        reason,
     };
     for (size_t i = 0; i < ARRAY_LEN(params); i++)
         if (!params[i])

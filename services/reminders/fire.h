@@ -5,7 +5,8 @@
  *      (closed, snoozed and recalculated ones do not, so whoever lost that race is skipped)
  *   2  ledger, events, versions of daily lists; commit
  *
- * Sending is not here: the ledger is what delivery.h works from, so a slow receiver delays no timer.
+ * Sending is not here: the ledger is what delivery.h works from, so a slow receiver delays no
+ * timer.
  */
 #ifndef DAYBOOK_REMINDERS_FIRE_H
 #define DAYBOOK_REMINDERS_FIRE_H

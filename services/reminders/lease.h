@@ -1,14 +1,14 @@
 /*
  * lease.h - which shards of timers and lanes of delivery this replica owns (timers.md, F04, F08).
  *
- * One row a lease: {owner, version, expires_at}. A tick every half second renews what we hold, takes
- * what is free and ours by the spread, and gives back what belongs to another. Expiry is judged by
- * the database's clock only, never by a host's or the domain's. A lease ends 4 s after its last
- * renewal, so another replica fires a dead one's timers within 5 s.
+ * One row a lease: {owner, version, expires_at}. A tick every half second renews what we hold,
+ * takes what is free and ours by the spread, and gives back what belongs to another. Expiry is
+ * judged by the database's clock only, never by a host's or the domain's. A lease ends 4 s after
+ * its last renewal, so another replica fires a dead one's timers within 5 s.
  *
- * Whoever acts under a lease proves it within his transaction (sql/fence.sql): the version must still
- * be his, and the row lock holds off a change of owner until he has committed. So a replica that
- * slept through its lease does nothing, whatever it believes.
+ * Whoever acts under a lease proves it within his transaction (sql/fence.sql): the version must
+ * still be his, and the row lock holds off a change of owner until he has committed. So a replica
+ * that slept through its lease does nothing, whatever it believes.
  */
 #ifndef DAYBOOK_REMINDERS_LEASE_H
 #define DAYBOOK_REMINDERS_LEASE_H
@@ -22,9 +22,9 @@
 #define MEMBERS_MAX 64
 
 /*
- * The spread: owner_out[i] is the index of the member that should own lease i. Rendezvous hashing, so
- * that a change of members moves few leases, with an even share as bound. Every replica computes the
- * same from the same names. Pure. n of 1 to MEMBERS_MAX.
+ * The spread: owner_out[i] is the index of the member that should own lease i. Rendezvous hashing,
+ * so that a change of members moves few leases, with an even share as bound. Every replica computes
+ * the same from the same names. Pure. n of 1 to MEMBERS_MAX.
  */
 void lease_spread(const char *const *members, size_t n, int owner_out[static LEASES]);
 
@@ -33,7 +33,8 @@ struct leases;
 struct leases *leases_new(const char *instance);
 void leases_free(struct leases *l);
 
-/* One renewal, in two round trips. On failure leases stay as they were until they must have expired. */
+/* One renewal, in two round trips. On failure leases stay as they were until they must have
+ * expired. */
 NODISCARD enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us);
 /* Gives all back; for an orderly stop. */
 void leases_leave(struct leases *l, struct db *db);

@@ -15,10 +15,14 @@
 #define OFFERS_A_MESSAGE 4096
 
 static struct setting settings[] = {
-    { .key = "HTTP_ALLOW", .type = SETTING_TEXT,
-      .help = "Networks in CIDR form, parted by commas, to which notices may be posted although they "
-              "are not public." },
-    { .key = "HTTP_ALLOW_PLAIN", .type = SETTING_BOOL, .default_value = "0",
+    { .key = "HTTP_ALLOW",
+      .type = SETTING_TEXT,
+      .help =
+          "Networks in CIDR form, parted by commas, to which notices may be posted although they "
+          "are not public." },
+    { .key = "HTTP_ALLOW_PLAIN",
+      .type = SETTING_BOOL,
+      .default_value = "0",
       .help = "Whether notices may be posted to http addresses besides https." },
     { .key = NULL },
 };
@@ -48,7 +52,8 @@ static bool is_trusted(void *arg)
 static struct engine_host host_open(struct host *h, struct daemon *d)
 {
     *h = (struct host){ .d = d, .waker = daemon_waker_new(d) };
-    return (struct engine_host){ .stopping = is_stopping, .wake = h->waker ? wake : NULL, .arg = h };
+    return (
+        struct engine_host){ .stopping = is_stopping, .wake = h->waker ? wake : NULL, .arg = h };
 }
 
 static void host_close(struct host *h)
@@ -122,9 +127,8 @@ static void run_lists(struct daemon *d, void *data)
 
     while (!daemon_stopping(d)) {
         const struct directory *dir = directory_acquire();
-        size_t done = db && cache && dir
-                          ? lists_refresh(self->lists, db, cache, dir, REFRESH_LISTS)
-                          : 0;
+        size_t done =
+            db && cache && dir ? lists_refresh(self->lists, db, cache, dir, REFRESH_LISTS) : 0;
         directory_release(dir);
         if (done < REFRESH_LISTS)
             task_lists_wait(self->lists, REFRESH_PAUSE_US);
@@ -138,8 +142,10 @@ static void run_delivery(struct daemon *d, struct reminders *self, int index)
     struct host h;
     struct engine_host host = host_open(&h, d);
     const struct delivery_config config = {
-        .conninfo = daemon_conninfo(d), .leases = engine_leases(self->engine),
-        .allow = self->post_allow, .allow_plain = self->post_plain,
+        .conninfo = daemon_conninfo(d),
+        .leases = engine_leases(self->engine),
+        .allow = self->post_allow,
+        .allow_plain = self->post_plain,
     };
     struct delivery *delivery = delivery_new(&config, index);
 
@@ -162,8 +168,8 @@ static void run_delivery_1(struct daemon *d, void *data)
 }
 
 static const struct daemon_thread threads[] = {
-    { "timers-0", run_timers_0 }, { "timers-1", run_timers_1 },     { "leases", run_leases },
-    { "listener", run_listener }, { "chores", run_chores },         { "lists", run_lists },
+    { "timers-0", run_timers_0 },     { "timers-1", run_timers_1 },     { "leases", run_leases },
+    { "listener", run_listener },     { "chores", run_chores },         { "lists", run_lists },
     { "delivery-0", run_delivery_0 }, { "delivery-1", run_delivery_1 },
 };
 
@@ -192,8 +198,11 @@ static void *start(struct daemon *d, bool *ok_out)
     self->post_plain = daemon_setting(d, "HTTP_ALLOW_PLAIN")->i64 != 0;
     self->lists = task_lists_new();
     const struct engine_config config = {
-        .conninfo = daemon_conninfo(d), .instance = daemon_instance(d), .lists = self->lists,
-        .trusted = is_trusted, .arg = d,
+        .conninfo = daemon_conninfo(d),
+        .instance = daemon_instance(d),
+        .lists = self->lists,
+        .trusted = is_trusted,
+        .arg = d,
     };
     self->engine = self->lists ? engine_new(&config) : NULL;
     self->chores = self->engine ? chores_new(self->engine, self->lists, daemon_conninfo(d)) : NULL;

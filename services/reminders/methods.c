@@ -9,8 +9,8 @@ enum err need_to_be(struct call *call, struct id person, const char *what)
 {
     if (id_equal(call->actor, person) || (!call->employee && authority_sees(call, person)))
         return ERR_OK;
-    return call_fail(call, ERR_PERMISSION_DENIED, "", "only the person concerned may do that with a %s",
-                     what);
+    return call_fail(call, ERR_PERMISSION_DENIED, "",
+                     "only the person concerned may do that with a %s", what);
 }
 
 static const struct check acknowledge_checks[] = {

@@ -14,7 +14,8 @@ extern const size_t reminders_methods_len;
 NODISCARD enum err need_to_be(struct call *call, struct id person, const char *what);
 
 /* reminder.c */
-call_handler reminder_acknowledge, reminder_snooze, reminder_get, reminder_list, reminder_list_rules;
+call_handler reminder_acknowledge, reminder_snooze, reminder_get, reminder_list,
+    reminder_list_rules;
 /* task.c */
 call_handler task_get_daily;
 /* channel.c */

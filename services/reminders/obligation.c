@@ -80,7 +80,8 @@ static char *make_title(const struct rule *rule, const char *topic, struct arena
         while (((unsigned char)topic[len] & 0xc0) == 0x80);
         points++;
     }
-    char *title = arena_printf(a, "%s：%.*s%s", rule->title, (int)len, topic, topic[len] ? "…" : "");
+    char *title =
+        arena_printf(a, "%s：%.*s%s", rule->title, (int)len, topic, topic[len] ? "…" : "");
     for (char *p = title; p && *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
@@ -107,8 +108,8 @@ static enum err copy_policies(const struct plan *plan, PbReminder *pb, struct ar
             return ERR_RESOURCE_EXHAUSTED;
         use->key = arena_strdup(a, plan->policies[i].def->key);
         use->value = arena_strdup(a, plan->policies[i].text);
-        use->provenance = arena_strdup(
-            a, policy_provenance(plan->policies[i], provenance, sizeof(provenance)));
+        use->provenance =
+            arena_strdup(a, policy_provenance(plan->policies[i], provenance, sizeof(provenance)));
         if (!use->key || !use->value || !use->provenance)
             return ERR_RESOURCE_EXHAUSTED;
         pb->policies[i] = use;
@@ -179,8 +180,8 @@ static enum err fill_texts(PbReminder *pb, const struct rule *rule, const Protob
 }
 
 enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
-                   const struct directory *dir, struct id tenant, int64_t known_us,
-                   struct arena *a, struct duty *out)
+                   const struct directory *dir, struct id tenant, int64_t known_us, struct arena *a,
+                   struct duty *out)
 {
     if (rule->applies && !rule->applies(event))
         return ERR_NOT_FOUND;
@@ -207,8 +208,13 @@ enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
     struct explain x = { .arena = a };
     struct plan plan;
     struct plan_input in = {
-        .rule = rule, .start_us = start_us, .named_due_us = duty.named_due_us,
-        .known_us = known_us, .policy = rule_book_policy, .policy_arg = &book, .explain = &x,
+        .rule = rule,
+        .start_us = start_us,
+        .named_due_us = duty.named_due_us,
+        .known_us = known_us,
+        .policy = rule_book_policy,
+        .policy_arg = &book,
+        .explain = &x,
         .calendar = directory_calendar_at(dir, tenant, book.unit, known_us),
     };
     e = plan_make(&in, &plan);
@@ -254,9 +260,13 @@ enum err duty_replan(struct duty *duty, const struct rule *rule, const struct di
     struct explain x = { .arena = a };
     struct plan plan;
     struct plan_input in = {
-        .rule = rule, .start_us = wire_time_us(duty->pb->starts_at),
-        .named_due_us = duty->named_due_us, .known_us = MAX(duty->known_us, now_us),
-        .policy = rule_book_policy, .policy_arg = &book, .explain = &x,
+        .rule = rule,
+        .start_us = wire_time_us(duty->pb->starts_at),
+        .named_due_us = duty->named_due_us,
+        .known_us = MAX(duty->known_us, now_us),
+        .policy = rule_book_policy,
+        .policy_arg = &book,
+        .explain = &x,
         .calendar = directory_calendar_at(dir, tenant, book.unit, at_us),
     };
     enum err e = plan_make(&in, &plan);
@@ -293,7 +303,9 @@ bool duty_timer(const struct duty *duty, struct id tenant, struct timer *out)
 {
     if (duty->next_step < 0)
         return false;
-    *out = (struct timer){ .tenant = tenant, .obligation = duty->id, .due_us = duty->next_us,
+    *out = (struct timer){ .tenant = tenant,
+                           .obligation = duty->id,
+                           .due_us = duty->next_us,
                            .step = (int16_t)duty->next_step,
                            .shard = (int16_t)obligation_shard(duty->id) };
     return true;
@@ -405,8 +417,8 @@ enum err duty_columns(const struct duty *duty, struct columns *k, struct arena *
     char *policies = duty_policies_text(pb, a);
     char *explanation = duty_explanation_text(pb, a);
     char *plan = duty_plan_text(duty, a);
-    const char *state = record_enum_text(&daybook__reminders__v1__reminder_state__descriptor,
-                                         (int)pb->state, a);
+    const char *state =
+        record_enum_text(&daybook__reminders__v1__reminder_state__descriptor, (int)pb->state, a);
 
     if (!policies || !explanation || !plan || !state)
         return ERR_RESOURCE_EXHAUSTED;

@@ -4,11 +4,11 @@
  * Ids are made from what they stand for, so that the same thing has the same id whoever makes it:
  *
  *   duty     first half: the subject's id (a UUIDv7, so duties lie in the order of their subjects);
- *            second half: hash of rule, subject and occurrence. One primary key is thus also "one per
- *            rule, subject and occurrence" (REM-07). The last byte gives the shard.
- *   notice   first 10 bytes: the duty's; then the step and a hash of round, recipient and channel. A
- *            second notice for the same violates the primary key, and the notices of a duty are a
- *            range of it. It is the webhook-id of every attempt (F04).
+ *            second half: hash of rule, subject and occurrence. One primary key is thus also "one
+ * per rule, subject and occurrence" (REM-07). The last byte gives the shard. notice   first 10
+ * bytes: the duty's; then the step and a hash of round, recipient and channel. A second notice for
+ * the same violates the primary key, and the notices of a duty are a range of it. It is the
+ * webhook-id of every attempt (F04).
  */
 #ifndef DAYBOOK_REMINDERS_OBLIGATION_H
 #define DAYBOOK_REMINDERS_OBLIGATION_H
@@ -18,13 +18,14 @@
 #include "services/reminders/reminders.h"
 #include "services/reminders/schedule.h"
 
-#define SUBJECT_MAX 80 /* "<collection>/<uuid>" */
+#define SUBJECT_MAX 80     /* "<collection>/<uuid>" */
 #define TITLE_TOPIC_MAX 60 /* code points of the topic in a title */
 
 struct id obligation_id(const char *rule, const char *subject, const char *occurrence);
 struct id notification_id(struct id obligation, int round, int step, struct id recipient,
                           const char *channel);
-/* Where the notices of a duty begin and end in the order of ids; they may have others among them. */
+/* Where the notices of a duty begin and end in the order of ids; they may have others among them.
+ */
 void notification_range(struct id obligation, struct id *first_out, struct id *last_out);
 int obligation_shard(struct id obligation);
 int delivery_lane(struct id recipient);
@@ -41,7 +42,7 @@ struct duty {
     int64_t at_us[PLAN_STEPS_MAX];
     char *tells;
     int round;
-    int next_step;   /* with next_us; -1 = nothing will happen */
+    int next_step; /* with next_us; -1 = nothing will happen */
     int64_t next_us;
     int64_t version;
 };
@@ -59,9 +60,9 @@ struct policy_value rule_book_policy(void *arg, const char *key); /* for plan_in
 bool rule_is_enabled(const struct rule *rule, struct rule_book *book);
 
 /*
- * Makes the duty that an opening event asks for, open, in the arena. known_us: when the event happened.
- * ERR_NOT_FOUND: the rule's condition is not met or it is switched off. ERR_INVALID_ARGUMENT: the
- * event lacks what the rule needs.
+ * Makes the duty that an opening event asks for, open, in the arena. known_us: when the event
+ * happened. ERR_NOT_FOUND: the rule's condition is not met or it is switched off.
+ * ERR_INVALID_ARGUMENT: the event lacks what the rule needs.
  */
 NODISCARD enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
                              const struct directory *dir, struct id tenant, int64_t known_us,
@@ -74,7 +75,8 @@ NODISCARD enum err duty_replan(struct duty *duty, const struct rule *rule,
                                int64_t now_us, struct arena *a, bool *changed_out);
 
 /* Fulfilled or cancelled at a moment: state, lateness, no timer any more (not yet in the table). */
-NODISCARD enum err duty_close(struct duty *duty, bool cancelled, int64_t closed_us, struct arena *a);
+NODISCARD enum err duty_close(struct duty *duty, bool cancelled, int64_t closed_us,
+                              struct arena *a);
 
 /* "YYYY..." when a fulfilment comes after the due time: whole seconds, at least 1; 0 in time. */
 int64_t duty_late_by_s(int64_t due_us, int64_t closed_us);

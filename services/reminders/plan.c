@@ -11,7 +11,8 @@
 
 /* --- due times ------------------------------------------------------------------------------- */
 
-static struct policy_value use_policy(const struct plan_input *in, struct plan *plan, const char *key)
+static struct policy_value use_policy(const struct plan_input *in, struct plan *plan,
+                                      const char *key)
 {
     struct policy_value value = in->policy(in->policy_arg, key);
 
@@ -57,7 +58,8 @@ static int64_t due_in_hours(const struct plan_input *in, struct plan *plan)
     struct policy_value clock = use_policy(in, plan, "hour_clock");
 
     if (strcmp(clock.text, "business") == 0) {
-        explain_add(in->explain, "plus %s working hours, nights and days off not counted", hours.text);
+        explain_add(in->explain, "plus %s working hours, nights and days off not counted",
+                    hours.text);
         return add_business(in->calendar, in->start_us, policy_us(hours));
     }
     explain_add(in->explain, "plus %s hours, nights and days off included", hours.text);
@@ -74,7 +76,8 @@ static int64_t due_on_day(const struct plan_input *in, struct plan *plan)
     if (minute == c->workday_end_minute) {
         due_us = calendar_end_of_day(c, in->start_us, in->explain);
     } else {
-        /* Another time of the day: today if it is a working day and still to come, else the next. */
+        /* Another time of the day: today if it is a working day and still to come, else the next.
+         */
         struct date day = tz_date(c->tz, in->start_us);
         if (!calendar_is_working(c, day) || tz_instant(c->tz, day, minute) < in->start_us)
             do
@@ -172,8 +175,8 @@ static enum err add_leads(const struct plan_input *in, struct plan *plan)
         return ERR_OK;
 
     int64_t offsets[PLAN_STEPS_MAX];
-    size_t n = policy_offsets_us(in->policy(in->policy_arg, "lead_offsets_24h"), offsets,
-                                 PLAN_STEPS_MAX);
+    size_t n =
+        policy_offsets_us(in->policy(in->policy_arg, "lead_offsets_24h"), offsets, PLAN_STEPS_MAX);
     for (size_t i = 0; i < n; i++) {
         enum err e = add_step(plan, plan->due_us + offsets[i], "owner");
         if (e)
@@ -195,7 +198,8 @@ static int64_t step_time(const struct plan_input *in, const struct plan *plan,
 static enum err add_profile(const struct plan_input *in, struct plan *plan)
 {
     struct policy_step steps[PLAN_STEPS_MAX];
-    size_t n = policy_steps(in->policy(in->policy_arg, in->rule->profile_key), steps, PLAN_STEPS_MAX);
+    size_t n =
+        policy_steps(in->policy(in->policy_arg, in->rule->profile_key), steps, PLAN_STEPS_MAX);
 
     for (size_t i = 0; i < n; i++) {
         enum err e = add_step(plan, step_time(in, plan, &steps[i]), steps[i].recipient);
@@ -250,11 +254,15 @@ enum err plan_outline(const struct rule *rule,
                       struct plan *out)
 {
     /* A calendar in which every day is worked from midnight to midnight: offsets come out plain. */
-    const struct calendar plain = { .tz = tz_find("UTC"), .workday_end_minute = 24 * 60,
+    const struct calendar plain = { .tz = tz_find("UTC"),
+                                    .workday_end_minute = 24 * 60,
                                     .week_mask = 0x7f };
     const int64_t due_us = 1000 * DAY_US;
-    struct plan_input in = { .rule = rule, .start_us = due_us - DAY_US, .calendar = &plain,
-                             .policy = policy, .policy_arg = policy_arg };
+    struct plan_input in = { .rule = rule,
+                             .start_us = due_us - DAY_US,
+                             .calendar = &plain,
+                             .policy = policy,
+                             .policy_arg = policy_arg };
     struct plan plan = { .due_us = due_us };
 
     enum err e = ERR_OK;
@@ -279,9 +287,10 @@ enum plan_kind plan_kind_of(const int64_t *at_us, size_t nsteps, size_t step, in
 
 /* --- recipients ------------------------------------------------------------------------------ */
 
-/* Levels of the reporting line, upwards (A-31: the regional manager stands above the sales manager). */
-static const char *const ladder[] = { "team_lead", "supervisor", "sales_manager", "regional_manager",
-                                      "general_manager" };
+/* Levels of the reporting line, upwards (A-31: the regional manager stands above the sales
+ * manager). */
+static const char *const ladder[] = { "team_lead", "supervisor", "sales_manager",
+                                      "regional_manager", "general_manager" };
 
 static const struct dir_employee *find_role(const struct dir_employee *e, const char *role)
 {
@@ -348,7 +357,8 @@ void plan_tells_write(const struct plan *plan, char out[static PLAN_TELLS_MAX])
 
     out[0] = '\0';
     for (size_t i = 0; i < plan->nsteps; i++) {
-        int n = snprintf(out + len, PLAN_TELLS_MAX - len, "%s%s", i ? ";" : "", plan->steps[i].tells);
+        int n =
+            snprintf(out + len, PLAN_TELLS_MAX - len, "%s%s", i ? ";" : "", plan->steps[i].tells);
         assert(n >= 0 && (size_t)n < PLAN_TELLS_MAX - len);
         len += (size_t)n;
     }

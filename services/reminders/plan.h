@@ -36,7 +36,8 @@ struct plan_input {
     const struct rule *rule;
     int64_t start_us;
     int64_t named_due_us; /* DUE_AT */
-    /* When it became known: warnings before that moment are dropped, later steps not due earlier. */
+    /* When it became known: warnings before that moment are dropped, later steps not due earlier.
+     */
     int64_t known_us;
     const struct calendar *calendar;
     struct policy_value (*policy)(void *arg, const char *key);

@@ -10,8 +10,8 @@
  *
  * What counts is the outcome of the batch for each duty, not the order within it: an opening and a
  * closing event make a closed duty, whichever came first (REM-06); a second opening event makes
- * nothing (REM-07). Asking before inserting is safe because one consumer at a time holds the cursor,
- * and nobody else opens duties.
+ * nothing (REM-07). Asking before inserting is safe because one consumer at a time holds the
+ * cursor, and nobody else opens duties.
  */
 #include "common/clock.h"
 #include "daybook/customers/v1/events.pb-c.h"
@@ -30,7 +30,7 @@
 
 /* What a batch does to one duty. */
 struct operation {
-    struct operation *next;        /* of all */
+    struct operation *next; /* of all */
     struct operation *next_bucket;
     struct id id;
     bool opens;
@@ -38,7 +38,7 @@ struct operation {
     bool closes;
     bool cancelled;
     int64_t closed_us;
-    bool is_known;  /* stands in the table already */
+    bool is_known;   /* stands in the table already */
     bool was_closed; /* an open duty of the table was closed now */
 };
 
@@ -118,8 +118,8 @@ static enum err collect_opening(struct batch *b, const struct rule *rule, const 
     struct reaction *r = b->reaction;
     struct duty duty;
 
-    enum err e = duty_open(rule, data, r->dir, r->tenant, wire_time_us(event->occurred_at), r->arena,
-                           &duty);
+    enum err e =
+        duty_open(rule, data, r->dir, r->tenant, wire_time_us(event->occurred_at), r->arena, &duty);
     if (e)
         return e == ERR_NOT_FOUND ? ERR_OK : e;
     struct operation *op = need_operation(b, duty.id);
@@ -156,7 +156,8 @@ static enum err collect_closing(struct batch *b, const struct rule_match *match,
 }
 
 /* Any event that a rule names. */
-static enum err on_rule_event(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+static enum err on_rule_event(struct reaction *r, const PbEvent *event,
+                              const ProtobufCMessage *data)
 {
     struct rule_match matches[RULE_MATCHES_MAX];
     size_t n = rules_match(event->type, matches);
@@ -180,7 +181,9 @@ static enum err put_customer(struct reaction *r, const Daybook__Customers__V1__C
     if (!customer)
         return ERR_INVALID_ARGUMENT;
     const char *const params[] = {
-        db_text_id(r->arena, r->tenant), customer->id, customer->name,
+        db_text_id(r->arena, r->tenant),
+        customer->id,
+        customer->name,
         *customer->owner_id ? customer->owner_id : NULL,
     };
     return params[0] ? db_queue(r->db, &sql_customer_put, params) : ERR_RESOURCE_EXHAUSTED;
@@ -211,10 +214,14 @@ static enum err put_visit(struct reaction *r, const Daybook__Visits__V1__Visit *
     if (!visit || !id_parse(visit->visitor_id, &visitor) || !visit->starts_at)
         return ERR_INVALID_ARGUMENT;
     const char *const params[] = {
-        db_text_id(r->arena, r->tenant), visit->id, visit->visitor_id,
-        *visit->customer_id ? visit->customer_id : NULL, visit->goal,
+        db_text_id(r->arena, r->tenant),
+        visit->id,
+        visit->visitor_id,
+        *visit->customer_id ? visit->customer_id : NULL,
+        visit->goal,
         db_text_time(r->arena, wire_time_us(visit->starts_at)),
-        record_enum_text(&daybook__visits__v1__visit_state__descriptor, (int)visit->state, r->arena),
+        record_enum_text(&daybook__visits__v1__visit_state__descriptor, (int)visit->state,
+                         r->arena),
     };
     if (!params[0] || !params[5])
         return ERR_RESOURCE_EXHAUSTED;
@@ -225,7 +232,8 @@ static enum err put_visit(struct reaction *r, const Daybook__Visits__V1__Visit *
 }
 
 /* Every event of a visit has the visit as its first field. */
-static enum err on_visit_event(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+static enum err on_visit_event(struct reaction *r, const PbEvent *event,
+                               const ProtobufCMessage *data)
 {
     const ProtobufCFieldDescriptor *field =
         protobuf_c_message_descriptor_get_field_by_name(data->descriptor, "visit");
@@ -254,10 +262,14 @@ static enum err ask_recalculation(struct reaction *r, const PbEvent *event, cons
                                   const char *value, const char *unit, int64_t effective_us)
 {
     const char *const params[] = {
-        db_text_id(r->arena, r->tenant), event->event_id, key, value,
+        db_text_id(r->arena, r->tenant),
+        event->event_id,
+        key,
+        value,
         unit && *unit ? unit : NULL,
         *key ? arena_printf(r->arena, "policy %s", key) : "calendar",
-        db_text_i64(r->arena, effective_us), db_text_time(r->arena, r->now_us),
+        db_text_i64(r->arena, effective_us),
+        db_text_time(r->arena, r->now_us),
     };
     if (!params[0] || !params[5] || !params[6] || !params[7])
         return ERR_RESOURCE_EXHAUSTED;
@@ -265,7 +277,8 @@ static enum err ask_recalculation(struct reaction *r, const PbEvent *event, cons
     return db_queue(r->db, &sql_recalculation_put, params);
 }
 
-static enum err on_policy_set(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
+static enum err on_policy_set(struct reaction *r, const PbEvent *event,
+                              const ProtobufCMessage *data)
 {
     const Daybook__Directory__V1__PolicySetting *s =
         ((const Daybook__Directory__V1__PolicySet *)data)->setting;
@@ -396,7 +409,8 @@ static enum err queue_questions(struct batch *b, struct operation **list)
     enum err e = columns_params(&k, &params[1]);
     if (!e)
         e = db_queue_check(b->reaction->db, &sql_duties_known, params, read_known, b);
-    return e ? e : db_queue_check(b->reaction->db, &sql_tombstones_take, params, read_tombstones, b);
+    return e ? e
+             : db_queue_check(b->reaction->db, &sql_tombstones_take, params, read_tombstones, b);
 }
 
 /* --- second round trip ----------------------------------------------------------------------- */

@@ -99,10 +99,10 @@ static enum err judge_snooze(struct call *call, const struct duty *duty, int64_t
     if (!call->dir)
         return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
 
-    struct policy_value most = directory_policy(call->dir, call->tenant, unit,
-                                                "reminder_snooze_max_hours", call->now_us);
-    struct policy_value times = directory_policy(call->dir, call->tenant, unit,
-                                                 "reminder_snooze_max_count", call->now_us);
+    struct policy_value most =
+        directory_policy(call->dir, call->tenant, unit, "reminder_snooze_max_hours", call->now_us);
+    struct policy_value times =
+        directory_policy(call->dir, call->tenant, unit, "reminder_snooze_max_count", call->now_us);
     if (call->now_us >= duty->due_us)
         return call_fail(call, ERR_FAILED_PRECONDITION, "id",
                          "the due time has passed; only a pending reminder can be postponed");
@@ -112,10 +112,12 @@ static enum err judge_snooze(struct call *call, const struct duty *duty, int64_t
         return call_fail(call, ERR_INVALID_ARGUMENT, "until",
                          "must not lie after the due time: postponing never moves the deadline");
     if (until_us - call->now_us > policy_us(most))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "until", "must lie within %s hours", most.text);
+        return call_fail(call, ERR_INVALID_ARGUMENT, "until", "must lie within %s hours",
+                         most.text);
     if (snoozes >= (int)policy_number(times))
         return call_fail(call, ERR_FAILED_PRECONDITION, "id",
-                         "it was postponed %d times already, which is all that is allowed", snoozes);
+                         "it was postponed %d times already, which is all that is allowed",
+                         snoozes);
     return ERR_OK;
 }
 
@@ -140,8 +142,9 @@ static enum err store_snooze(struct call *call, struct duty *duty, int64_t until
     duty->next_us = next_us;
     duty->pb->next_at = wire_time(a, next_us);
     duty->pb->snoozed_until = wire_time(a, until_us);
-    const char *const params[] = { call_tenant_text(call), duty->pb->id, db_text_time(a, until_us),
-                                   reason, db_text_i64(a, duty->next_step), db_text_i64(a, next_us) };
+    const char *const params[] = { call_tenant_text(call),          duty->pb->id,
+                                   db_text_time(a, until_us),       reason,
+                                   db_text_i64(a, duty->next_step), db_text_i64(a, next_us) };
     struct timer *timer = arena_alloc(a, sizeof(*timer));
     if (!duty->pb->next_at || !duty->pb->snoozed_until || !params[2] || !params[4] || !params[5] ||
         !timer || !duty_timer(duty, call->tenant, timer))
@@ -151,7 +154,8 @@ static enum err store_snooze(struct call *call, struct duty *duty, int64_t until
     return db_queue(call->db, &sql_duty_snooze, params);
 }
 
-enum err reminder_snooze(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
+enum err reminder_snooze(struct call *call, const ProtobufCMessage *in,
+                         ProtobufCMessage **reply_out)
 {
     const Daybook__Reminders__V1__SnoozeReminderRequest *req = (const void *)in;
     Daybook__Reminders__V1__SnoozeReminderResponse *reply =
@@ -204,8 +208,9 @@ static enum err read_deliveries(struct call *call, struct id id,
     if (!params[1] || !params[2] || !params[3])
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = db_exec(call->db, &sql_notices_of_duty, params, &res);
-    return e ? e : record_read_all(res, &delivery_descriptor, call->arena, &reply->n_deliveries,
-                                   &reply->deliveries);
+    return e ? e
+             : record_read_all(res, &delivery_descriptor, call->arena, &reply->n_deliveries,
+                               &reply->deliveries);
 }
 
 enum err reminder_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -237,8 +242,8 @@ enum err reminder_get(struct call *call, const ProtobufCMessage *in, ProtobufCMe
 /* --- list ------------------------------------------------------------------------------------ */
 
 /*
- * Two stretches: duties by their next moment, then those without one by id. A page may hold the end of
- * the one and the beginning of the other. Page keys: stretch, moment, id.
+ * Two stretches: duties by their next moment, then those without one by id. A page may hold the end
+ * of the one and the beginning of the other. Page keys: stretch, moment, id.
  */
 struct listing {
     struct call *call;
@@ -251,7 +256,8 @@ struct listing {
     int64_t last_key; /* moment of the last row of the first stretch */
 };
 
-static enum err list_stretch(struct listing *l, bool rest, const char *after_us, const char *after_id)
+static enum err list_stretch(struct listing *l, bool rest, const char *after_us,
+                             const char *after_id)
 {
     static const struct db_stmt *const stmts[2][2] = {
         { &sql_duties_next_all, &sql_duties_next_of },
@@ -287,7 +293,8 @@ static enum err list_rows(struct listing *l)
 
     l->at_rest = keys[0] && strcmp(keys[0], "rest") == 0;
     if (!l->at_rest)
-        e = list_stretch(l, false, keys[0] ? keys[1] : "-9223372036854775808", keys[0] ? keys[2] : nil);
+        e = list_stretch(l, false, keys[0] ? keys[1] : "-9223372036854775808",
+                         keys[0] ? keys[2] : nil);
     if (!e && l->n < l->max)
         e = list_stretch(l, true, NULL, l->at_rest ? keys[2] : nil);
     return e;
@@ -298,7 +305,9 @@ static enum err list_token(struct listing *l, char **token_out)
     const PbReminder *last = l->rows[l->n - 1];
     const char *const keys[] = {
         last->next_at ? "next" : "rest",
-        last->next_at ? db_text_i64(l->call->arena, wire_time_us(last->next_at)) : "0", last->id, NULL,
+        last->next_at ? db_text_i64(l->call->arena, wire_time_us(last->next_at)) : "0",
+        last->id,
+        NULL,
     };
     return keys[1] ? call_page_end(l->call, &l->page, keys, token_out) : ERR_RESOURCE_EXHAUSTED;
 }
@@ -396,8 +405,8 @@ static enum err copy_steps(const struct plan *plan, PbRule *out, struct arena *a
         PbRuleStep *step = wire_new(&daybook__reminders__v1__rule_step__descriptor, a);
         if (!step)
             return ERR_RESOURCE_EXHAUSTED;
-        step->kind = (Daybook__Reminders__V1__StepKind)plan_kind_of(at_us, plan->nsteps, i,
-                                                                    plan->due_us);
+        step->kind =
+            (Daybook__Reminders__V1__StepKind)plan_kind_of(at_us, plan->nsteps, i, plan->due_us);
         step->offset_minutes = (int32_t)((at_us[i] - plan->due_us) / MINUTE_US);
         enum err e = copy_recipients(plan->steps[i].tells, step, a);
         if (e)

@@ -18,7 +18,8 @@
 static bool is_not_on_site(const ProtobufCMessage *event)
 {
     const Daybook__Customers__V1__InteractionEnded *e = (const void *)event;
-    return e->interaction && e->interaction->channel != DAYBOOK__CUSTOMERS__V1__CHANNEL__CHANNEL_IN_PERSON;
+    return e->interaction &&
+           e->interaction->channel != DAYBOOK__CUSTOMERS__V1__CHANNEL__CHANNEL_IN_PERSON;
 }
 
 static bool is_in_person(const ProtobufCMessage *event)
@@ -44,6 +45,7 @@ static bool is_undated(const ProtobufCMessage *event)
 
 /* --- the table ------------------------------------------------------------------------------- */
 
+/* clang-format off */
 #define VISIT_REPORT_EVENTS                                                                        \
     .collection = "visits",                                                                        \
     .opened_by = { VISITS "VisitEnded", "visit.id", "visit.checked_out_at" },                      \
@@ -122,6 +124,7 @@ const struct rule rules[] = {
       .due_type = DUE_HOURS, .policy_key = "commitment_default_due_hours", .lead = LEAD_24H, ESC_A,
       .enabled_key = "reminder_enabled_tmr_43" },
 };
+/* clang-format on */
 const size_t rules_len = ARRAY_LEN(rules);
 
 /* --- looking up ------------------------------------------------------------------------------ */
@@ -164,7 +167,7 @@ size_t rules_match(const char *type, struct rule_match out[static RULE_MATCHES_M
 const char *rule_due_type_name(enum due_type type)
 {
     static const char *const names[] = {
-        [DUE_HOURS] = "hours", [DUE_DAYS] = "days", [DUE_WORKDAYS] = "workdays",
+        [DUE_HOURS] = "hours",           [DUE_DAYS] = "days", [DUE_WORKDAYS] = "workdays",
         [DUE_END_OF_DAY] = "end_of_day", [DUE_AT] = "at",
     };
     return names[type];
@@ -172,7 +175,8 @@ const char *rule_due_type_name(enum due_type type)
 
 bool rule_depends_on(const struct rule *rule, const char *policy_key)
 {
-    /* Any profile may count in working days, and a recalculation that changes nothing is harmless. */
+    /* Any profile may count in working days, and a recalculation that changes nothing is harmless.
+     */
     static const char *const calendar_keys[] = { "", "workday_start", "workday_end", "working_week",
                                                  "timezone" };
     for (size_t i = 0; i < ARRAY_LEN(calendar_keys); i++)

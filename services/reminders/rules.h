@@ -1,6 +1,7 @@
 /*
- * rules.h - the timed rules (requirements 4.2 and 4.3) as one table: what opens, fulfils and cancels
- * a duty, where its facts stand in those events, how its due time is counted, whom it tells when.
+ * rules.h - the timed rules (requirements 4.2 and 4.3) as one table: what opens, fulfils and
+ * cancels a duty, where its facts stand in those events, how its due time is counted, whom it tells
+ * when.
  *
  * Adding a rule is adding a row. Facts are named by field paths of the event ("question.asked_at"),
  * so one small reader serves every event. Pure.
@@ -23,8 +24,8 @@ enum due_type {
 /* Warnings before the due time. */
 enum lead_type {
     LEAD_NONE,
-    LEAD_24H,       /* policy lead_offsets_24h */
-    LEAD_PROMISE,   /* the rule's lead_key in hours before, and 09:00 of the due day (TMR-42) */
+    LEAD_24H,     /* policy lead_offsets_24h */
+    LEAD_PROMISE, /* the rule's lead_key in hours before, and 09:00 of the due day (TMR-42) */
 };
 
 #define RULE_EVENTS_MAX 3
@@ -32,8 +33,8 @@ enum lead_type {
 /* How an event touches a duty. NULL path: not there. */
 struct rule_event {
     const char *type;
-    const char *subject;  /* path of the id */
-    const char *at;       /* path of the moment; NULL: the event's occurred_at */
+    const char *subject; /* path of the id */
+    const char *at;      /* path of the moment; NULL: the event's occurred_at */
 };
 
 struct rule {
@@ -44,19 +45,19 @@ struct rule {
     struct rule_event opened_by;
     /* Whether this event opens the rule at all; NULL: always. */
     bool (*applies)(const ProtobufCMessage *event);
-    const char *assignee;    /* paths in the opening event */
+    const char *assignee; /* paths in the opening event */
     const char *unit;
     const char *customer;
-    const char *topic;       /* text that is added to the title */
-    const char *due;         /* DUE_AT only */
+    const char *topic; /* text that is added to the title */
+    const char *due;   /* DUE_AT only */
     enum due_type due_type;
-    const char *policy_key;  /* of the number */
-    const char *limit_key;   /* DUE_END_OF_DAY: never later than this many days; NULL: no limit */
+    const char *policy_key; /* of the number */
+    const char *limit_key;  /* DUE_END_OF_DAY: never later than this many days; NULL: no limit */
     enum lead_type lead;
-    const char *lead_key;    /* LEAD_PROMISE */
-    const char *profile;     /* "ESC-A"; the steps are the policy escalation_esc_a */
+    const char *lead_key; /* LEAD_PROMISE */
+    const char *profile;  /* "ESC-A"; the steps are the policy escalation_esc_a */
     const char *profile_key;
-    const char *enabled_key; /* REM-20 */
+    const char *enabled_key;                         /* REM-20 */
     struct rule_event fulfilled_by[RULE_EVENTS_MAX]; /* ended by a NULL type */
     struct rule_event cancelled_by[RULE_EVENTS_MAX];
 };

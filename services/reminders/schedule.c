@@ -8,7 +8,9 @@
 
 #define NONE UINT32_MAX
 #define TENANT_QUANTUM 64 /* taken of one tenant before the next has its turn */
-#define TENANT_SLOTS 4096 /* tenants with ready timers at one time; past it they share one queue */
+#define TENANT_SLOTS                                                                               \
+    4096 /* tenants with ready timers at one time; past it they share one queue                    \
+          */
 
 struct slot {
     struct timer timer;
@@ -222,8 +224,9 @@ static uint32_t queue_of(struct schedule *s, struct id tenant)
         if (q->used && id_equal(q->tenant, tenant))
             return i;
         if (!q->used && s->queues_used < TENANT_SLOTS - 1) {
-            *q = (struct queue){ .tenant = tenant, .head = NONE, .tail = NONE, .next_queue = NONE,
-                                 .used = true };
+            *q = (struct queue){
+                .tenant = tenant, .head = NONE, .tail = NONE, .next_queue = NONE, .used = true
+            };
             s->queues_used++;
             return i;
         }
@@ -250,8 +253,9 @@ static void make_ready(struct schedule *s, uint32_t slot)
 
     s->slots[slot].next_ready = NONE;
     if (!q->used) /* the shared queue of an overfull table, used for the first time */
-        *q = (struct queue){ .tenant = s->slots[slot].timer.tenant, .head = NONE, .tail = NONE,
-                             .used = true };
+        *q = (struct queue){
+            .tenant = s->slots[slot].timer.tenant, .head = NONE, .tail = NONE, .used = true
+        };
     if (q->head == NONE) {
         q->head = slot;
         ring_append(s, i);
@@ -309,8 +313,8 @@ void schedule_keep(struct schedule *s, uint64_t shard_mask)
     struct timer *kept = calloc(s->size ? s->size : 1, sizeof(*kept));
     size_t n = 0;
 
-    /* Rare, so it takes all out and puts back what stays; without memory everything is forgotten and
-     * read again from the table. */
+    /* Rare, so it takes all out and puts back what stays; without memory everything is forgotten
+     * and read again from the table. */
     for (size_t i = 0; kept && i < s->heap_size; i++)
         kept[n++] = s->slots[s->heap[i]].timer;
     for (uint32_t q = s->ring_head; kept && q != NONE; q = s->queues[q].next_queue)

@@ -8,9 +8,9 @@
 #include "common/base.h"
 
 /*
- * Of the steps (times rising) with the given next one, and with the deadline due_us >= until_us: the
- * one that comes next when silence is wanted until until_us, and its moment. Warnings that would have
- * come meanwhile become one, at until_us; the due step stays where it is.
+ * Of the steps (times rising) with the given next one, and with the deadline due_us >= until_us:
+ * the one that comes next when silence is wanted until until_us, and its moment. Warnings that
+ * would have come meanwhile become one, at until_us; the due step stays where it is.
  */
 void snooze_plan(const int64_t *at_us, size_t nsteps, size_t next_step, int64_t next_us,
                  int64_t due_us, int64_t until_us, size_t *step_out, int64_t *us_out);

@@ -12,8 +12,8 @@
 #include "services/reminders/arrays.h"
 #include "services/reminders/sql.h"
 
-#define TRUST_US SECOND_US       /* how long a comparison with PostgreSQL holds */
-#define KNOWN_SLOTS 8192         /* people whose version is remembered; a power of two */
+#define TRUST_US SECOND_US /* how long a comparison with PostgreSQL holds */
+#define KNOWN_SLOTS 8192   /* people whose version is remembered; a power of two */
 #define LIST_TTL_MS (10 * 60 * 1000)
 #define REFRESH_LIMIT_US (2 * SECOND_US)
 #define REFRESH_ARENA (8 * MIB)
@@ -68,7 +68,8 @@ static struct known *slot_of(struct task_lists *t, struct id tenant, struct id e
     return &t->known[(id_hash(tenant) * 31 + id_hash(employee)) & (KNOWN_SLOTS - 1)];
 }
 
-static void remember(struct task_lists *t, const struct list_key *key, int64_t version, int64_t at_us)
+static void remember(struct task_lists *t, const struct list_key *key, int64_t version,
+                     int64_t at_us)
 {
     pthread_mutex_lock(&t->lock);
     *slot_of(t, key->tenant, key->employee) =
@@ -170,13 +171,14 @@ enum err list_decode(const struct list_key *key, int64_t version, const uint8_t 
     if (memcmp(data, header, HEADER_LEN) != 0 ||
         memcmp(data + len - CHECKSUM_LEN, sum, CHECKSUM_LEN) != 0)
         return ERR_DATA_LOSS;
-    enum err e = wire_unpack(&daybook__reminders__v1__daily_task_list__descriptor,
-                             data + HEADER_LEN, len - HEADER_LEN - CHECKSUM_LEN,
-                             &wire_limits_internal, a, &message, &fault);
+    enum err e =
+        wire_unpack(&daybook__reminders__v1__daily_task_list__descriptor, data + HEADER_LEN,
+                    len - HEADER_LEN - CHECKSUM_LEN, &wire_limits_internal, a, &message, &fault);
     if (e)
         return e == ERR_INVALID_ARGUMENT ? ERR_DATA_LOSS : e;
     PbDailyTaskList *list = (PbDailyTaskList *)message;
-    if (list->version != version || strcmp(list->employee_id, id_text(key->employee, employee)) != 0 ||
+    if (list->version != version ||
+        strcmp(list->employee_id, id_text(key->employee, employee)) != 0 ||
         strcmp(list->date, date_format(key->day, day)) != 0)
         return ERR_DATA_LOSS;
     *list_out = list;
@@ -207,9 +209,11 @@ enum err list_build(struct db *db, const struct list_key *key, const struct tz *
     char employee[ID_TEXT_MAX], day[DATE_TEXT_MAX];
     PbDailyTaskList *list = wire_new(&daybook__reminders__v1__daily_task_list__descriptor, a);
     const char *const params[] = {
-        db_text_id(a, key->tenant), db_text_id(a, key->employee),
+        db_text_id(a, key->tenant),
+        db_text_id(a, key->employee),
         db_text_time(a, tz_instant(tz, key->day, 0)),
-        db_text_time(a, tz_instant(tz, date_add(key->day, 1), 0)), db_text_time(a, now_us),
+        db_text_time(a, tz_instant(tz, date_add(key->day, 1), 0)),
+        db_text_time(a, now_us),
     };
 
     for (size_t i = 0; i < ARRAY_LEN(params); i++)
@@ -286,12 +290,13 @@ static bool store(struct cache *cache, const struct list_key *key, const PbDaily
 
     if (!cache || list_encode(key, list, a, &data, &len))
         return false;
-    enum err e = cache_set_versioned(cache, list_key_text(key, text), list->version, data, len,
-                                     LIST_TTL_MS);
+    enum err e =
+        cache_set_versioned(cache, list_key_text(key, text), list->version, data, len, LIST_TTL_MS);
     return e == ERR_OK || e == ERR_ABORTED; /* a newer one is there */
 }
 
-/* Is the cached list the newest? Compares with what was learnt within the last second, else asks. */
+/* Is the cached list the newest? Compares with what was learnt within the last second, else asks.
+ */
 static enum err judge(struct task_lists *t, struct db *db, const struct list_key *key,
                       const PbDailyTaskList *list, struct arena *a, bool *right_out)
 {
@@ -320,7 +325,8 @@ static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *ca
     if (e)
         return e;
     remember(t, key, (*list_out)->version, asked_us);
-    /* A cached version from a future that never was (a restored database) would keep all others out. */
+    /* A cached version from a future that never was (a restored database) would keep all others
+     * out. */
     if (old && old->version >= (*list_out)->version &&
         cache_delete(cache, list_key_text(key, text)))
         return ERR_OK;
@@ -328,8 +334,8 @@ static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *ca
     return ERR_OK;
 }
 
-/* Overdue is a matter of time: a list that was built before a due time that has passed since is old,
- * whatever its version. */
+/* Overdue is a matter of time: a list that was built before a due time that has passed since is
+ * old, whatever its version. */
 static bool has_aged(const PbDailyTaskList *list, int64_t now_us)
 {
     for (size_t i = 0; i < list->n_tasks; i++) {

@@ -1,6 +1,6 @@
 /*
- * task_list.h - the daily list of a person: built from duties and visits, cached in Redis, and never
- * wrong for more than a second (REM-14, F27 to F31).
+ * task_list.h - the daily list of a person: built from duties and visits, cached in Redis, and
+ * never wrong for more than a second (REM-14, F27 to F31).
  *
  * PostgreSQL holds a version for each person, raised in the transaction of everything that touches
  * the person's lists. A cached list carries the version it was built from. Whoever serves a cached
@@ -9,8 +9,8 @@
  * necessary, lists that changed are built anew at once by a refresher, and the process that changed
  * them forgets what it knew.
  *
- * A cached value is "DTL1", tenant, employee, day, the packed list, and a BLAKE2b of all that: what is
- * cut, altered, foreign or of another kind is deleted and built anew, never shown (F30).
+ * A cached value is "DTL1", tenant, employee, day, the packed list, and a BLAKE2b of all that: what
+ * is cut, altered, foreign or of another kind is deleted and built anew, never shown (F30).
  */
 #ifndef DAYBOOK_REMINDERS_TASK_LIST_H
 #define DAYBOOK_REMINDERS_TASK_LIST_H
@@ -53,8 +53,8 @@ NODISCARD enum err list_build(struct db *db, const struct list_key *key, const s
                               int64_t now_us, struct arena *a, PbDailyTaskList **list_out);
 
 /*
- * Gives the list from the cache where that is known to be right, else from the tables (and then caches
- * it). cache: NULL = none. from_cache_out: which it was.
+ * Gives the list from the cache where that is known to be right, else from the tables (and then
+ * caches it). cache: NULL = none. from_cache_out: which it was.
  */
 NODISCARD enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
                             const struct list_key *key, const struct tz *tz, int64_t now_us,
@@ -62,7 +62,8 @@ NODISCARD enum err list_get(struct task_lists *t, struct db *db, struct cache *c
 
 /* Queues the rise of versions of n people; distinct ids. For the end of a transaction: the rows are
  * hot, and held until the commit. */
-NODISCARD enum err lists_queue_bump(struct db *db, struct id tenant, struct id *employees, size_t n);
+NODISCARD enum err lists_queue_bump(struct db *db, struct id tenant, struct id *employees,
+                                    size_t n);
 
 /*
  * One pass of the refresher: builds today's list of up to `max` people whose lists changed, with an

@@ -1,6 +1,6 @@
 /*
- * Notices posted to a receiver that takes them, refuses them, is slow, or wants no more (REM-11, REM-12,
- * F04, F44): signed, with the same id on every attempt, and all of it in the ledger.
+ * Notices posted to a receiver that takes them, refuses them, is slow, or wants no more (REM-11,
+ * REM-12, F04, F44): signed, with the same id on every attempt, and all of it in the ledger.
  */
 #include "tests/integration/reminders_fixture.h"
 
@@ -11,7 +11,8 @@
 #include "common/http_out.h"
 #include "services/reminders/delivery.h"
 
-/* --- a receiver that answers by script --------------------------------------------------------- */
+/* --- a receiver that answers by script ---------------------------------------------------------
+ */
 
 #define SEEN_MAX 16
 
@@ -67,7 +68,8 @@ static void *receive(void *arg)
 
 static void receiver_start(void)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(address);
 
     receiver.listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -107,7 +109,8 @@ static const char *seen(size_t n, const char *header)
     return out;
 }
 
-/* --- the sender, run by hand ------------------------------------------------------------------- */
+/* --- the sender, run by hand -------------------------------------------------------------------
+ */
 
 static struct leases *leases;
 static struct db *lease_db;
@@ -165,8 +168,9 @@ static void open_senders(void)
 {
     leases = leases_new("sender");
     assert_int_equal(leases_tick(leases, lease_db, clock_monotonic_us() + WAIT_US), ERR_OK);
-    const struct delivery_config config = { .conninfo = conninfo, .leases = leases,
-                                            .allow = "127.0.0.0/8", .allow_plain = true };
+    const struct delivery_config config = {
+        .conninfo = conninfo, .leases = leases, .allow = "127.0.0.0/8", .allow_plain = true
+    };
     for (int i = 0; i < DELIVERY_THREADS; i++)
         assert_non_null(senders[i] = delivery_new(&config, i));
 }
@@ -193,18 +197,22 @@ static size_t turn(void)
 /* The next attempt is due now. */
 static void hurry(void)
 {
-    assert_int_equal(db_script(rig->admin, "UPDATE reminders.outgoing SET next_try_at = clock_timestamp()",
-                               clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.outgoing SET next_try_at = clock_timestamp()",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
 }
 
 static const char *posted(void)
 {
-    return rig_value(rig, "SELECT string_agg(right(recipient_id::text, 1) || ' ' || state || ' ' || "
-                          "attempts, '; ' ORDER BY recipient_id) FROM reminders.notification "
-                          "WHERE channel = 'http'");
+    return rig_value(rig,
+                     "SELECT string_agg(right(recipient_id::text, 1) || ' ' || state || ' ' || "
+                     "attempts, '; ' ORDER BY recipient_id) FROM reminders.notification "
+                     "WHERE channel = 'http'");
 }
 
-/* --- tests ------------------------------------------------------------------------------------- */
+/* --- tests -------------------------------------------------------------------------------------
+ */
 
 static void a_notice_is_posted_signed_and_noted(void **state)
 {
@@ -216,14 +224,17 @@ static void a_notice_is_posted_signed_and_noted(void **state)
     assert_int_equal(turn(), 1);
     assert_string_equal(posted(), "4 delivered 1");
     assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.outgoing"), "0");
-    assert_string_equal(rig_value(rig, "SELECT last_result FROM reminders.notification WHERE channel = "
-                                       "'http'"), "HTTP 204 ");
+    assert_string_equal(rig_value(rig,
+                                  "SELECT last_result FROM reminders.notification WHERE channel = "
+                                  "'http'"),
+                        "HTTP 204 ");
     CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
     const char *body = seen(0, "");
     char *signature;
     assert_int_equal(http_out_sign(secret, seen(0, "webhook-id"),
-                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body, strlen(body), a,
-                                   &signature), ERR_OK);
+                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
+                                   strlen(body), a, &signature),
+                     ERR_OK);
     assert_string_equal(seen(0, "webhook-signature"), signature);
     json_t *json = json_loads(body, 0, NULL);
     assert_non_null(json);
@@ -243,19 +254,24 @@ static void a_failed_attempt_is_repeated_with_the_same_id_and_body_F04(void **st
     begin("2026-11-17T05:00:00Z");
     receiver.answers[0] = "HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\ndown";
     receiver.answers[1] = "HTTP/1.1 429 Slow\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n";
-    receiver.answers[2] = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    receiver.answers[2] =
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
     set_channel("rep", REP);
     fire(2, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
     open_senders();
     assert_int_equal(turn(), 1);
     assert_string_equal(posted(), "4 pending 1");
-    assert_string_equal(rig_value(rig, "SELECT last_result FROM reminders.notification WHERE channel = "
-                                       "'http'"), "HTTP 500 down");
+    assert_string_equal(rig_value(rig,
+                                  "SELECT last_result FROM reminders.notification WHERE channel = "
+                                  "'http'"),
+                        "HTTP 500 down");
     assert_int_equal(turn(), 0); /* not before its time */
     hurry();
     assert_int_equal(turn(), 1);
-    assert_string_equal(rig_value(rig, "SELECT (next_try_at > clock_timestamp() + interval '59 min')::text "
-                                       "FROM reminders.outgoing"), "true");
+    assert_string_equal(
+        rig_value(rig, "SELECT (next_try_at > clock_timestamp() + interval '59 min')::text "
+                       "FROM reminders.outgoing"),
+        "true");
     hurry();
     assert_int_equal(turn(), 1); /* a redirect is a failure, and not followed */
     assert_string_equal(posted(), "4 pending 3");
@@ -269,8 +285,8 @@ static void a_failed_attempt_is_repeated_with_the_same_id_and_body_F04(void **st
     close_senders();
 }
 
-/* The lane changed hands while the answer was on its way: what came of it is not written, and the new
- * owner posts it again under the same id. */
+/* The lane changed hands while the answer was on its way: what came of it is not written, and the
+ * new owner posts it again under the same id. */
 static void a_sender_that_lost_its_lane_writes_nothing_F08(void **state)
 {
     (void)state;
@@ -278,8 +294,11 @@ static void a_sender_that_lost_its_lane_writes_nothing_F08(void **state)
     set_channel("rep", REP);
     fire(3, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
     open_senders();
-    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET version = version + 1, owner = "
-                                           "'thief' WHERE shard >= 64", clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.shard_lease SET version = version + 1, owner = "
+                               "'thief' WHERE shard >= 64",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
     size_t n;
     for (int i = 0; i < DELIVERY_THREADS; i++) {
         enum err e = delivery_turn(senders[i], &n);
@@ -287,8 +306,11 @@ static void a_sender_that_lost_its_lane_writes_nothing_F08(void **state)
     }
     assert_string_equal(posted(), "4 pending 0");
     close_senders();
-    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET owner = NULL, expires_at = "
-                                           "'-infinity'", clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.shard_lease SET owner = NULL, expires_at = "
+                               "'-infinity'",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
     open_senders();
     assert_int_equal(turn(), 1);
     assert_string_equal(posted(), "4 delivered 1");
@@ -362,8 +384,9 @@ static void the_companys_channel_serves_those_without_their_own(void **state)
     close_senders();
     json_decref(rig_ok(rig, "rep", CHANNELS, "Set", "{\"employeeId\":\"" REP "\"}"));
     assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.channel"), "1");
-    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.channel WHERE secret LIKE 'whsec%'"),
-                        "0"); /* sealed */
+    assert_string_equal(
+        rig_value(rig, "SELECT count(*) FROM reminders.channel WHERE secret LIKE 'whsec%'"),
+        "0"); /* sealed */
 }
 
 int main(void)

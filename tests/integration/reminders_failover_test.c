@@ -17,7 +17,8 @@ static int start(void **state)
     return fixture_start_with(false);
 }
 
-/* --- a replica in a process of its own --------------------------------------------------------- */
+/* --- a replica in a process of its own ---------------------------------------------------------
+ */
 
 static pid_t fork_replica(const char *instance)
 {
@@ -42,9 +43,10 @@ static void end_replica(pid_t pid)
     assert_int_equal(waitpid(pid, &status, 0), pid);
 }
 
-static const char *const held_sql =
-    "SELECT string_agg(owner || ' ' || n, ', ' ORDER BY owner) FROM (SELECT owner, count(*) AS n FROM "
-    "reminders.shard_lease WHERE shard < 64 AND expires_at > clock_timestamp() GROUP BY owner) AS x";
+static const char *const held_sql = "SELECT string_agg(owner || ' ' || n, ', ' ORDER BY owner) "
+                                    "FROM (SELECT owner, count(*) AS n FROM "
+                                    "reminders.shard_lease WHERE shard < 64 AND expires_at > "
+                                    "clock_timestamp() GROUP BY owner) AS x";
 
 static int64_t wait_and_time(const char *sql, const char *wanted)
 {
@@ -58,12 +60,14 @@ static void nothing_was_told_twice(int duties)
     char wanted[16];
 
     snprintf(wanted, sizeof(wanted), "%d", duties);
-    assert_string_equal(rig_value(rig, "SELECT count(DISTINCT obligation_id) FROM reminders.notification"),
+    assert_string_equal(
+        rig_value(rig, "SELECT count(DISTINCT obligation_id) FROM reminders.notification"), wanted);
+    assert_string_equal(
+        rig_value(rig, "SELECT count(*) FROM (SELECT obligation_id, step, recipient_id "
+                       "FROM reminders.notification GROUP BY 1, 2, 3 HAVING count(*) > 1) x"),
+        "0");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM bus.outbox WHERE type LIKE '%Fired'"),
                         wanted);
-    assert_string_equal(rig_value(rig, "SELECT count(*) FROM (SELECT obligation_id, step, recipient_id "
-                                       "FROM reminders.notification GROUP BY 1, 2, 3 HAVING count(*) > 1) x"),
-                        "0");
-    assert_string_equal(rig_value(rig, "SELECT count(*) FROM bus.outbox WHERE type LIKE '%Fired'"), wanted);
 }
 
 /* --- tests ----------------------------------------------------------------------------------- */
@@ -168,9 +172,11 @@ static void a_lease_of_an_older_version_proves_nothing(void **state)
     const int list[] = { 3, 17 };
 
     fresh("2026-11-16T02:00:00Z");
-    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET owner = NULL, expires_at = "
-                                           "'-infinity'; DELETE FROM reminders.member",
-                               clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.shard_lease SET owner = NULL, expires_at = "
+                               "'-infinity'; DELETE FROM reminders.member",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
     assert_int_equal(leases_queue_fence(l, db, list, 2), ERR_CANCELED); /* not held at all */
     assert_int_equal(leases_tick(l, db, clock_monotonic_us() + WAIT_US), ERR_OK);
     assert_true(leases_held(l, 3, NULL) && leases_held(l, 17, NULL) && leases_held(l, 71, NULL));
@@ -185,17 +191,23 @@ static void a_lease_of_an_older_version_proves_nothing(void **state)
     assert_int_equal(leases_queue_fence(l, db, list, 2), ERR_OK);
     assert_int_equal(db_flush(db), ERR_OK);
     /* While it is proven, nobody can take it, but it can be renewed. */
-    assert_int_equal(db_script(rig->admin, "SET lock_timeout = '50ms'; UPDATE reminders.shard_lease SET "
-                                           "expires_at = clock_timestamp() + interval '4 s' WHERE shard = 3",
-                               clock_monotonic_us() + WAIT_US), ERR_OK);
-    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET version = version + 1, "
-                                           "owner = 'thief' WHERE shard = 3",
-                               clock_monotonic_us() + WAIT_US), ERR_UNAVAILABLE);
+    assert_int_equal(db_script(rig->admin,
+                               "SET lock_timeout = '50ms'; UPDATE reminders.shard_lease SET "
+                               "expires_at = clock_timestamp() + interval '4 s' WHERE shard = 3",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.shard_lease SET version = version + 1, "
+                               "owner = 'thief' WHERE shard = 3",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_UNAVAILABLE);
     assert_int_equal(db_commit(db), ERR_OK);
 
-    assert_int_equal(db_script(rig->admin, "UPDATE reminders.shard_lease SET version = version + 1, "
-                                           "owner = 'thief' WHERE shard = 17",
-                               clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_script(rig->admin,
+                               "UPDATE reminders.shard_lease SET version = version + 1, "
+                               "owner = 'thief' WHERE shard = 17",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
     assert_int_equal(db_begin(db, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
     assert_int_equal(leases_queue_fence(l, db, list, 2), ERR_OK);
     assert_int_equal(db_commit(db), ERR_CANCELED);
@@ -234,7 +246,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replicas_share_evenly_and_a_stopped_one_hands_over_at_once),
         cmocka_unit_test(when_a_replica_is_killed_others_fire_its_timers_F04),
-        cmocka_unit_test(when_a_replica_is_killed_in_the_middle_of_firing_nothing_is_told_twice_F04),
+        cmocka_unit_test(
+            when_a_replica_is_killed_in_the_middle_of_firing_nothing_is_told_twice_F04),
         cmocka_unit_test(a_replica_that_sleeps_through_its_lease_is_refused),
         cmocka_unit_test(a_lease_of_an_older_version_proves_nothing),
         cmocka_unit_test(when_postgresql_is_killed_timers_fire_once_after_its_return_F11),

@@ -76,7 +76,8 @@ static void *runner_main(void *arg)
 /* Starts an engine under that name. */
 UNUSED static void runner_start(struct runner *r, const char *instance)
 {
-    const struct engine_config config = { .conninfo = conninfo, .instance = instance,
+    const struct engine_config config = { .conninfo = conninfo,
+                                          .instance = instance,
                                           .lists = self.lists };
 
     r->engine = engine_new(&config);
@@ -201,10 +202,12 @@ UNUSED static const char *ledger(const char *rule)
     static char out[4096];
     char sql[512];
 
-    snprintf(sql, sizeof(sql),
-             "SELECT string_agg(step_kind || ' ' || right(recipient_id::text, 1) || ' ' || state || "
-             "CASE WHEN late THEN ' late' ELSE '' END, '; ' ORDER BY due_at, step, recipient_id) "
-             "FROM reminders.notification WHERE rule = '%s' AND channel = 'in_app'", rule);
+    snprintf(
+        sql, sizeof(sql),
+        "SELECT string_agg(step_kind || ' ' || right(recipient_id::text, 1) || ' ' || state || "
+        "CASE WHEN late THEN ' late' ELSE '' END, '; ' ORDER BY due_at, step, recipient_id) "
+        "FROM reminders.notification WHERE rule = '%s' AND channel = 'in_app'",
+        rule);
     snprintf(out, sizeof(out), "%s", rig_value(rig, sql));
     return out;
 }
@@ -213,7 +216,8 @@ UNUSED static void wait_for_notices(const char *rule, int n)
 {
     char sql[256], wanted[16];
 
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM reminders.notification WHERE rule = '%s'", rule);
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM reminders.notification WHERE rule = '%s'",
+             rule);
     snprintf(wanted, sizeof(wanted), "%d", n);
     wait_for(sql, wanted);
 }
@@ -241,7 +245,8 @@ UNUSED static const char *question_subject(int n)
 }
 
 #define QUESTION_JSON                                                                              \
-    "{\"question\":{\"id\":\"%s\",\"customerId\":\"" CUSTOMER "\",\"text\":\"Is it frost-proof?\"," \
+    "{\"question\":{\"id\":\"%s\",\"customerId\":\"" CUSTOMER                                      \
+    "\",\"text\":\"Is it frost-proof?\","                                                          \
     "\"assigneeId\":\"" REP "\",\"askedAt\":\"%s\"},\"unitId\":\"" EAST "\"}"
 
 UNUSED static void ask_question(int n, const char *asked_at, const char *known_at)
@@ -254,7 +259,8 @@ UNUSED static void answer_question(int n, const char *answered_at)
 {
     rig_hear(rig, &reminders_consumer, false, CUSTOMERS "QuestionPreliminaryAnswered", answered_at,
              "{\"question\":{\"id\":\"%s\",\"customerId\":\"" CUSTOMER "\",\"assigneeId\":\"" REP
-             "\",\"preliminaryAnsweredAt\":\"%s\"}}", question_id(n), answered_at);
+             "\",\"preliminaryAnsweredAt\":\"%s\"}}",
+             question_id(n), answered_at);
 }
 
 /* Questions first to first + n - 1, all asked at that moment, by one batch each 500. */
@@ -262,8 +268,10 @@ UNUSED static void ask_questions(int first, int n, const char *asked_at)
 {
     for (int done = 0; done < n;) {
         int batch = MIN(500, n - done);
-        struct consumer c = { .def = &reminders_consumer, .db = rig->db,
-                              .work = arena_new(64 * MIB), .env.daemon_data = &self };
+        struct consumer c = { .def = &reminders_consumer,
+                              .db = rig->db,
+                              .work = arena_new(64 * MIB),
+                              .env.daemon_data = &self };
         struct arena *feed = arena_new(64 * MIB);
         struct consumer_item *items = calloc((size_t)batch, sizeof(*items));
         struct consumer_item **list = calloc((size_t)batch, sizeof(*list));
@@ -278,8 +286,9 @@ UNUSED static void ask_questions(int first, int n, const char *asked_at)
             ProtobufCMessage *data;
             PbEvent *event = wire_new(&daybook__bus__v1__event__descriptor, feed);
             char *text = arena_printf(feed, QUESTION_JSON, question_id(first + done + i), asked_at);
-            assert_int_equal(protojson_read(m->type, text, strlen(text), PROTOJSON_STRICT, feed,
-                                            &data, &fault), ERR_OK);
+            assert_int_equal(
+                protojson_read(m->type, text, strlen(text), PROTOJSON_STRICT, feed, &data, &fault),
+                ERR_OK);
             event->type = arena_strdup(feed, CUSTOMERS "QuestionOpened");
             event->occurred_at = wire_time(feed, at);
             event->data = wire_any(feed, data);

@@ -1,6 +1,6 @@
 /*
- * Daily lists with a Redis that is flushed, hung, killed or holds rubbish (F27 to F31), and the methods
- * of reminders with who may use them (REM-10, REM-13, REM-14).
+ * Daily lists with a Redis that is flushed, hung, killed or holds rubbish (F27 to F31), and the
+ * methods of reminders with who may use them (REM-10, REM-13, REM-14).
  */
 #include "tests/integration/reminders_fixture.h"
 
@@ -16,8 +16,8 @@ static int start(void **state)
 static const char *list_text(const char *actor, const char *date)
 {
     static char text[2048];
-    json_t *got = rig_ok(rig, actor, TASKS, "GetDailyTasks", "{\"employee\":\"rep\",\"date\":\"%s\"}",
-                         date);
+    json_t *got =
+        rig_ok(rig, actor, TASKS, "GetDailyTasks", "{\"employee\":\"rep\",\"date\":\"%s\"}", date);
     json_t *tasks = json_object_get(json_object_get(got, "list"), "tasks");
     size_t len = 0;
 
@@ -32,7 +32,8 @@ static const char *list_text(const char *actor, const char *date)
         len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s %s", i ? ", " : "", mark,
                                 *rule ? rule : "visit", subject + strlen(subject) - 2);
     }
-    snprintf(text + len, sizeof(text) - len, " / %s", rig_text(got, "source") + strlen("LIST_SOURCE_"));
+    snprintf(text + len, sizeof(text) - len, " / %s",
+             rig_text(got, "source") + strlen("LIST_SOURCE_"));
     json_decref(got);
     return text;
 }
@@ -44,7 +45,8 @@ static const char *today(void)
 
 static void a_question_for_today(int n)
 {
-    ask_question(n, "2026-11-15T07:00:00Z", "2026-11-15T07:00:00Z"); /* due 2026-11-16 15:00 local */
+    ask_question(n, "2026-11-15T07:00:00Z",
+                 "2026-11-15T07:00:00Z"); /* due 2026-11-16 15:00 local */
 }
 
 /* Until the refresher's work is done: what it does is done here, by one pass after another. */
@@ -88,7 +90,8 @@ static void lists_duties_and_visits_of_the_day_in_order(void **state)
     (void)state;
     reset();
     rig_hear(rig, &reminders_consumer, false, CUSTOMERS "CustomerCreated", "2026-11-01T00:00:00Z",
-             "{\"customer\":{\"id\":\"" CUSTOMER "\",\"name\":\"Corner Shop\",\"ownerId\":\"" REP "\"}}");
+             "{\"customer\":{\"id\":\"" CUSTOMER "\",\"name\":\"Corner Shop\",\"ownerId\":\"" REP
+             "\"}}");
     a_question_for_today(0x11);
     ask_question(0x12, "2026-11-16T01:00:00Z", "2026-11-16T01:00:00Z"); /* due tomorrow */
     ask_question(0x13, "2026-11-14T07:00:00Z", "2026-11-14T07:00:00Z"); /* due yesterday */
@@ -96,10 +99,12 @@ static void lists_duties_and_visits_of_the_day_in_order(void **state)
     answer_question(0x14, "2026-11-16T00:30:00Z"); /* done today */
     ask_question(0x15, "2026-11-14T08:00:00Z", "2026-11-14T08:00:00Z");
     answer_question(0x15, "2026-11-15T15:59:00Z"); /* done yesterday */
-    rig_hear(rig, &reminders_consumer, false, VISITS "VisitApproved", "2026-11-15T00:00:00Z",
-             "{\"visit\":{\"id\":\"08000000-0000-7000-8000-000000000021\",\"customerId\":\"" CUSTOMER
-             "\",\"visitorId\":\"" REP "\",\"startsAt\":\"2026-11-16T06:00:00Z\",\"goal\":\"Show samples\","
-             "\"state\":\"VISIT_STATE_APPROVED\"}}");
+    rig_hear(
+        rig, &reminders_consumer, false, VISITS "VisitApproved", "2026-11-15T00:00:00Z",
+        "{\"visit\":{\"id\":\"08000000-0000-7000-8000-000000000021\",\"customerId\":\"" CUSTOMER
+        "\",\"visitorId\":\"" REP
+        "\",\"startsAt\":\"2026-11-16T06:00:00Z\",\"goal\":\"Show samples\","
+        "\"state\":\"VISIT_STATE_APPROVED\"}}");
     rig_hear(rig, &reminders_consumer, false, VISITS "VisitRequested", "2026-11-15T00:00:00Z",
              "{\"visit\":{\"id\":\"08000000-0000-7000-8000-000000000022\",\"visitorId\":\"" REP
              "\",\"startsAt\":\"2026-11-16T07:00:00Z\",\"state\":\"VISIT_STATE_REQUESTED\"}}");
@@ -126,8 +131,10 @@ static void who_may_see_a_list(void **state)
     rig_fails(rig, "rep2", TASKS, "GetDailyTasks", ERR_NOT_FOUND, "", "{\"employee\":\"rep\"}");
     rig_fails(rig, "rep", TASKS, "GetDailyTasks", ERR_NOT_FOUND, "", "{\"employee\":\"nobody\"}");
     rig_fails(rig, "service", TASKS, "GetDailyTasks", ERR_INVALID_ARGUMENT, "", "{}");
-    rig_fails(rig, "rep", TASKS, "GetDailyTasks", ERR_INVALID_ARGUMENT, "", "{\"date\":\"2026-02-30\"}");
-    rig_fails(rig, "other", TASKS, "GetDailyTasks", ERR_NOT_FOUND, "", "{\"employee\":\"%s\"}", REP);
+    rig_fails(rig, "rep", TASKS, "GetDailyTasks", ERR_INVALID_ARGUMENT, "",
+              "{\"date\":\"2026-02-30\"}");
+    rig_fails(rig, "other", TASKS, "GetDailyTasks", ERR_NOT_FOUND, "", "{\"employee\":\"%s\"}",
+              REP);
 }
 
 static void time_alone_makes_a_task_overdue(void **state)
@@ -155,7 +162,8 @@ static void a_change_shows_at_once_in_the_process_that_made_it(void **state)
     assert_string_equal(today(), "xTMR-01 11 / CACHE");
 }
 
-/* A commit of another process whose cache write never came: the version tells, within a second (F31). */
+/* A commit of another process whose cache write never came: the version tells, within a second
+ * (F31). */
 static void a_lost_invalidation_is_noticed_within_a_second(void **state)
 {
     (void)state;
@@ -166,7 +174,8 @@ static void a_lost_invalidation_is_noticed_within_a_second(void **state)
     assert_int_equal(db_script(rig->admin,
                                "UPDATE reminders.obligation SET title = 'another';"
                                "UPDATE reminders.list_version SET version = version + 1",
-                               clock_monotonic_us() + WAIT_US), ERR_OK);
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
     int64_t from_us = clock_monotonic_us();
     while (strcmp(today(), "oTMR-01 11 / CACHE") == 0)
         if (clock_monotonic_us() - from_us > 1200 * MSEC_US)
@@ -203,8 +212,9 @@ static void an_older_list_does_not_replace_a_newer_one(void **state)
     reset();
     a_question_for_today(0x11);
     (void)today();
-    assert_int_equal(cache_get_versioned(rig->cache, list_key_text(&key, text), a, &version, &data,
-                                         &len), ERR_OK);
+    assert_int_equal(
+        cache_get_versioned(rig->cache, list_key_text(&key, text), a, &version, &data, &len),
+        ERR_OK);
     answer_question(0x11, "2026-11-16T00:59:00Z");
     (void)today();
     assert_int_equal(cache_set_versioned(rig->cache, text, version, data, len, 60000), ERR_ABORTED);
@@ -231,8 +241,9 @@ static void a_version_from_a_future_that_never_was_is_thrown_out(void **state)
     list.date = day;
     list.version = 1000000; /* PostgreSQL was restored from a backup, Redis was not (F58) */
     assert_int_equal(list_encode(&key, &list, a, &data, &len), ERR_OK);
-    assert_int_equal(cache_set_versioned(rig->cache, list_key_text(&key, text), list.version, data, len,
-                                         60000), ERR_OK);
+    assert_int_equal(
+        cache_set_versioned(rig->cache, list_key_text(&key, text), list.version, data, len, 60000),
+        ERR_OK);
     assert_string_equal(today(), "oTMR-01 11 / DATABASE");
     assert_string_equal(today(), "oTMR-01 11 / CACHE");
 }
@@ -264,14 +275,16 @@ static void what_is_not_that_list_is_never_shown(void **state)
         const uint8_t *data;
         size_t len;
     } cases[] = {
-        { "cut", data, len - 1 },      { "cut to nothing", data, 3 },
+        { "cut", data, len - 1 },
+        { "cut to nothing", data, 3 },
         { "another company's", other, other_len },
         { "text", (const uint8_t *)"hello", 5 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_int_equal(cache_delete(rig->cache, text), ERR_OK);
-        assert_int_equal(cache_set_versioned(rig->cache, text, version, cases[i].data, cases[i].len,
-                                             60000), ERR_OK);
+        assert_int_equal(
+            cache_set_versioned(rig->cache, text, version, cases[i].data, cases[i].len, 60000),
+            ERR_OK);
         assert_string_equal(today(), "oTMR-01 11 / DATABASE");
         assert_string_equal(today(), "oTMR-01 11 / CACHE");
     }
@@ -364,38 +377,45 @@ static void acknowledging_is_for_the_assignee_and_stops_no_clock(void **state)
     reset();
     ask_question(0x21, "2026-11-16T01:00:00Z", "2026-11-16T01:00:00Z");
     (void)rig_events(rig);
-    rig_fails(rig, "lead", SERVICE, "Acknowledge", ERR_PERMISSION_DENIED, "", "{\"id\":\"%s\"}", id_of(0x21));
-    rig_fails(rig, "rep2", SERVICE, "Acknowledge", ERR_NOT_FOUND, "", "{\"id\":\"%s\"}", id_of(0x21));
-    rig_fails(rig, "other", SERVICE, "Acknowledge", ERR_NOT_FOUND, "", "{\"id\":\"%s\"}", id_of(0x21));
-    json_t *got = rig_ok(rig, "rep", SERVICE, "Acknowledge", "{\"id\":\"%s\",\"note\":\"seen\"}", id_of(0x21));
+    rig_fails(rig, "lead", SERVICE, "Acknowledge", ERR_PERMISSION_DENIED, "", "{\"id\":\"%s\"}",
+              id_of(0x21));
+    rig_fails(rig, "rep2", SERVICE, "Acknowledge", ERR_NOT_FOUND, "", "{\"id\":\"%s\"}",
+              id_of(0x21));
+    rig_fails(rig, "other", SERVICE, "Acknowledge", ERR_NOT_FOUND, "", "{\"id\":\"%s\"}",
+              id_of(0x21));
+    json_t *got = rig_ok(rig, "rep", SERVICE, "Acknowledge", "{\"id\":\"%s\",\"note\":\"seen\"}",
+                         id_of(0x21));
     assert_string_equal(rig_text(got, "reminder.acknowledgedAt"), "2026-11-16T01:00:00Z");
     assert_string_equal(rig_text(got, "reminder.nextAt"), "2026-11-16T21:00:00Z");
     assert_string_equal(rig_text(got, "reminder.etag"), "2");
     json_decref(got);
     assert_string_equal(rig_events(rig), "ReminderAcknowledged");
     answer_question(0x21, "2026-11-16T02:00:00Z");
-    rig_fails(rig, "rep", SERVICE, "Acknowledge", ERR_FAILED_PRECONDITION, "closed", "{\"id\":\"%s\"}",
-              id_of(0x21));
+    rig_fails(rig, "rep", SERVICE, "Acknowledge", ERR_FAILED_PRECONDITION, "closed",
+              "{\"id\":\"%s\"}", id_of(0x21));
 }
 
 static void snooze(int n, const char *until, enum err code, const char *words)
 {
     if (code)
         rig_fails(rig, "rep", SERVICE, "Snooze", code, words,
-                  "{\"id\":\"%s\",\"until\":\"%s\",\"reason\":\"at the customer's\"}", id_of(n), until);
+                  "{\"id\":\"%s\",\"until\":\"%s\",\"reason\":\"at the customer's\"}", id_of(n),
+                  until);
     else
         json_decref(rig_ok(rig, "rep", SERVICE, "Snooze",
-                           "{\"id\":\"%s\",\"until\":\"%s\",\"reason\":\"at the customer's\"}", id_of(n),
-                           until));
+                           "{\"id\":\"%s\",\"until\":\"%s\",\"reason\":\"at the customer's\"}",
+                           id_of(n), until));
 }
 
 static const char *next_of(int n)
 {
     static char sql[512];
-    snprintf(sql, sizeof(sql), "SELECT to_char(reminders.at(t.due_us) AT TIME ZONE 'UTC', 'DD HH24:MI') || ' ' "
+    snprintf(sql, sizeof(sql),
+             "SELECT to_char(reminders.at(t.due_us) AT TIME ZONE 'UTC', 'DD HH24:MI') || ' ' "
              "|| t.step || ' ' || (o.next_us = t.due_us AND o.next_step = t.step) || ' ' || "
              "to_char(o.due_at AT TIME ZONE 'UTC', 'DD HH24:MI') FROM reminders.timer t JOIN "
-             "reminders.obligation o ON o.id = t.obligation_id WHERE t.obligation_id = '%s'", id_of(n));
+             "reminders.obligation o ON o.id = t.obligation_id WHERE t.obligation_id = '%s'",
+             id_of(n));
     return rig_value(rig, sql);
 }
 
@@ -403,7 +423,8 @@ static void snoozing_moves_the_next_notice_never_the_deadline(void **state)
 {
     (void)state;
     reset();
-    ask_question(0x22, "2026-11-16T01:00:00Z", "2026-11-16T01:00:00Z"); /* 17th 01:00; warns 21:00, 00:00 */
+    ask_question(0x22, "2026-11-16T01:00:00Z",
+                 "2026-11-16T01:00:00Z"); /* 17th 01:00; warns 21:00, 00:00 */
     (void)rig_events(rig);
     assert_string_equal(next_of(0x22), "16 21:00 0 true 17 01:00");
     snooze(0x22, "2026-11-16T00:59:00Z", ERR_INVALID_ARGUMENT, "future");
@@ -422,14 +443,15 @@ static void snoozing_moves_the_next_notice_never_the_deadline(void **state)
 
 /* --- lists of reminders, rules and deliveries ------------------------------------------------ */
 
-static size_t page(const char *actor, const char *filter, int size, char ids[][ID_TEXT_MAX], size_t max)
+static size_t page(const char *actor, const char *filter, int size, char ids[][ID_TEXT_MAX],
+                   size_t max)
 {
     char token[2048] = "";
     size_t n = 0;
 
     do {
-        json_t *got = rig_ok(rig, actor, SERVICE, "List", "{\"pageSize\":%d,\"pageToken\":\"%s\"%s}", size,
-                             token, filter);
+        json_t *got = rig_ok(rig, actor, SERVICE, "List",
+                             "{\"pageSize\":%d,\"pageToken\":\"%s\"%s}", size, token, filter);
         json_t *list = json_object_get(got, "reminders");
         for (size_t i = 0; i < json_array_size(list); i++) {
             assert_true(n < max);
@@ -488,7 +510,8 @@ static void the_rules_in_force_are_listed(void **state)
     assert_string_equal(rig_text(got, "rules.0.policyValue"), "8");
     assert_string_equal(rig_text(got, "rules.0.dueType"), "hours");
     assert_string_equal(rig_text(got, "rules.0.enabled"), "true");
-    assert_string_equal(rig_text(got, "rules.0.fulfilledBy.1"), "daybook.customers.v1.QuestionAnswered");
+    assert_string_equal(rig_text(got, "rules.0.fulfilledBy.1"),
+                        "daybook.customers.v1.QuestionAnswered");
     assert_string_equal(rig_text(got, "rules.0.steps.2.kind"), "STEP_KIND_DUE");
     assert_string_equal(rig_text(got, "rules.0.steps.2.recipients.0"), "assignee");
     assert_string_equal(rig_text(got, "rules.0.steps.2.recipients.1"), "superior");
@@ -508,7 +531,8 @@ static void the_ledger_shows_everybody_his_own(void **state)
     ask_question(0x41, "2026-11-15T01:00:00Z", "2026-11-15T01:00:00Z"); /* due now: rep and lead */
     ask_question(0x42, "2026-11-15T00:59:00Z", "2026-11-15T00:59:00Z");
     wait_for_notices("TMR-01", 8); /* two warnings each are pointless, due tells two each */
-    json_t *got = rig_ok(rig, "rep", CHANNELS, "ListDeliveries", "{\"pageSize\":1,\"unreadOnly\":true}");
+    json_t *got =
+        rig_ok(rig, "rep", CHANNELS, "ListDeliveries", "{\"pageSize\":1,\"unreadOnly\":true}");
     assert_string_equal(rig_text(got, "deliveries.0.recipientId"), REP);
     assert_string_equal(rig_text(got, "deliveries.0.state"), "DELIVERY_STATE_DELIVERED");
     snprintf(token, sizeof(token), "%s", json_string_value(json_object_get(got, "nextPageToken")));
@@ -519,7 +543,8 @@ static void the_ledger_shows_everybody_his_own(void **state)
     assert_int_equal(json_array_size(json_object_get(got, "deliveries")), 1);
     json_decref(got);
 
-    rig_fails(rig, "lead", CHANNELS, "MarkRead", ERR_PERMISSION_DENIED, "", "{\"deliveryId\":\"%s\"}", id);
+    rig_fails(rig, "lead", CHANNELS, "MarkRead", ERR_PERMISSION_DENIED, "",
+              "{\"deliveryId\":\"%s\"}", id);
     rig_fails(rig, "rep2", CHANNELS, "MarkRead", ERR_NOT_FOUND, "", "{\"deliveryId\":\"%s\"}", id);
     rig_time(rig, "2026-11-16T01:02:03Z");
     got = rig_ok(rig, "rep", CHANNELS, "MarkRead", "{\"deliveryId\":\"%s\"}", id);
@@ -530,8 +555,12 @@ static void the_ledger_shows_everybody_his_own(void **state)
         const char *actor, *filter;
         size_t n;
     } cases[] = {
-        { "rep", "", 6 }, { "rep", "\"unreadOnly\":true", 1 }, { "lead", "", 8 }, { "system", "", 8 },
-        { "lead", "\"recipientId\":\"" EMPLOYEE(3) "\"", 2 }, { "rep2", "", 0 },
+        { "rep", "", 6 },
+        { "rep", "\"unreadOnly\":true", 1 },
+        { "lead", "", 8 },
+        { "system", "", 8 },
+        { "lead", "\"recipientId\":\"" EMPLOYEE(3) "\"", 2 },
+        { "rep2", "", 0 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         got = rig_ok(rig, cases[i].actor, CHANNELS, "ListDeliveries", "{%s}", cases[i].filter);

@@ -23,7 +23,8 @@ static void a_duty_has_one_id_by_rule_subject_and_occurrence(void **state)
     assert_true(id_equal(a, obligation_id("TMR-01", QUESTION, "")));
     assert_false(id_equal(a, obligation_id("TMR-02", QUESTION, "")));
     assert_false(id_equal(a, obligation_id("TMR-01", QUESTION, "2026-11")));
-    assert_false(id_equal(a, obligation_id("TMR-01", "questions/01933a00-1234-7000-8001-00000000abce", "")));
+    assert_false(
+        id_equal(a, obligation_id("TMR-01", "questions/01933a00-1234-7000-8001-00000000abce", "")));
     id_text(a, text);
     assert_memory_equal(text, "01933a00-1234-8000-", 19); /* lies where its subject lies */
     assert_true((a.b[8] & 0xc0) == 0x80);
@@ -37,8 +38,10 @@ static void a_notice_has_one_id_by_duty_round_step_recipient_and_channel(void **
     struct id duty = obligation_id("TMR-01", QUESTION, ""), first, last;
     struct id who = { { 1 } }, other = { { 2 } };
     struct id ids[] = {
-        notification_id(duty, 0, 0, who, "in_app"), notification_id(duty, 1, 0, who, "in_app"),
-        notification_id(duty, 0, 1, who, "in_app"), notification_id(duty, 0, 0, other, "in_app"),
+        notification_id(duty, 0, 0, who, "in_app"),
+        notification_id(duty, 1, 0, who, "in_app"),
+        notification_id(duty, 0, 1, who, "in_app"),
+        notification_id(duty, 0, 0, other, "in_app"),
         notification_id(duty, 0, 0, who, "http"),
         notification_id(obligation_id("TMR-02", QUESTION, ""), 0, 0, who, "in_app"),
     };
@@ -104,7 +107,8 @@ static void snoozing_makes_one_warning_of_several_and_leaves_the_deadline(void *
 static void leases_are_spread_evenly_and_few_move(void **state)
 {
     (void)state;
-    static const char *const members[] = { "host-a/1", "host-b/7", "host-c/3", "host-d/9", "host-e/2" };
+    static const char *const members[] = { "host-a/1", "host-b/7", "host-c/3", "host-d/9",
+                                           "host-e/2" };
     int before[LEASES], after[LEASES];
 
     for (size_t n = 1; n <= ARRAY_LEN(members); n++) {

@@ -1,4 +1,5 @@
-/* Due times, steps and recipients of every rule and profile (requirements 4.1, REM-02 to REM-05). */
+/* Due times, steps and recipients of every rule and profile (requirements 4.1, REM-02 to REM-05).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +35,7 @@ static int64_t instant(const char *text)
 
 /* 2026-02-16 to 20 off (Spring Festival), 2026-02-14 (a Saturday) worked. */
 static const struct calendar_day days[] = {
-    { { 2026, 2, 14 }, false, "make-up" }, { { 2026, 2, 16 }, true, "Spring Festival" },
+    { { 2026, 2, 14 }, false, "make-up" },        { { 2026, 2, 16 }, true, "Spring Festival" },
     { { 2026, 2, 17 }, true, "Spring Festival" }, { { 2026, 2, 18 }, true, "Spring Festival" },
     { { 2026, 2, 19 }, true, "Spring Festival" }, { { 2026, 2, 20 }, true, "Spring Festival" },
 };
@@ -42,9 +43,13 @@ static const int16_t years[] = { 2026 };
 
 static const struct calendar *china(void)
 {
-    static struct calendar c = { .workday_start_minute = 540, .workday_end_minute = 1080,
-                                 .week_mask = 0x1f, .days = days, .ndays = ARRAY_LEN(days),
-                                 .years = years, .nyears = 1 };
+    static struct calendar c = { .workday_start_minute = 540,
+                                 .workday_end_minute = 1080,
+                                 .week_mask = 0x1f,
+                                 .days = days,
+                                 .ndays = ARRAY_LEN(days),
+                                 .years = years,
+                                 .nyears = 1 };
     c.tz = tz_find(SHANGHAI);
     return &c;
 }
@@ -79,6 +84,7 @@ struct plan_case {
 static void every_rule_has_its_due_time_and_steps(void **state)
 {
     (void)state;
+    /* clang-format off */
     static const struct plan_case cases[] = {
         { "hours run through the weekend (CON-10)", "TMR-01", "2026-01-09T16:00:00+08:00", 0, 0, { 0 },
           "2026-01-10T16:00:00+08:00", ESC_A_24H },
@@ -149,6 +155,7 @@ static void every_rule_has_its_due_time_and_steps(void **state)
           { "escalation_esc_a", "24h:supervisor", "lead_offsets_24h", "-1h" },
           "2026-01-07T10:00:00+08:00", "W-60m owner; D+0m owner; E+1440m supervisor" },
     };
+    /* clang-format on */
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct plan_case *c = &cases[i];
@@ -179,8 +186,11 @@ static void the_due_time_is_explained_with_its_policies(void **state)
     struct explain x = { .arena = a };
     struct plan plan;
     struct plan_input in = {
-        .rule = rule_find("TMR-01"), .start_us = instant("2026-01-09T16:00:00+08:00"),
-        .calendar = china(), .policy = policy_of, .explain = &x,
+        .rule = rule_find("TMR-01"),
+        .start_us = instant("2026-01-09T16:00:00+08:00"),
+        .calendar = china(),
+        .policy = policy_of,
+        .explain = &x,
     };
 
     assert_int_equal(plan_make(&in, &plan), ERR_OK);
@@ -197,8 +207,9 @@ static void a_promise_without_its_date_is_refused(void **state)
 {
     (void)state;
     struct plan plan;
-    struct plan_input in = { .rule = rule_find("TMR-42"), .start_us = 1, .calendar = china(),
-                             .policy = policy_of };
+    struct plan_input in = {
+        .rule = rule_find("TMR-42"), .start_us = 1, .calendar = china(), .policy = policy_of
+    };
     assert_int_equal(plan_make(&in, &plan), ERR_INVALID_ARGUMENT);
 }
 
@@ -206,11 +217,15 @@ static void too_many_steps_are_refused(void **state)
 {
     (void)state;
     struct plan plan;
-    const char *const many[] = { "lead_offsets_24h",
-                                 "-1m,-2m,-3m,-4m,-5m,-6m,-7m,-8m,-9m,-10m,-11m,-12m,-13m,-14m,-15m",
-                                 NULL };
-    struct plan_input in = { .rule = rule_find("TMR-01"), .start_us = 1, .calendar = china(),
-                             .policy = policy_of, .policy_arg = (void *)(uintptr_t)many };
+    const char *const many[] = {
+        "lead_offsets_24h", "-1m,-2m,-3m,-4m,-5m,-6m,-7m,-8m,-9m,-10m,-11m,-12m,-13m,-14m,-15m",
+        NULL
+    };
+    struct plan_input in = { .rule = rule_find("TMR-01"),
+                             .start_us = 1,
+                             .calendar = china(),
+                             .policy = policy_of,
+                             .policy_arg = (void *)(uintptr_t)many };
     assert_int_equal(plan_make(&in, &plan), ERR_INTERNAL);
 }
 
@@ -223,13 +238,13 @@ static void every_rule_has_an_outline(void **state)
         struct plan plan;
         assert_int_equal(plan_outline(&rules[i], policy_of, NULL, &plan), ERR_OK);
         const char *want = strcmp(rules[i].profile, "ESC-0") == 0 ? "D+0m owner"
-                         : strcmp(rules[i].profile, "ESC-B") == 0
-                             ? "W-240m owner; W-60m owner; D+0m owner; E+120m superior; "
-                               "E+2880m supervisor"
-                         : rules[i].lead == LEAD_PROMISE
-                             ? "W-1440m owner; D+0m owner+superior; E+1440m supervisor; "
-                               "E+2880m sales_manager"
-                             : ESC_A_24H;
+                           : strcmp(rules[i].profile, "ESC-B") == 0
+                               ? "W-240m owner; W-60m owner; D+0m owner; E+120m superior; "
+                                 "E+2880m supervisor"
+                           : rules[i].lead == LEAD_PROMISE
+                               ? "W-1440m owner; D+0m owner+superior; E+1440m supervisor; "
+                                 "E+2880m sales_manager"
+                               : ESC_A_24H;
         assert_string_equal(steps_text(&plan, got, sizeof(got)), want);
     }
 }
@@ -291,8 +306,9 @@ static void tells_the_right_people_once(void **state)
 static void tells_survive_being_stored(void **state)
 {
     (void)state;
-    struct plan plan = { .nsteps = 3, .steps = { { 1, "owner" }, { 2, "owner+superior" },
-                                                 { 3, "supervisor" } } };
+    struct plan plan = {
+        .nsteps = 3, .steps = { { 1, "owner" }, { 2, "owner+superior" }, { 3, "supervisor" } }
+    };
     char text[PLAN_TELLS_MAX], word[64];
 
     plan_tells_write(&plan, text);

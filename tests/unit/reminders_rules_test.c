@@ -125,7 +125,8 @@ static void conditions_keep_visits_and_dates_apart(void **state)
 {
     struct arena *a = *state;
     Daybook__Customers__V1__Interaction talk = DAYBOOK__CUSTOMERS__V1__INTERACTION__INIT;
-    Daybook__Customers__V1__InteractionEnded ended = DAYBOOK__CUSTOMERS__V1__INTERACTION_ENDED__INIT;
+    Daybook__Customers__V1__InteractionEnded ended =
+        DAYBOOK__CUSTOMERS__V1__INTERACTION_ENDED__INIT;
     Daybook__Visits__V1__Visit visit = DAYBOOK__VISITS__V1__VISIT__INIT;
     Daybook__Visits__V1__VisitEnded left = DAYBOOK__VISITS__V1__VISIT_ENDED__INIT;
     Daybook__Visits__V1__Commitment promise = DAYBOOK__VISITS__V1__COMMITMENT__INIT;
