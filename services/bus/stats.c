@@ -30,6 +30,7 @@ static const char *const names[STATS] = {
     [STAT_WAKES] = "wakes",
     [STAT_ZAP_ACCEPTED] = "handshakes_accepted",
     [STAT_ZAP_REFUSED] = "handshakes_refused",
+    [STAT_ZAP_WAITED] = "handshakes_waited",
     [STAT_SUBSCRIPTIONS] = "subscriptions",
     [STAT_SUBSCRIPTIONS_REFUSED] = "subscriptions_refused",
     [STAT_PUBLISHED] = "published",

@@ -1,4 +1,11 @@
-/* zap.c - see zap.h. */
+/*
+ * zap.c - see zap.h.
+ *
+ * libzmq's clients take a refusal for final and never try again; told to come back (300) they
+ * wait for the handshake to time out, 30 s. So a key that is not known is neither refused nor put
+ * off at once: the connection waits while the directory is looked at again. Who registers a key and
+ * connects is let in, and so is everybody while a bus that has just started reads the directory.
+ */
 #include "services/bus/zap.h"
 
 #include <pthread.h>
@@ -15,17 +22,37 @@
 #define POLL_MS 100
 #define CURVE_KEY_SIZE 32
 
-/* Request: version, request id, domain, address, identity, mechanism, credentials. */
-enum { VERSION_TEXT, REQUEST_ID, DOMAIN_NAME, ADDRESS, IDENTITY, MECHANISM, CREDENTIALS, FRAMES };
+/* Request: peer and delimiter of our ROUTER, then version, request id, domain, address, identity,
+ * mechanism, credentials. */
+enum {
+    PEER,
+    DELIMITER,
+    VERSION_TEXT,
+    REQUEST_ID,
+    DOMAIN_NAME,
+    ADDRESS,
+    IDENTITY,
+    MECHANISM,
+    CREDENTIALS,
+    FRAMES
+};
 
-#define STRANGERS 64
-#define GRACE_US (2 * SECOND_US)
-#define AWAY_US (5 * SECOND_US)
+#define WAITING_MAX 128
+#define WAITING_POLL_MS 10
+#define WAIT_KNOWN_US (2 * SECOND_US)  /* a directory is there, but does not have the key */
+#define WAIT_FIRST_US (20 * SECOND_US) /* none was read yet; shorter than libzmq's handshake */
 
-/* A key that was not admitted when it was asked for. */
-struct stranger {
+struct question {
+    char text[FRAMES][FRAME_MAX];
+    size_t len[FRAMES];
+    size_t n;
+};
+
+/* A connection that waits for its answer. */
+struct waiting {
+    struct question q;
     char user[IDENTITY_KEY_LEN + 1];
-    int64_t since_us, last_us; /* monotonic */
+    int64_t since_us; /* monotonic */
 };
 
 struct zap {
@@ -33,14 +60,8 @@ struct zap {
     struct keyring *keyring;
     pthread_t thread;
     atomic_bool stopping;
-    struct stranger strangers[STRANGERS]; /* of the thread */
-    size_t next_stranger;
-};
-
-struct question {
-    char text[FRAMES][FRAME_MAX];
-    size_t len[FRAMES];
-    size_t n;
+    struct waiting waiting[WAITING_MAX]; /* of the thread, oldest first */
+    size_t nwaiting;
 };
 
 static bool receive(void *socket, struct question *q)
@@ -64,6 +85,8 @@ static bool receive(void *socket, struct question *q)
 static void answer(void *socket, const struct question *q, const char *code, const char *text,
                    const char *user)
 {
+    zmq_send(socket, q->text[PEER], q->len[PEER], ZMQ_SNDMORE);
+    zmq_send(socket, "", 0, ZMQ_SNDMORE);
     zmq_send(socket, "1.0", 3, ZMQ_SNDMORE);
     zmq_send(socket, q->text[REQUEST_ID], q->len[REQUEST_ID], ZMQ_SNDMORE);
     zmq_send(socket, code, 3, ZMQ_SNDMORE);
@@ -80,45 +103,43 @@ static bool is_this_machine(const char *address)
            strncmp(address, "::ffff:127.", 11) == 0 || strncmp(address, "localhost", 9) == 0;
 }
 
-static struct stranger *find_stranger(struct zap *z, const char *user)
+/* False: it shall wait on. */
+static bool judge_key(struct zap *z, const struct waiting *w, bool last_word)
 {
-    for (size_t i = 0; i < STRANGERS; i++)
-        if (strcmp(z->strangers[i].user, user) == 0)
-            return &z->strangers[i];
-    return NULL;
+    int64_t waited_us = clock_monotonic_us() - w->since_us;
+    switch (keyring_admits(z->keyring, w->user)) {
+    case KEYRING_ADMITTED:
+        answer(z->socket, &w->q, "200", "OK", w->user);
+        return true;
+    case KEYRING_UNKNOWN_YET:
+        if (!last_word && waited_us < WAIT_FIRST_US)
+            return false;
+        answer(z->socket, &w->q, "300", "not known yet", "");
+        return true;
+    case KEYRING_REFUSED:
+        if (!last_word && waited_us < WAIT_KNOWN_US)
+            return false;
+        break;
+    }
+    log_warn("bus.key_refused", "a connection with an unknown key", "key", w->user, "address",
+             w->q.text[ADDRESS], NULL);
+    answer(z->socket, &w->q, "400", "key not registered", "");
+    return true;
 }
 
-/*
- * True for a key that is first asked for now or was a moment ago: the directory is looked at again
- * before the last word, since libzmq never tries again after a refusal, and somebody who registers
- * a key and connects at once must not be shut out for good. Of many unknown keys the oldest are
- * forgotten, which only gives them another moment.
- */
-static bool is_new_here(struct zap *z, const char *user)
+static void drop_waiting(struct zap *z, size_t i)
 {
-    int64_t now_us = clock_monotonic_us();
-    struct stranger *s = find_stranger(z, user);
-    if (!s) {
-        s = &z->strangers[z->next_stranger++ % STRANGERS];
-        *s = (struct stranger){ .since_us = now_us };
-        snprintf(s->user, sizeof(s->user), "%s", user);
-    } else if (now_us - s->last_us > AWAY_US) {
-        s->since_us = now_us;
-    }
-    s->last_us = now_us;
-    return now_us - s->since_us < GRACE_US;
+    z->nwaiting--;
+    memmove(&z->waiting[i], &z->waiting[i + 1], (z->nwaiting - i) * sizeof(z->waiting[0]));
 }
 
-static void judge_stranger(struct zap *z, const struct question *q, const char *user)
+static void judge_waiting(struct zap *z)
 {
-    if (is_new_here(z, user)) {
-        directory_refresh();
-        answer(z->socket, q, "300", "not known yet", "");
-        return;
-    }
-    log_warn("bus.key_refused", "a connection with an unknown key", "key", user, "address",
-             q->text[ADDRESS], NULL);
-    answer(z->socket, q, "400", "key not registered", "");
+    for (size_t i = 0; i < z->nwaiting;)
+        if (judge_key(z, &z->waiting[i], false))
+            drop_waiting(z, i);
+        else
+            i++;
 }
 
 static void judge_curve(struct zap *z, const struct question *q)
@@ -129,17 +150,19 @@ static void judge_curve(struct zap *z, const struct question *q)
         answer(z->socket, q, "500", "malformed", "");
         return;
     }
-    switch (keyring_admits(z->keyring, user)) {
-    case KEYRING_ADMITTED:
-        answer(z->socket, q, "200", "OK", user);
-        break;
-    case KEYRING_UNKNOWN_YET:
-        answer(z->socket, q, "300", "not known yet", "");
-        break;
-    case KEYRING_REFUSED:
-        judge_stranger(z, q, user);
-        break;
+    if (z->nwaiting == WAITING_MAX) { /* somebody has waited longer: that will do */
+        judge_key(z, &z->waiting[0], true);
+        drop_waiting(z, 0);
     }
+    struct waiting *w = &z->waiting[z->nwaiting];
+    *w = (struct waiting){ .q = *q, .since_us = clock_monotonic_us() };
+    memcpy(w->user, user, sizeof(w->user));
+    if (judge_key(z, w, false))
+        return;
+    z->nwaiting++;
+    stat_add(STAT_ZAP_WAITED, 1);
+    keyring_refresh(z->keyring);
+    directory_refresh();
 }
 
 static void judge(struct zap *z, const struct question *q)
@@ -163,9 +186,10 @@ static void *run(void *arg)
     zmq_pollitem_t item = { .socket = z->socket, .events = ZMQ_POLLIN };
     while (!atomic_load(&z->stopping)) {
         struct question q;
-        zmq_poll(&item, 1, POLL_MS);
+        zmq_poll(&item, 1, z->nwaiting ? WAITING_POLL_MS : POLL_MS);
         while (receive(z->socket, &q))
             judge(z, &q);
+        judge_waiting(z);
         if (clock_monotonic_us() >= look_at_us) {
             keyring_refresh(z->keyring);
             look_at_us = clock_monotonic_us() + look_every_us;
@@ -181,7 +205,7 @@ struct zap *zap_start(void *zmq_context, struct keyring *keyring)
     if (!z)
         return NULL;
     z->keyring = keyring;
-    z->socket = zmq_socket(zmq_context, ZMQ_REP);
+    z->socket = zmq_socket(zmq_context, ZMQ_ROUTER);
     if (z->socket && zmq_setsockopt(z->socket, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
         zmq_bind(z->socket, ENDPOINT) == 0 && pthread_create(&z->thread, NULL, run, z) == 0) {
         pthread_setname_np(z->thread, "zap");

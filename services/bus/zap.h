@@ -3,8 +3,9 @@
  * its own; it also looks for changed key files once a second.
  *
  * CURVE connections are admitted by the keyring and get their public key (Z85) as User-Id; those of
- * the plain domain must come from this machine and get "plain". Everything else is refused, and so
- * is every connection when the handler is not there (broker_socket_secure()).
+ * the plain domain must come from this machine and get "plain". A key that nobody knows waits up to
+ * two seconds while the directory is looked at again. Everything else is refused, and so is every
+ * connection when the handler is not there (broker_socket_secure()).
  */
 #ifndef DAYBOOK_BUS_ZAP_H
 #define DAYBOOK_BUS_ZAP_H
