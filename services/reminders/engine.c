@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -55,6 +56,7 @@ struct engine_thread {
     pthread_mutex_t lock; /* of the offers */
     struct timer *offers;
     size_t noffers, offers_cap;
+    atomic_ullong settled; /* generation of leases that it has looked at */
 
     /* the thread's own */
     struct db *db;
@@ -147,6 +149,16 @@ void engine_ring(struct engine *e)
     for (int i = 0; i < ENGINE_THREADS; i++)
         bell_ring(&e->threads[i].bell);
     bell_ring(&e->lease_bell);
+}
+
+bool engine_is_settled(struct engine *e)
+{
+    uint64_t generation = leases_generation(e->leases);
+
+    for (int i = 0; i < ENGINE_THREADS; i++)
+        if (generation == 0 || atomic_load(&e->threads[i].settled) != generation)
+            return false;
+    return true;
 }
 
 /* --- offers ---------------------------------------------------------------------------------- */
@@ -568,6 +580,8 @@ static enum err turn(struct engine_thread *t, size_t *fired_out)
         return ERR_OK;
     if (must_look(t, now_us, monotonic_us))
         e = look(t, now_us, monotonic_us);
+    if (!e)
+        atomic_store(&t->settled, t->generation);
     return e ? e : fire_due(t, dir, now_us, monotonic_us, fired_out);
 }
 

@@ -53,6 +53,10 @@ void engine_offer(struct engine *e, const struct timer *timers, size_t n);
 /* Wakes all threads of the engine, e.g. to see that the host is stopping or a clock was turned. */
 void engine_ring(struct engine *e);
 
+/* Whether leases were spread and every thread has looked at the shards that it holds since then.
+ * Thread-safe. */
+bool engine_is_settled(struct engine *e);
+
 /* Domain microseconds that pass within the horizon at the present rate of the clock. */
 int64_t engine_horizon_us(void);
 

@@ -73,7 +73,13 @@ static void *runner_main(void *arg)
     return NULL;
 }
 
-/* Starts an engine under that name. */
+static void pause_briefly(void)
+{
+    const struct timespec t = { .tv_nsec = 2000000 };
+    nanosleep(&t, NULL);
+}
+
+/* Starts an engine under that name and waits until it watches its shards. */
 UNUSED static void runner_start(struct runner *r, const char *instance)
 {
     const struct engine_config config = { .conninfo = conninfo,
@@ -89,6 +95,8 @@ UNUSED static void runner_start(struct runner *r, const char *instance)
         r->args[i] = (struct runner_thread){ r, i };
         assert_int_equal(pthread_create(&r->threads[i], NULL, runner_main, &r->args[i]), 0);
     }
+    while (!engine_is_settled(r->engine))
+        pause_briefly();
 }
 
 UNUSED static void runner_stop(struct runner *r)
@@ -174,12 +182,6 @@ UNUSED static void fresh(const char *now)
 }
 
 /* --- waiting --------------------------------------------------------------------------------- */
-
-static void pause_briefly(void)
-{
-    const struct timespec t = { .tv_nsec = 2000000 };
-    nanosleep(&t, NULL);
-}
 
 /* Until the query gives that text. */
 UNUSED static void wait_for(const char *sql, const char *wanted)
