@@ -358,6 +358,34 @@ enum err context_take(const void *data, size_t len, bool json, const struct cont
     return e;
 }
 
+static void find_binary_id(const void *data, size_t len, struct context *c)
+{
+    struct wire_fault f;
+    struct field in;
+    const uint8_t *p = data, *end = p + len;
+    if (wire_check(&daybook__common__v1__call_context__descriptor, data, len, &limits, &f))
+        return;
+    while (take_field(&p, end, &in))
+        if (in.number == FIELD_REQUEST_ID && in.type == WIRE_LENGTH &&
+            take_request_id(c, (const char *)in.data, in.len, &f))
+            c->request_id[0] = 0;
+}
+
+void context_request_id(const void *data, size_t len, bool json, struct arena *scratch,
+                        char out[static CONTEXT_REQUEST_ID_MAX + 1])
+{
+    struct context c = { 0 };
+    PbCallContext *m = NULL;
+    struct wire_fault f;
+    if (len > 0 && !json)
+        find_binary_id(data, len, &c);
+    else if (len > 0 && !read_json(data, len, scratch, &m, &f) &&
+             take_request_id(&c, m->request_id, strlen(m->request_id), &f))
+        c.request_id[0] = 0;
+    arena_reset(scratch);
+    memcpy(out, c.request_id, sizeof(c.request_id));
+}
+
 void context_fini(struct context *c)
 {
     free(c->base);

@@ -62,9 +62,15 @@ void refuse(struct broker *b, enum fault fault, const char *request_id, const ch
             struct service *s)
 {
     struct body body;
+    char own_id[CONTEXT_REQUEST_ID_MAX + 1];
     zmq_msg_t frames[2];
-    body_read(&b->in, &body);
+    bool shaped = body_read(&b->in, &body);
     stats_count_rejected(s, fault_reason(fault));
+    if (shaped && body.context && !request_id[0]) { /* the client knows the answer by it */
+        context_request_id(zmq_msg_data(body.context), zmq_msg_size(body.context), body.json,
+                           b->scratch, own_id);
+        request_id = own_id;
+    }
     if (!answer_pack(&(struct answer){ .fault = fault,
                                        .request_id = request_id,
                                        .service = s ? s->name : NULL,

@@ -425,13 +425,17 @@ static struct request *take_foreign(struct broker *b, const struct identity *who
     for (size_t i = 0; i < in->m.nbody; i++)
         body[i] = incoming_frame(in, in->m.body + i);
     struct body form;
-    body_read(in, &form);
+    char request_id[CONTEXT_REQUEST_ID_MAX + 1] = ""; /* should the bus have to answer itself */
+    if (body_read(in, &form) && form.context)
+        context_request_id(zmq_msg_data(form.context), zmq_msg_size(form.context), form.json,
+                           b->scratch, request_id);
     struct request *r = request_new(in, body, in->m.nbody);
     if (!r) {
-        refuse(b, FAULT_MEMORY, "", NULL, s);
+        refuse(b, FAULT_MEMORY, request_id, NULL, s);
         return NULL;
     }
     r->json = form.json;
+    memcpy(r->context.request_id, request_id, sizeof(request_id));
     r->context.tenant = who->tenant;
     r->deadline_us = b->now_us + b->config.deadline_foreign_us;
     return r;

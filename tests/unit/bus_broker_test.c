@@ -396,6 +396,35 @@ static void queues_and_clients_are_bounded(void **state)
     bus_close(&bus);
 }
 
+/* A client knows an answer by the id that it chose, also when the bus refuses before it has judged
+ * the request; what is no id is not given back. */
+static void a_refusal_names_the_request(void **state)
+{
+    (void)state;
+    struct bus bus;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *c = dealer(&bus);
+    say(c, "MDPC02|\1|nobody|Get|\n\003abc|");
+    PbCallResult *r = expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "NO_WORKER");
+    assert_string_equal(r->request_id, "abc");
+    say(c, "MDPC02|\1|nobody|Get+json|{\"requestId\":\"j1\"}|{}");
+    struct message m;
+    hear(c, &m);
+    assert_non_null(strstr(m.part[3], "\"j1\""));
+    say(c, "MDPC02|\1|no\tbody|Get|\n\003abc|");
+    r = expect_fault(&bus, c, 3, ERR_INVALID_ARGUMENT, "BAD_SERVICE_NAME");
+    assert_string_equal(r->request_id, "abc");
+    say(c, "MDPC02|\1|nobody|Get|\n\003a c|"); /* no blanks in an id */
+    r = expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "NO_WORKER");
+    assert_string_equal(r->request_id, "");
+    say(c, "MDPC02|\1|nobody|Get|\n\177abc|");
+    r = expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "NO_WORKER");
+    assert_string_equal(r->request_id, "");
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 static void an_oversized_frame_is_refused(void **state)
 {
     (void)state;
@@ -567,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_request_waits_for_a_worker_that_comes_later),
         cmocka_unit_test(deadlines_are_kept_waiting_and_at_work),
         cmocka_unit_test(queues_and_clients_are_bounded),
+        cmocka_unit_test(a_refusal_names_the_request),
         cmocka_unit_test(an_oversized_frame_is_refused),
         cmocka_unit_test(the_bus_stamps_what_the_client_may_not_say),
         cmocka_unit_test(json_requests_are_stamped_in_json),
