@@ -91,14 +91,12 @@ class Company:
         """Until all daemons know these people: each looks at the directory once a second at least."""
         def known(method, request, who):
             try:
-                self.clients_of(who).call(method, request, timeout=2)
+                self.clients_of(who).call(method, request, timeout=1)
                 return True
             except mdp.NoAnswer:
                 return False
             except mdp.CallError as error:
-                if error.code in ("NOT_FOUND", "FAILED_PRECONDITION"):
-                    return True
-                return False
+                return error.code == "NOT_FOUND"
         last = LINE[-1][0]
         nobody = str(uuid.uuid4())
         for method, request in (

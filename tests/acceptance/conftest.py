@@ -29,7 +29,8 @@ PLAIN_ACTOR = "01933a00-0000-7000-8000-0000000000ab"
 def stack(tmp_path_factory):
     """One private stack for all tests; time stands still in it until a test turns the clock."""
     stack = stack_module.Stack(tmp_path_factory.mktemp("stack"), DAYBOOK_STACK_CLOCK="steered",
-                               DAYBOOK_STACK_PLAIN=f"{PLAIN_TENANT} {PLAIN_ACTOR} tenant.all")
+                               DAYBOOK_STACK_PLAIN=f"{PLAIN_TENANT} {PLAIN_ACTOR} "
+                               "tenant.all,customers.read,customers.write")
     stack.clock = stack_module.Clock(stack, START)
     try:
         stack.up()

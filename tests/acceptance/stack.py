@@ -249,10 +249,10 @@ class Clock:
     def add(self, **span):
         self.turn(self.now + dt.timedelta(**span))
 
-    def next(self, weekday, clock):
-        """The next moment with that weekday (0 = Monday) and local time; not now."""
+    def next(self, weekday, clock, ahead=0):
+        """The next moment with that weekday (0 = Monday) and local time, more than so many hours ahead."""
         hour, minute = map(int, clock.split(":"))
         moment = self.now.astimezone(self.zone).replace(hour=hour, minute=minute, second=0, microsecond=0)
-        while moment <= self.now or moment.weekday() != weekday:
+        while moment <= self.now + dt.timedelta(hours=ahead) or moment.weekday() != weekday:
             moment += dt.timedelta(days=1)
         return moment

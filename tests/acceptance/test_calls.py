@@ -255,7 +255,8 @@ def test_f35_raw_bytes_at_the_ports_harm_nobody(company, stack):
             with socket.create_connection((host, int(port)), timeout=SECONDS) as s:
                 greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + b"\0" * 32
                 s.sendall(rng.randbytes(rng.randrange(1, 500)) if n % 2 else greeting + rng.randbytes(300))
-    assert works(company.rep, BUS + "EventService/GetHead")
+    assert works(company.rep, CUSTOMERS + "CustomerService/List")
+    assert works(company.gm, BUS + "EventService/GetHead")
     assert stack.pids() == pids
 
 

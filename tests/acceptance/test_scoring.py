@@ -9,10 +9,10 @@ GET = SCORING + "CustomerScoreService/Get"
 A, B, C, D = 1, 2, 3, 4
 
 
-def order(company, shop, amount, **fields):
+def order(company, shop, amount, currency="CNY", **fields):
     return company.rep.command(CUSTOMERS + "DealService/RecordOrder", {"order": {
         "customerId": shop.id, "kind": "ORDER_KIND_ORDER", "orderedAt": company.at(),
-        "amount": {"currencyCode": "CNY", "minorUnits": str(amount)}, **fields}}).order
+        "amount": {"currencyCode": currency, "minorUnits": str(amount)}, **fields}}).order
 
 
 def score(company, shop, condition, what):
@@ -88,7 +88,7 @@ def test_an_order_with_a_reference_is_taken_once(company):
 
 def test_another_currency_is_refused_by_field(company):
     with pytest.raises(mdp.CallError) as error:
-        order(company, company.customer("rep"), 1, amount={"currencyCode": "USD", "minorUnits": "1"})
+        order(company, company.customer("rep"), 1, currency="USD")
     assert error.value.code == "INVALID_ARGUMENT" and error.value.fields[0].startswith("order.amount")
 
 
