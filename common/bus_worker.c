@@ -10,6 +10,11 @@
  * heartbeat that it cannot place, after its restart), or by silence. When the loop itself stood
  * still for longer than the bus waits (SIGSTOP, F08), all links are renewed before anything is
  * read: the requests queued in them have been given to others.
+ *
+ * The loop polls the sockets' descriptors, and only those that it found are read: asking each
+ * socket costs two system calls, with a dozen of them more than the rest of a request's way. Such a
+ * descriptor tells of changes only, and sending swallows them (protocols G.2), so after each send
+ * and until nothing is left a link is looked at unasked.
  */
 #include "common/bus_worker.h"
 
@@ -41,9 +46,12 @@ struct link {
     enum link_state state;
     void *socket;
     void *monitor;
-    uint64_t generation; /* counts sockets */
-    unsigned attempt;    /* since the bus last spoke */
-    int64_t retry_at_us; /* BACKOFF */
+    int fd, monitor_fd;
+    const zmq_pollitem_t *item, *monitor_item; /* what is being polled; NULL: nothing */
+    bool look, look_monitor;                   /* read, whatever the poll says */
+    uint64_t generation;                       /* counts sockets */
+    unsigned attempt;                          /* since the bus last spoke */
+    int64_t retry_at_us;                       /* BACKOFF */
     int64_t beat_at_us, heard_at_us;
     int64_t leave_at_us; /* LEAVING: may close from then on */
 
@@ -129,6 +137,7 @@ static void close_sockets(struct link *l)
     if (l->monitor)
         zmq_close(l->monitor);
     l->socket = l->monitor = NULL;
+    l->item = l->monitor_item = NULL;
     l->generation++;
     if (l->job_state == JOB_WAITING) {
         close_request(&l->job);
@@ -172,6 +181,13 @@ static void *open_monitor(struct bus_worker *w, struct link *l)
     return NULL;
 }
 
+static int descriptor_of(void *socket)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+    return zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 ? fd : -1;
+}
+
 static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
 {
     l->socket = zmq_socket(w->def.zmq_context, ZMQ_DEALER);
@@ -180,6 +196,9 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
         return;
     }
     l->monitor = open_monitor(w, l);
+    l->fd = descriptor_of(l->socket);
+    l->monitor_fd = l->monitor ? descriptor_of(l->monitor) : -1;
+    l->look = l->look_monitor = true;
     if (zmq_connect(l->socket, l->endpoint) != 0) {
         lose(l, "no_socket", now_us);
         return;
@@ -191,6 +210,7 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
 
 static bool send_command(struct link *l, uint8_t command, bool more)
 {
+    l->look = true;
     return bus_send(l->socket, MDP_WORKER_02, MDP_HEADER_LEN, true) &&
            bus_send_byte(l->socket, command, more);
 }
@@ -295,7 +315,12 @@ static void on_message(struct bus_worker *w, struct link *l, struct bus_frames *
 static void read_link(struct bus_worker *w, struct link *l, int64_t now_us)
 {
     struct bus_frames f;
-    for (int i = 0; i < READ_BURST && l->socket && bus_frames_receive(l->socket, &f); i++) {
+    l->look = true;
+    for (int i = 0; i < READ_BURST && l->socket; i++) {
+        if (!bus_frames_receive(l->socket, &f)) {
+            l->look = false;
+            break;
+        }
         on_message(w, l, &f, now_us);
         bus_frames_close(&f);
     }
@@ -305,6 +330,7 @@ static void read_link(struct bus_worker *w, struct link *l, int64_t now_us)
 static void read_monitor(struct link *l, int64_t now_us)
 {
     struct bus_frames f;
+    l->look_monitor = false;
     while (l->monitor && bus_frames_receive(l->monitor, &f)) {
         uint16_t event = 0;
         if (f.n > 0 && zmq_msg_size(&f.frame[0]) >= sizeof event)
@@ -482,19 +508,30 @@ size_t bus_worker_items_max(const struct bus_worker *w)
     return 2 * w->nlinks;
 }
 
+static const zmq_pollitem_t *poll_for(int fd, zmq_pollitem_t *item)
+{
+    *item = (zmq_pollitem_t){ .fd = fd, .events = ZMQ_POLLIN };
+    return item;
+}
+
 size_t bus_worker_items(struct bus_worker *w, zmq_pollitem_t *items)
 {
     size_t n = 0;
     for (size_t i = 0; i < w->nlinks; i++) {
         struct link *l = &w->links[i];
-        if (!l->socket)
-            continue;
-        short events = l->state == LINK_CONNECTING ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
-        items[n++] = (zmq_pollitem_t){ .socket = l->socket, .events = events };
+        if (l->socket)
+            l->item = poll_for(l->fd, &items[n++]);
         if (l->monitor)
-            items[n++] = (zmq_pollitem_t){ .socket = l->monitor, .events = ZMQ_POLLIN };
+            l->monitor_item = poll_for(l->monitor_fd, &items[n++]);
     }
     return n;
+}
+
+static bool is_to_be_read(const zmq_pollitem_t **item, bool look)
+{
+    bool yes = look || !*item || (*item)->revents;
+    *item = NULL;
+    return yes;
 }
 
 int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
@@ -506,11 +543,12 @@ int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
         struct link *l = &w->links[i];
         if (stalled && l->state == LINK_UP)
             lose(l, "stalled", now_us);
-        if (l->socket)
+        if (is_to_be_read(&l->item, l->look) && l->socket)
             read_link(w, l, now_us);
-        read_monitor(l, now_us);
+        if (is_to_be_read(&l->monitor_item, l->look_monitor))
+            read_monitor(l, now_us);
         tend(w, l, now_us);
-        next_us = MIN(next_us, next_turn_us(l));
+        next_us = MIN(next_us, l->socket && l->look ? now_us : next_turn_us(l));
     }
     for (size_t i = 0; i < w->def.nslots; i++)
         run_next(w, &w->slots[i], now_us);

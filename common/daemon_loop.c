@@ -30,6 +30,8 @@ struct loop {
     struct daemon *d;
     int signal_fd;
     void *events; /* SUB for wake channels; NULL until one is heard */
+    int events_fd;
+    bool look_events; /* read them, whatever the poll says (bus_worker.c) */
     zmq_pollitem_t *items;
     bool serving; /* enlisted */
     bool draining;
@@ -109,9 +111,11 @@ static bool is_drained(const struct loop *l)
 static void open_events(struct loop *l)
 {
     struct daemon *d = l->d;
+    size_t size = sizeof l->events_fd;
     l->events = zmq_socket(d->zmq, ZMQ_SUB);
     if (l->events && bus_socket_prepare(l->events, &d->address) &&
-        bus_socket_connect(l->events, d->address.events))
+        bus_socket_connect(l->events, d->address.events) &&
+        zmq_getsockopt(l->events, ZMQ_FD, &l->events_fd, &size) == 0)
         return;
     log_error("daemon.no_events", "cannot hear wakes from the bus", "address", d->address.events,
               NULL);
@@ -126,6 +130,7 @@ static void subscribe(struct loop *l, const char *channel)
     if (!l->events)
         open_events(l);
     snprintf(topic, sizeof topic, "%s%s", BUS_TOPIC_WAKE, channel);
+    l->look_events = l->events != NULL;
     if (l->events && zmq_setsockopt(l->events, ZMQ_SUBSCRIBE, topic, strlen(topic)) != 0)
         log_error("daemon.no_events", "cannot subscribe to a wake channel", "channel", channel,
                   NULL);
@@ -155,7 +160,10 @@ static void read_events(struct loop *l)
 {
     size_t prefix = strlen(BUS_TOPIC_WAKE);
     struct bus_frames f;
-    for (int i = 0; i < BURST && l->events && bus_frames_receive(l->events, &f); i++) {
+    for (int i = 0; i < BURST && l->look_events; i++) {
+        l->look_events = bus_frames_receive(l->events, &f);
+        if (!l->look_events)
+            break;
         const char *topic = zmq_msg_data(&f.frame[0]);
         size_t len = zmq_msg_size(&f.frame[0]);
         if (f.n == 2 && len > prefix && memcmp(topic, BUS_TOPIC_WAKE, prefix) == 0)
@@ -231,15 +239,19 @@ static void poll_all(struct loop *l)
     items[n++] = (zmq_pollitem_t){ .fd = d->to_loop.fd, .events = ZMQ_POLLIN };
     if (d->pool)
         items[n++] = (zmq_pollitem_t){ .fd = pool_done_fd(d->pool), .events = ZMQ_POLLIN };
-    if (l->events)
-        items[n++] = (zmq_pollitem_t){ .socket = l->events, .events = ZMQ_POLLIN };
+    zmq_pollitem_t *events = NULL;
+    if (l->events) {
+        events = &items[n++];
+        *events = (zmq_pollitem_t){ .fd = l->events_fd, .events = ZMQ_POLLIN };
+    }
     if (d->bus)
         n += bus_worker_items(d->bus, items + n);
 
-    int64_t left_us = l->next_us - clock_monotonic_us();
+    int64_t left_us = l->look_events ? 0 : l->next_us - clock_monotonic_us();
     long ms = left_us <= 0 ? 0 : (long)((left_us + MSEC_US - 1) / MSEC_US);
     if (zmq_poll(items, (int)n, ms) < 0 && errno != EINTR)
         log_error("daemon.poll_failed", zmq_strerror(errno), NULL);
+    l->look_events = l->events && (l->look_events || events->revents);
 }
 
 static void turn(struct loop *l)
