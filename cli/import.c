@@ -31,6 +31,7 @@
 #define SOURCE_DEFAULT "import"
 #define KEY_SIZE 256
 #define PROGRESS_EVERY_US (100 * MSEC_US)
+#define FAULTS_TOLD 5
 
 enum slot_state {
     SLOT_FREE,
@@ -438,6 +439,19 @@ static void write_line(FILE *out, const struct line *l)
     (void)fputc('\n', out);
 }
 
+/* The first faulty rows are told at once, so that nobody needs the result file to see the reason. */
+static void tell_fault(const struct import *im, const struct line *l)
+{
+    size_t faulty = im->counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID];
+
+    if (l->outcome != DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID ||
+        faulty > FAULTS_TOLD)
+        return;
+    (void)fprintf(stderr, "%sline %zu: %s%s%s%s\n", im->shows ? "\r\033[K" : "", l->line, l->field,
+                  *l->field ? ": " : "", l->message,
+                  faulty == FAULTS_TOLD ? " (further ones: see the result file)" : "");
+}
+
 /* Batches whose fate is known, in the order of the file. */
 static void flush_done(struct import *im)
 {
@@ -447,6 +461,7 @@ static void flush_done(struct import *im)
             return;
         for (size_t i = 0; i < s->nlines; i++) {
             im->counts[s->lines[i].outcome]++;
+            tell_fault(im, &s->lines[i]);
             if (im->result)
                 write_line(im->result, &s->lines[i]);
         }

@@ -99,7 +99,11 @@ def test_f44_a_refused_notice_is_repeated_under_the_same_id(company, receiver):
     secret = company.rep2.command(CHANNEL + "Set", {"employeeId": company.ids["rep2"], "url": receiver.url}).secret
     receiver.answers = [500]
     subject = due_question(company, "rep2")
-    got = receiver.wait(2, 20 + SECONDS)
+    def attempts():
+        """Of this question's notice: others of the same person may come by the way."""
+        return [(headers, body) for headers, body in receiver.got if subject.split("/")[1] in body.decode()]
+    wait_until(lambda: len(attempts()) >= 2, 20 + SECONDS, "it was tried again")
+    got = attempts()
     assert len({headers["webhook-id"] for headers, _ in got}) == 1
     assert len({body for _, body in got}) == 1, "a body is made once"
     assert all(is_signed(headers, body, secret) for headers, body in got)
