@@ -249,6 +249,26 @@ static bool is_same_rest(const struct duty *duty, const struct plan *plan)
     return true;
 }
 
+/* Whoever was warned up to a moment is not warned of it again by a new plan. */
+static void drop_told(const struct duty *duty, struct plan *plan)
+{
+    size_t told = 0;
+
+    if (duty->next_step == 0)
+        return;
+    while (told < plan->nsteps && plan->steps[told].at_us < plan->due_us &&
+           plan->steps[told].at_us <= duty->at_us[duty->next_step - 1])
+        told++;
+    plan->nsteps -= told;
+    memmove(plan->steps, plan->steps + told, plan->nsteps * sizeof(plan->steps[0]));
+}
+
+/* What is behind now is pointless, but for the step that is about to be fired or was snoozed. */
+static int64_t replan_from(const struct duty *duty, int64_t now_us)
+{
+    return MAX(duty->known_us, MIN(now_us, duty->at_us[duty->next_step]));
+}
+
 enum err duty_replan(struct duty *duty, const struct rule *rule, const struct directory *dir,
                      struct id tenant, int64_t at_us, int64_t now_us, struct arena *a,
                      bool *changed_out)
@@ -263,7 +283,7 @@ enum err duty_replan(struct duty *duty, const struct rule *rule, const struct di
         .rule = rule,
         .start_us = wire_time_us(duty->pb->starts_at),
         .named_due_us = duty->named_due_us,
-        .known_us = MAX(duty->known_us, now_us),
+        .known_us = replan_from(duty, now_us),
         .policy = rule_book_policy,
         .policy_arg = &book,
         .explain = &x,
@@ -272,6 +292,7 @@ enum err duty_replan(struct duty *duty, const struct rule *rule, const struct di
     enum err e = plan_make(&in, &plan);
     if (e)
         return e;
+    drop_told(duty, &plan);
     *changed_out = !is_same_rest(duty, &plan);
     if (!*changed_out)
         return ERR_OK;

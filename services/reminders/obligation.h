@@ -68,8 +68,9 @@ NODISCARD enum err duty_open(const struct rule *rule, const ProtobufCMessage *ev
                              const struct directory *dir, struct id tenant, int64_t known_us,
                              struct arena *a, struct duty *out);
 
-/* Counts the due time and the steps of an open duty anew by the rule book of a later moment. False
- * in changed_out: they are as before. */
+/* Counts the due time and the steps of a pending duty anew by the rule book of a later moment. No
+ * step that was told is planned again, none that waits to be told is lost. False in changed_out:
+ * they are as before. */
 NODISCARD enum err duty_replan(struct duty *duty, const struct rule *rule,
                                const struct directory *dir, struct id tenant, int64_t at_us,
                                int64_t now_us, struct arena *a, bool *changed_out);
