@@ -70,6 +70,30 @@ def test_f43_rem09_a_changed_rule_reschedules_running_clocks(company, stack):
     set_policy(company, "question_feedback_hours", "24")
 
 
+def test_f43_a_recalculation_tells_nobody_twice(company, stack):
+    """Also at the very moment of a step: here time stands still on it."""
+    company.clock.turn(company.clock.next(1, "09:00"))
+    asked = company.clock.now
+    question = company.ask(company.customer("rep"))
+    subject = f"questions/{question.id}"
+    company.reminder("TMR-01", subject)
+    company.clock.turn(asked + 20 * HOUR)
+    assert company.told("TMR-01", subject, 1) == [("warning", "rep", False)]
+
+    recalculated = "select count(*) from reminders.recalculation where done_at is not null"
+    before = stack.value(recalculated)
+    company.import_calendar(2025)
+    set_policy(company, "workday_end", "17:30")
+    wait_until(lambda: stack.value(recalculated) >= before + 2, SECONDS, "both changes were worked through")
+    stack.settle()
+    assert company.told("TMR-01", subject, 1) == [("warning", "rep", False)]
+
+    set_policy(company, "lead_offsets_24h", "-4h,-2h,0")
+    company.clock.turn(asked + 22 * HOUR)
+    assert company.told("TMR-01", subject, 2) == [("warning", "rep", False)] * 2, "the new one, and no old one"
+    company.answer(question)
+
+
 def test_a_unit_may_have_a_rule_of_its_own(company):
     set_policy(company, "question_feedback_hours", "48", unitId=company.units["WEST"])
     assert in_force(company, "question_feedback_hours", unitId=company.units["WEST"]).value == "48"
