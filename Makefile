@@ -205,6 +205,14 @@ acceptance: all $(VENV)/ok ## black-box tests by independent clients (Python)
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 		$(VENV)/bin/python -m pytest -q tests/acceptance $(PYTEST_ARGS)
 
+CRASH = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
+	$(VENV)/bin/python -m pytest -q tests/crash $(PYTEST_ARGS)
+.PHONY: crash crash-check
+crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
+	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(CRASH)
+crash-check: all $(VENV)/ok ## the same with one kill of each
+	$(Q)$(CRASH)
+
 # --- the local stack -----------------------------------------------------------------------------
 demo: ## build, start the local stack, play the sample week, leave the stack running
 	@deploy/local/deps.sh --run-only

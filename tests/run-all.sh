@@ -22,6 +22,7 @@ stage "statements" make "$@" check-sql
 stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
 stage "acceptance tests" make "$@" acceptance
+stage "crash tests" make "$@" crash-check
 stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
 stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
 stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance
