@@ -90,7 +90,7 @@ class Worker(threading.Thread):
     def talk(self):
         """Every second one leaves a question, of which some fall due within seconds (TMR-01)."""
         token, ended = self.token(), dt.datetime.now(UTC) - dt.timedelta(hours=30)
-        asked = dt.datetime.now(UTC) - dt.timedelta(hours=24) + dt.timedelta(seconds=self.rng.uniform(1, 40))
+        asked = dt.datetime.now(UTC) - dt.timedelta(hours=24) + self.soon()
         questions = [{"text": f"{token}?", "askedAt": stamp(asked)}] if self.rng.random() < 0.5 else []
         done = self.command(self.rep, "talk", token, CUSTOMERS + "InteractionService/RecordInteraction", {
             "interaction": {"customerId": self.rng.choice(self.shops), "channel": "CHANNEL_PHONE",
@@ -129,6 +129,10 @@ class Worker(threading.Thread):
             "amount": {"currencyCode": "CNY", "minorUnits": str(amount)}}})
         if done:
             self.write(kind="payment", token=token, id=done.payment.id, amount=amount, **self.at)
+
+    def soon(self):
+        """So long until a clock runs out, in this run."""
+        return dt.timedelta(seconds=self.rng.uniform(1, self.settings["soon"]))
 
     def amount(self):
         """Unique, and thus the token of a row that has no text."""
@@ -174,7 +178,7 @@ class Worker(threading.Thread):
     def promise(self):
         """Due within seconds (TMR-42)."""
         token = self.token()
-        due = dt.datetime.now(UTC) + dt.timedelta(seconds=self.rng.uniform(20, 60))
+        due = dt.datetime.now(UTC) + self.soon()
         promised = dt.datetime.now(UTC) - dt.timedelta(minutes=1)
         done = self.command(self.rep, "promise", token, VISITS + "CommitmentService/Add", {"commitment": {
             "customerId": self.rng.choice(self.shops), "text": token, "promisedAt": stamp(promised),

@@ -21,7 +21,7 @@ FAULT = {"bus": "F02_F03", "reminders": "F04", "scoring": "F06", "directory": "F
 
 @pytest.fixture(scope="module")
 def wreck(tmp_path_factory):
-    wreck = Wreck(tmp_path_factory.mktemp("crash"), SEED, RATE)
+    wreck = Wreck(tmp_path_factory.mktemp("crash"), SEED, RATE, soon=8 if KILLS == 1 else 40)
     try:
         wreck.up()
         wreck.start_load()

@@ -46,8 +46,9 @@ READ_MODELS = {
 
 
 class Wreck:
-    def __init__(self, folder, seed, rate=300, processes=2, threads=24):
+    def __init__(self, folder, seed, rate=300, soon=10, processes=2, threads=24):
         self.folder, self.seed = pathlib.Path(folder), seed
+        self.soon = soon  # seconds within which the short deadlines of the load lie
         self.rng = random.Random(seed)
         self.rate, self.processes, self.threads = rate, processes, threads
         self.stack = Stack(self.folder / "stack")
@@ -72,7 +73,7 @@ class Wreck:
         settings = {
             "endpoint": self.stack.env["DAYBOOK_BUS_ENDPOINT"], "ledger": str(self.ledger),
             "server_key": self.stack.env["DAYBOOK_BUS_SERVER_KEY"], "seed": self.seed, "rate": self.rate,
-            "run": f"crash{self.seed}", "boss": identity("supervisor"), "threads": self.threads,
+            "run": f"crash{self.seed}", "soon": self.soon, "boss": identity("supervisor"), "threads": self.threads,
             "reps": [{**identity(who), "customers": shops} for who, shops in self.shops.items()]}
         each = self.threads // self.processes
         for n in range(self.processes):
@@ -149,7 +150,6 @@ class Wreck:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.stack.kill("postgres")
-        self.stack.kill_leftovers = None
         for name in ("redis", "postgres", *self.rng.sample(DAEMONS, len(DAEMONS))):
             self.stack.start(name)  # in any order (F10)
         return self.recovered("power cut", list(PROBES), RECOVERY["power"])
@@ -194,8 +194,8 @@ class Wreck:
                                 " where due_us < extract(epoch from clock_timestamp()) * 1000000 - 1500000")
 
     def soon_due(self):
-        return self.stack.value("select count(*) from reminders.timer"
-                                " where due_us < (extract(epoch from clock_timestamp()) + 90) * 1000000")
+        return self.stack.value("select count(*) from reminders.timer where due_us <"
+                                f" (extract(epoch from clock_timestamp()) + {self.soon + 5}) * 1000000")
 
     def check_nothing_missing_nothing_twice(self):
         by_kind = collections.defaultdict(list)
