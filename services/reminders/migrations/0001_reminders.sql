@@ -195,26 +195,7 @@ CREATE TABLE ${schema}.visit_ref (
 );
 CREATE INDEX visit_ref_by_day ON ${schema}.visit_ref (tenant_id, visitor_id, starts_at);
 
-DO $$
-DECLARE t text;
-BEGIN
-    FOREACH t IN ARRAY ARRAY['obligation', 'timer', 'timer_parked', 'tombstone', 'notification',
-            'channel', 'outgoing', 'list_version', 'recalculation', 'customer_ref', 'visit_ref'] LOOP
-        EXECUTE format('ALTER TABLE ${schema}.%I ENABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('ALTER TABLE ${schema}.%I FORCE ROW LEVEL SECURITY', t);
-        EXECUTE format('CREATE POLICY tenant_wall ON ${schema}.%I USING (tenant_id = '
-            'nullif(current_setting(''daybook.tenant'', true), '''')::uuid)', t);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.%I TO ${role}', t);
-    END LOOP;
-    -- Work lists hold ids and moments only. Without a tenant set, the daemon's own threads may look
-    -- through them for what is due; whatever they do then, they do tenant by tenant.
-    FOREACH t IN ARRAY ARRAY['timer', 'outgoing', 'list_version', 'recalculation'] LOOP
-        EXECUTE format('CREATE POLICY look_for_work ON ${schema}.%I FOR SELECT USING '
-            '(nullif(current_setting(''daybook.tenant'', true), '''') IS NULL)', t);
-    END LOOP;
-    GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.shard_lease, ${schema}.member TO ${role};
-END $$;
-
+-- Before the walls below: they bind the owner too.
 -- Every statement of this daemon goes by index from a short list of keys, and must do so from the first
 -- row on, long before the tables are analyzed. So the planner is told that a company is no selective
 -- condition (by statistics of rows that are gone again), plans each call by the keys it really has and
@@ -242,6 +223,27 @@ BEGIN
         EXECUTE format('TRUNCATE ${schema}.%I', t);
     END LOOP;
 END $$;
+
+DO $$
+DECLARE t text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['obligation', 'timer', 'timer_parked', 'tombstone', 'notification',
+            'channel', 'outgoing', 'list_version', 'recalculation', 'customer_ref', 'visit_ref'] LOOP
+        EXECUTE format('ALTER TABLE ${schema}.%I ENABLE ROW LEVEL SECURITY', t);
+        EXECUTE format('ALTER TABLE ${schema}.%I FORCE ROW LEVEL SECURITY', t);
+        EXECUTE format('CREATE POLICY tenant_wall ON ${schema}.%I USING (tenant_id = '
+            'nullif(current_setting(''daybook.tenant'', true), '''')::uuid)', t);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.%I TO ${role}', t);
+    END LOOP;
+    -- Work lists hold ids and moments only. Without a tenant set, the daemon's own threads may look
+    -- through them for what is due; whatever they do then, they do tenant by tenant.
+    FOREACH t IN ARRAY ARRAY['timer', 'outgoing', 'list_version', 'recalculation'] LOOP
+        EXECUTE format('CREATE POLICY look_for_work ON ${schema}.%I FOR SELECT USING '
+            '(nullif(current_setting(''daybook.tenant'', true), '''') IS NULL)', t);
+    END LOOP;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.shard_lease, ${schema}.member TO ${role};
+END $$;
+
 ALTER ROLE ${role} SET plan_cache_mode = force_custom_plan;
 ALTER ROLE ${role} SET enable_seqscan = off;
 ALTER ROLE ${role} SET enable_hashjoin = off;
