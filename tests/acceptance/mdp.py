@@ -163,7 +163,7 @@ class Client:
                                       "RESOURCE_EXHAUSTED") or time.monotonic() > until:
                     raise
             time.sleep(random.uniform(0, pause))
-            pause = min(2 * pause, 1.0)
+            pause = min(2 * pause, 0.5)
 
     def send(self, service, *body):
         """The body frames as they are, so that tests can send what no client should. A connection

@@ -70,7 +70,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="of each daemon (20)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats a run's choices")
-    parser.add_argument("--rate", type=int, default=300, help="commands a second that are offered (300)")
+    parser.add_argument("--rate", type=int, default=500, help="commands a second that are offered (500)")
     parser.add_argument("--keep", action="store_true", help="leave stack and ledger for inspection")
     args = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="daybook-crash-"))

@@ -35,6 +35,7 @@ PROBES = {
 # Seconds until it must work again after the process was started (operations 9).
 RECOVERY = {"bus": 3, "postgres": 5, "power": 5}
 RECOVERY_DAEMON = 2
+LIST_MAX = 1000  # lines of a daily list
 # Tables that a rebuild makes anew, by daemon.
 READ_MODELS = {
     "customers": ("customers.customer_tier", "customers.foreign_event"),
@@ -46,7 +47,7 @@ READ_MODELS = {
 
 
 class Wreck:
-    def __init__(self, folder, seed, rate=300, soon=10, processes=2, threads=24):
+    def __init__(self, folder, seed, rate=500, soon=10, processes=2, threads=48):
         self.folder, self.seed = pathlib.Path(folder), seed
         self.soon = soon  # seconds within which the short deadlines of the load lie
         self.rng = random.Random(seed)
@@ -327,7 +328,9 @@ class Wreck:
     def check_lists(self):
         """What the cache shows is what PostgreSQL says."""
         for who in (*self.shops, "supervisor"):
+            wait_until(lambda: self.company.tasks(who).source == 1, 10 * SLACK, f"{who}'s list was cached")
             cached = self.company.tasks(who)
+            assert cached.source == 1
             self.stack.redis("flushall")
             fresh = self.company.tasks(who)
             assert fresh.source == 2
@@ -337,7 +340,9 @@ class Wreck:
                 "select subject from reminders.obligation where closed_at is null and assignee_id ="
                 f" '{self.company.ids[who]}' and (due_at at time zone 'Asia/Shanghai')::date <="
                 " (clock_timestamp() at time zone 'Asia/Shanghai')::date")}
-            assert owed <= shown, (who, list(owed - shown)[:5])
+            room = LIST_MAX - (len(fresh.list.tasks) - len(shown))
+            assert shown <= owed, (who, list(shown - owed)[:5])
+            assert len(shown) == min(len(owed), room), (who, list(owed - shown)[:5])
 
     def dump(self, tables):
         return {t: self.stack.psql(f"select t::text from {t} t order by 1") for t in tables}
