@@ -23,7 +23,6 @@ stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
 stage "acceptance tests" make "$@" acceptance
 stage "crash tests" make "$@" crash-check
-stage "crash tests" make "$@" crash-short
 stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
 stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
 stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance
