@@ -49,7 +49,7 @@ struct relay {
     struct relay_config config;
     struct db *db;
     struct arena *arena;
-    int batch; /* of the next drain */
+    int batch;        /* of the next drain */
     void *wake;       /* PULL */
     void *publish;    /* PUSH */
     uint64_t session; /* that the lock belongs to */
@@ -60,7 +60,7 @@ struct relay {
     int64_t last_first_id;    /* standing by: the oldest row that waits... */
     int64_t unmoved_since_us; /* ...and since when it is the same */
     int64_t head_at_us, state_at_us;
-    int64_t moved_at_us; /* monotonic: when the last drain that moved something was done */
+    int64_t moved_at_us; /* monotonic: when the last drain that moved something began */
     int failures;
     /* of the drain at hand */
     PbEvent **events;
@@ -241,7 +241,6 @@ static enum err drain(struct relay *r)
 static void note_drained(struct relay *r)
 {
     const PbEvent *last = r->events[r->nevents - 1];
-    r->moved_at_us = clock_monotonic_us();
     set_head(r, r->head.log_id, last->seq);
     if (!id_parse(last->event_id, &r->last_event))
         r->last_event = (struct id){ 0 };
@@ -438,6 +437,7 @@ static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *ar
 {
     bool more = true;
     while (more && !stopping(arg)) {
+        int64_t began_us = clock_monotonic_us();
         enum err e = drain(r);
         if (take_fewer(r, e)) {
             arena_reset(r->arena);
@@ -452,6 +452,7 @@ static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *ar
         more = r->nevents == (size_t)r->batch;
         r->batch = MIN(r->batch * 2, r->config.batch);
         if (r->nevents > 0) {
+            r->moved_at_us = began_us;
             note_drained(r);
             publish_events(r);
         }
@@ -461,9 +462,8 @@ static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *ar
 }
 
 /*
- * The first event after a rest is moved at once; those that follow it closely gather for 3 ms. A
- * drain for each commit would cost PostgreSQL, and each consumer behind it, about what the commits
- * cost.
+ * The first event after a rest is moved at once; under load a drain begins each 3 ms at most. One
+ * for each commit would cost PostgreSQL, and each consumer behind it, about what the commits cost.
  */
 static void gather(struct relay *r)
 {
