@@ -13,7 +13,8 @@ int64_t now_ns(void); /* monotonic */
 /* BUS_ENDPOINT, BUS_EVENTS, BUS_SERVER_KEY, BUS_PUBLIC_KEY, BUS_SECRET_KEY_FILE; without a server
  * key, plain. */
 struct bus_address gear_address(void);
-/* A socket of the type with the house's options; a DEALER's connection stands. Dies when it cannot. */
+/* A socket of the type with the house's options; a DEALER's connection stands. Dies when it cannot.
+ */
 void *gear_connect(void *zmq_context, int type, const struct bus_address *address,
                    const char *endpoint);
 int gear_fd(void *socket);

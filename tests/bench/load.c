@@ -29,7 +29,8 @@
 #include "tests/bench/samples.h"
 
 #define CLIENTS_MAX 512
-#define RING (1u << 17) /* requests remembered; more are never under way or waiting for their event */
+#define RING                                                                                       \
+    (1u << 17) /* requests remembered; more are never under way or waiting for their event */
 #define PREFIX_LEN (REQUEST_ID_LEN - 12)
 #define GRACE_NS INT64_C(12000000000)
 #define RATE_BATCH 64
@@ -144,8 +145,8 @@ static void both_known(struct load *l, const struct ask *ask)
     l->early += ask->heard_ns < ask->answered_ns;
 }
 
-/* result and message are the last two frames, also when the raw echo sends back context and message;
- * either begins with the request id. */
+/* result and message are the last two frames, also when the raw echo sends back context and
+ * message; either begins with the request id. */
 static void take_answer(struct load *l, struct bus_frames *f, int64_t now)
 {
     uint64_t number;
@@ -231,8 +232,8 @@ static void serve_events(struct load *l)
     while (l->sub && bus_frames_receive(l->sub, &f)) {
         int64_t now = now_ns();
         zmq_msg_t *last = &f.frame[f.n - 1];
-        Daybook__Bus__V1__Event *e = daybook__bus__v1__event__unpack(NULL, zmq_msg_size(last),
-                                                                     zmq_msg_data(last));
+        Daybook__Bus__V1__Event *e =
+            daybook__bus__v1__event__unpack(NULL, zmq_msg_size(last), zmq_msg_data(last));
         uint64_t number;
         if (e && number_of(l, e->request_id, strlen(e->request_id), &number)) {
             struct ask *ask = &l->ring[number % RING];
@@ -341,14 +342,15 @@ int main(int argc, char **argv)
         bus_client_free(c);
         return 0;
     }
-    l.samples = samples_make(&(struct samples_def){
-                                 .kind = gear_text(o, n, "kind"),
-                                 .service = gear_text(o, n, "service"),
-                                 .bytes = (size_t)gear_number(o, n, "bytes"),
-                                 .customers = (size_t)gear_number(o, n, "customers"),
-                                 .employees = (size_t)gear_number(o, n, "employees"),
-                             },
-                             arena);
+    l.samples = samples_make(
+        &(struct samples_def){
+            .kind = gear_text(o, n, "kind"),
+            .service = gear_text(o, n, "service"),
+            .bytes = (size_t)gear_number(o, n, "bytes"),
+            .customers = (size_t)gear_number(o, n, "customers"),
+            .employees = (size_t)gear_number(o, n, "employees"),
+        },
+        arena);
     l.nclients = (int)gear_number(o, n, "clients");
     l.window = (int)gear_number(o, n, "window");
     l.rate = gear_number(o, n, "rate");

@@ -40,7 +40,7 @@ class Bench:
         self.big = bool(os.environ.get("BENCH_BIG"))
         self.runs = 3
         self.seconds = 1 if self.quick else 4
-        self.employees, self.customers = 50, 2000
+        self.employees, self.customers = 500, 2000
         self.table = Table()
 
     @contextlib.contextmanager

@@ -89,8 +89,8 @@ static void make_echo(const struct samples_def *def, size_t n, struct arena *a, 
 static void make_record(const struct samples_def *def, size_t n, struct arena *a,
                         struct sample *out)
 {
-    Daybook__Customers__V1__RecordInteractionRequest *r = message_new(
-        a, &daybook__customers__v1__record_interaction_request__descriptor);
+    Daybook__Customers__V1__RecordInteractionRequest *r =
+        message_new(a, &daybook__customers__v1__record_interaction_request__descriptor);
     Daybook__Customers__V1__Interaction *it =
         message_new(a, &daybook__customers__v1__interaction__descriptor);
     r->interaction = it;

@@ -2,8 +2,9 @@
  * samples.h - the requests that the load is made of, packed beforehand.
  *
  * The bench's company: one general manager and `employees` reps (ids 00000000-0000-7000-8000-<n>,
- * n from 1; 0 is the manager), `customers` customers whose ids are the number itself in the last digits
- * of a UUID, so that pgbench can make them too; customer n belongs to rep n mod employees + 1.
+ * n from 1; 0 is the manager), `customers` customers whose ids are the number itself in the last
+ * digits of a UUID, so that pgbench can make them too; customer n belongs to rep n mod employees
+ * + 1.
  */
 #ifndef DAYBOOK_BENCH_SAMPLES_H
 #define DAYBOOK_BENCH_SAMPLES_H
