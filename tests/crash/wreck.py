@@ -21,7 +21,7 @@ import contract  # noqa: E402
 contract.load()
 import mdp  # noqa: E402
 from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, Company  # noqa: E402
-from stack import DAEMONS, SLACK, Stack, wait_until  # noqa: E402
+from stack import DAEMONS, SLACK, Stack, is_alive, wait_until  # noqa: E402
 
 # One read of each daemon that proves that it works again, bus and PostgreSQL included.
 PROBES = {
@@ -151,6 +151,7 @@ class Wreck:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.stack.kill("postgres")
+        wait_until(lambda: not any(map(is_alive, pids)), 60, "all were gone")  # what still dies is not started anew
         for name in ("redis", "postgres", *self.rng.sample(DAEMONS, len(DAEMONS))):
             self.stack.start(name)  # in any order (F10)
         return self.recovered("power cut", list(PROBES), RECOVERY["power"])
