@@ -121,7 +121,8 @@ def test_f44_a_redirect_is_not_followed(company, receiver):
     company.rep3.command(CHANNEL + "Set", {"employeeId": company.ids["rep3"], "url": receiver.url + "/first"})
     receiver.answers = [302]
     subject = due_question(company, "rep3")
-    wait_until(lambda: http_notice(company, subject)[0].state == DELIVERED, 20 + SECONDS, "it was tried again")
+    wait_until(lambda: [d.state for d in http_notice(company, subject)] == [DELIVERED], 20 + SECONDS,
+               "it was tried again")
     assert http_notice(company, subject)[0].attempts == 2
     assert set(receiver.paths) == {"/first"}
 
