@@ -217,8 +217,10 @@ static bool send_command(struct link *l, uint8_t command, bool more)
 
 static void say_ready(struct bus_worker *w, struct link *l, int64_t now_us)
 {
-    if (!send_command(l, MDP02_W_READY, true))
-        return; /* no connection yet */
+    if (!send_command(l, MDP02_W_READY, true)) {
+        l->look = false; /* no connection yet; its coming shows in the poll */
+        return;
+    }
     for (size_t i = 0; i < w->def.nservices; i++)
         if (!bus_send(l->socket, w->def.services[i], strlen(w->def.services[i]),
                       i + 1 < w->def.nservices)) {

@@ -162,6 +162,40 @@ static void finish(struct stage *s, const char *reply)
     bus_worker_finish(s->worker, job, s->now_us);
 }
 
+/* Turns until a poll of `ms` finds nothing and serving asks for no turn at once. */
+static void expect_rest(struct stage *s, long ms)
+{
+    for (int i = 0; i < 50; i++) {
+        zmq_pollitem_t items[32];
+        size_t n = bus_worker_items(s->worker, items);
+        int found = zmq_poll(items, (int)n, ms);
+        if (bus_worker_serve(s->worker, s->now_us) > s->now_us && found == 0)
+            return;
+    }
+    fail_msg("the worker does not come to rest");
+}
+
+static void it_rests_while_no_bus_answers_and_when_one_has(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct bus_frames ready;
+    open_stage(&s, 2, false);
+    router_close(&s.router);
+    bus_worker_enlist(s.worker, s.now_us);
+    expect_rest(&s, 20);
+    assert_false(bus_worker_registered(s.worker));
+    close_stage(&s);
+
+    open_stage(&s, 1, false);
+    enlist(&s, &ready);
+    bus_frames_close(&ready);
+    expect_rest(&s, 20);
+    s.now_us += MDP_HEARTBEAT_MS * MS; /* sending must not keep it awake either */
+    expect_rest(&s, 20);
+    close_stage(&s);
+}
+
 static void ready_names_all_services(void **state)
 {
     (void)state;
@@ -573,6 +607,7 @@ static void a_wake_goes_to_each_bus_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_rests_while_no_bus_answers_and_when_one_has),
         cmocka_unit_test(ready_names_all_services),
         cmocka_unit_test(a_request_is_handed_over_and_answered),
         cmocka_unit_test(it_beats_while_its_worker_is_busy),
