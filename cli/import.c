@@ -439,7 +439,8 @@ static void write_line(FILE *out, const struct line *l)
     (void)fputc('\n', out);
 }
 
-/* The first faulty rows are told at once, so that nobody needs the result file to see the reason. */
+/* The first faulty rows are told at once, so that nobody needs the result file to see the reason.
+ */
 static void tell_fault(const struct import *im, const struct line *l)
 {
     size_t faulty = im->counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID];

@@ -43,8 +43,8 @@
 /* Unbounded, locale-bound or not thread-safe; num_*, sbuf_* and time_* stand in for them. */
 #ifndef DAYBOOK_ALLOW_BANNED
 #undef alloca /* a macro of glibc, which cannot be poisoned while it is one */
-#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok atoi atol atoll atof gmtime \
-    localtime ctime asctime alloca
+#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok atoi atol atoll atof      \
+    gmtime localtime ctime asctime alloca
 #endif
 
 #endif

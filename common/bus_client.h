@@ -41,8 +41,8 @@ struct bus_request {
     const char *idempotency_key; /* NULL = none */
     const char *request_id;      /* NULL = made here */
     int64_t timeout_us;
-    /* On whose behalf; the bus believes it from edges and the operator's keys only. NULL = the key's
-     * own. */
+    /* On whose behalf; the bus believes it from edges and the operator's keys only. NULL = the
+     * key's own. */
     const PbPrincipal *principal;
 };
 
@@ -52,8 +52,9 @@ struct bus_answer {
 };
 
 /*
- * Sends and waits. The code is the service's (result->status), or of our own: ERR_UNAVAILABLE when the bus
- * does not take the request in time, ERR_DEADLINE_EXCEEDED, ERR_INTERNAL for a broken answer. Everything out is in the arena.
+ * Sends and waits. The code is the service's (result->status), or of our own: ERR_UNAVAILABLE when
+ * the bus does not take the request in time, ERR_DEADLINE_EXCEEDED, ERR_INTERNAL for a broken
+ * answer. Everything out is in the arena.
  */
 NODISCARD enum err bus_client_call(struct bus_client *c, const struct bus_request *request,
                                    struct arena *a, struct bus_answer *answer_out);
@@ -62,9 +63,9 @@ NODISCARD enum err bus_client_call(struct bus_client *c, const struct bus_reques
 NODISCARD enum err bus_client_send(struct bus_client *c, const struct bus_request *request,
                                    struct arena *a);
 /* request_id_out: whose answer it is. ERR_DEADLINE_EXCEEDED: none came. */
-NODISCARD enum err bus_client_receive(struct bus_client *c, int64_t timeout_us, struct arena *a,
-                                      const ProtobufCMessageDescriptor *(*type_of)(void *arg,
-                                                                        const char *request_id),
-                                      void *arg, struct bus_answer *answer_out);
+NODISCARD enum err
+bus_client_receive(struct bus_client *c, int64_t timeout_us, struct arena *a,
+                   const ProtobufCMessageDescriptor *(*type_of)(void *arg, const char *request_id),
+                   void *arg, struct bus_answer *answer_out);
 
 #endif

@@ -51,8 +51,8 @@ bool bus_worker_idle(const struct bus_worker *w);
 
 /* Most items that bus_worker_items() can fill. */
 size_t bus_worker_items_max(const struct bus_worker *w);
-/* What to poll for; how many there are. They must stay in place until bus_worker_serve(), which reads
- * what the poll found (or everything, when these were not asked for since the last time). */
+/* What to poll for; how many there are. They must stay in place until bus_worker_serve(), which
+ * reads what the poll found (or everything, when these were not asked for since the last time). */
 size_t bus_worker_items(struct bus_worker *w, zmq_pollitem_t *items);
 /* After the poll: reads, beats, gives up, reconnects. Returns when to be called again at the
  * latest. */

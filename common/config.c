@@ -248,9 +248,10 @@ static bool is_known(struct setting *const *tables, size_t ntables, const char *
 /* A warning only: whatever runs us may put variables of its own there. */
 static void warn_of_unknown(struct setting *const *tables, size_t ntables)
 {
-    static const char *const others[] = { "INSECURE_ENV_SECRETS", "INSTANCE",  "STACK_DIR",
-                                          "STACK_BIN",            "STACK_CLOCK", "TENANT",
-                                          "AS",                   "STATUS" };
+    static const char *const others[] = {
+        "INSECURE_ENV_SECRETS", "INSTANCE", "STACK_DIR", "STACK_BIN",
+        "STACK_CLOCK",          "TENANT",   "AS",        "STATUS"
+    };
     size_t prefix = strlen(PREFIX);
     for (char **e = environ; e && *e; e++) {
         if (strncmp(*e, PREFIX, prefix) != 0)

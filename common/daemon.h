@@ -2,12 +2,14 @@
  * daemon.h - the life of a daemon: arguments, settings, log, schema check, worker pool, bus,
  * consumer, readiness, drain. main.c is data handed to daemon_run().
  *
- * Threads: the loop (bus sockets, heartbeats, signals by signalfd; never waits for PostgreSQL, Redis
- * or HTTP), N workers (each a slot at the bus, with its own connections and arena), the consumer,
- * the directory's refresher, the admin listener, the log writer, and the daemon's own threads.
+ * Threads: the loop (bus sockets, heartbeats, signals by signalfd; never waits for PostgreSQL,
+ * Redis or HTTP), N workers (each a slot at the bus, with its own connections and arena), the
+ * consumer, the directory's refresher, the admin listener, the log writer, and the daemon's own
+ * threads.
  *
- * Arguments: none = run; --migrate, --rebuild, --health, --version, --help, --help-settings, --check-config.
- * Exit codes: 0 drained, 64 usage, 78 settings, 70 our bug, 75 try again later (--migrate,
+ * Arguments: none = run; --migrate, --rebuild, --health, --version, --help, --help-settings,
+ * --check-config. Exit codes: 0 drained, 64 usage, 78 settings, 70 our bug, 75 try again later
+ * (--migrate,
  * --rebuild).
  */
 #ifndef DAYBOOK_COMMON_DAEMON_H
@@ -34,7 +36,7 @@ typedef void daemon_answer_fn(struct call_env *env, const struct call_frames *in
                               size_t *reply_len_out);
 
 struct daemon_def {
-    const char *name; /* "visits" */
+    const char *name;   /* "visits" */
     const char *schema; /* NULL: no schema of its own */
     const struct method *methods;
     size_t nmethods;
@@ -46,7 +48,8 @@ struct daemon_def {
     size_t nthreads;
     bool uses_cache;   /* workers get a Redis connection */
     bool no_directory; /* the bus */
-    /* Optional. Makes daemon_data once, before threads start; NULL return with *ok_out false = stop. */
+    /* Optional. Makes daemon_data once, before threads start; NULL return with *ok_out false =
+     * stop. */
     void *(*start)(struct daemon *d, bool *ok_out);
     void (*stop)(void *daemon_data); /* after all threads ended */
     /* Optional further readiness: true, or false with a static reason. */
@@ -63,8 +66,8 @@ int daemon_run(const struct daemon_def *def, int argc, char **argv);
 
 /* For hooks and threads. */
 bool daemon_stopping(const struct daemon *d);
-/* Waits up to timeout_us or until the daemon stops, the thread is woken, or a channel was published.
- * One waiter a thread. */
+/* Waits up to timeout_us or until the daemon stops, the thread is woken, or a channel was
+ * published. One waiter a thread. */
 struct daemon_waiter;
 /* channel: NULL, or a wake channel to hear ("reminders.timers"); may be called once a thread. */
 struct daemon_waiter *daemon_waiter_new(struct daemon *d, const char *channel);
@@ -78,7 +81,8 @@ bool daemon_waiter_wait(struct daemon_waiter *w, int64_t timeout_us, const void 
 struct daemon_waker;
 struct daemon_waker *daemon_waker_new(struct daemon *d);
 void daemon_waker_free(struct daemon_waker *w);
-/* channel "relay" (mdp.h): events were committed. Never waits; a wake may be lost when the bus is away. */
+/* channel "relay" (mdp.h): events were committed. Never waits; a wake may be lost when the bus is
+ * away. */
 void daemon_wake(struct daemon_waker *w, const char *channel, const void *data, size_t len);
 
 const char *daemon_conninfo(const struct daemon *d);
@@ -89,7 +93,8 @@ void *daemon_zmq_context(struct daemon *d);
 const struct setting *daemon_setting(const struct daemon *d, const char *key);
 /* host name and pid: the owner of leases. */
 const char *daemon_instance(const struct daemon *d);
-/* False while this host's clock and the database's are more than 5 s apart: fire nothing then (F41). */
+/* False while this host's clock and the database's are more than 5 s apart: fire nothing then
+ * (F41). */
 bool daemon_clock_trusted(const struct daemon *d);
 
 /*

@@ -29,7 +29,7 @@ struct db;
 
 /* A statement, made by tools/sql2c.awk from a .sql file. Immutable. */
 struct db_stmt {
-    const char *name;          /* "<area>_<file>" for logs and metrics */
+    const char *name; /* "<area>_<file>" for logs and metrics */
     const char *text;
     int nparams;
     const char *const *params; /* names from the file's first line, ended by NULL */
@@ -87,10 +87,10 @@ NODISCARD enum err db_queue_check(struct db *db, const struct db_stmt *stmt,
  * ERR_ALREADY_EXISTS       unique or exclusion constraint (23505, 23P01)
  * ERR_FAILED_PRECONDITION  check or foreign-key constraint (23503, 23514, 23502)
  * ERR_INVALID_ARGUMENT     data exception (class 22)
- * ERR_ABORTED              serialization failure or deadlock (40001, 40P01): run the transaction again
- * ERR_UNAVAILABLE          connection lost, server away, demoted, full, lock timeout (55P03), 57P0x
- * ERR_DEADLINE_EXCEEDED    our deadline or 57014
- * ERR_INTERNAL             any other SQLSTATE; logged here, because no caller can act on it
+ * ERR_ABORTED              serialization failure or deadlock (40001, 40P01): run the transaction
+ * again ERR_UNAVAILABLE          connection lost, server away, demoted, full, lock timeout (55P03),
+ * 57P0x ERR_DEADLINE_EXCEEDED    our deadline or 57014 ERR_INTERNAL             any other SQLSTATE;
+ * logged here, because no caller can act on it
  */
 NODISCARD enum err db_exec(struct db *db, const struct db_stmt *stmt, const char *const *params,
                            PGresult **res_out);
@@ -100,9 +100,9 @@ NODISCARD enum err db_flush(struct db *db);
 
 /*
  * Sends what is queued with COMMIT and waits. Queued checks are waited for before COMMIT is sent
- * (a round trip of its own): what has been sent cannot be held back. On any failure the transaction is gone. When the
- * connection was lost or the deadline passed after COMMIT was sent, db_in_doubt() is true: the
- * caller looks for the idempotency record to learn what happened.
+ * (a round trip of its own): what has been sent cannot be held back. On any failure the transaction
+ * is gone. When the connection was lost or the deadline passed after COMMIT was sent, db_in_doubt()
+ * is true: the caller looks for the idempotency record to learn what happened.
  */
 NODISCARD enum err db_commit(struct db *db);
 bool db_in_doubt(const struct db *db);
@@ -147,7 +147,7 @@ int32_t db_row_i32(struct db_row *row, const char *column);
 double db_row_double(struct db_row *row, const char *column);
 bool db_row_bool(struct db_row *row, const char *column);
 struct id db_row_id(struct db_row *row, const char *column);
-int64_t db_row_time(struct db_row *row, const char *column);     /* timestamptz -> microseconds */
+int64_t db_row_time(struct db_row *row, const char *column); /* timestamptz -> microseconds */
 /* bytea; false: bad. */
 bool db_row_bytes(struct db_row *row, const char *column, struct arena *a, uint8_t **data_out,
                   size_t *len_out);
@@ -155,7 +155,7 @@ bool db_row_bytes(struct db_row *row, const char *column, struct arena *a, uint8
 /* Values as parameters, written into the arena; NULL when it is full. */
 NODISCARD char *db_text_i64(struct arena *a, int64_t v);
 NODISCARD char *db_text_id(struct arena *a, struct id id);
-NODISCARD char *db_text_time(struct arena *a, int64_t us);              /* timestamptz */
+NODISCARD char *db_text_time(struct arena *a, int64_t us);               /* timestamptz */
 NODISCARD char *db_text_bytes(struct arena *a, const void *p, size_t n); /* bytea, "\x.." */
 
 /* The session is set to: timezone UTC, datestyle ISO, bytea_output hex, client_encoding UTF8. */

@@ -8,8 +8,9 @@
 #include "common/db.h"
 
 #define DB_HASH_BYTES 16
-#define DB_PREPARED_SLOTS 1024 /* power of two; past 3/4 of it, further statements go unprepared   \
-                                */
+#define DB_PREPARED_SLOTS                                                                          \
+    1024                     /* power of two; past 3/4 of it, further statements go unprepared     \
+                              */
 #define DB_PENDING_MAX 1000  /* queued statements; one more waits for the answers of these first */
 #define DB_NAME_FAULTS_MAX 3 /* 26000 or 42P05 this often: a pooler plays with our names */
 

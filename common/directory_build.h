@@ -4,7 +4,8 @@
  *
  *     struct directory_builder *b = directory_builder_new();
  *     directory_builder_add_tenant(b, tenant, "Shop", "Asia/Shanghai", "CNY");
- *     directory_builder_add_unit(b, tenant, &(struct directory_unit_in){ .id = unit, .code = "HQ" });
+ *     directory_builder_add_unit(b, tenant, &(struct directory_unit_in){ .id = unit, .code = "HQ"
+ * });
  *     ...
  *     directory_set_for_tests(directory_builder_finish(b));
  *
@@ -18,7 +19,7 @@
 
 struct directory_builder;
 
-struct directory_builder *directory_builder_new(void); /* NULL when out of memory */
+struct directory_builder *directory_builder_new(void);    /* NULL when out of memory */
 void directory_builder_free(struct directory_builder *b); /* gives up; NULL is allowed */
 void directory_builder_set_revision(struct directory_builder *b, int64_t revision);
 

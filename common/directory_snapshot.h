@@ -1,8 +1,8 @@
 /*
  * directory_snapshot.h - how a snapshot lies in memory; private to directory*.c.
  *
- * Everything stands in one arena, so that a snapshot is freed at one stroke. Each company has its own
- * tables: nothing of another company can be found through an id that both use.
+ * Everything stands in one arena, so that a snapshot is freed at one stroke. Each company has its
+ * own tables: nothing of another company can be found through an id that both use.
  */
 #ifndef DAYBOOK_COMMON_DIRECTORY_SNAPSHOT_H
 #define DAYBOOK_COMMON_DIRECTORY_SNAPSHOT_H
@@ -16,7 +16,7 @@ struct id_table {
     struct id_slot {
         struct id id;
         const void *item;
-    } *slots;
+    } * slots;
     size_t mask;
 };
 
@@ -24,7 +24,7 @@ struct text_table {
     struct text_slot {
         const char *text;
         const void *item;
-    } *slots;
+    } * slots;
     size_t mask;
 };
 
@@ -53,7 +53,7 @@ struct snapshot_tenant {
     struct text_table numbers;
     /* By key, then date, then order of setting; those of key i are [first[i], first[i + 1]). */
     const struct policy_setting *settings;
-    const uint32_t *first; /* NULL: no settings at all */
+    const uint32_t *first;           /* NULL: no settings at all */
     struct calendar_spans calendars; /* of the company */
 };
 

@@ -10,18 +10,18 @@ enum err {
     ERR_OK = 0,
     ERR_CANCELED = 1,
     ERR_UNKNOWN = 2,
-    ERR_INVALID_ARGUMENT = 3,    /* wrong whatever the state: correct it */
-    ERR_DEADLINE_EXCEEDED = 4,   /* time is up; may have been done: same key again */
-    ERR_NOT_FOUND = 5,           /* is not there, or may not be seen */
+    ERR_INVALID_ARGUMENT = 3,  /* wrong whatever the state: correct it */
+    ERR_DEADLINE_EXCEEDED = 4, /* time is up; may have been done: same key again */
+    ERR_NOT_FOUND = 5,         /* is not there, or may not be seen */
     ERR_ALREADY_EXISTS = 6,
-    ERR_PERMISSION_DENIED = 7,   /* may be seen but not done */
+    ERR_PERMISSION_DENIED = 7, /* may be seen but not done */
     ERR_RESOURCE_EXHAUSTED = 8,
     ERR_FAILED_PRECONDITION = 9, /* wrong in this state */
     ERR_ABORTED = 10,            /* lost a race: read again */
     ERR_OUT_OF_RANGE = 11,
     ERR_UNIMPLEMENTED = 12,
-    ERR_INTERNAL = 13,           /* our bug */
-    ERR_UNAVAILABLE = 14,        /* a dependency is away: same key again */
+    ERR_INTERNAL = 13,    /* our bug */
+    ERR_UNAVAILABLE = 14, /* a dependency is away: same key again */
     ERR_DATA_LOSS = 15,
     ERR_UNAUTHENTICATED = 16,
     /*

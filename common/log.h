@@ -13,10 +13,10 @@
 #include "common/base.h"
 
 enum log_level {
-    LOG_LEVEL_DEBUG,   /* off by default */
-    LOG_LEVEL_INFO,    /* life cycle */
-    LOG_LEVEL_WARN,    /* handled, worth counting */
-    LOG_LEVEL_ERROR,   /* a person must look */
+    LOG_LEVEL_DEBUG, /* off by default */
+    LOG_LEVEL_INFO,  /* life cycle */
+    LOG_LEVEL_WARN,  /* handled, worth counting */
+    LOG_LEVEL_ERROR, /* a person must look */
 };
 
 /* Starts the writer thread. service: e.g. "visits". Before it, lines go to stderr directly. */

@@ -4,13 +4,15 @@
  * Extensions, used between our own programs and ignored by nobody else's:
  *  - READY may name several services: the worker is one slot for any of them.
  *  - WAKE (0.2 worker header, command 07, then a channel, then optional bytes): "relay" tells the
- *    bus that an outbox has rows; any other channel is published as topic "~wake/<channel>" with those bytes.
+ *    bus that an outbox has rows; any other channel is published as topic "~wake/<channel>" with
+ * those bytes.
  *
- * DISCONNECT from a worker of ours means 'no more requests'. The request that it has, or that crossed
- * the DISCONNECT on the way, is still answered by FINAL on the same connection, with heartbeats
- * until then: the bus keeps such a request, and declares it lost only when the connection ends or
- * falls silent for MDP_EXPIRY_MS (F09: draining fails nobody's request). A bus may answer DISCONNECT by
- * DISCONNECT once it has nothing left with that worker, which then need not wait any longer.
+ * DISCONNECT from a worker of ours means 'no more requests'. The request that it has, or that
+ * crossed the DISCONNECT on the way, is still answered by FINAL on the same connection, with
+ * heartbeats until then: the bus keeps such a request, and declares it lost only when the
+ * connection ends or falls silent for MDP_EXPIRY_MS (F09: draining fails nobody's request). A bus
+ * may answer DISCONNECT by DISCONNECT once it has nothing left with that worker, which then need
+ * not wait any longer.
  */
 #ifndef DAYBOOK_COMMON_MDP_H
 #define DAYBOOK_COMMON_MDP_H

@@ -32,8 +32,8 @@ extern const double metric_lateness_buckets[]; /* 10 ms to 2 h */
 void metric_register(struct metric *m);
 
 /* Label values in the order of the definition; NULL when there are none. Borrowed for the call. */
-void metric_add(struct metric *m, int64_t n, const char *const *labels);     /* counter */
-void metric_set(struct metric *m, double value, const char *const *labels);  /* gauge */
+void metric_add(struct metric *m, int64_t n, const char *const *labels);    /* counter */
+void metric_set(struct metric *m, double value, const char *const *labels); /* gauge */
 void metric_observe(struct metric *m, double value, const char *const *labels);
 
 /* The whole page. */

@@ -29,8 +29,8 @@ NODISCARD enum err migrate_run(struct db *db, const char *schema, const struct m
                                size_t n, int *applied_out);
 
 /* Version that is there, and whether it is one that this program can work with: all of `list`
- * applied; more is allowed (N-1 on N). ERR_FAILED_PRECONDITION: too old (version_out says how far it
- * is, 0 = not there). */
+ * applied; more is allowed (N-1 on N). ERR_FAILED_PRECONDITION: too old (version_out says how far
+ * it is, 0 = not there). */
 NODISCARD enum err migrate_check(struct db *db, const char *schema, size_t n, int64_t deadline_us,
                                  int *version_out);
 

@@ -2,8 +2,8 @@
  * page.h - page sizes and opaque page tokens (AIP-158).
  *
  * A token holds the last row's key values and a hash of the list's other parameters, authenticated
- * with a key of the installation, valid 3 days. Changing page_size between pages is allowed, changing anything
- * else is an invalid token.
+ * with a key of the installation, valid 3 days. Changing page_size between pages is allowed,
+ * changing anything else is an invalid token.
  */
 #ifndef DAYBOOK_COMMON_PAGE_H
 #define DAYBOOK_COMMON_PAGE_H

@@ -2,8 +2,8 @@
  * policy.h - the rule book: every number of the rules is a typed policy with a default, settable
  * for the company or a unit from a date on (GOV-01, REM-20; requirements sections 2 and 4).
  *
- * The keys stand in one table in policy_table.c. Values travel and are stored as text and are judged by
- * type when set and when read. Pure; thread-safe.
+ * The keys stand in one table in policy_table.c. Values travel and are stored as text and are
+ * judged by type when set and when read. Pure; thread-safe.
  */
 #ifndef DAYBOOK_COMMON_POLICY_H
 #define DAYBOOK_COMMON_POLICY_H
@@ -13,24 +13,24 @@
 
 enum policy_type {
     POLICY_TYPE_INT,
-    POLICY_TYPE_HOURS,    /* whole or fractional hours */
+    POLICY_TYPE_HOURS, /* whole or fractional hours */
     POLICY_TYPE_MINUTES,
-    POLICY_TYPE_DAYS,     /* of 24 hours */
+    POLICY_TYPE_DAYS, /* of 24 hours */
     POLICY_TYPE_WORKDAYS,
     POLICY_TYPE_PERCENT,
     POLICY_TYPE_DECIMAL,
     POLICY_TYPE_BOOL,
-    POLICY_TYPE_TIME,     /* HH:MM, or "workday_start", "workday_end", "end_of_working_day" */
-    POLICY_TYPE_OFFSETS,  /* "-4h,-1h,0" */
+    POLICY_TYPE_TIME,    /* HH:MM, or "workday_start", "workday_end", "end_of_working_day" */
+    POLICY_TYPE_OFFSETS, /* "-4h,-1h,0" */
     POLICY_TYPE_TEXT,
-    POLICY_TYPE_LIST,     /* words parted by commas */
+    POLICY_TYPE_LIST, /* words parted by commas */
 };
 
 struct policy_def {
     const char *key;
     enum policy_type type;
     const char *default_value;
-    double min, max; /* both 0 = no bound */
+    double min, max;         /* both 0 = no bound */
     const char *description; /* one sentence with rule ids */
     /* What texts and lists must look like, judged by policy_accepts(); NULL = any. A name of a form
      * in policy.c, or "=a|b|c": each word is one of these. */
@@ -61,8 +61,8 @@ struct policy_value {
     struct id unit; /* nil: company or default */
 };
 
-double policy_number(struct policy_value v);  /* int, hours, days ... as written */
-int64_t policy_us(struct policy_value v);     /* hours, minutes, days as microseconds */
+double policy_number(struct policy_value v); /* int, hours, days ... as written */
+int64_t policy_us(struct policy_value v);    /* hours, minutes, days as microseconds */
 bool policy_bool(struct policy_value v);
 /* Offsets as microseconds; returns how many (at most max). */
 size_t policy_offsets_us(struct policy_value v, int64_t *out, size_t max);

@@ -21,8 +21,10 @@
 
 /* Every timer can be switched off per scope (requirements 4.1): one key a rule of 4.2. */
 #define ENABLED(nn)                                                                                \
-    { "reminder_enabled_tmr_" #nn, BOOL, "true", 0, 0, "Whether timer TMR-" #nn " runs (REM-20).", \
-      NULL }
+    {                                                                                              \
+        "reminder_enabled_tmr_" #nn, BOOL, "true", 0, 0,                                           \
+            "Whether timer TMR-" #nn " runs (REM-20).", NULL                                       \
+    }
 #define ENABLED_TEN(t)                                                                             \
     ENABLED(t##0), ENABLED(t##1), ENABLED(t##2), ENABLED(t##3), ENABLED(t##4), ENABLED(t##5),      \
         ENABLED(t##6), ENABLED(t##7), ENABLED(t##8), ENABLED(t##9)

@@ -31,9 +31,8 @@
 
 /* Row `row` of res as a new message in the arena. ERR_INTERNAL: a column does not fit (logged);
  * ERR_RESOURCE_EXHAUSTED: the arena is full. */
-NODISCARD enum err record_read(const PGresult *res, int row,
-                               const ProtobufCMessageDescriptor *type, struct arena *a,
-                               void *message_out /* T ** */);
+NODISCARD enum err record_read(const PGresult *res, int row, const ProtobufCMessageDescriptor *type,
+                               struct arena *a, void *message_out /* T ** */);
 
 /* All rows, as the array of pointers that a repeated field wants. */
 NODISCARD enum err record_read_all(const PGresult *res, const ProtobufCMessageDescriptor *type,

@@ -18,11 +18,11 @@ struct sbuf {
     bool fixed;   /* private: data is the caller's */
 };
 
-void sbuf_init(struct sbuf *b, size_t limit);                   /* grows on the heap */
-void sbuf_init_fixed(struct sbuf *b, char *mem, size_t size);   /* content < size, never allocates */
-void sbuf_fini(struct sbuf *b);                                 /* idempotent */
-void sbuf_clear(struct sbuf *b);                                /* keeps the memory, resets bad */
-char *sbuf_take(struct sbuf *b);                                /* caller frees; NULL when bad */
+void sbuf_init(struct sbuf *b, size_t limit);                 /* grows on the heap */
+void sbuf_init_fixed(struct sbuf *b, char *mem, size_t size); /* content < size, never allocates */
+void sbuf_fini(struct sbuf *b);                               /* idempotent */
+void sbuf_clear(struct sbuf *b);                              /* keeps the memory, resets bad */
+char *sbuf_take(struct sbuf *b);                              /* caller frees; NULL when bad */
 
 void sbuf_add(struct sbuf *b, const void *p, size_t n);
 void sbuf_add_text(struct sbuf *b, const char *s);

@@ -3,8 +3,9 @@
  *
  * Personal fields are sealed with XChaCha20-Poly1305 under a key of the tenant, derived from the
  * master key by BLAKE2b; the record's identity is associated data, so a sealed value cannot be
- * moved to another record. A sealed value is "v1:<key id>:<base64>". Search is by blind index: keyed BLAKE2b of
- * the normalised value under another derived key, 16 bytes. Thread-safe after secret_init().
+ * moved to another record. A sealed value is "v1:<key id>:<base64>". Search is by blind index:
+ * keyed BLAKE2b of the normalised value under another derived key, 16 bytes. Thread-safe after
+ * secret_init().
  */
 #ifndef DAYBOOK_COMMON_SECRET_H
 #define DAYBOOK_COMMON_SECRET_H

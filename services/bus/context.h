@@ -45,7 +45,8 @@ NODISCARD enum err context_take(const void *data, size_t len, bool json,
                                 const struct context_stamp *stamp, struct arena *scratch,
                                 struct context *out, struct wire_fault *fault_out);
 void context_fini(struct context *c);
-/* For refusals that come before a context is judged: the request id of a frame that may be anything;
+/* For refusals that come before a context is judged: the request id of a frame that may be
+ * anything;
  * "" when it has none that can be given back. */
 void context_request_id(const void *data, size_t len, bool json, struct arena *scratch,
                         char out[static CONTEXT_REQUEST_ID_MAX + 1]);

@@ -20,7 +20,7 @@ struct relay_config {
     const char *conninfo; /* a direct one: the lock belongs to the session */
     const char *application_name;
     void *zmq_context;
-    int batch; /* 0 = 500; fewer when they do not fit into the memory */
+    int batch;          /* 0 = 500; fewer when they do not fit into the memory */
     size_t arena_bytes; /* for the events of a batch; 0 = 160 MiB */
 };
 

@@ -31,8 +31,8 @@ struct wish {
     const char *curve_public_key; /* NULL: an API key */
 };
 
-/* A person's key without scopes carries all the rights of his roles; who holds only scopes has none of
- * these to give. */
+/* A person's key without scopes carries all the rights of his roles; who holds only scopes has none
+ * of these to give. */
 static bool gives_roles(const struct call *call, const struct wish *w)
 {
     const PbPrincipal *p = call->context->principal;

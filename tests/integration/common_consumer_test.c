@@ -669,7 +669,8 @@ static void a_rebuild_leaves_aside_what_was_put_aside(void **state) /* F36 */
 
     atomic_store(&plan.poison_cured, true);
     rebuild(4);
-    script("UPDATE cons.parked_event SET state = 'replay'"); /* while the rebuild is still to come */
+    script(
+        "UPDATE cons.parked_event SET state = 'replay'"); /* while the rebuild is still to come */
     launch(&r);
     wait_until(PARKED("done"), 2);
     wait_until(EFFECTS, 4);

@@ -25,7 +25,7 @@ static int start(void **state)
     (void)rig_value(rig, "INSERT INTO visits.customer (tenant_id, id, name, owner_id, address, "
                          "latitude, longitude) VALUES ('01000000-0000-7000-8000-00000000000a', "
                          "'" CUSTOMER "', '海棠路商行', '02000000-0000-7000-8000-000000000004', "
-                                      "'月季路90号', 31.2, 121.4) RETURNING 'x'");
+                         "'月季路90号', 31.2, 121.4) RETURNING 'x'");
     return 0;
 }
 

@@ -100,7 +100,8 @@ static void only_registered_keys_are_admitted_and_rights_go_by_kind(void **state
     int64_t waited = stat_get(STAT_ZAP_WAITED);
     void *x = curve(&g, &stranger);
     say(x, "MDPC02|\1|mmi.service|x");
-    wait_for_stat(STAT_ZAP_WAITED, waited + 1); /* there is no directory here that could refuse it */
+    wait_for_stat(STAT_ZAP_WAITED,
+                  waited + 1); /* there is no directory here that could refuse it */
     expect_nothing(x);
 
     void *w = curve(&g, &daemon), *e = curve(&g, &edge);
