@@ -172,10 +172,12 @@ static void plain_peers_act_as_the_one_actor_of_the_settings(void **state)
 
     say(c, "MDPW02|\1|" OURS);
     answer(w, &m, FINAL02, "r|m");
-    hear(c, &m); /* the answers and the refusal to serve */
-    hear(c, &m);
-    hear(c, &m);
-    assert_string_equal(m.part[0], "MDPW02");
+    int refusals = 0; /* two answers and the refusal to serve, in whatever order */
+    for (int i = 0; i < 3; i++) {
+        hear(c, &m);
+        refusals += strcmp(m.part[0], "MDPW02") == 0;
+    }
+    assert_int_equal(refusals, 1);
     say(c, "MDPC02|\1|" BUS_SERVICE_NAME "|GetStats||");
     expect_fault(&g.bus, c, 3, ERR_PERMISSION_DENIED, "SCOPE_MISSING");
 
