@@ -51,8 +51,11 @@ struct consumer *consumer_new(const struct consumer_def *def, const struct consu
     c->db = db_new(env->conninfo, env->application_name);
     c->feed = arena_new(FEED_BUDGET);
     c->work = arena_new(env->arena_bytes ? MAX(env->arena_bytes, ARENA_MIN) : ARENA_DEFAULT);
-    if (c->db && c->feed && c->work && consumer_feed_open(c))
+    if (c->db && c->feed && c->work && consumer_feed_open(c)) {
+        /* Effects and cursor stand or fall together: what a crash takes back is read again. */
+        db_set_relaxed(c->db, true);
         return c;
+    }
     consumer_free(c);
     return NULL;
 }

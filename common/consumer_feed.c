@@ -158,6 +158,7 @@ void consumer_listen(struct consumer *c, int64_t timeout_us)
     begin_batch(c);
     if (!wait_for_first(c, MAX(timeout_us, 0)))
         return;
+    consumer_rest(c, c->rest_until_us - clock_monotonic_us()); /* more come meanwhile */
     while (heard == HEARD_MORE && bytes < BATCH_BYTES_MAX && bus_frames_receive(c->sub, &f)) {
         bytes += f.n == EVENT_FRAMES ? zmq_msg_size(&f.frame[3]) : 0;
         heard = hear(c, &f);

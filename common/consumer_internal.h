@@ -88,6 +88,7 @@ struct consumer {
     unsigned failures;  /* in a row, for the pause */
     int64_t next_tick_us;
     int64_t abreast_us; /* when nothing was left to hear, last */
+    int64_t rest_until_us; /* live, the next transaction begins then at the earliest */
     struct consumer_batch batch;
 
     /* read from other threads */

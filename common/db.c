@@ -61,6 +61,11 @@ void db_set_prepare(struct db *db, bool on)
     db->prepare_off = !on;
 }
 
+void db_set_relaxed(struct db *db, bool on)
+{
+    db->relaxed = on;
+}
+
 /* --- connecting --- */
 
 static void on_notice(void *arg, const PGresult *notice)
@@ -74,6 +79,8 @@ static void on_notice(void *arg, const PGresult *notice)
     log_debug("db.notice", text ? text : "", "sqlstate",
               PQresultErrorField(notice, PG_DIAG_SQLSTATE), NULL);
 }
+
+#define SESSION_OPTIONS "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex"
 
 static PGconn *start_connecting(const struct db *db)
 {
@@ -92,7 +99,7 @@ static PGconn *start_connecting(const struct db *db)
         db->conninfo,
         db->application_name,
         "UTF8",
-        "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex",
+        db->relaxed ? SESSION_OPTIONS " -c synchronous_commit=off" : SESSION_OPTIONS,
         NULL,
     };
     return PQconnectStartParams(keys, values, 1);

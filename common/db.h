@@ -116,6 +116,13 @@ const struct db_error *db_last_error(const struct db *db);
 /* Waits for answers since db_new(), the connection's own included. */
 uint64_t db_round_trips(const struct db *db);
 
+/*
+ * On: COMMIT does not wait for the disk (synchronous_commit = off; sessions made from now on). Only
+ * for work that is done again from what is durable should a crash of the server take the last of it
+ * back. What commits later and does wait makes it durable too: the server's log has one order.
+ */
+void db_set_relaxed(struct db *db, bool on);
+
 /* Off: statements travel as text each time (PgBouncer before 1.21 in transaction mode). */
 void db_set_prepare(struct db *db, bool on);
 

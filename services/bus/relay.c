@@ -32,7 +32,8 @@ typedef Daybook__Bus__V1__Event PbEvent;
 #define DRAIN_TIMEOUT_US (10 * SECOND_US)
 #define QUERY_TIMEOUT_US (3 * SECOND_US)
 #define IDLE_POLL_US (100 * MSEC_US)
-#define GATHER_US (3 * MSEC_US)
+#define REST_MIN_US (2 * MSEC_US)
+#define REST_MAX_US (8 * MSEC_US)
 #define STANDBY_POLL_US (250 * MSEC_US)
 #define RETRY_CAP_US (2 * SECOND_US) /* so that a relay leads within 5 s of what stopped it */
 #define HEAD_US SECOND_US
@@ -60,7 +61,7 @@ struct relay {
     int64_t last_first_id;    /* standing by: the oldest row that waits... */
     int64_t unmoved_since_us; /* ...and since when it is the same */
     int64_t head_at_us, state_at_us;
-    int64_t moved_at_us; /* monotonic: when the last drain that moved something began */
+    int64_t rest_until_us; /* after a drain that moved something */
     int failures;
     /* of the drain at hand */
     PbEvent **events;
@@ -432,6 +433,17 @@ static bool take_fewer(struct relay *r, enum err e)
     return true;
 }
 
+/*
+ * The first event after a rest is moved at once; under load the relay works a third of the time. A
+ * drain for each commit would cost PostgreSQL, and each consumer behind it, about what the commits
+ * cost.
+ */
+static void rest_after(struct relay *r, int64_t began_us)
+{
+    int64_t now_us = clock_monotonic_us();
+    r->rest_until_us = now_us + MIN(MAX(2 * (now_us - began_us), REST_MIN_US), REST_MAX_US);
+}
+
 /* Drains until nothing is left; each batch is published before the next is moved. */
 static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *arg)
 {
@@ -452,26 +464,23 @@ static enum err drain_all(struct relay *r, bool (*stopping)(void *arg), void *ar
         more = r->nevents == (size_t)r->batch;
         r->batch = MIN(r->batch * 2, r->config.batch);
         if (r->nevents > 0) {
-            r->moved_at_us = began_us;
             note_drained(r);
             publish_events(r);
+            rest_after(r, began_us);
         }
         arena_reset(r->arena);
     }
     return ERR_OK;
 }
 
-/*
- * The first event after a rest is moved at once; under load a drain begins each 3 ms at most. One
- * for each commit would cost PostgreSQL, and each consumer behind it, about what the commits cost.
- */
+/* Whoever wakes it meanwhile has committed before: the next drain serves him. */
 static void gather(struct relay *r)
 {
-    int64_t left_us = r->moved_at_us + GATHER_US - clock_monotonic_us();
+    int64_t left_us = r->rest_until_us - clock_monotonic_us();
     if (left_us <= 0)
         return;
     usleep((useconds_t)left_us);
-    wait_for_wake(r, 0); /* whoever woke meanwhile had committed before: this drain serves him */
+    wait_for_wake(r, 0);
 }
 
 /* A turn of the leader: wait for a wake, or look whether one was lost. */
