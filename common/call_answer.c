@@ -134,6 +134,8 @@ static enum err take_context(struct answer *a)
         a->context->request_id = db_text_id(a->env->arena, id_new());
     if (a->context->request_id == NULL)
         return ERR_RESOURCE_EXHAUSTED;
+    if (!is_printable(a->context->dispatch_id, ID_TEXT_MAX))
+        return call_fail(&a->call, ERR_INVALID_ARGUMENT, "dispatch_id", "a UUID, from the bus");
     if (!is_printable(a->context->idempotency_key, CALL_KEY_MAX)) {
         enum err bad = call_fail(&a->call, ERR_INVALID_ARGUMENT, "idempotency_key",
                                  "1 to %d printable ASCII characters", CALL_KEY_MAX);
@@ -267,7 +269,11 @@ static enum err prepare_key(struct answer *a)
         return e;
     s->method = arena_printf(a->env->arena, "%s/%s", a->method->service, a->name);
     s->fingerprint = db_text_bytes(a->env->arena, fingerprint, sizeof fingerprint);
-    s->key = a->context->idempotency_key[0] ? a->context->idempotency_key : a->context->request_id;
+    /* The bus numbers what it hands over, so its second try finds the first. Without a bus, or with
+     * one that does not yet, the request id serves. */
+    s->key = a->context->idempotency_key[0] ? a->context->idempotency_key
+             : a->context->dispatch_id[0]   ? a->context->dispatch_id
+                                            : a->context->request_id;
     return s->method && s->fingerprint ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 

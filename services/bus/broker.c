@@ -24,6 +24,9 @@ void broker_config_defaults(struct broker_config *c)
         .queue_bytes = 64 * MIB,
         .total_bytes = 192 * MIB,
         .client_inflight = 256,
+        .client_bytes = 12 * MIB,
+        .client_unread_bytes = 32 * MIB,
+        .unread_bytes = 256 * MIB,
         .frame_max = MIB,
         .deadline_default_us = 5 * SECOND_US,
         .deadline_max_us = 30 * SECOND_US,
@@ -177,7 +180,7 @@ struct broker *broker_new(const struct broker_config *config, const char **reaso
     b->relay_wake = push_socket(config->zmq_context, BROKER_RELAY_WAKE, 4);
     b->publish = push_socket(config->zmq_context, BROKER_PUBLISH, 10000);
     b->router = zmq_socket(config->zmq_context, ZMQ_ROUTER);
-    if (b->scratch && b->relay_wake && b->publish && b->router && hmap_init(&b->flows) &&
+    if (b->scratch && b->relay_wake && b->publish && b->router && flows_init(&b->flows) &&
         registry_init(&b->registry, config->queue_count, config->queue_bytes) &&
         identity_cache_init(&b->identities, config->keyring) &&
         broker_socket_options(b->router, FRAME_TRANSPORT_MAX) && bind_all(b, reason_out))
@@ -195,7 +198,7 @@ void broker_free(struct broker *b)
         registry_fini(&b->registry);
     }
     identity_cache_fini(&b->identities);
-    hmap_fini(&b->flows);
+    flows_fini(&b->flows);
     deadlines_fini(&b->deadlines);
     arena_free(b->scratch);
     for (size_t i = 0; i < ARRAY_LEN(b->in.frames); i++)
@@ -269,7 +272,7 @@ static void handle(struct broker *b, bool overflow)
     default:
         break;
     }
-    const char *user = sender(b);
+    const char *user = b->user = sender(b);
     const struct identity *who = identity_of(&b->identities, user);
     if (in->m.from_worker)
         worker_message(b, who, user);
@@ -303,6 +306,7 @@ static void serve_clock(struct broker *b)
     }
     if (b->now_us >= b->export_at_us) {
         b->export_at_us = b->now_us + EXPORT_US;
+        flows_tidy(&b->flows);
         stats_export(&b->registry);
     }
 }
@@ -347,4 +351,8 @@ void broker_run(struct broker *b, bool (*stopping)(void *arg), void *arg)
     request_fail_all(b, FAULT_DRAINING);
     b->now_us = clock_monotonic_us();
     workers_dismiss(b);
+    /* At once, and not when the process ends: clients would go on sending into a pipe that nobody
+     * reads; so they see the end and go to the other bus. */
+    zmq_close(b->router);
+    b->router = NULL;
 }

@@ -8,18 +8,10 @@
 #include "services/bus/answer.h"
 #include "services/bus/broker.h"
 #include "services/bus/context.h"
+#include "services/bus/flow.h"
 #include "services/bus/frames.h"
 #include "services/bus/registry.h"
 #include "services/bus/stats.h"
-
-/* A client as far as fairness and limits go: a connection, and the tenant it speaks for (so that
- * an edge's tenants do not share one allowance, F52). Exists while it has requests. */
-struct flow {
-    struct hnode node;
-    int inflight;
-    size_t key_len;
-    uint8_t key[];
-};
 
 struct request {
     struct queue_item item;
@@ -59,7 +51,7 @@ struct broker {
     void *publish;    /* PUSH */
     struct registry registry;
     struct deadlines deadlines;
-    struct hmap flows;
+    struct flows flows;
     struct identity_cache identities;
     struct arena *scratch;
     struct incoming in;
@@ -67,7 +59,8 @@ struct broker {
     uint64_t tokens;
     size_t queued_bytes;
     size_t nrequests;
-    int64_t now_us; /* monotonic, of the message at hand */
+    int64_t now_us;   /* monotonic, of the message at hand */
+    const char *user; /* who sent it: User-Id, NULL for inproc */
     int64_t tick_at_us, export_at_us;
     bool draining;
 };

@@ -17,6 +17,7 @@ enum {
     FIELD_DEADLINE_MS = 3,
     FIELD_SERVICE = 7,
     FIELD_RECEIVED_AT = 8,
+    FIELD_DISPATCH_ID = 10,
 };
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
 
@@ -220,6 +221,7 @@ static enum err keep_fields(struct context *c, const uint8_t *data, size_t len,
             break;
         case FIELD_SERVICE:
         case FIELD_RECEIVED_AT:
+        case FIELD_DISPATCH_ID:
             break;
         default:
             put(c, in.raw, (size_t)(in.end - in.raw));
@@ -240,8 +242,8 @@ static enum err take_binary(const void *data, size_t len, const struct context_s
                                        &limits, f);
     if (e)
         return e;
-    c->base =
-        malloc(len + stamp->who->principal_len + stamp->service_len + CONTEXT_REQUEST_ID_MAX + 64);
+    c->base = malloc(len + stamp->who->principal_len + stamp->service_len + CONTEXT_REQUEST_ID_MAX +
+                     ID_TEXT_MAX + 64);
     if (!c->base)
         return ERR_RESOURCE_EXHAUSTED;
     e = keep_fields(c, data, len, stamp->who, &brought, f);
@@ -254,6 +256,9 @@ static enum err take_binary(const void *data, size_t len, const struct context_s
     make_request_id(c);
     put_text(c, TAG(FIELD_REQUEST_ID, WIRE_LENGTH), c->request_id, strlen(c->request_id));
     put_text(c, TAG(FIELD_SERVICE, WIRE_LENGTH), stamp->service, stamp->service_len);
+    char dispatch[ID_TEXT_MAX];
+    id_text(id_new(), dispatch);
+    put_text(c, TAG(FIELD_DISPATCH_ID, WIRE_LENGTH), dispatch, strlen(dispatch));
     put_time(c, stamp->received_at_us);
     return ERR_OK;
 }
@@ -293,6 +298,7 @@ static PbPrincipal *own_principal(const struct identity *who, struct arena *a)
 static enum err stamp_json(PbCallContext *m, const struct context_stamp *stamp, struct arena *a,
                            struct context *c, struct wire_fault *f)
 {
+    char dispatch[ID_TEXT_MAX];
     enum err e = take_request_id(c, m->request_id, strlen(m->request_id), f);
     if (e)
         return e;
@@ -311,7 +317,9 @@ static enum err stamp_json(PbCallContext *m, const struct context_stamp *stamp, 
     m->request_id = c->request_id;
     m->service = arena_strndup(a, stamp->service, stamp->service_len);
     m->received_at = wire_time(a, stamp->received_at_us);
-    return m->principal && m->service && m->received_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    m->dispatch_id = arena_strdup(a, id_text(id_new(), dispatch));
+    return m->principal && m->service && m->received_at && m->dispatch_id ? ERR_OK
+                                                                          : ERR_RESOURCE_EXHAUSTED;
 }
 
 static enum err take_json(const void *data, size_t len, const struct context_stamp *stamp,

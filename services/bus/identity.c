@@ -125,6 +125,8 @@ static void resolve(struct draft *d, struct keyring *k, const struct directory *
         from_plain(d, dir, keyring_plain(k));
         return;
     }
+    if (keyring_is_banned(k, user))
+        return;
     enum identity_kind kind = keyring_kind(k, user);
     if (kind == IDENTITY_EDGE)
         as_edge(d);

@@ -19,6 +19,7 @@
 
 #define KEYS_MAX 4096
 #define FILE_MAX 4096
+#define BANNED_MAX 1024
 
 struct key {
     char z85[IDENTITY_KEY_LEN + 1];
@@ -33,6 +34,8 @@ struct keyring {
     struct key *keys; /* under the lock */
     size_t nkeys;
     uint64_t signature; /* of what was read last */
+    char (*banned)[IDENTITY_KEY_LEN + 1];
+    size_t nbanned;
     _Atomic uint64_t generation;
 };
 
@@ -212,6 +215,7 @@ void keyring_free(struct keyring *k)
         return;
     pthread_mutex_destroy(&k->lock);
     free(k->keys);
+    free(k->banned);
     free(k->directory);
     free(k->scopes);
     free(k);
@@ -246,8 +250,42 @@ enum identity_kind keyring_kind(struct keyring *k, const char *z85)
     return kind;
 }
 
+/* --- banned --- */
+
+static bool is_banned(const struct keyring *k, const char *z85)
+{
+    for (size_t i = 0; i < k->nbanned; i++)
+        if (strcmp(k->banned[i], z85) == 0)
+            return true;
+    return false;
+}
+
+bool keyring_is_banned(struct keyring *k, const char *z85)
+{
+    pthread_mutex_lock(&k->lock);
+    bool banned = is_banned(k, z85);
+    pthread_mutex_unlock(&k->lock);
+    return banned;
+}
+
+void keyring_ban(struct keyring *k, const char *z85)
+{
+    pthread_mutex_lock(&k->lock);
+    if (!k->banned)
+        k->banned = calloc(BANNED_MAX, sizeof(*k->banned));
+    if (k->banned && k->nbanned < BANNED_MAX && strlen(z85) == IDENTITY_KEY_LEN &&
+        !is_banned(k, z85))
+        memcpy(k->banned[k->nbanned++], z85, IDENTITY_KEY_LEN + 1);
+    pthread_mutex_unlock(&k->lock);
+    atomic_fetch_add(&k->generation, 1);
+    log_error("bus.key_banned", "a key broke the rules of the event endpoint: it is refused", "user",
+              z85, NULL);
+}
+
 enum keyring_answer keyring_admits(struct keyring *k, const char *z85)
 {
+    if (keyring_is_banned(k, z85))
+        return KEYRING_REFUSED;
     if (keyring_kind(k, z85) != IDENTITY_NONE)
         return KEYRING_ADMITTED;
     CLEANUP(directory_releasep) const struct directory *d = directory_acquire();

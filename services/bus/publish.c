@@ -13,8 +13,9 @@
 #define POLL_MS 200
 #define BURST 512
 #define FRAMES_MAX 4
-#define TOPIC_MAX 1024
-#define SUBSCRIPTION_BYTES_MAX (64 * 1024)
+#define SUBSCRIPTION_BYTES_MAX 1024 /* larger ones cost their sender the connection */
+#define TOPICS_MAX 64              /* of a key that is not our own */
+#define RESET_US (10 * SECOND_US)
 #define REVIEW_US SECOND_US
 /* A newcomer who asked for heads gets one at once, but not each of a thousand newcomers. */
 #define GREETING_US (50 * MSEC_US)
@@ -25,6 +26,7 @@ struct listener {
     struct hnode node;
     bool hears_all;
     struct id tenant;
+    int topics;
     char user[48];
 };
 
@@ -34,7 +36,7 @@ struct publisher {
     void *pull;
     struct identity_cache identities;
     struct hmap listeners;
-    int64_t review_at_us, greeted_at_us;
+    int64_t review_at_us, greeted_at_us, reset_at_us;
     bool greet;
     bool has_head;
     uint8_t head_log_id[16], head_seq[8];
@@ -171,20 +173,37 @@ static bool may_hear(const struct identity *who, const char *topic, size_t len)
     return len > n && memcmp(topic, own, n) == 0 && topic[n] == '/';
 }
 
-static bool remember(struct publisher *p, const char *user, const struct identity *who)
+static struct listener *listener_of(struct publisher *p, const char *user,
+                                    const struct identity *who)
 {
-    if (hmap_find(&p->listeners, user, strlen(user)))
-        return true;
+    struct hnode *n = hmap_find(&p->listeners, user, strlen(user));
+    if (n)
+        return HMAP_OWNER(n, struct listener, node);
     struct listener *l = calloc(1, sizeof(*l));
     if (!l || strlen(user) >= sizeof(l->user)) {
         free(l);
-        return false;
+        return NULL;
     }
     snprintf(l->user, sizeof(l->user), "%s", user);
     l->hears_all = who->hears_all;
     l->tenant = who->tenant;
     hmap_insert(&p->listeners, &l->node, l->user, strlen(l->user));
-    return true;
+    return l;
+}
+
+/* Counted by key over all its connections; a reset counts anew. */
+static bool may_have_one_more(struct publisher *p, const char *user, const struct identity *who)
+{
+    struct listener *l = listener_of(p, user, who);
+    bool trusted = who->hears_all || who->kind == IDENTITY_PLAIN;
+    return l && (trusted || l->topics++ < TOPICS_MAX);
+}
+
+static void forget_topic(struct publisher *p, const char *user)
+{
+    struct hnode *n = user ? hmap_find(&p->listeners, user, strlen(user)) : NULL;
+    if (n && HMAP_OWNER(n, struct listener, node)->topics > 0)
+        HMAP_OWNER(n, struct listener, node)->topics--;
 }
 
 static bool wants_heads(const char *topic, size_t len)
@@ -195,7 +214,7 @@ static bool wants_heads(const char *topic, size_t len)
 static void on_subscribe(struct publisher *p, const char *user, const char *topic, size_t len)
 {
     const struct identity *who = identity_of(&p->identities, user ? user : "");
-    if (len > TOPIC_MAX || !may_hear(who, topic, len) || !remember(p, user, who)) {
+    if (!may_hear(who, topic, len) || !may_have_one_more(p, user, who)) {
         stat_add(STAT_SUBSCRIPTIONS_REFUSED, 1);
         log_warn("bus.subscription_refused", "not this key's to hear", "user", user, NULL);
         return;
@@ -206,17 +225,35 @@ static void on_subscribe(struct publisher *p, const char *user, const char *topi
     p->greet = p->greet || wants_heads(topic, len);
 }
 
+static void reset(struct publisher *p)
+{
+    forget_listeners(p);
+    close_xpub(p);
+    p->review_at_us = 0; /* open it anew */
+    p->reset_at_us = clock_monotonic_us() + RESET_US;
+}
+
+/* Takes all subscriptions that have come: nothing may be left waiting (publish.h). */
 static void read_subscriptions(struct publisher *p)
 {
     zmq_msg_t m;
     zmq_msg_init(&m);
-    for (int i = 0; i < BURST && zmq_msg_recv(&m, p->xpub, ZMQ_DONTWAIT) >= 0; i++) {
-        const char *data = zmq_msg_data(&m);
+    while (p->xpub && zmq_msg_recv(&m, p->xpub, ZMQ_DONTWAIT) >= 0) {
+        const char *data = zmq_msg_data(&m), *user = zmq_msg_gets(&m, "User-Id");
         size_t len = zmq_msg_size(&m);
-        if (len > 0 && data[0] == 1)
-            on_subscribe(p, zmq_msg_gets(&m, "User-Id"), data + 1, len - 1);
-        else if (len > 0 && data[0] == 0)
+        if (len > 0 && data[0] == 1) {
+            on_subscribe(p, user, data + 1, len - 1);
+        } else if (len > 0 && data[0] == 0) {
             zmq_setsockopt(p->xpub, ZMQ_UNSUBSCRIBE, data + 1, len - 1);
+            forget_topic(p, user);
+        } else {
+            if (user && strcmp(user, IDENTITY_USER_PLAIN) != 0)
+                keyring_ban(p->config.keyring, user);
+            log_warn("bus.subscribers_reset",
+                     "a subscriber sent a message of its own: all connect again", "user", user,
+                     NULL);
+            reset(p);
+        }
     }
     zmq_msg_close(&m);
 }
@@ -241,10 +278,9 @@ static void review(struct publisher *p)
     if (!changed && clock_monotonic_us() < p->review_at_us)
         return;
     p->review_at_us = clock_monotonic_us() + REVIEW_US;
-    if (p->xpub && has_revoked(p)) {
+    if (p->xpub && clock_monotonic_us() >= p->reset_at_us && has_revoked(p)) {
         log_info("bus.subscribers_reset", "a key was revoked: all subscribers connect again", NULL);
-        forget_listeners(p);
-        close_xpub(p);
+        reset(p);
     }
     if (!p->xpub && !open_xpub(p, &reason)) {
         p->review_at_us = 0; /* the old one is still letting go of the address */
@@ -288,16 +324,37 @@ static void note_head(struct publisher *p, struct passing *m)
     stat_add(head ? STAT_HEADS : STAT_PUBLISHED, 1);
 }
 
+/* False: not sent, or the socket is gone; the rest of the message is pointless then. */
+static bool send_frame(struct publisher *p, zmq_msg_t *frame, bool more)
+{
+    if (zmq_msg_send(frame, p->xpub, more ? ZMQ_SNDMORE : 0) < 0) {
+        log_error("bus.publish_failed", zmq_strerror(errno), NULL);
+        return false;
+    }
+    read_subscriptions(p); /* what the call has let in (publish.h) */
+    return p->xpub != NULL;
+}
+
+/* With nobody connected the message goes nowhere. */
+static void send_all(struct publisher *p, zmq_msg_t *frames, size_t n)
+{
+    bool going = p->xpub != NULL;
+    for (size_t i = 0; i < n && going; i++)
+        going = send_frame(p, &frames[i], i + 1 < n);
+}
+
 static void forward(struct publisher *p, struct passing *m)
 {
     note_head(p, m);
-    if (!p->xpub)
-        return; /* nobody is connected */
-    for (size_t i = 0; i < m->n; i++)
-        if (zmq_msg_send(&m->frames[i], p->xpub, i + 1 < m->n ? ZMQ_SNDMORE : 0) < 0) {
-            log_error("bus.publish_failed", zmq_strerror(errno), NULL);
-            return;
-        }
+    send_all(p, m->frames, m->n);
+}
+
+static bool set_bytes(zmq_msg_t *frame, const void *data, size_t len)
+{
+    if (zmq_msg_init_size(frame, len) != 0)
+        return false;
+    memcpy(zmq_msg_data(frame), data, len);
+    return true;
 }
 
 static void greet(struct publisher *p)
@@ -307,10 +364,14 @@ static void greet(struct publisher *p)
         return;
     p->greet = false;
     p->greeted_at_us = now_us;
-    zmq_send(p->xpub, BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD), ZMQ_SNDMORE);
-    zmq_send(p->xpub, p->head_log_id, sizeof(p->head_log_id), ZMQ_SNDMORE);
-    zmq_send(p->xpub, p->head_seq, sizeof(p->head_seq), ZMQ_SNDMORE);
-    zmq_send(p->xpub, "", 0, 0);
+    zmq_msg_t frames[FRAMES_MAX];
+    if (!set_bytes(&frames[0], BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD)) ||
+        !set_bytes(&frames[1], p->head_log_id, sizeof(p->head_log_id)) ||
+        !set_bytes(&frames[2], p->head_seq, sizeof(p->head_seq)) || !set_bytes(&frames[3], "", 0))
+        return; /* these are small and live within the frame: it cannot fail */
+    send_all(p, frames, FRAMES_MAX);
+    for (size_t i = 0; i < FRAMES_MAX; i++)
+        zmq_msg_close(&frames[i]);
     stat_add(STAT_HEADS, 1);
 }
 

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#define OUR_NAMES "daybook."
+
 bool registry_init(struct registry *r, size_t queue_count, size_t queue_bytes)
 {
     *r = (struct registry){ .queue_count = queue_count, .queue_bytes = queue_bytes };
@@ -46,6 +48,16 @@ static bool service_is_unused(const struct service *s)
     return s->workers == 0 && s->held == 0;
 }
 
+bool registry_has_contract(const void *name, size_t len)
+{
+    char text[MDP_SERVICE_NAME_MAX + 1];
+    if (len >= sizeof(text))
+        return false;
+    memcpy(text, name, len);
+    text[len] = 0;
+    return schema_find_service(text) != NULL;
+}
+
 /* A full table makes room by forgetting a foreign service that nobody serves any more. */
 static bool make_room(struct registry *r)
 {
@@ -74,6 +86,7 @@ struct service *registry_service_make(struct registry *r, const void *name, size
     memcpy(s->name, name, len);
     s->name_len = len;
     s->schema = schema_find_service(s->name);
+    s->ours = strncmp(s->name, OUR_NAMES, strlen(OUR_NAMES)) == 0;
     if (service_is_stranger(s) && !served && r->asked >= REGISTRY_ASKED_MAX) {
         queue_fini(&s->queue);
         free(s);

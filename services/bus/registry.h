@@ -28,8 +28,9 @@ struct worker;
 
 struct service {
     struct hnode node;
-    const struct schema_service *schema; /* NULL: not ours, its frames are opaque */
-    bool seen;                           /* has had a worker */
+    const struct schema_service *schema; /* NULL: not in this bus's contract */
+    bool ours; /* named daybook.*, perhaps by a newer contract: its call contexts are the bus's */
+    bool seen; /* has had a worker */
     struct queue queue;
     struct slot *idle_first, *idle_last;
     int workers, idle;
@@ -85,6 +86,8 @@ struct service *registry_service(struct registry *r, const void *name, size_t le
  * for does not apply. NULL: the table is full, or out of memory. */
 struct service *registry_service_make(struct registry *r, const void *name, size_t len,
                                       bool served);
+/* Whether this bus's contract names it. */
+bool registry_has_contract(const void *name, size_t len);
 /* Drops it when nobody would miss it. */
 void registry_service_release(struct registry *r, struct service *s);
 /* Never heard of before: not in the contract and never served. */

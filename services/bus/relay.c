@@ -318,6 +318,8 @@ static enum err take_term(struct relay *r)
         return e;
     struct db_row led = { .res = lead };
     r->term = db_row_i64(&led, "term");
+    if (last_seq != r->head.seq)
+        r->last_event = (struct id){ 0 }; /* it is not at that seq; of this one nothing was seen */
     set_head(r, log_id, last_seq);
     return led.bad ? ERR_INTERNAL : ERR_OK;
 }

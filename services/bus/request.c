@@ -25,36 +25,6 @@
 /* A waiting frame up to this size is copied: a slice of a receive buffer keeps all 8 KiB of it. */
 #define COMPACT_MAX (4 * KIB)
 
-/* --- flows ---------------------------------------------------------------------------------- */
-
-static struct flow *flow_of(struct broker *b, zmq_msg_t *id, struct id tenant)
-{
-    uint8_t key[256 + sizeof(tenant.b)];
-    size_t id_len = MIN(zmq_msg_size(id), 256u);
-    memcpy(key, zmq_msg_data(id), id_len);
-    memcpy(key + id_len, tenant.b, sizeof(tenant.b));
-    size_t len = id_len + sizeof(tenant.b);
-
-    struct hnode *n = hmap_find(&b->flows, key, len);
-    if (n)
-        return HMAP_OWNER(n, struct flow, node);
-    struct flow *f = malloc(sizeof(*f) + len);
-    if (!f)
-        return NULL;
-    *f = (struct flow){ .key_len = len };
-    memcpy(f->key, key, len);
-    hmap_insert(&b->flows, &f->node, f->key, len);
-    return f;
-}
-
-static void flow_release(struct broker *b, struct flow *f)
-{
-    if (f->inflight > 0)
-        return;
-    hmap_remove(&b->flows, &f->node);
-    free(f);
-}
-
 /* --- making and ending ---------------------------------------------------------------------- */
 
 static zmq_msg_t *body_of(struct request *r)
@@ -103,18 +73,29 @@ static void parts_free(struct request *r)
     r->nparts = r->parts_cap = r->parts_bytes = 0;
 }
 
+static void waits(struct broker *b, struct request *r)
+{
+    b->queued_bytes += r->bytes;
+    r->flow->queued_bytes += r->bytes;
+}
+
+static void waits_no_more(struct broker *b, struct request *r)
+{
+    b->queued_bytes -= r->bytes;
+    r->flow->queued_bytes -= r->bytes;
+}
+
 static void request_free(struct broker *b, struct request *r)
 {
     deadlines_clear(&b->deadlines, &r->expiry);
     if (r->item.lane) {
         queue_remove(&r->service->queue, &r->item);
-        b->queued_bytes -= r->bytes;
+        waits_no_more(b, r);
     }
     if (r->worker)
         r->worker->request = NULL;
     if (r->flow) {
         r->flow->inflight--;
-        flow_release(b, r->flow);
         b->nrequests--;
     }
     for (size_t i = 0; i < 1 + r->nstack + r->nbody; i++)
@@ -128,6 +109,13 @@ static void request_free(struct broker *b, struct request *r)
 
 /* --- answers -------------------------------------------------------------------------------- */
 
+static void send_counted(struct broker *b, struct request *r, zmq_msg_t *frame, bool more)
+{
+    if (r->flow)
+        meter_frame(r->flow->unread, frame);
+    send_move(b, frame, more);
+}
+
 static void send_answer(struct broker *b, struct request *r, bool final, zmq_msg_t *body,
                         size_t nbody)
 {
@@ -140,9 +128,9 @@ static void send_answer(struct broker *b, struct request *r, bool final, zmq_msg
     bool none = r->nparts + nbody == 0;
     send_bytes(b, r->service->name, r->service->name_len, !none);
     for (size_t i = 0; i < r->nparts; i++)
-        send_move(b, &r->parts[i], i + 1 < r->nparts + nbody);
+        send_counted(b, r, &r->parts[i], i + 1 < r->nparts + nbody);
     for (size_t i = 0; i < nbody; i++)
-        send_move(b, &body[i], i + 1 < nbody);
+        send_counted(b, r, &body[i], i + 1 < nbody);
 }
 
 void request_fail(struct broker *b, struct request *r, enum fault fault)
@@ -239,10 +227,17 @@ static void compact(struct request *r)
     }
 }
 
+/* One that waits is answered while its client still listens: later it would not be begun anyway. */
+static int64_t last_start_us(const struct request *r)
+{
+    return r->deadline_us - REMAINING_MIN_US;
+}
+
 static int64_t waits_until(const struct broker *b, const struct request *r)
 {
     bool stranger = service_is_stranger(r->service);
-    return stranger ? MIN(r->deadline_us, b->now_us + b->config.stranger_wait_us) : r->deadline_us;
+    int64_t until_us = last_start_us(r);
+    return stranger ? MIN(until_us, b->now_us + b->config.stranger_wait_us) : until_us;
 }
 
 /* From now on its worker answers, or time does. */
@@ -268,11 +263,12 @@ static void wait_or_refuse(struct broker *b, struct request *r)
 {
     struct flow *lane = r->flow; /* its address stands for the client */
     if (b->queued_bytes + r->bytes > b->config.total_bytes ||
+        lane->queued_bytes + r->bytes > b->config.client_bytes ||
         queue_push(&r->service->queue, &r->item, r->bytes, &lane, sizeof(lane))) {
         request_fail(b, r, FAULT_QUEUE_FULL);
         return;
     }
-    b->queued_bytes += r->bytes;
+    waits(b, r);
     compact(r);
 }
 
@@ -282,7 +278,7 @@ void request_serve(struct broker *b, struct worker *w)
         struct queue_item *item = queue_pop(&s->queue);
         struct request *r =
             (struct request *)(void *)((char *)item - offsetof(struct request, item));
-        b->queued_bytes -= r->bytes;
+        waits_no_more(b, r);
         if (r->deadline_us - b->now_us < REMAINING_MIN_US) {
             request_fail(b, r, FAULT_DEADLINE);
             continue;
@@ -301,12 +297,12 @@ static void go_again(struct broker *b, struct request *r)
     if (go(b, r))
         return;
     r->item.bytes = r->bytes;
-    if (!deadlines_set(&b->deadlines, &r->expiry, r->deadline_us) ||
+    if (!deadlines_set(&b->deadlines, &r->expiry, last_start_us(r)) ||
         queue_unpop(&r->service->queue, &r->item, &lane, sizeof(lane))) {
         request_fail(b, r, FAULT_MEMORY);
         return;
     }
-    b->queued_bytes += r->bytes;
+    waits(b, r);
 }
 
 void request_orphaned(struct broker *b, struct request *r)
@@ -331,9 +327,9 @@ void request_orphaned(struct broker *b, struct request *r)
 void request_expired(struct broker *b, struct request *r)
 {
     bool unserved = !r->worker && r->service->workers == 0;
-    if (!r->worker && !unserved && r->deadline_us > b->now_us) {
+    if (!r->worker && !unserved && last_start_us(r) > b->now_us) {
         /* waited as a stranger's, and now there are workers */
-        bool moved = deadlines_set(&b->deadlines, &r->expiry, r->deadline_us);
+        bool moved = deadlines_set(&b->deadlines, &r->expiry, last_start_us(r));
         assert(moved);
         return;
     }
@@ -408,7 +404,7 @@ static struct request *take_ours(struct broker *b, const struct identity *who, s
     r->json = body.json;
     r->context = context;
     r->bytes += context.base_len;
-    /* Our daemons answer a request id that they have answered before with the first answer, so
+    /* Our daemons answer a dispatch id that they have answered before with the first answer, so
      * that the same request may go out a second time whatever its method does (H.1). */
     r->may_repeat = true;
     int64_t ms = context.deadline_ms;
@@ -462,24 +458,34 @@ static struct service *admit(struct broker *b, const struct identity *who)
         refuse(b, FAULT_DRAINING, "", NULL, NULL);
         return NULL;
     }
-    struct service *s =
-        registry_service_make(&b->registry, zmq_msg_data(name), zmq_msg_size(name), false);
+    struct service *s = registry_service(&b->registry, zmq_msg_data(name), zmq_msg_size(name));
+    /* A partner has no reason to wait for what nobody has ever served, nor to fill the table. */
+    if (!s && (who->kind != IDENTITY_ACTOR ||
+               registry_has_contract(zmq_msg_data(name), zmq_msg_size(name))))
+        s = registry_service_make(&b->registry, zmq_msg_data(name), zmq_msg_size(name), false);
     if (!s)
         refuse(b, FAULT_NO_WORKER, "", NULL, NULL);
     return s;
 }
 
-/* Its client's allowance and its place in the heap; false: refused and freed. */
-static bool enter(struct broker *b, struct request *r)
+static bool is_over_limit(const struct broker *b, const struct flow *f)
 {
-    r->flow = flow_of(b, &r->frames[0], r->context.tenant);
+    return f->inflight > b->config.client_inflight ||
+           meter_bytes(f->unread) > b->config.client_unread_bytes ||
+           meter_bytes(b->flows.unread) > b->config.unread_bytes;
+}
+
+/* Its client's allowance and its place in the heap; false: refused and freed. */
+static bool enter(struct broker *b, const struct identity *who, struct request *r)
+{
+    r->flow = flows_get(&b->flows, who, b->user, &r->frames[0], r->context.tenant);
     if (!r->flow) {
         request_fail(b, r, FAULT_MEMORY);
         return false;
     }
     r->flow->inflight++;
     b->nrequests++;
-    if (r->flow->inflight > b->config.client_inflight) {
+    if (is_over_limit(b, r->flow)) {
         request_fail(b, r, FAULT_CLIENT_LIMIT);
         return false;
     }
@@ -514,14 +520,16 @@ void request_take(struct broker *b, const struct identity *who)
     if (!s)
         return;
     s->requests++;
-    struct request *r = s->schema ? take_ours(b, who, s) : take_foreign(b, who, s);
+    /* By name and not by contract: a daemon newer than this bus believes the principal of every
+     * service of its own, so none may pass unstamped (F54, F61). */
+    struct request *r = s->ours ? take_ours(b, who, s) : take_foreign(b, who, s);
     if (!r) {
         registry_service_release(&b->registry, s);
         return;
     }
     r->service = s;
     s->held++;
-    if (!enter(b, r))
+    if (!enter(b, who, r))
         return;
     if (r->deadline_us - b->now_us < REMAINING_MIN_US)
         request_fail(b, r, FAULT_DEADLINE);

@@ -454,6 +454,8 @@ static void the_bus_stamps_what_the_client_may_not_say(void **state)
     void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     char id[] = "my-id", key[] = "my-key", language[] = "en", service[] = "forged.Service";
+    char dispatch[] = "1";
+    ctx.dispatch_id = dispatch;
     ctx.request_id = id;
     ctx.idempotency_key = key;
     ctx.language = language;
@@ -468,9 +470,71 @@ static void the_bus_stamps_what_the_client_may_not_say(void **state)
     assert_string_equal(seen->idempotency_key, "my-key");
     assert_string_equal(seen->language, "en");
     assert_string_equal(seen->service, OURS);
+    assert_int_equal(strlen(seen->dispatch_id), 36);
     assert_non_null(seen->received_at);
     assert_true(llabs(wire_time_us(seen->received_at) - clock_wall_us()) < 10 * SECOND_US);
     assert_int_equal(seen->principal->kind, DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* A daemon newer than the bus serves it, and believes what the bus is said to have written. */
+static void a_service_of_a_newer_contract_is_stamped_too_F54_F61(void **state)
+{
+    static const char newer[] = "daybook.visits.v1.NotYetInvented";
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", newer), *c = dealer(&bus);
+    say(c, "MDPC02|\1|daybook.visits.v1.NotYetInvented|Steal+json|"
+           "{\"service\":\"" OURS "\",\"principal\":{\"tenantId\":\"x\"},\"dispatchId\":\"1\"}|{}");
+    hear(c, &m);
+    assert_non_null(strstr(m.part[3], "principal.tenant_id"));
+    say(c, "MDPC02|\1|daybook.visits.v1.NotYetInvented|Steal+json|{\"service\":\"" OURS "\"}|{}");
+    hear(w, &m);
+    assert_non_null(strstr(m.part[5], newer));
+    assert_null(strstr(m.part[5], OURS));
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* libzmq bounds messages, not bytes (operations 5). */
+static void who_does_not_read_his_answers_is_refused(void **state)
+{
+    enum { LARGE = 256 * 1024, ALLOWED = 4 };
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.client_unread_bytes = ALLOWED * LARGE;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    char *large = malloc(LARGE + 1);
+    assert_non_null(large);
+    memset(large, 'x', LARGE);
+    large[LARGE] = 0;
+    for (int i = 0; i <= ALLOWED; i++) {
+        int64_t answered = stat_get(STAT_ANSWERS);
+        say(c, "MDPC02|\1|" OURS "|GetHead||");
+        hear(w, &m);
+        answer(w, &m, FINAL02, large);
+        wait_for_stat(STAT_ANSWERS, answered + 1);
+    }
+    int64_t refused = stat_get(STAT_REFUSED);
+    say(c, "MDPC02|\1|" OURS "|GetHead||");
+    wait_for_stat(STAT_REFUSED, refused + 1);
+    for (int i = 0; i <= ALLOWED; i++)
+        hear(c, &m); /* what was held back for him */
+    expect_fault(&bus, c, 3, ERR_RESOURCE_EXHAUSTED, "CLIENT_LIMIT");
+    say(c, "MDPC02|\1|" OURS "|GetHead||"); /* he has read, and may go on */
+    hear(w, &m);
+    answer(w, &m, FINAL02, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    free(large);
     zmq_close(w);
     zmq_close(c);
     bus_close(&bus);
@@ -599,6 +663,8 @@ int main(void)
         cmocka_unit_test(a_refusal_names_the_request),
         cmocka_unit_test(an_oversized_frame_is_refused),
         cmocka_unit_test(the_bus_stamps_what_the_client_may_not_say),
+        cmocka_unit_test(a_service_of_a_newer_contract_is_stamped_too_F54_F61),
+        cmocka_unit_test(who_does_not_read_his_answers_is_refused),
         cmocka_unit_test(json_requests_are_stamped_in_json),
         cmocka_unit_test(bodies_of_another_shape_are_refused_in_the_askers_form),
         cmocka_unit_test(the_broker_answers_for_itself_in_both_forms),
