@@ -58,11 +58,10 @@ static struct metric build_info = {
 static struct metric ready_gauge = {
     .name = "daybook_ready",
     .type = METRIC_GAUGE,
-    .help = "Whether the daemon takes work.",
+    .help = "1 while this daemon takes requests, as /readyz says.",
 };
 
-/* --- pages
- * ----------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 struct request {
     struct admin *admin;

@@ -72,7 +72,7 @@ static enum err unpack(struct answer *a, const ProtobufCMessageDescriptor *type,
         return *out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
     }
     if (json)
-        e = protojson_read(type, data, len, 0, a->env->arena, out, &fault);
+        e = protojson_read(type, data, len, PROTOJSON_REQUEST, a->env->arena, out, &fault);
     else
         e = wire_unpack(type, data, len, &wire_limits_default, a->env->arena, out, &fault);
     if (e == ERR_INVALID_ARGUMENT) {

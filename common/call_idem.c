@@ -10,6 +10,8 @@
  */
 #include "common/call_state.h"
 
+#include <sodium.h>
+
 #include "common/clock.h"
 #include "common/sql.h"
 #include "common/sql_schema.h"
@@ -90,7 +92,7 @@ enum err call_idem_queue_insert(struct call *call, const char *schema,
     return db_queue(call->db, sql_for_schema(&sql_idempotency_insert, schema), params);
 }
 
-enum err call_idem_look(struct call *call, const char *schema, int64_t deadline_us)
+enum err call_idem_look(struct call *call, const char *schema, bool settled, int64_t deadline_us)
 {
     const char *params[KEY_PARAMS];
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -99,7 +101,12 @@ enum err call_idem_look(struct call *call, const char *schema, int64_t deadline_
     enum err e = db_begin(call->db, &call->tenant, deadline_us);
     if (e)
         return e;
-    e = db_exec(call->db, sql_for_schema(&sql_idempotency_find, schema), params, &res);
+    if (settled)
+        e = db_queue(call->db, &sql_idempotency_settled, NULL);
+    if (e == ERR_OK)
+        e = db_exec(call->db, sql_for_schema(&sql_idempotency_find, schema), params, &res);
+    if (e == ERR_OK && settled)
+        e = db_commit(call->db);
     if (e == ERR_OK)
         e = take_stored(call, res);
     db_rollback(call->db);
@@ -172,7 +179,9 @@ enum err call_sweep_idempotency(struct db *db, const char *schema, int64_t deadl
 
     *deleted_out = 0;
     enum err e = sweep_tenant(db, schema, (struct id){ { 0 } }, before, deadline_us, deleted_out);
+    size_t first = n ? randombytes_uniform((uint32_t)n) : 0; /* time may run out before the last */
     for (size_t i = 0; e == ERR_OK && i < n; i++)
-        e = sweep_tenant(db, schema, tenants[i]->id, before, deadline_us, deleted_out);
+        e = sweep_tenant(db, schema, tenants[(first + i) % n]->id, before, deadline_us,
+                         deleted_out);
     return e;
 }

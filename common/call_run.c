@@ -194,7 +194,7 @@ static enum err look_until_known(struct runner *r)
     int64_t until_us = MIN(r->call->deadline_us, clock_monotonic_us() + DOUBT_LIMIT_US);
 
     for (;;) {
-        enum err e = call_idem_look(r->call, r->schema, until_us);
+        enum err e = call_idem_look(r->call, r->schema, true, until_us);
         if (e == ERR_OK || e == ERR_RESOURCE_EXHAUSTED || clock_monotonic_us() >= until_us)
             return e;
         pause_up_to(DOUBT_PAUSE_US, until_us);
@@ -276,7 +276,7 @@ static enum err conclude(struct runner *r, enum err e)
         return key_in_use(call);
     if (is_command(r) && !s->stored.found && time_is_left(call) &&
         (may_be_the_twins_doing(e) || never_looked(r, e))) {
-        enum err looked = call_idem_look(call, r->schema, call->deadline_us);
+        enum err looked = call_idem_look(call, r->schema, false, call->deadline_us);
         if (looked)
             return e; /* the refusal stands; the record could only have softened it */
     }

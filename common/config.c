@@ -311,14 +311,37 @@ void config_print_help(struct setting *const *tables, size_t ntables, FILE *out)
     }
 }
 
+/* A connection string may hold a password (DB_URL): password=..., or //user:password@host. */
+static void print_masked(const char *text, FILE *out)
+{
+    static const char key[] = "password=";
+    const char *slashes = strstr(text, "://"), *user = slashes ? slashes + 3 : NULL;
+    const char *at = user ? user + strcspn(user, "@/?") : NULL;
+    const char *colon = at && *at == '@' ? memchr(user, ':', (size_t)(at - user)) : NULL;
+
+    if (colon) {
+        (void)fprintf(out, "%.*s:***", (int)(colon - text), text);
+        text = at;
+    }
+    for (const char *p; (p = strcasestr(text, key));) {
+        const char *value = p + strlen(key);
+        size_t len = *value == '\'' ? strcspn(value + 1, "'") + 1 : strcspn(value, " &");
+        (void)fprintf(out, "%.*s***", (int)(value - text), text);
+        text = value + len + (value[0] == '\'' && value[len] == '\'');
+    }
+    (void)fprintf(out, "%s\n", text);
+}
+
 void config_print_effective(struct setting *const *tables, size_t ntables, FILE *out)
 {
     for (size_t t = 0; t < ntables; t++) {
         for (const struct setting *s = tables[t]; s->key; s++) {
-            if (!s->text)
+            if (!s->text) {
                 (void)fprintf(out, "# " PREFIX "%s is not set\n", s->key);
-            else
-                (void)fprintf(out, PREFIX "%s=%s\n", s->key, s->secret ? "***" : s->text);
+                continue;
+            }
+            (void)fprintf(out, PREFIX "%s=", s->key);
+            print_masked(s->secret ? "***" : s->text, out);
         }
     }
 }

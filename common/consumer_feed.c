@@ -240,10 +240,11 @@ static void take_some(struct consumer *c, const ReadResponse *answer)
     for (size_t i = 0; i < answer->n_events && c->batch.n < CONSUMER_BATCH_MAX; i++)
         if (answer->events[i]->seq > c->batch.upto)
             append(c, answer->events[i]);
-    /* Nothing of ours up to the head. The event there is then read by itself, since its id is part
-     * of the cursor. */
-    if (answer->n_events == 0 && answer->head_seq - 1 > c->batch.upto) {
-        c->batch.upto = answer->head_seq - 1;
+    /* Nothing of ours up to there. The event at the head is then read by itself, since its id is
+     * part of the cursor. */
+    int64_t upto = MIN(answer->read_upto_seq, answer->head_seq - 1);
+    if (answer->n_events == 0 && upto > c->batch.upto) {
+        c->batch.upto = upto;
         c->batch.has_upto_event = false;
     }
 }

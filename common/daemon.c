@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -22,15 +23,9 @@
 #include "common/version.h"
 
 #define SOCKETS_MAX 4096
+#define DESCRIPTORS 65536
 /* After the drain everybody has been told; whoever takes longer is left behind. */
 #define JOIN_TIMEOUT_US (5 * SECOND_US)
-
-static struct metric build_info = {
-    .name = "daybook_build_info",
-    .type = METRIC_GAUGE,
-    .help = "Always 1; the labels say which build this is.",
-    .labels = { "version", "commit" },
-};
 
 /* --- what hooks may ask ----------------------------------------------------------------------- */
 
@@ -236,6 +231,17 @@ static int run_started(struct daemon *d)
     return status;
 }
 
+/* A descriptor a peer: as many as the machine's owner allows, not as many as a shell starts with. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)DESCRIPTORS);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("daemon.descriptors", strerror(errno), NULL);
+}
+
 static int run(struct daemon *d)
 {
     if (sodium_init() < 0)
@@ -245,13 +251,13 @@ static int run(struct daemon *d)
         return DAEMON_EXIT_BUG;
     int status = DAEMON_EXIT_SETTINGS;
     daemon_block_signals();
+    raise_descriptors();
     if (daemon_apply_settings(d)) {
         status = DAEMON_EXIT_BUG;
         log_start(d->def->name);
         name_instance(d);
         log_info("daemon.start", "starting", "version", daybook_version(), "instance", d->instance,
                  NULL);
-        metric_set(&build_info, 1, (const char *const[]){ daybook_version(), daybook_commit() });
         schema_init();
         if (!daemon_wake_init(d)) {
             log_error("daemon.start_failed", strerror(errno), NULL);

@@ -37,11 +37,6 @@ static struct metric clock_skew_seconds = {
     .type = METRIC_GAUGE,
     .help = "This host's clock less the database's.",
 };
-static struct metric ready = {
-    .name = "daybook_ready",
-    .type = METRIC_GAUGE,
-    .help = "1 while this daemon takes requests.",
-};
 
 struct probe {
     struct daemon *daemon;
@@ -187,7 +182,6 @@ static void probe_once(struct probe *p)
     bool may = may_serve(d);
     if (atomic_exchange(&d->health.may_serve, may) != may)
         mailbox_ring(&d->to_loop);
-    metric_set(&ready, may && atomic_load(&d->health.registered), NULL);
 }
 
 static void probe_main(struct daemon *d, void *arg)

@@ -16,6 +16,7 @@ enum protojson_flags {
     PROTOJSON_STRICT = 1,   /* unknown keys are errors; else ignored */
     PROTOJSON_PRETTY = 2,   /* two spaces, one key a line */
     PROTOJSON_DEFAULTS = 4, /* write fields that have their default value too */
+    PROTOJSON_REQUEST = 8,  /* read under the limits of a request, not those of our own texts */
 };
 
 /* Appends the message. ERR_INVALID_ARGUMENT: an Any of unknown type, a Value with NaN, a time out

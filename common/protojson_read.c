@@ -54,8 +54,8 @@ struct list {
 
 static enum err list_room(Reader *r, struct list *l, void **out)
 {
-    if (l->n >= wire_limits_internal.max_repeated)
-        return pj_fail(r, "more than %zu elements", wire_limits_internal.max_repeated);
+    if (l->n >= r->limits->max_repeated)
+        return pj_fail(r, "more than %zu elements", r->limits->max_repeated);
     if (l->n == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : LIST_FIRST;
         char *data = pj_take(r, cap, l->size);
@@ -118,8 +118,8 @@ static enum err read_list(Reader *r, ProtobufCMessage *m, const struct schema_fi
 
 static enum err enter(Reader *r)
 {
-    if (r->depth >= wire_limits_internal.max_depth)
-        return pj_fail(r, "nested more than %d deep", wire_limits_internal.max_depth);
+    if (r->depth >= r->limits->max_depth)
+        return pj_fail(r, "nested more than %d deep", r->limits->max_depth);
     r->depth++;
     return ERR_OK;
 }
@@ -528,13 +528,13 @@ enum err protojson_read(const ProtobufCMessageDescriptor *type, const char *text
         .arena = a,
         .left = MIN(len * BUDGET_FACTOR + BUDGET_BASE, BUDGET_MOST),
         .flags = flags,
+        .limits = flags & PROTOJSON_REQUEST ? &wire_limits_default : &wire_limits_internal,
         .fault = fault_out,
     };
     ProtobufCMessage *m = NULL;
 
-    if (len > wire_limits_internal.max_bytes)
-        return pj_fail(&r, "%zu bytes, at most %zu are allowed", len,
-                       wire_limits_internal.max_bytes);
+    if (len > r.limits->max_bytes)
+        return pj_fail(&r, "%zu bytes, at most %zu are allowed", len, r.limits->max_bytes);
     if (!utf8_is_valid(text, len))
         return pj_fail(&r, "is not valid UTF-8");
     enum err e = read_message(&r, schema_of(type), &m);

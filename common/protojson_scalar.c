@@ -125,8 +125,8 @@ static enum err read_bool(Reader *r, protobuf_c_boolean *out)
 
 enum err pj_keep_text(Reader *r, const Text *text, char **out)
 {
-    if (text->n > wire_limits_internal.max_string)
-        return pj_fail(r, "longer than %zu bytes", wire_limits_internal.max_string);
+    if (text->n > r->limits->max_string)
+        return pj_fail(r, "longer than %zu bytes", r->limits->max_string);
     if (text->in_arena) {
         *out = (char *)(uintptr_t)text->p; /* was made by unescape(), NUL-terminated */
         return ERR_OK;
@@ -157,8 +157,8 @@ static enum err read_bytes(Reader *r, ProtobufCBinaryData *out)
         return pj_full(r);
     if (!pj_base64_parse(text.p, text.n, data, &out->len))
         return pj_fail(r, "must be base64");
-    if (out->len > wire_limits_internal.max_bytes_field)
-        return pj_fail(r, "longer than %zu bytes", wire_limits_internal.max_bytes_field);
+    if (out->len > r->limits->max_bytes_field)
+        return pj_fail(r, "longer than %zu bytes", r->limits->max_bytes_field);
     out->data = data;
     return ERR_OK;
 }

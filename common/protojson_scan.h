@@ -29,6 +29,7 @@ struct pj_reader {
     struct arena *arena;
     size_t left; /* of the budget */
     int flags;
+    const struct wire_limits *limits;
     int depth; /* messages around p */
     const struct pj_place *place;
     struct wire_fault *fault;

@@ -2,6 +2,7 @@
 #include "services/bus/event_service.h"
 
 #include "common/authority.h"
+#include "common/clock.h"
 #include "common/sbuf.h"
 #include "daybook/bus/v1/bus.pb-c.h"
 #include "services/bus/sql.h"
@@ -10,6 +11,9 @@
 #define LIMIT_MAX 1000
 #define TYPES_MAX 64
 #define ARRAY_MAX (64 * KIB)
+#define WINDOW 20000 /* events looked through by one statement */
+#define SEARCH_US SECOND_US
+#define SEARCH_MARGIN_US (500 * MSEC_US)
 
 typedef Daybook__Bus__V1__ReadEventsRequest PbReadEventsRequest;
 typedef Daybook__Bus__V1__ReadEventsResponse PbReadEventsResponse;
@@ -25,9 +29,13 @@ static enum err need_log(struct call *call, const char **tenant_out)
         return ERR_OK;
     if (id_is_nil(call->tenant))
         return call_fail(call, ERR_PERMISSION_DENIED, "", "the caller has no tenant to read");
-    /* service accounts: by the scope of the method */
-    return call->employee ? authority_need_role(call, roles, "read the events of the company")
-                          : ERR_OK;
+    /* service accounts: by the scope of the method; people by their role, never without it */
+    bool person = call->context && call->context->principal &&
+                  call->context->principal->kind ==
+                      DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    if (person && !call->employee)
+        return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not known yet; ask again");
+    return person ? authority_need_role(call, roles, "read the events of the company") : ERR_OK;
 }
 
 /* --- ReadEvents ----------------------------------------------------------------------------- */
@@ -93,6 +101,56 @@ static enum err fill(struct call *call, const PGresult *res, PbReadEventsRespons
                            &reply->events);
 }
 
+struct reading {
+    int32_t limit;
+    const char *tenant, *aggregate, *names, *prefixes;
+};
+
+static enum err read_window(struct call *call, const struct reading *r, int64_t after_seq,
+                            int64_t upto_seq, PbReadEventsResponse *reply)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *upto = db_text_i64(call->arena, upto_seq);
+    const char *params[] = {
+        db_text_i64(call->arena, after_seq),
+        db_text_i64(call->arena, r->limit),
+        r->aggregate,
+        r->names,
+        r->prefixes,
+        r->tenant ? r->tenant : upto,
+        upto,
+    };
+    if (!params[0] || !params[1] || !upto)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e =
+        db_exec(call->db, r->tenant ? &sql_event_read_tenant : &sql_event_read, params, &res);
+    return e ? e : fill(call, res, reply);
+}
+
+/*
+ * A filter by types has no index, so the log is looked through in windows, until something is found
+ * or the time for it is up: then the answer says how far it came. Nobody holds a worker for the
+ * length of the log.
+ */
+static enum err read_through(struct call *call, const struct reading *r, int64_t after_seq,
+                             PbReadEventsResponse *reply)
+{
+    int64_t until_us = MIN(clock_monotonic_us() + SEARCH_US, call->deadline_us - SEARCH_MARGIN_US);
+    int64_t window = r->names ? WINDOW : INT64_MAX - after_seq;
+
+    do {
+        enum err e = read_window(call, r, after_seq, after_seq + window, reply);
+        if (e)
+            return e;
+        after_seq += window;
+    } while (reply->n_events == 0 && after_seq < reply->head_seq &&
+             clock_monotonic_us() < until_us);
+    bool full = reply->n_events == (size_t)r->limit;
+    reply->read_upto_seq = full ? reply->events[reply->n_events - 1]->seq
+                                : MIN(after_seq, reply->head_seq);
+    return ERR_OK;
+}
+
 static enum err read_events(struct call *call, const ProtobufCMessage *in,
                             ProtobufCMessage **reply_out)
 {
@@ -100,7 +158,6 @@ static enum err read_events(struct call *call, const ProtobufCMessage *in,
     PbReadEventsResponse *reply =
         call_new(call, &daybook__bus__v1__read_events_response__descriptor);
     const char *tenant, *names, *prefixes;
-    CLEANUP(db_result_clear) PGresult *res = NULL;
 
     enum err e = need_log(call, &tenant);
     if (!e)
@@ -109,20 +166,14 @@ static enum err read_events(struct call *call, const ProtobufCMessage *in,
         e = split_types(call, req, &names, &prefixes);
     if (e)
         return e;
-    int32_t limit = req->limit == 0 ? LIMIT_DEFAULT : MIN(req->limit, LIMIT_MAX);
-    const char *params[] = {
-        db_text_i64(call->arena, req->after_seq),
-        db_text_i64(call->arena, limit),
-        req->aggregate[0] ? req->aggregate : NULL,
-        names,
-        prefixes,
-        tenant,
-    };
-    if (!reply || !params[0] || !params[1])
+    struct reading r = { .limit = req->limit == 0 ? LIMIT_DEFAULT : MIN(req->limit, LIMIT_MAX),
+                         .tenant = tenant,
+                         .aggregate = req->aggregate[0] ? req->aggregate : NULL,
+                         .names = names,
+                         .prefixes = prefixes };
+    if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    e = db_exec(call->db, tenant ? &sql_event_read_tenant : &sql_event_read, params, &res);
-    if (!e)
-        e = fill(call, res, reply);
+    e = read_through(call, &r, req->after_seq, reply);
     if (!e)
         *reply_out = &reply->base;
     return e;

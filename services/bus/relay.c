@@ -38,6 +38,7 @@ typedef Daybook__Bus__V1__Event PbEvent;
 #define RETRY_CAP_US (2 * SECOND_US) /* so that a relay leads within 5 s of what stopped it */
 #define HEAD_US SECOND_US
 #define STATE_US (5 * SECOND_US)
+#define COUNT_LIMIT "100000" /* events counted at a time */
 #define STALLED_US (3 * SECOND_US)
 #define PUBLISH_WAIT_MS 5000
 
@@ -409,12 +410,22 @@ static bool wait_for_wake(struct relay *r, int64_t timeout_us)
     return woken;
 }
 
+/* What could not be counted now is counted next time. */
+static void count_types(struct relay *r)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[] = { COUNT_LIMIT };
+    if (r->leads && query(r, &sql_relay_count, params, &res))
+        log_debug("relay.not_counted", "events by type are counted later", NULL);
+}
+
 static void show_outbox(struct relay *r)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     if (clock_monotonic_us() < r->state_at_us)
         return;
     r->state_at_us = clock_monotonic_us() + STATE_US;
+    count_types(r);
     if (query(r, &sql_outbox_state, NULL, &res))
         return;
     struct db_row row = { .res = res };

@@ -269,6 +269,34 @@ static void secrets_come_by_file_and_never_show(void **state)
     assert_non_null(strstr(said, file_path));
 }
 
+static void passwords_within_connection_strings_are_not_printed(void **state)
+{
+    static const struct {
+        const char *text, *shown;
+    } cases[] = {
+        { "host=x password=hunter2 dbname=d", "host=x password=*** dbname=d" },
+        { "password='hunter 2' host=x Password=hunter3", "password=*** host=x Password=***" },
+        { "postgres://me:hunter2@h/d?x=1&password=hunter4&y=2",
+          "postgres://me:***@h/d?x=1&password=***&y=2" },
+        { "postgres://h/d", "postgres://h/d" },
+        { "tcp://127.0.0.1:5", "tcp://127.0.0.1:5" },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *text = NULL, want[200];
+        size_t size = 0;
+        env("NAME", cases[i].text);
+        assert_true(load());
+        FILE *out = open_memstream(&text, &size);
+        config_print_effective(tables, 1, out);
+        (void)fclose(out);
+        snprintf(want, sizeof want, "DAYBOOK_NAME=%s\n", cases[i].shown);
+        if (strstr(text, want) == NULL)
+            fail_msg("want %s in %s", want, text);
+        free(text);
+    }
+}
+
 static void unknown_names_are_only_warned_of(void **state)
 {
     (void)state;
@@ -324,6 +352,7 @@ int main(void)
         CASE(a_file_gives_its_content_less_one_newline),
         CASE(bad_files_are_refused_by_name),
         CASE(secrets_come_by_file_and_never_show),
+        CASE(passwords_within_connection_strings_are_not_printed),
         CASE(unknown_names_are_only_warned_of),
         CASE(the_help_names_every_setting),
     };

@@ -36,6 +36,19 @@ CREATE TABLE bus.tenant_head (
     last_seq   bigint NOT NULL
 ) WITH (fillfactor = 50);
 
+-- Events up to `counted` by tenant and type, for GetHead; the relay counts on every few seconds.
+CREATE TABLE bus.type_count (
+    tenant_id  uuid NOT NULL,
+    type       text NOT NULL,
+    n          bigint NOT NULL,
+    PRIMARY KEY (tenant_id, type)
+) WITH (fillfactor = 50);
+CREATE TABLE bus.counted (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    seq  bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+INSERT INTO bus.counted DEFAULT VALUES;
+
 -- Append-only. Not partitioned: a unique seq and partitions by time exclude each other, and as long
 -- as nothing is deleted partitions buy nothing. They come with retention, as a table of its own
 -- into which old rows are moved by seq.
@@ -67,7 +80,7 @@ GRANT INSERT ON bus.outbox TO daybook_daemon;
 GRANT SELECT ON bus.head, bus.log TO daybook_daemon;
 GRANT SELECT, UPDATE, DELETE ON bus.outbox TO ${role};
 GRANT SELECT, UPDATE ON bus.head TO ${role};
-GRANT SELECT, INSERT, UPDATE ON bus.tenant_head TO ${role};
+GRANT SELECT, INSERT, UPDATE ON bus.tenant_head, bus.type_count, bus.counted TO ${role};
 -- The log has no wall: the bus serves all tenants and names the tenant in its SQL.
 GRANT SELECT, INSERT, DELETE ON bus.log TO ${role};
 

@@ -1,4 +1,4 @@
--- params: after_seq limit aggregate types prefixes
+-- params: after_seq limit aggregate types prefixes upto_seq
 -- One snapshot for head and events, so that 'nothing before the head' is a fact.
 SELECT h.log_id AS "_log_id", h.last_seq AS "_head_seq",
        l.event_id, l.tenant_id, l.type, l.aggregate, l.aggregate_version, l.seq, l.prev_seq,
@@ -7,7 +7,7 @@ SELECT h.log_id AS "_log_id", h.last_seq AS "_head_seq",
   FROM bus.head h
   LEFT JOIN LATERAL (
         SELECT * FROM bus.log e
-         WHERE e.seq > $1::bigint AND e.seq <= h.last_seq
+         WHERE e.seq > $1::bigint AND e.seq <= least(h.last_seq, $6::bigint)
            AND ($3::text IS NULL OR e.aggregate = $3::text)
            AND ($4::text[] IS NULL OR e.type = ANY ($4::text[])
                 OR EXISTS (SELECT FROM unnest($5::text[]) AS p (prefix)

@@ -1,4 +1,4 @@
--- params: after_seq limit aggregate types prefixes tenant_id
+-- params: after_seq limit aggregate types prefixes tenant_id upto_seq
 -- As event_read for one tenant; a statement of its own, so that its plan goes by the tenant's index.
 -- One snapshot for head and events, so that 'nothing before the head' is a fact.
 SELECT h.log_id AS "_log_id", h.last_seq AS "_head_seq",
@@ -8,7 +8,7 @@ SELECT h.log_id AS "_log_id", h.last_seq AS "_head_seq",
   FROM bus.head h
   LEFT JOIN LATERAL (
         SELECT * FROM bus.log e
-         WHERE e.seq > $1::bigint AND e.seq <= h.last_seq
+         WHERE e.seq > $1::bigint AND e.seq <= least(h.last_seq, $7::bigint)
            AND e.tenant_id = $6::uuid
            AND ($3::text IS NULL OR e.aggregate = $3::text)
            AND ($4::text[] IS NULL OR e.type = ANY ($4::text[])
