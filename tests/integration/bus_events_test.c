@@ -4,6 +4,7 @@
  */
 #include "services/bus/event_service.h"
 #include "services/bus/sql.h"
+#include "services/bus/sql.h"
 #include "tests/support/asking.h"
 #include "tests/support/rig.h"
 
@@ -155,6 +156,39 @@ static void counts_are_those_of_the_callers_view(void **state)
     json_decref(reply);
 }
 
+static void counts_are_the_same_however_far_the_relay_has_counted_F38(void **state)
+{
+    static const char *const limits[] = { "0", "5", "5", "100", "100" };
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        CLEANUP(db_result_clear) PGresult *res = NULL;
+        assert_int_equal(db_begin(rig->admin, NULL, clock_monotonic_us() + 5 * SECOND_US), ERR_OK);
+        assert_int_equal(db_exec(rig->admin, &sql_relay_count, &limits[i], &res), ERR_OK);
+        assert_int_equal(db_commit(rig->admin), ERR_OK);
+        counts_are_those_of_the_callers_view(state);
+    }
+}
+
+static void a_read_says_how_far_it_looked(void **state)
+{
+    static const struct {
+        const char *request, *upto;
+    } cases[] = {
+        { "{}", "12" },
+        { "{\"limit\":2}", "3" },
+        { "{\"types\":[\"daybook.nothing.\"]}", "12" },
+        { "{\"types\":[\"daybook.bus.\"],\"afterSeq\":\"5\"}", "12" },
+        { "{\"types\":[\"daybook.bus.\"],\"limit\":1}", "1" },
+        { "{\"afterSeq\":\"12\"}", "12" },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        json_t *reply = rig_ok(rig, "gm", SERVICE, "ReadEvents", "%s", cases[i].request);
+        if (strcmp(rig_text(reply, "readUptoSeq"), cases[i].upto))
+            fail_msg("%s: %s", cases[i].request, rig_text(reply, "readUptoSeq"));
+        json_decref(reply);
+    }
+}
+
 static void who_does_not_see_the_company_does_not_read_its_log(void **state)
 {
     (void)state;
@@ -182,6 +216,8 @@ int main(void)
         cmocka_unit_test(an_event_is_whole),
         cmocka_unit_test(the_bus_itself_reads_everything),
         cmocka_unit_test(counts_are_those_of_the_callers_view),
+        cmocka_unit_test(counts_are_the_same_however_far_the_relay_has_counted_F38),
+        cmocka_unit_test(a_read_says_how_far_it_looked),
         cmocka_unit_test(who_does_not_see_the_company_does_not_read_its_log),
         cmocka_unit_test(faulty_requests_are_named),
     };
