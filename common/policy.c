@@ -126,17 +126,6 @@ static bool is_choice(const char *word, const char *arg)
     return false;
 }
 
-bool policy_list_has(struct policy_value v, const char *wanted)
-{
-    char word[WORD_MAX];
-    bool bad = false;
-    const char *at = v.text;
-    while (next_word(&at, word, &bad))
-        if (strcmp(word, wanted) == 0)
-            return true;
-    return false;
-}
-
 /* --- times, spans, weekdays ------------------------------------------------------------------ */
 
 /* HH:MM at p, 00:00 to 24:00; the minute, or -1. Looks at five characters. */
@@ -312,24 +301,9 @@ static bool form_span(const char *text)
     return policy_span(text, &from, &to);
 }
 
-/* "5..10" */
-static bool form_range(const char *text)
+static bool fits_time(const char *word)
 {
-    const char *dots = strstr(text, "..");
-    int64_t low, high;
-    return dots && num_i64_n(text, (size_t)(dots - text), 0, 100000, &low) &&
-           num_i64(dots + 2, low, 100000, &high);
-}
-
-static bool fits_time(const char *word, const char *arg)
-{
-    (void)arg;
     return is_time_word(word) || (strlen(word) == 5 && clock_minute(word) >= 0);
-}
-
-static bool form_times(const char *text)
-{
-    return each_word(text, fits_time, NULL);
 }
 
 static const struct form {
@@ -341,8 +315,6 @@ static const struct form {
     { "currency", form_currency, "three capital letters, such as CNY" },
     { "weekdays", form_weekdays, "weekdays such as Mon,Tue,Wed, at least one" },
     { "span", form_span, "two times such as 21:00-08:00" },
-    { "range", form_range, "two whole numbers such as 5..10" },
-    { "times", form_times, "times such as 09:00,workday_end" },
     { "steps", form_steps, "steps such as 0:owner,24h:supervisor,1wd:sales_manager,75%:superior" },
 };
 
@@ -405,7 +377,7 @@ bool policy_accepts(const struct policy_def *def, const char *value, const char 
         return is_choice(value, "true|false");
     case POLICY_TYPE_TIME:
         *reason_out = "HH:MM, workday_start, workday_end or end_of_working_day";
-        return fits_time(value, NULL);
+        return fits_time(value);
     case POLICY_TYPE_OFFSETS:
         *reason_out = "offsets such as -4h,-1h,0";
         return each_word(value, fits_offset, NULL);

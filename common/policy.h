@@ -72,8 +72,6 @@ int policy_minute(struct policy_value v, int workday_start_minute, int workday_e
 NODISCARD bool policy_week_mask(const char *text, uint8_t *mask_out);
 /* "21:00-08:00" as minutes of the day; the end may lie before the start. */
 NODISCARD bool policy_span(const char *text, int *from_minute_out, int *to_minute_out);
-/* Whether a list has that word. */
-bool policy_list_has(struct policy_value v, const char *word);
 
 /*
  * A step of an escalation profile (requirements 4.1), e.g. "-1h:owner", "24h:supervisor",

@@ -57,7 +57,7 @@ bool credential_rules_scope_ok(const char *scope)
 static bool holds(const PbPrincipal *p, const char *scope)
 {
     for (size_t i = 0; i < p->n_scopes; i++)
-        if (strcmp(p->scopes[i], scope) == 0 || strcmp(p->scopes[i], "tenant.all") == 0)
+        if (strcmp(p->scopes[i], scope) == 0)
             return true;
     return false;
 }

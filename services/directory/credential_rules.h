@@ -15,7 +15,7 @@ bool credential_rules_scope_ok(const char *scope);
 
 /*
  * Nobody gives away more than he has: whether each scope is one of the giver's. Persons with the
- * right to manage credentials and system accounts give any; a key with "tenant.all" too.
+ * right to manage credentials and system accounts give any.
  * *scope_out: the first that is not.
  */
 NODISCARD bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,

@@ -14,7 +14,7 @@ static const char *const keys[] = {
     "score_weight_recency",   "score_weight_frequency",    "score_weight_money",
     "score_weight_potential", "score_frequency_reference", "score_money_reference_minor",
     "tier_threshold_a",       "tier_threshold_b",          "tier_threshold_c",
-    "tier_hysteresis_points",
+    "tier_hysteresis_points", "score_window_months",       "score_recency_days",
 };
 
 struct model_use {
@@ -94,6 +94,8 @@ static enum err load_model(struct reaction *r, int64_t at_us, struct model_use *
         .money_reference_minor = v[5],
         .thresholds = { v[6], v[7], v[8] },
         .hysteresis = v[9],
+        .window_months = v[10],
+        .recency_days = v[11],
     };
     return ERR_OK;
 }
@@ -105,14 +107,16 @@ static char *explain_part(struct reaction *r, enum score_part part, const struct
     case SCORE_RECENCY:
         if (result->recency_days < 0)
             return arena_strdup(r->arena, "no order yet");
-        return arena_printf(r->arena, "last order %d days ago, 0 points from 365 on",
-                            (int)result->recency_days);
+        return arena_printf(r->arena, "last order %d days ago, 0 points from %.15g on",
+                            (int)result->recency_days, model->recency_days);
     case SCORE_FREQUENCY:
-        return arena_printf(r->arena, "%d orders less cancellations in 12 months, reference %.15g",
-                            (int)facts->orders, model->frequency_reference);
+        return arena_printf(r->arena,
+                            "%d orders less cancellations in %.15g months, reference %.15g",
+                            (int)facts->orders, model->window_months, model->frequency_reference);
     case SCORE_MONEY:
-        return arena_printf(r->arena, "%.2f in 12 months, reference %.2f",
-                            (double)facts->amount_minor / 100, model->money_reference_minor / 100);
+        return arena_printf(r->arena, "%.2f in %.15g months, reference %.2f",
+                            (double)facts->amount_minor / 100, model->window_months,
+                            model->money_reference_minor / 100);
     case SCORE_POTENTIAL:
         return arena_strdup(r->arena, "as rated by rep or supervisor");
     case SCORE_PARTS:
@@ -297,13 +301,16 @@ static enum err score_row(struct reaction *r, struct db_row *row, struct model_u
 
 enum err score_customers(struct reaction *r, const char *ids, int64_t at_us)
 {
-    const char *params[] = { db_text_id(r->arena, r->tenant), ids, db_text_time(r->arena, at_us) };
     CLEANUP(db_result_clear) PGresult *res = NULL;
     struct model_use use;
 
     enum err e = load_model(r, at_us, &use);
     if (e)
         return e;
+    const char *params[] = { db_text_id(r->arena, r->tenant), ids, db_text_time(r->arena, at_us),
+                             db_text_i64(r->arena, (int64_t)use.model.window_months) };
+    if (!params[0] || !params[2] || !params[3])
+        return ERR_RESOURCE_EXHAUSTED;
     e = db_exec(r->db, &sql_figures, params, &res);
     for (int i = 0; !e && i < PQntuples(res); i++) {
         struct db_row row = { .res = res, .row = i };

@@ -1,17 +1,15 @@
 /*
  * score_rules.c - see score_rules.h.
  *
- *   F = min(orders of 12 months / reference, 1) x 100
- *   M = min(amount of 12 months / reference, 1) x 100
+ *   F = min(orders of the window / reference, 1) x 100
+ *   M = min(amount of the window / reference, 1) x 100
  *   P = potential as judged by rep or supervisor
- *   R = 100 on the day of an order, falling by a straight line to 0 after 365 days
+ *   R = 100 on the day of an order, falling by a straight line to 0 (by default after 365 days)
  *   value = sum of weight x rating; by default 0.30 F + 0.40 M + 0.30 P, R only shown
  */
 #include "services/scoring/score_rules.h"
 
 #include <math.h>
-
-#define DAYS_OF_RECENCY 365
 
 static const char *const part_names[SCORE_PARTS] = { "recency", "frequency", "money", "potential" };
 
@@ -46,8 +44,8 @@ void score_rules_judge(const struct score_facts *facts, const struct score_model
 {
     struct score_result r = { .recency_days = recency_days(facts) };
 
-    if (r.recency_days >= 0)
-        r.ratings[SCORE_RECENCY] = MAX(0.0, 1.0 - (double)r.recency_days / DAYS_OF_RECENCY) * 100;
+    if (r.recency_days >= 0 && model->recency_days > 0)
+        r.ratings[SCORE_RECENCY] = MAX(0.0, 1.0 - r.recency_days / model->recency_days) * 100;
     r.ratings[SCORE_FREQUENCY] = share_of(facts->orders, model->frequency_reference);
     r.ratings[SCORE_MONEY] = share_of((double)facts->amount_minor, model->money_reference_minor);
     r.ratings[SCORE_POTENTIAL] = MIN(MAX(facts->potential, 0), 100);

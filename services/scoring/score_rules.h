@@ -12,8 +12,8 @@ enum score_part { SCORE_RECENCY, SCORE_FREQUENCY, SCORE_MONEY, SCORE_POTENTIAL, 
 /* Tiers as in customers.v1.Tier: 1 = A (best) to 4 = D; 0 = never scored. */
 struct score_facts {
     int64_t at_us;         /* the moment that the score is for */
-    int32_t orders;        /* of 12 months, less cancellations */
-    int64_t amount_minor;  /* of 12 months, less cancellations */
+    int32_t orders;        /* of the window, less cancellations */
+    int64_t amount_minor;  /* of the window, less cancellations */
     int64_t last_order_us; /* 0 = never */
     int32_t potential;     /* 0 to 100 */
     int old_tier;
@@ -21,7 +21,9 @@ struct score_facts {
 
 struct score_model {
     double weights[SCORE_PARTS];  /* need not sum to 1; not all 0 */
-    double frequency_reference;   /* orders in 12 months that make 100 points */
+    double window_months;         /* whose orders count for frequency and money */
+    double recency_days;          /* without an order, after which recency is 0 */
+    double frequency_reference;   /* orders in the window that make 100 points */
     double money_reference_minor; /* amount that makes 100 points */
     double thresholds[3];         /* A, B, C: lowest value score, falling */
     double hysteresis;            /* points by which a border must be passed */

@@ -144,9 +144,16 @@ static enum err check_times(struct call *call, const PbVisit *visit)
 {
     int64_t starts = wire_time_us(visit->starts_at), ends = wire_time_us(visit->ends_at);
 
+    int64_t lead_us = policy_us(directory_policy(call->dir, call->tenant,
+                                                 visit_unit_id(call, visit->visitor_id),
+                                                 "visit_request_lead", call->now_us));
+
     if (starts <= call->now_us)
         call_violation(call, "visit.starts_at",
                        "lies in the past; a visit is asked for beforehand");
+    else if (starts - call->now_us < lead_us)
+        call_violation(call, "visit.starts_at", "ask at least %.4g hours ahead",
+                       (double)lead_us / HOUR_US);
     if (ends <= starts)
         call_violation(call, "visit.ends_at", "must lie after starts_at");
     else if (ends - starts > LONGEST_VISIT_US)
@@ -181,6 +188,21 @@ static enum err insert_visit(struct call *call, PbVisit *visit)
     return visit_store_insert(call, visit);
 }
 
+bool visit_is_of_the_top(struct call *call, const PbVisit *visit)
+{
+    const struct dir_employee *e = visit_employee(call, visit->visitor_id);
+
+    return e && !e->superior;
+}
+
+static enum err approve_by_rule(struct call *call, PbVisit *visit)
+{
+    enum err e = visit_advance(call, visit, VISIT_ACTION_APPROVE);
+
+    visit->review_comment = (char *)(uintptr_t)VISIT_TOP_COMMENT;
+    return e ? e : visit_save(call, visit, EVENT(VisitApproved, visit_approved));
+}
+
 enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
 {
     const Daybook__Visits__V1__RequestVisitRequest *req = (const void *)in;
@@ -189,10 +211,10 @@ enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCM
 
     if (!visit)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = check_times(call, visit);
+    enum err e = resolve_visitor(call, visit);
     if (e)
         return e;
-    e = resolve_visitor(call, visit);
+    e = check_times(call, visit);
     if (e)
         return e;
     e = find_customer(call, visit->customer_id, "visit.customer_id", &customer);
@@ -221,6 +243,8 @@ enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCM
     if (e)
         return e;
     e = call_emit(call, "visits", visit->id, 1, EVENT(VisitRequested, visit_requested));
+    if (!e && visit_is_of_the_top(call, visit))
+        e = approve_by_rule(call, visit);
     if (e)
         return e;
     REPLY_VISIT(RequestVisitResponse, request_visit_response);

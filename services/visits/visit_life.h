@@ -25,6 +25,11 @@ NODISCARD enum err visit_need_visitor(struct call *call, const PbVisit *visit);
 NODISCARD enum err visit_need_approver(struct call *call, const PbVisit *visit,
                                        const char *policy_key, const char *what);
 
+/* Whether nobody stands above the visitor, who then needs nobody's approval (ORG-02, ORG-05). */
+bool visit_is_of_the_top(struct call *call, const PbVisit *visit);
+/* What stands where an approver's words would. */
+#define VISIT_TOP_COMMENT "approved by rule: nobody stands above the visitor"
+
 /* Runs a list statement and reads its rows. */
 NODISCARD enum err visit_read_rows(struct call *call, const struct db_stmt *stmt,
                                    const char *const *params,

@@ -94,6 +94,24 @@ static enum err make_commitments(struct call *call, const PbVisit *visit,
     return ERR_OK;
 }
 
+static enum err save_review(struct call *call, PbVisit *visit, bool accepted)
+{
+    Daybook__Visits__V1__VisitReportReviewed event = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__visit_report_reviewed__descriptor),
+        .visit = visit,
+        .accepted = accepted,
+    };
+    return visit_save(call, visit, &event.base);
+}
+
+static enum err accept_by_rule(struct call *call, PbVisit *visit)
+{
+    enum err e = visit_advance(call, visit, VISIT_ACTION_ACCEPT_REPORT);
+
+    visit->review_comment = (char *)(uintptr_t)VISIT_TOP_COMMENT;
+    return e ? e : save_review(call, visit, true);
+}
+
 enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
                              ProtobufCMessage **reply_out)
 {
@@ -135,6 +153,8 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
         .unit_id = (char *)(uintptr_t)visits_unit_of(call, visit->visitor_id),
     };
     e = visit_save(call, visit, &event.base);
+    if (!e && visit_is_of_the_top(call, visit))
+        e = accept_by_rule(call, visit);
     if (e)
         return e;
     e = make_commitments(call, visit, reply, req);
@@ -169,12 +189,7 @@ enum err visit_review_report(struct call *call, const ProtobufCMessage *in,
         return e;
     visit->reviewed_by = db_text_id(call->arena, call->actor);
     visit->review_comment = req->comment;
-    Daybook__Visits__V1__VisitReportReviewed event = {
-        .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__visit_report_reviewed__descriptor),
-        .visit = visit,
-        .accepted = req->accept,
-    };
-    e = visit_save(call, visit, &event.base);
+    e = save_review(call, visit, req->accept);
     if (e)
         return e;
     reply->visit = visit;

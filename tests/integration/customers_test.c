@@ -210,6 +210,12 @@ static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
     snprintf(kept, sizeof(kept), "%s", rig_text(reply, "interaction.questions.1.id"));
     json_decref(reply);
 
+    /* What was said is entered within 24 hours (INT-03); later nobody can have been in time. */
+    rig_time(rig, "2026-11-17T02:00:00Z");
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_INVALID_ARGUMENT,
+              "more than 24 hours back",
+              "{\"questionId\":\"%s\",\"answer\":\"yes\",\"answeredAt\":\"2026-11-16T01:59:59Z\"}",
+              kept);
     rig_time(rig, "2026-11-17T01:00:00Z"); /* 24 hours to the second: in time (REM-03) */
     reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion",
                    "{\"questionId\":\"%s\",\"answer\":\"yes\"}", kept);

@@ -205,6 +205,36 @@ static void a_tier_may_come_before_the_file(void **state)
                         "blate");
 }
 
+/* Nobody stands above the general manager, and nobody approves his own (ORG-02, ORG-05). */
+static void the_general_managers_visit_needs_no_approval_ORG_05(void **state)
+{
+    (void)state;
+    rig_time(rig, "2026-12-01T01:00:00Z");
+    (void)rig_events(rig);
+    json_t *asked = rig_ok(
+        rig, "gm", VISIT_SERVICE, "Request",
+        "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+        "\"startsAt\":\"2026-12-01T06:00:00Z\",\"endsAt\":\"2026-12-01T07:00:00Z\",\"goal\":\"g\"}}");
+    char id[ID_TEXT_MAX];
+    snprintf(id, sizeof(id), "%s", rig_text(asked, "visit.id"));
+    assert_string_equal(rig_text(asked, "visit.state"), "VISIT_STATE_APPROVED");
+    assert_string_equal(rig_text(asked, "visit.reviewedBy"), "");
+    assert_non_null(strstr(rig_text(asked, "visit.reviewComment"), "by rule"));
+    json_decref(asked);
+    rig_time(rig, "2026-12-01T05:55:00Z");
+    json_t *in = rig_ok(rig, "gm", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id);
+    assert_string_equal(rig_text(in, "visit.unregistered"), "");
+    json_decref(in);
+    rig_time(rig, "2026-12-01T07:00:00Z");
+    json_decref(rig_ok(rig, "gm", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+    json_t *reported = rig_ok(rig, "gm", VISIT_SERVICE, "SubmitReport",
+                              "{\"visitId\":\"%s\"," REPORT "}", id, ",\"noCommitments\":true");
+    assert_string_equal(rig_text(reported, "visit.state"), "VISIT_STATE_CLOSED");
+    json_decref(reported);
+    assert_string_equal(rig_events(rig), "VisitRequested VisitApproved VisitCheckedIn VisitEnded "
+                                         "VisitReported VisitReportReviewed");
+}
+
 static void a_slot_is_given_once(void **state)
 {
     (void)state;
@@ -296,6 +326,7 @@ int main(void)
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
         cmocka_unit_test(a_tier_may_come_before_the_file),
+        cmocka_unit_test(the_general_managers_visit_needs_no_approval_ORG_05),
         cmocka_unit_test(a_slot_is_given_once),
         cmocka_unit_test(what_is_wrong_is_said_and_others_see_nothing),
         cmocka_unit_test(a_promise_is_kept_late_or_withdrawn_VIS_56),

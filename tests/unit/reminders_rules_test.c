@@ -206,7 +206,7 @@ static void a_rule_knows_what_it_depends_on(void **state)
         { "TMR-42", "commitment_default_due_hours", false },
         { "TMR-43", "commitment_default_due_hours", true },
         { "TMR-03", "workday_end", true },
-        { "TMR-03", "visit_frequency_mode", false },
+        { "TMR-03", "tier_threshold_a", false },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         if (rule_depends_on(rule_find(cases[i].rule), cases[i].key) != cases[i].want)

@@ -14,6 +14,8 @@ static const struct score_model model = {
     .money_reference_minor = 60000000,
     .thresholds = { 80, 60, 40 },
     .hysteresis = 3,
+    .window_months = 12,
+    .recency_days = 365,
 };
 
 static void value_follows_the_formula_of_5_1(void **state)

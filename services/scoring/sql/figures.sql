@@ -1,4 +1,4 @@
--- params: tenant_id customer_ids at
+-- params: tenant_id customer_ids at window_months
 SELECT c.id, c.potential_rating, s.tier, s.tier_since, s.tier_version,
        coalesce(o.orders, 0) AS orders, coalesce(o.amount_minor, 0) AS amount_minor,
        l.last_order_at, greatest($3::timestamptz, s.scored_at) AS scored_at
@@ -9,7 +9,7 @@ SELECT c.id, c.potential_rating, s.tier, s.tier_since, s.tier_version,
                least(greatest(sum(amount_minor), -9e18), 9e18)::bigint AS amount_minor
           FROM scoring.order_fact f
          WHERE f.tenant_id = c.tenant_id AND f.customer_id = c.id
-           AND f.ordered_at > greatest($3::timestamptz, s.scored_at) - interval '12 months'
+           AND f.ordered_at > greatest($3::timestamptz, s.scored_at) - make_interval(months => $4::int)
            AND f.ordered_at <= greatest($3::timestamptz, s.scored_at)) o ON true
   LEFT JOIN LATERAL (
         SELECT max(ordered_at) AS last_order_at
