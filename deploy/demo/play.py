@@ -4,11 +4,11 @@ happened, all of it read back from the running services.
 
 The stack must be up with a steered clock and empty data (`make demo` sees to both). Time stands
 still between the script's moments and is turned to each of them, and to each moment at which a
-reminder is to act, so the outcome is the same to the minute on every run.
+reminder is to act, so the outcome is the same to the minute on every run. At the end the clock goes on
+from there, as fast as real time.
 """
 
 import argparse
-import csv
 import datetime as dt
 import json
 import pathlib
@@ -85,9 +85,22 @@ class Company:
                 return f"{e['employee_no']} {e['name']}"
         return employee_id
 
-    def turn(self, moment):
-        self.daybook("clock", str(self.clock), stamp(moment), "--rate", "0")
+    def turn(self, moment, rate=0):
+        self.daybook("clock", str(self.clock), stamp(moment), "--rate", str(rate))
         self.now = moment
+
+    def all(self, method, field, request=None):
+        """Every row of a List method, page by page."""
+        rows, token = [], ""
+        while True:
+            got = self.call(method, {**(request or {}), "pageSize": 1000, "pageToken": token})
+            rows += got.get(field, [])
+            token = got.get("nextPageToken", "")
+            if not token:
+                return rows
+
+    def events(self, **filters):
+        return self.call(BUS + "EventService/ReadEvents", filters).get("events", [])
 
     def settle(self):
         """Waits until every event is published and every consumer has taken it."""
@@ -161,27 +174,58 @@ def found(company):
                 for d in json.loads(text)["days"]]
         company.call(DIRECTORY + "CalendarService/ImportDays", {"year": year, "days": days})
     company.settle()
+    show_company(company)
+
+
+def show_company(company):
     heading("The company")
-    print(f"{company.tenant['name']}: {len(company.units)} units, {len(done)} employees, "
-          "Chinese working calendar 2024 to 2026")
+    units = company.call(DIRECTORY + "DirectoryService/ListUnits", {})["units"]
+    top = [u for u in units if not u.get("parentId")]
+    people = company.all(DIRECTORY + "DirectoryService/ListEmployees", "employees")
+    reps = sum("rep" in e["roles"] for e in people)
+    print(f"{company.tenant['name']}: {', '.join(u['name'] for u in top)} and {len(units) - len(top)} units "
+          f"({', '.join(u['name'] for u in units if u not in top)}), {len(people)} employees, {reps} of them reps")
+    days = company.call(DIRECTORY + "CalendarService/ListDays", {"from": "2026-01-01", "to": "2026-12-31"})["days"]
+    moved = sum(d["reason"].startswith("make-up day") for d in days)
+    print(f"calendar of 2026: {sum(d.get('isWorkingDay', False) for d in days)} working days of {len(days)}, "
+          f"{moved} of them made up for on weekends")
 
 
 def bring_in(company, results):
     heading("The import")
-    for kind in ("customers", "orders"):
-        out = company.daybook("import", kind, str(company.data / f"{kind}.csv"), "--tenant",
-                              company.tenant["id"], "--result", str(results / f"{kind}-result.csv"),
-                              "--json")
-        report = json.loads(out)
-        counts = ", ".join(f"{v:,} {k}" for k, v in report["counts"].items() if v)
-        print(f"{kind}: {report['rows']:,} rows in {report['seconds']:.1f} s: {counts}")
+    take_in(company, "customers", [company.data / "customers.csv"], results)
+    # In pieces, one after the other: the command sends four batches at once, and with their order in the
+    # log the tiers on the way would differ from run to run.
+    take_in(company, "orders", pieces(company.data / "orders.csv", results, 1000), results)
     company.settle()
 
 
-def customers_of(company, employee_no, n=400):
-    got = company.call(CUSTOMERS + "CustomerService/List", {
-        "ownerId": company.employees[employee_no]["id"], "pageSize": n})
-    return got.get("customers", [])
+def pieces(file, folder, rows):
+    head, *lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    for n in range(0, len(lines), rows):
+        piece = folder / f"{file.stem}-{n // rows + 1:02}.csv"
+        piece.write_text(head + "".join(lines[n:n + rows]), encoding="utf-8")
+        yield piece
+
+
+def take_in(company, kind, files, results):
+    counts, seconds, rows = {}, 0.0, 0
+    for file in files:
+        out = company.daybook("import", kind, str(file), "--tenant", company.tenant["id"], "--json",
+                              "--result", str(results / f"{file.stem}-result.csv"))
+        report = json.loads(out)
+        rows, seconds = rows + report["rows"], seconds + report["seconds"]
+        for what, n in report["counts"].items():
+            counts[what] = counts.get(what, 0) + n
+    told = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+    print(f"{kind}: {rows:,} rows in {seconds:.1f} s: {told}")
+
+
+def customers_of(company, employee_no):
+    """In the order of the file: their ids are made anew on every run."""
+    mine = company.all(CUSTOMERS + "CustomerService/List", "customers",
+                       {"ownerId": company.employees[employee_no]["id"]})
+    return sorted(mine, key=lambda c: c["externalRef"]["id"])
 
 
 def show_list(company, employee_no, title):
@@ -195,6 +239,31 @@ def show_list(company, employee_no, title):
     for t in tasks:
         mark = "x" if t.get("done") else "!" if t.get("overdue") else " "
         print(f"  [{mark}] {local(t['dueAt'])}  {t.get('rule', 'visit') or 'visit':7} {t['title']}")
+
+
+def show_events(company, aggregate):
+    for e in company.events(aggregate=aggregate):
+        print(f"  {local(e['occurredAt'])}  {e['type'].rsplit('.', 1)[1]:22} by {company.name(e['actorId'])}")
+
+
+def show_question(company, title, question_id):
+    heading(title)
+    opened = company.events(aggregate=f"questions/{question_id}")[0]["data"]["question"]
+    print(f"  {opened['text']}")
+    show_events(company, f"questions/{question_id}")
+    show_reminder(company, "TMR-01", f"questions/{question_id}")
+
+
+def show_commitments(company, visit_id):
+    print("its commitments:")
+    for c in company.all(VISITS + "CommitmentService/List", "commitments", {"visitId": visit_id}):
+        state = c["state"].removeprefix("COMMITMENT_STATE_").lower()
+        if "fulfilledAt" in c:
+            outcome = f"kept, {local(c['fulfilledAt'])}: {c['result']}"
+        else:
+            outcome = "broken" if dt.datetime.fromisoformat(c["dueAt"].replace("Z", "+00:00")) < company.now else "-"
+        print(f"  \"{c['text']}\" due {local(c['dueAt'])}: {state} ({outcome})")
+        show_reminder(company, "TMR-42", f"commitments/{c['id']}")
 
 
 def show_reminder(company, rule, subject):
@@ -225,29 +294,23 @@ def show_score(company, customer_id):
 
 def near_the_next_tier(company, owner_no):
     """A B customer of that rep whom one large order lifts to A: the one with the highest score."""
-    mine = {c["id"]: c for c in customers_of(company, owner_no, 1000)}
-    token, best = "", None
-    while True:
-        got = company.call(SCORING + "CustomerScoreService/List",
-                           {"tier": "TIER_B", "pageSize": 1000, "pageToken": token})
-        for s in got.get("scores", []):
-            money_part = next(p for p in s["parts"] if p["name"] == "money")
-            room = 100 - money_part.get("rating", 0)
-            if s["customerId"] in mine and s.get("valueScore", 0) + room * money_part["weight"] >= 85:
-                return mine[s["customerId"]]
-        token = got.get("nextPageToken", "")
-        if not token:
-            raise Failed("no customer of the sample fits the story of the large order")
+    mine = {c["id"]: c for c in customers_of(company, owner_no)}
+    for s in company.all(SCORING + "CustomerScoreService/List", "scores", {"tier": "TIER_B"}):
+        money_part = next(p for p in s["parts"] if p["name"] == "money")
+        room = 100 - money_part.get("rating", 0)
+        if s["customerId"] in mine and s.get("valueScore", 0) + room * money_part["weight"] >= 85:
+            return mine[s["customerId"]]
+    raise Failed("no customer of the sample fits the story of the large order")
 
 
 def week(company):
     rep, rep2, visitor, stray = "E006", "E007", "E008", "E009"
     supervisor = "E003"
     ids = {no: e["id"] for no, e in company.employees.items()}
-    first, second = customers_of(company, rep, 5)[:2]
-    third = customers_of(company, rep2, 1)[0]
-    host = next(c for c in customers_of(company, visitor, 50) if "location" in c)
-    fourth = customers_of(company, stray, 1)[0]
+    first, second = customers_of(company, rep)[:2]
+    third = customers_of(company, rep2)[0]
+    host = next(c for c in customers_of(company, visitor) if "location" in c)
+    fourth = customers_of(company, stray)[0]
 
     company.advance(at(16, "09:12"))
     asked = company.call(CUSTOMERS + "InteractionService/RecordInteraction", {"interaction": {
@@ -294,7 +357,7 @@ def week(company):
     show_list(company, visitor, f"{visitor} on Tuesday 17:00")
 
     company.advance(at(17, "17:10"))
-    reported = company.call(VISITS + "VisitService/SubmitReport", {
+    company.call(VISITS + "VisitService/SubmitReport", {
         "visitId": visit["id"],
         "report": {"participants": ["owner", "sales representative"],
                    "content": "Showed the new line; the owner wants samples and an offer.",
@@ -304,7 +367,8 @@ def week(company):
         "commitments": [
             {"text": "Send samples.", "dueAt": stamp(at(18, "18:00"))},
             {"text": "Send a price offer.", "dueAt": stamp(at(19, "12:00"))}]}, actor=visitor)
-    samples, offer = (c["id"] for c in reported["commitments"])
+    promised = company.all(VISITS + "CommitmentService/List", "commitments", {"visitId": visit["id"]})
+    samples = next(c["id"] for c in promised if "samples" in c["text"])
 
     company.advance(at(18, "09:30"))
     company.call(VISITS + "VisitService/ReviewReport", {
@@ -331,37 +395,30 @@ def week(company):
     heading(f"A large order: {riser['name']}")
     print("before:")
     show_score(company, riser["id"])
-    company.call(CUSTOMERS + "DealService/RecordOrder", {"order": {
+    order = company.call(CUSTOMERS + "DealService/RecordOrder", {"order": {
         "customerId": riser["id"], "kind": "ORDER_KIND_ORDER", "orderedAt": stamp(company.now),
         "externalRef": {"source": "erp", "id": "SO-2026-1120"},
-        "amount": {"currencyCode": "CNY", "minorUnits": "80000000"}}})
+        "amount": {"currencyCode": "CNY", "minorUnits": "80000000"}}})["order"]
     company.settle()
-    print(f"after an order of {money({'currencyCode': 'CNY', 'minorUnits': 80000000})}:")
+    told = company.events(aggregate=f"orders/{order['id']}")[0]["data"]["order"]
+    print(f"after an order of {money(told['amount'])}:")
     show_score(company, riser["id"])
 
     company.advance(at(22, "18:00"))
-    return late_question, kept_question, visit["id"], samples, offer, riser["id"]
+    return late_question, kept_question, visit["id"], first, riser
 
 
 def report(company, story):
-    late_question, kept_question, visit_id, samples, offer, riser = story
-    heading("A question answered late")
-    show_reminder(company, "TMR-01", f"questions/{late_question}")
-    heading("A question answered in time")
-    show_reminder(company, "TMR-01", f"questions/{kept_question}")
+    late_question, kept_question, visit_id, customer, riser = story
+    show_question(company, "A question answered late", late_question)
+    show_question(company, "A question answered in time", kept_question)
 
     heading("A visit from request to approved report")
-    log = company.call(BUS + "EventService/ReadEvents", {"aggregate": f"visits/{visit_id}"})
-    for e in log["events"]:
-        print(f"  {local(e['occurredAt'])}  {e['type'].rsplit('.', 1)[1]:22} by {company.name(e['actorId'])}")
+    show_events(company, f"visits/{visit_id}")
     for rule in ("TMR-04", "TMR-03", "TMR-05"):
         show_reminder(company, rule, f"visits/{visit_id}")
-    print("its commitments:")
-    for commitment in (samples, offer):
-        show_reminder(company, "TMR-42", f"commitments/{commitment}")
-    flagged = company.call(BUS + "EventService/ReadEvents", {
-        "types": [VISITS + "UnregisteredVisitFlagged"]})
-    for e in flagged["events"]:
+    show_commitments(company, visit_id)
+    for e in company.events(types=[VISITS + "UnregisteredVisitFlagged"]):
         print(f"unregistered visit of {company.name(e['data']['visit']['visitorId'])} "
               f"at {local(e['occurredAt'])}: flagged as absence (VIS-22)")
 
@@ -372,14 +429,39 @@ def report(company, story):
     print(f"  head seq {head['headSeq']}")
 
     heading("To look further")
-    print(f"""  . var/env/operator.env; export DAYBOOK_TENANT={company.tenant['id']}
+    print(f"""  . {short(company.clock.parent / 'env/operator.env')}; export DAYBOOK_TENANT={company.tenant['id']} TZ=Asia/Shanghai
   daybook status
   daybook tasks E008 --date 2026-11-19
   daybook call {REMINDERS}ReminderService/Get '{{"rule":"TMR-01","subject":"questions/{late_question}"}}'
-  daybook call {SCORING}CustomerScoreService/Get '{{"customerId":"{riser}"}}'
+  daybook call {SCORING}CustomerScoreService/Get '{{"customerId":"{riser['id']}"}}'
   daybook events read --after 0 --limit 5
-  daybook call --list
-  make down""")
+  daybook call --list""")
+
+
+def let_it_run(company, story):
+    """From here on the company's time goes on, and what is recorded falls due."""
+    _, _, _, customer, _ = story
+    heading("To go on")
+    start, later = company.now, company.now + dt.timedelta(days=1, minutes=10)
+    company.turn(start, rate=1)
+    file = short(company.clock)
+    print(f"""The company's clock runs on from {local(stamp(start))} 2026, as fast as real time; a moment after its
+now is refused as future. A customer asks something, and a day later nobody has answered:
+
+  daybook call {CUSTOMERS}InteractionService/RecordInteraction --as E006 '{{"interaction":{{
+      "customerId":"{customer['id']}","channel":"CHANNEL_PHONE","direction":"DIRECTION_INBOUND",
+      "content":"Asked for the new price list.","questions":[{{"text":"When does the new price list come?"}}]}}}}'
+  daybook tasks E006 --date {later:%Y-%m-%d}
+  daybook clock {file} {later.isoformat()} --rate 1
+  daybook tasks E006 --date {later:%Y-%m-%d}
+
+make down stops the stack, make up starts it again with its data, make demo plays afresh (and wipes).""")
+
+
+def short(path):
+    """Relative to here where that is shorter."""
+    here = pathlib.Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def main():
@@ -394,7 +476,9 @@ def main():
     try:
         found(company)
         bring_in(company, args.results)
-        report(company, week(company))
+        story = week(company)
+        report(company, story)
+        let_it_run(company, story)
     except Failed as failure:
         print(f"demo: {failure}", file=sys.stderr)
         return 1
