@@ -1,0 +1,17 @@
+# Measurements beside their limits; minutes, not part of `make test`.
+
+BENCH_BINS := $(B)/bench/load $(B)/bench/peer
+BENCH_GEAR := $(call obj,$(addprefix tests/bench/,gear.c hist.c samples.c)) $(COMMON_LIB) $(PROTO_LIB)
+$(BENCH_BINS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(BENCH_GEAR)
+	@mkdir -p $(@D)
+	@echo "  LINK    bench/$*"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+GRAPHILE := $(BUILD)/node/node_modules/graphile-worker
+$(GRAPHILE):
+	@mkdir -p $(BUILD)/node
+	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node graphile-worker@0.18.0
+
+.PHONY: bench
+bench: all $(BIN)/test-echo $(BENCH_BINS) $(GRAPHILE) ## measure beside the limits: one table, build/bench.json
+	$(Q)BENCH_BUILD=$(BUILD) python3 tests/bench/run.py

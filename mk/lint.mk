@@ -1,0 +1,41 @@
+# What is checked without running anything.
+
+.PHONY: lint lint-contract lint-format lint-docs lint-make lint-scripts format tidy
+
+lint: lint-contract lint-format lint-docs lint-make lint-scripts ## contract, layout, tables of the documents, scripts
+
+# The contract, by buf (an npm package; its rules stand in buf.yaml).
+BUF := $(BUILD)/node/node_modules/.bin/buf
+$(BUF):
+	@mkdir -p $(BUILD)/node
+	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @bufbuild/buf@1.75.0
+lint-contract: $(BUF)
+	$(Q)$(BUF) lint
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+lint-format:
+	$(Q)clang-format --dry-run --Werror $(C_FILES)
+format: ## clang-format the C files
+	$(Q)clang-format -i $(C_FILES)
+
+# ARCHITECTURE.md says who owns which table and who hears which event: does the code say the same?
+lint-docs:
+	$(Q)python3 tools/check_owners.py
+
+# Two rules for one target would leave the earlier one out in silence.
+lint-make:
+	$(Q)! $(MAKE) --no-print-directory -n all unit integration 2>&1 >/dev/null | grep -E 'overriding|ignoring old|[Cc]ircular'
+
+lint-scripts: $(VENV)/ok
+	$(Q)for f in $$(git ls-files -- '*.sh' deploy/local/stack .ci/run); do bash -n $$f; done
+	$(Q)$(VENV)/bin/python -m pyflakes $$(git ls-files -- '*.py')
+
+# clang-tidy takes seconds a file, so it is no part of `make lint`. TIDY names other files, or all:
+# make tidy TIDY="$(git ls-files 'services/bus/*.c')"
+TIDY ?= $(wildcard common/*.c)
+.PHONY: $(TIDY:%=tidy/%)
+tidy: $(TIDY:%=tidy/%) ## clang-tidy over common/, or the files of TIDY=...
+$(TIDY:%=tidy/%): tidy/%: | $(GENERATED)
+	@echo "  TIDY    $*"
+	$(Q)clang-tidy --quiet $* -- -std=c17 -D_GNU_SOURCE $(INCLUDES) \
+		-DDAYBOOK_VERSION='"$(VERSION)"' -DDAYBOOK_COMMIT='"$(COMMIT)"' 2>&1 | sed '/warnings\? generated/d; /^Suppressed/d; /^Use -header/d'

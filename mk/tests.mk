@@ -1,0 +1,112 @@
+# Tests: unit (C, no server), integration (C, private servers), acceptance, crash and demo (Python, a
+# private stack). tests/run-all.sh runs them all, one stage after the other.
+
+.PHONY: unit integration acceptance test test-all thread-tests crash crash-check demo-check check-sql
+
+# tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
+TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
+UNIT_SRC := $(wildcard tests/unit/*_test.c)
+INTEGRATION_SRC := $(wildcard tests/integration/*_test.c)
+UNIT_BINS := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
+INTEGRATION_BINS := $(INTEGRATION_SRC:tests/integration/%.c=$(B)/tests/integration/%)
+area_of = $(firstword $(subst _, ,$(notdir $(1))))
+define test_rules
+$(B)/tests/$(1)/$(2): $(B)/obj/tests/$(1)/$(2).o $(TEST_SUPPORT) $(if $(filter $(call area_of,$(2)),$(AREAS)),$(B)/lib$(call area_of,$(2)).a) $(COMMON_LIB) $(PROTO_LIB)
+	@mkdir -p $$(@D)
+	$(Q)$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $(LDLIBS_ALL) -lcmocka
+endef
+$(foreach t,$(UNIT_SRC),$(eval $(call test_rules,unit,$(basename $(notdir $(t))))))
+$(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $(notdir $(t))))))
+
+unit: $(UNIT_BINS) ## unit tests (need no server)
+	$(Q)tools/run-tests.sh $(UNIT_BINS)
+
+integration: all $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" tools/run-tests.sh $(INTEGRATION_BINS)
+
+# What is missing is installed first; the rest is another make, whose variables see it.
+test: ## everything, from a bare machine: the tests, under sanitizers too
+	@deploy/local/deps.sh
+	@$(MAKE) --no-print-directory test-all
+
+test-all:
+	@tests/run-all.sh $(JOBS)
+
+# --- single test programs that need more ---------------------------------------------------------
+# tests/proto/testdata.proto with a schema of its own. It is linked before the archives, so that the
+# linker takes this schema_data.o instead of the one in libdaybook.a.
+TESTDATA_STAMP := $(GEN)/testdata.stamp
+TESTDATA_OBJS := $(B)/obj/gen/testdata/testdata.pb-c.o $(B)/obj/gen/testdata/schema_data.o
+TESTDATA_TESTS := common_schema_test common_wire_test common_protojson_test common_record_test
+
+$(TESTDATA_STAMP): tests/proto/testdata.proto $(PROTOS) tools/schema2c.sh
+	@mkdir -p $(GEN)/testdata
+	$(Q)protoc -Iproto -Itests/proto -I/usr/include --c_out=$(GEN)/testdata testdata.proto \
+		$(PROTO_REL) $(WKT_PROTOS)
+	$(Q)protoc -Iproto -Itests/proto -I/usr/include --include_imports --include_source_info \
+		--descriptor_set_out=$(GEN)/testdata.pb testdata.proto $(PROTO_REL) \
+		$(filter-out %/descriptor.proto,$(WKT_PROTOS))
+	$(Q)tools/schema2c.sh $(GEN)/testdata $(GEN)/testdata.pb > $(GEN)/testdata/schema_data.c
+	@touch $@
+
+$(GEN)/testdata/testdata.pb-c.c $(GEN)/testdata/schema_data.c: $(TESTDATA_STAMP)
+	@:
+
+$(TESTDATA_TESTS:%=$(B)/obj/tests/unit/%.o): | $(TESTDATA_STAMP)
+$(TESTDATA_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += $(TESTDATA_OBJS)
+$(TESTDATA_TESTS:%=$(B)/tests/unit/%): | $(TESTDATA_OBJS)
+
+# This test turns the wall clock.
+$(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
+
+# cli/ has no archive; its tests name the files that they need.
+CLI_TESTS := cli_args_test cli_table_test cli_import_rows_test
+CLI_TEST_OBJS := $(call obj,$(addprefix cli/,args.c table.c admin_ask.c seen.c import_rows.c))
+$(CLI_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += $(CLI_TEST_OBJS)
+$(CLI_TESTS:%=$(B)/tests/unit/%): | $(CLI_TEST_OBJS)
+
+# The echo daemon of tests and of the bench's first row.
+$(BIN)/test-echo: $(call obj,tests/support/echo/echo_main.c) $(COMMON_LIB) $(PROTO_LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    test-echo"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+# --- statements ----------------------------------------------------------------------------------
+$(B)/tools/check_sql: $(call obj,tools/check_sql.c tests/support/servers.c) $(COMMON_LIB) $(PROTO_LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+check-sql: $(B)/tools/check_sql ## prepare every statement against the migrated schemas
+	$(Q)$(B)/tools/check_sql $(SQL_AREAS)
+
+# --- threads -------------------------------------------------------------------------------------
+export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
+# Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
+THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_admin common_pool \
+	common_bus_worker common_bus_client bus_broker bus_workers
+THREAD_INTEGRATION := common_daemon common_consumer bus_relay
+THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
+	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
+thread-tests: all $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" tools/run-tests.sh $(THREAD_BINS)
+
+# --- Python --------------------------------------------------------------------------------------
+VENV := $(BUILD)/venv
+$(VENV)/ok: tests/requirements.txt
+	@echo "  VENV"
+	$(Q)python3 -m venv $(VENV)
+	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
+	@touch $@
+PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
+	$(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
+
+acceptance: all $(VENV)/ok ## black-box tests by independent clients (Python)
+	$(Q)$(PYTEST) tests/acceptance
+
+crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
+	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
+crash-check: all $(VENV)/ok
+	$(Q)$(PYTEST) tests/crash
+
+demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples
+	$(Q)$(PYTEST) tests/demo
