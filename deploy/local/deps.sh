@@ -1,22 +1,27 @@
 #!/bin/bash
 # Installs what building, running and testing Daybook needs, from Debian's packages. Does nothing
-# when all is there. As an ordinary user it needs sudo.
+# when all is there. As an ordinary user it needs sudo. --run-only leaves out what only tests need.
+#
+# The servers of PostgreSQL's and Redis' packages are not ours: of what is installed here, none starts or
+# makes a cluster, now or at the next start of the machine. What was there before stays as it was.
 set -euo pipefail
 
-build=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-dev
+wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-dev
     libprotobuf-c-dev libzmq3-dev libsodium-dev libpq-dev libhiredis-dev libjansson-dev
     libcurl4-openssl-dev tzdata gawk git)
-run=(postgresql postgresql-client redis-server util-linux python3)
-test=(libcmocka-dev clang libclang-rt-14-dev python3-venv)
-
-wanted=("${build[@]}" "${run[@]}")
-[ "${1:-}" = "--run-only" ] || wanted+=("${test[@]}")
+wanted+=(postgresql postgresql-client redis-server util-linux python3)
+if [ "${1:-}" != "--run-only" ]; then
+    wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv)
+    # Also there when Node comes from elsewhere, whose package clashes with Debian's npm.
+    command -v npm >/dev/null || wanted+=(npm)
+fi
 
 missing=()
 for p in "${wanted[@]}"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
+is_missing() { case " ${missing[*]} " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 echo "installing: ${missing[*]}"
 as_root=()
@@ -24,15 +29,35 @@ if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || { echo "needs root or sudo to install: ${missing[*]}" >&2; exit 1; }
     as_root=(sudo)
 fi
-# The packages' own servers are not ours: they must not start or make a cluster.
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+install() { "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null; }
+
 policy=/usr/sbin/policy-rc.d
-made_policy=
-if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
-    "${as_root[@]}" chmod +x $policy
+cluster_conf=/etc/postgresql-common/createcluster.conf
+made_policy='' kept_conf=''
+put_back() {
+    [ -z "$made_policy" ] || "${as_root[@]}" rm -f "$policy"
+    [ -z "$kept_conf" ] || "${as_root[@]}" mv "$cluster_conf.before-daybook" "$cluster_conf"
+}
+trap put_back EXIT
+
+"${apt[@]}" update
+if [ ! -e "$policy" ]; then # now: no service starts while packages are set up
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod +x "$policy"
     made_policy=1
 fi
-trap '[ -z "$made_policy" ] || "${as_root[@]}" rm -f $policy' EXIT
-apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
-"${apt[@]}" update
-"${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
+if is_missing postgresql; then # the next time: no cluster "main" that would start with the machine
+    install postgresql-common
+    "${as_root[@]}" cp -p "$cluster_conf" "$cluster_conf.before-daybook"
+    kept_conf=1
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee -a "$cluster_conf" >/dev/null
+fi
+install "${missing[@]}"
+if is_missing redis-server; then
+    if command -v systemctl >/dev/null; then
+        "${as_root[@]}" systemctl --quiet disable redis-server || true
+    else
+        "${as_root[@]}" update-rc.d redis-server disable
+    fi
+fi
