@@ -860,8 +860,9 @@ static void rows_come_as_values(void **state)
 static int start(void **state)
 {
     (void)state;
-    /* A standby that never comes: who asks to be replicated waits for ever, nobody else does. (Set at
-     * the start: by a reload, sessions would see it before the checkpointer does, and not wait.) */
+    /* A standby that never comes: who asks to be replicated waits for ever, nobody else does. (Set
+     * at the start: by a reload, sessions would see it before the checkpointer does, and not wait.)
+     */
     servers = servers_start_with(&(struct servers_options){
         .postgres_extra = "synchronous_standby_names = 'nobody'\nsynchronous_commit = local\n" });
     admin = db_new(servers_conninfo(servers), "db_test_admin");

@@ -239,7 +239,8 @@ static void a_version_from_a_future_that_never_was_is_thrown_out(void **state)
     a_question_for_today(0x11);
     list.employee_id = rep;
     list.date = day;
-    list.version = 4102444800000000; /* PostgreSQL was restored from a backup, Redis was not (F58) */
+    list.version =
+        4102444800000000; /* PostgreSQL was restored from a backup, Redis was not (F58) */
     assert_int_equal(list_encode(&key, &list, a, &data, &len), ERR_OK);
     assert_int_equal(
         cache_set_versioned(rig->cache, list_key_text(&key, text), list.version, data, len, 60000),
