@@ -30,9 +30,11 @@ lint-scripts: $(VENV)/ok
 	$(Q)for f in $$(git ls-files -- '*.sh' deploy/local/stack .ci/run); do bash -n $$f; done
 	$(Q)$(VENV)/bin/python -m pyflakes $$(git ls-files -- '*.py')
 
-# clang-tidy takes seconds a file, so it is no part of `make lint`. TIDY names other files, or all:
-# make tidy TIDY="$(git ls-files 'services/bus/*.c')"
-TIDY ?= $(wildcard common/*.c)
+# clang-tidy takes seconds a file, so it is no part of `make lint`. TIDY names other files:
+# make tidy TIDY="$(ls services/bus/*.c)". The baseline is common/ less the files in which version 14 errs:
+# it does not know that CLEANUP reads a variable, nor that out parameters are set where true is returned.
+TIDY_ERRS := daemon_worker metrics net protojson_read protojson_scalar protojson_scan
+TIDY ?= $(filter-out $(TIDY_ERRS:%=common/%.c),$(wildcard common/*.c))
 .PHONY: $(TIDY:%=tidy/%)
 tidy: $(TIDY:%=tidy/%) ## clang-tidy over common/, or the files of TIDY=...
 $(TIDY:%=tidy/%): tidy/%: | $(GENERATED)

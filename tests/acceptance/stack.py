@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DAEMONS = ("bus", "directory", "customers", "visits", "reminders", "scoring")
 UTC = dt.timezone.utc
 # Sanitized daemons on a busy machine are several times slower; limits of time are stretched by this.
-SLACK = float(os.environ.get("DAYBOOK_TEST_SLACK", "3"))
+SLACK = float(os.environ.get("DAYBOOK_TEST_SLACK", "1"))
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 
 

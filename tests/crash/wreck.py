@@ -1,6 +1,6 @@
 """A stack under load whose processes are killed, and what must be true of it afterwards.
 
-Used by test_crash.py (pytest, a short selection) and crash_run.py (the full run).
+Used by test_crash.py, which says in what order things happen.
 """
 
 import collections
@@ -180,6 +180,17 @@ class Wreck:
         self.stack.redis("flushall")
         for who in self.shops:
             self.company.tasks(who)
+
+    def summary(self):
+        times = collections.defaultdict(list)
+        for fault, took in self.faults:
+            times[fault].append(took)
+        lines = [f"seed {self.seed}: {self.acknowledged()} commands acknowledged in {self.loaded_s:.0f} s under "
+                 f"faults, {self.rate_reached():.0f} a second",
+                 f"{'fault':24} {'times':>5}  working again after: median, worst"]
+        lines += [f"{fault:24} {len(took):5}  {sorted(took)[len(took) // 2]:6.2f} s {max(took):6.2f} s"
+                  for fault, took in sorted(times.items())]
+        return "\n".join(lines)
 
     # --- afterwards -------------------------------------------------------------------------------
 
