@@ -13,7 +13,7 @@
 static struct arena *arena;
 static const uint8_t key_a[32] = { 1 }, key_b[32] = { 2 };
 
-/* The wall clock as page.c sees it: the linker wraps it (Makefile.targets). */
+/* The wall clock as page.c sees it: the linker wraps it (mk/tests.mk). */
 static int64_t shift_us;
 int64_t __wrap_clock_wall_us(void);
 int64_t __wrap_clock_wall_us(void)
