@@ -18,11 +18,15 @@ stage() { # name, command...
 
 export WERROR=1
 stage "build" make "$@" all
+stage "lint" make "$@" lint
 stage "statements" make "$@" check-sql
 stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
 stage "acceptance tests" make "$@" acceptance
+stage "demo" make "$@" demo-check
 stage "crash tests" make "$@" crash-check
+stage "build by the other compiler" make "$@" CC=clang all
+export DAYBOOK_TEST_SLACK=3 # sanitized daemons are several times slower
 stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
 stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
 stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance
