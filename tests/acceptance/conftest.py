@@ -28,17 +28,17 @@ PLAIN_ACTOR = "01933a00-0000-7000-8000-0000000000ab"
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     """One private stack for all tests; time stands still in it until a test turns the clock."""
-    stack = stack_module.Stack(tmp_path_factory.mktemp("stack"), DAYBOOK_STACK_CLOCK="steered",
-                               DAYBOOK_STACK_PLAIN=f"{PLAIN_TENANT} {PLAIN_ACTOR} "
-                               "tenant.all,customers.read,customers.write")
-    stack.clock = stack_module.Clock(stack, START)
+    private = stack_module.Stack(tmp_path_factory.mktemp("stack"), DAYBOOK_STACK_CLOCK="steered",
+                                 DAYBOOK_STACK_PLAIN=f"{PLAIN_TENANT} {PLAIN_ACTOR} "
+                                 "tenant.all,customers.read,customers.write")
+    private.clock = stack_module.Clock(private, START)
     try:
-        stack.up()
-        yield stack
-        stack.down()
-        assert not stack.sanitizer_reports(), "\n".join(stack.sanitizer_reports())
+        private.up()
+        yield private
+        private.down()
+        assert not private.sanitizer_reports(), "\n".join(private.sanitizer_reports())
     finally:
-        stack.remove()
+        private.remove()
 
 
 @pytest.fixture(scope="session")

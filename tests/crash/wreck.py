@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 ACCEPTANCE = pathlib.Path(__file__).resolve().parents[1] / "acceptance"
