@@ -114,7 +114,8 @@ def test_its_lines_can_be_pasted_and_the_question_falls_due(stack, shown_again):
 def test_down_stops_all_and_up_goes_on_with_the_same_clock(stack, tmp_path):
     running = pids(stack)
     assert len(running) == 8
-    stack.settings.update(TMPDIR=str(tmp_path), PATH=os.environ["PATH"])
+    # Another TMPDIR, and the settings of another stack left in the shell.
+    stack.settings.update(TMPDIR=str(tmp_path), DAYBOOK_CLOCK="file:/nowhere/clock")
     stack.control("down")
     assert not pids(stack) and not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in running)
     stack.up()
