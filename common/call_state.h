@@ -109,8 +109,9 @@ NODISCARD enum err call_idem_queue_lookup(struct call *call, const char *schema)
 /* Queues the record of the command with its answer; reply NULL: it is not to be kept. */
 NODISCARD enum err call_idem_queue_insert(struct call *call, const char *schema,
                                           const ProtobufCMessage *reply);
-/* Looks in a transaction of its own. ERR_OK: stored.found tells. settled: only when what was found is as durable as a commit, standbys included (a COMMIT whose
- * replication was cancelled is there already, and may still be lost). */
+/* Looks in a transaction of its own. ERR_OK: stored.found tells. settled: only when what was found
+ * is as durable as a commit, standbys included (a COMMIT whose replication was cancelled is there
+ * already, and may still be lost). */
 NODISCARD enum err call_idem_look(struct call *call, const char *schema, bool settled,
                                   int64_t deadline_us);
 /* The failure just seen is that of a twin that has the key. */

@@ -87,7 +87,7 @@ struct consumer {
     struct id halt_log; /* with which log_id that was found */
     unsigned failures;  /* in a row, for the pause */
     int64_t next_tick_us;
-    int64_t abreast_us; /* when nothing was left to hear, last */
+    int64_t abreast_us;    /* when nothing was left to hear, last */
     int64_t rest_until_us; /* live, the next transaction begins then at the earliest */
     struct consumer_batch batch;
 

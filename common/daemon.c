@@ -231,7 +231,8 @@ static int run_started(struct daemon *d)
     return status;
 }
 
-/* A descriptor a peer: as many as the machine's owner allows, not as many as a shell starts with. */
+/* A descriptor a peer: as many as the machine's owner allows, not as many as a shell starts with.
+ */
 static void raise_descriptors(void)
 {
     struct rlimit limit;

@@ -3,7 +3,8 @@
  *
  * Sources: requirements section 2 (conflicts), 4.1 (global keys), 4.2 (timed rules), 5.1 (scores).
  * To add a rule's number, add a row; nothing else knows the keys but the rule that reads it. A key
- * stands here only when something reads it: who sets it expects an effect (tools/check-policies.sh).
+ * stands here only when something reads it: who sets it expects an effect
+ * (tools/check-policies.sh).
  */
 #include "common/policy_table.h"
 

@@ -18,9 +18,10 @@ lint-format:
 format: ## clang-format the C files
 	$(Q)clang-format -i $(C_FILES)
 
-# ARCHITECTURE.md says who owns which table and who hears which event: does the code say the same?
+# Does the code say the same as the tables of ARCHITECTURE.md, and read all that the rule book offers?
 lint-docs:
 	$(Q)python3 tools/check_owners.py
+	$(Q)tools/check-policies.sh
 
 # Two rules for one target would leave the earlier one out in silence.
 lint-make:

@@ -28,11 +28,11 @@ struct broker_config {
 
     size_t queue_count, queue_bytes; /* a service */
     size_t total_bytes;              /* all queues */
-    int client_inflight;        /* a flow (flow.h), as are the next two */
-    size_t client_bytes;        /* of its waiting requests */
-    size_t client_unread_bytes; /* of answers that it does not read */
-    size_t unread_bytes;        /* of answers that nobody reads, in all */
-    size_t frame_max; /* of a request's frame */
+    int client_inflight;             /* a flow (flow.h), as are the next two */
+    size_t client_bytes;             /* of its waiting requests */
+    size_t client_unread_bytes;      /* of answers that it does not read */
+    size_t unread_bytes;             /* of answers that nobody reads, in all */
+    size_t frame_max;                /* of a request's frame */
     int64_t deadline_default_us, deadline_max_us;
     int64_t deadline_foreign_us; /* of a request to a service that is not ours */
     int64_t stranger_wait_us;    /* for a service that nobody ever served */

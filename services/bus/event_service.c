@@ -30,9 +30,9 @@ static enum err need_log(struct call *call, const char **tenant_out)
     if (id_is_nil(call->tenant))
         return call_fail(call, ERR_PERMISSION_DENIED, "", "the caller has no tenant to read");
     /* service accounts: by the scope of the method; people by their role, never without it */
-    bool person = call->context && call->context->principal &&
-                  call->context->principal->kind ==
-                      DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    bool person =
+        call->context && call->context->principal &&
+        call->context->principal->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
     if (person && !call->employee)
         return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not known yet; ask again");
     return person ? authority_need_role(call, roles, "read the events of the company") : ERR_OK;
@@ -146,8 +146,8 @@ static enum err read_through(struct call *call, const struct reading *r, int64_t
     } while (reply->n_events == 0 && after_seq < reply->head_seq &&
              clock_monotonic_us() < until_us);
     bool full = reply->n_events == (size_t)r->limit;
-    reply->read_upto_seq = full ? reply->events[reply->n_events - 1]->seq
-                                : MIN(after_seq, reply->head_seq);
+    reply->read_upto_seq =
+        full ? reply->events[reply->n_events - 1]->seq : MIN(after_seq, reply->head_seq);
     return ERR_OK;
 }
 

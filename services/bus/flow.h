@@ -1,9 +1,9 @@
 /*
  * flow.h - clients as far as limits and fairness go (operations 5, F52).
  *
- * A flow is a key and the tenant it speaks for: however many connections a partner opens, they share
- * one allowance and one place in the queues. Peers that speak for others (edges, daemons, operators)
- * and local ones without a key are told apart by connection instead.
+ * A flow is a key and the tenant it speaks for: however many connections a partner opens, they
+ * share one allowance and one place in the queues. Peers that speak for others (edges, daemons,
+ * operators) and local ones without a key are told apart by connection instead.
  *
  * A flow also counts the bytes of answers that wait for its reader. libzmq bounds messages and not
  * bytes, so a client that asks and never reads would fill the memory; it is refused instead.

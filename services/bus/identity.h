@@ -55,8 +55,8 @@ void keyring_free(struct keyring *k);
 /* Reads the directory again when it or a file in it has changed. Any thread. */
 void keyring_refresh(struct keyring *k);
 size_t keyring_count(struct keyring *k);
-/* Refuses a key from now on, until this bus starts again: it does what no well-meaning program does.
- * Any thread. */
+/* Refuses a key from now on, until this bus starts again: it does what no well-meaning program
+ * does. Any thread. */
 void keyring_ban(struct keyring *k, const char *z85);
 
 enum keyring_answer { KEYRING_REFUSED, KEYRING_ADMITTED, KEYRING_UNKNOWN_YET };

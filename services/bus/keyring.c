@@ -278,8 +278,8 @@ void keyring_ban(struct keyring *k, const char *z85)
         memcpy(k->banned[k->nbanned++], z85, IDENTITY_KEY_LEN + 1);
     pthread_mutex_unlock(&k->lock);
     atomic_fetch_add(&k->generation, 1);
-    log_error("bus.key_banned", "a key broke the rules of the event endpoint: it is refused", "user",
-              z85, NULL);
+    log_error("bus.key_banned", "a key broke the rules of the event endpoint: it is refused",
+              "user", z85, NULL);
 }
 
 enum keyring_answer keyring_admits(struct keyring *k, const char *z85)

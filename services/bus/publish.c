@@ -14,7 +14,7 @@
 #define BURST 512
 #define FRAMES_MAX 4
 #define SUBSCRIPTION_BYTES_MAX 1024 /* larger ones cost their sender the connection */
-#define TOPICS_MAX 64              /* of a key that is not our own */
+#define TOPICS_MAX 64               /* of a key that is not our own */
 #define RESET_US (10 * SECOND_US)
 #define REVIEW_US SECOND_US
 /* A newcomer who asked for heads gets one at once, but not each of a thousand newcomers. */

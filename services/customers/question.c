@@ -39,36 +39,36 @@ static struct policy_value policy_of_assignee(struct call *call, const PbQuestio
 
     if (id_parse(q->assignee_id, &id))
         e = directory_employee(call->dir, call->tenant, id);
-    return directory_policy(call->dir, call->tenant,
-                            e && e->unit ? e->unit->id : (struct id){ 0 }, key, at_us);
+    return directory_policy(call->dir, call->tenant, e && e->unit ? e->unit->id : (struct id){ 0 },
+                            key, at_us);
 }
 
 static bool is_late(struct call *call, const PbQuestion *q, int64_t at_us)
 {
     int64_t asked = wire_time_us(q->asked_at);
 
-    return at_us >
-           asked + policy_us(policy_of_assignee(call, q, "question_feedback_hours", asked));
+    return at_us > asked + policy_us(policy_of_assignee(call, q, "question_feedback_hours", asked));
 }
 
 /*
- * When the customer was answered: now, or as the rep says, as long as he enters it within the time in
- * which every communication is to be entered (INT-03). Else whoever was late could say afterwards that
- * he had not been.
+ * When the customer was answered: now, or as the rep says, as long as he enters it within the time
+ * in which every communication is to be entered (INT-03). Else whoever was late could say
+ * afterwards that he had not been.
  */
 static enum err judge_time(struct call *call, const PbQuestion *q, int64_t at_us)
 {
-    int64_t limit_us = policy_us(
-        policy_of_assignee(call, q, "interaction_update_hours", call->now_us));
+    int64_t limit_us =
+        policy_us(policy_of_assignee(call, q, "interaction_update_hours", call->now_us));
 
     if (at_us > call->now_us || at_us < wire_time_us(q->asked_at))
         return call_fail(call, ERR_INVALID_ARGUMENT, "answered_at",
                          "must lie between the question and now");
     if (call->now_us - at_us > limit_us)
-        return call_fail(call, ERR_INVALID_ARGUMENT, "answered_at",
-                         "lies more than %.4g hours back; leave it out, the answer then counts from "
-                         "now",
-                         (double)limit_us / HOUR_US);
+        return call_fail(
+            call, ERR_INVALID_ARGUMENT, "answered_at",
+            "lies more than %.4g hours back; leave it out, the answer then counts from "
+            "now",
+            (double)limit_us / HOUR_US);
     return ERR_OK;
 }
 

@@ -166,9 +166,9 @@ enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
     if (at > call->now_us || at < wire_time_us(c->promised_at))
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
                          "must lie between the promise and now");
-    int64_t limit_us = policy_us(directory_policy(
-        call->dir, call->tenant, visit_unit_id(call, c->owner_id), "interaction_update_hours",
-        call->now_us));
+    int64_t limit_us =
+        policy_us(directory_policy(call->dir, call->tenant, visit_unit_id(call, c->owner_id),
+                                   "interaction_update_hours", call->now_us));
     if (call->now_us - at > limit_us) /* else a broken promise could be made a kept one (INT-03) */
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
                          "lies more than %.4g hours back; leave it out, it then counts from now",

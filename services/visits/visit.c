@@ -144,9 +144,9 @@ static enum err check_times(struct call *call, const PbVisit *visit)
 {
     int64_t starts = wire_time_us(visit->starts_at), ends = wire_time_us(visit->ends_at);
 
-    int64_t lead_us = policy_us(directory_policy(call->dir, call->tenant,
-                                                 visit_unit_id(call, visit->visitor_id),
-                                                 "visit_request_lead", call->now_us));
+    int64_t lead_us =
+        policy_us(directory_policy(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id),
+                                   "visit_request_lead", call->now_us));
 
     if (starts <= call->now_us)
         call_violation(call, "visit.starts_at",

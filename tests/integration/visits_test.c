@@ -211,10 +211,11 @@ static void the_general_managers_visit_needs_no_approval_ORG_05(void **state)
     (void)state;
     rig_time(rig, "2026-12-01T01:00:00Z");
     (void)rig_events(rig);
-    json_t *asked = rig_ok(
-        rig, "gm", VISIT_SERVICE, "Request",
-        "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
-        "\"startsAt\":\"2026-12-01T06:00:00Z\",\"endsAt\":\"2026-12-01T07:00:00Z\",\"goal\":\"g\"}}");
+    json_t *asked = rig_ok(rig, "gm", VISIT_SERVICE, "Request",
+                           "{\"visit\":{\"customerId\":\"" CUSTOMER
+                           "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+                           "\"startsAt\":\"2026-12-01T06:00:00Z\",\"endsAt\":\"2026-12-01T07:00:"
+                           "00Z\",\"goal\":\"g\"}}");
     char id[ID_TEXT_MAX];
     snprintf(id, sizeof(id), "%s", rig_text(asked, "visit.id"));
     assert_string_equal(rig_text(asked, "visit.state"), "VISIT_STATE_APPROVED");

@@ -172,9 +172,11 @@ static void escalation_steps_are_data(void **state)
     assert_true(s[0].offset_us == 0 && s[2].offset_us == 24 * HOUR_US);
     assert_string_equal(s[0].recipient, "owner");
     assert_string_equal(s[3].recipient, "sales_manager");
-    assert_int_equal(policy_steps(value("escalation_esc_a",
-                                        "75%:superior,0:supervisor,1wd:sales_manager,"
-                                        "3wd:general_manager"), s, 8), 4);
+    assert_int_equal(
+        policy_steps(value("escalation_esc_a", "75%:superior,0:supervisor,1wd:sales_manager,"
+                                               "3wd:general_manager"),
+                     s, 8),
+        4);
     assert_int_equal(s[0].percent, 75);
     assert_int_equal(s[3].workdays, 3);
     assert_string_equal(s[3].recipient, "general_manager");
@@ -185,7 +187,8 @@ static void times_words_weeks_and_spans_are_read(void **state)
     (void)state;
     assert_int_equal(policy_minute(value("workday_end", "17:30"), 540, 1080), 1050);
     assert_int_equal(policy_minute(value("visit_record_soft_due", NULL), 540, 1080), 1080);
-    assert_int_equal(policy_minute(value("visit_record_soft_due", "workday_start"), 540, 1080), 540);
+    assert_int_equal(policy_minute(value("visit_record_soft_due", "workday_start"), 540, 1080),
+                     540);
     uint8_t mask;
     assert_true(policy_week_mask("Mon,Wed,Sun", &mask));
     assert_int_equal(mask, 0x45);
