@@ -20,6 +20,8 @@
 #define PAUSE_BASE_US (50 * MSEC_US)
 #define PAUSE_CAP_US (2 * SECOND_US)
 #define PAUSE_STEPS 6
+#define SILENCE_US (3 * SECOND_US) /* without a word from the bus: the log is asked */
+#define DEAF_US (10 * SECOND_US)   /* and then it is said */
 
 static struct metric lag_events = {
     .name = "daybook_consumer_lag_events",
@@ -45,6 +47,9 @@ struct consumer *consumer_new(const struct consumer_def *def, const struct consu
     c->head_seq = -1;
     c->read_limit = CONSUMER_BATCH_MAX;
     c->noted_seq = -1;
+    c->stuck_seq = -1;
+    c->most = CONSUMER_BATCH_MAX;
+    c->heard_us = clock_monotonic_us();
     c->abreast_us = clock_monotonic_us();
     atomic_init(&c->reason, "starting");
     atomic_init(&c->seen_head, -1);
@@ -181,8 +186,23 @@ static bool agree(struct consumer *c)
     if (c->halt)
         return false;
     c->failures = 0;
-    consumer_say_ready(c, NULL);
+    bool deaf = clock_monotonic_us() - c->heard_us > DEAF_US;
+    consumer_say_ready(c, deaf ? "events" : NULL);
     return true;
+}
+
+/*
+ * A head comes each second. When nothing does (a wrong address, a wall in between, a subscription
+ * that was not admitted) the log is asked instead, and read: slower, but nothing is missed.
+ */
+static void notice_silence(struct consumer *c)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (now_us - c->heard_us < SILENCE_US || now_us < c->ask_at_us)
+        return;
+    c->ask_at_us = now_us + CONSUMER_TICK_US;
+    c->agreed = false;
 }
 
 static void gather_and_apply(struct consumer *c)
@@ -218,6 +238,7 @@ static void turn(struct consumer *c)
     }
     if (!c->loaded)
         return;
+    notice_silence(c);
     bool halted = c->halt != CONSUMER_GOES;
     if (!c->agreed && !(halted && c->halt == CONSUMER_LOG_TRUNCATED) && !agree(c) && !c->halt)
         return;

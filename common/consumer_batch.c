@@ -5,17 +5,17 @@
  * effect once, whatever happens on the way. A batch without anything for us costs no transaction:
  * the position moves in memory and is written with the next one, or once a second.
  *
- * After a failure that may pass, the batch is dropped and read again from the log. After one that
- * will not pass, its events are taken one by one, so that only the one at fault is put aside.
+ * After a failure that may pass, the batch is dropped and read again from the log, in smaller
+ * pieces should it fail so again while the database answers. After one that will not pass it is
+ * halved, until the event at fault is alone: that is put aside and tried again from there, while
+ * everything else goes on (F36).
  */
 #include "common/consumer_internal.h"
-
-#include <sodium.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 
-#define TRY_PAUSE_US (50 * MSEC_US) /* doubled each time: 50 ms to 400 ms, 0.75 s in all */
+#define STUCK_FEW 16 /* events of a batch after two failures that might have passed */
 #define REASON_MAX 160
 #define REST_MIN_US (5 * MSEC_US)
 #define REST_MAX_US (50 * MSEC_US)
@@ -104,7 +104,8 @@ static void rest_after(struct consumer *c, int64_t began_us)
 {
     int64_t now_us = clock_monotonic_us();
 
-    c->rest_until_us = now_us + MIN(MAX(9 * (now_us - began_us), REST_MIN_US), REST_MAX_US);
+    if (c->batch.n <= CONSUMER_BATCH_MAX / 2) /* else there is no need to gather */
+        c->rest_until_us = now_us + MIN(MAX(9 * (now_us - began_us), REST_MIN_US), REST_MAX_US);
 }
 
 static enum err transact(struct consumer *c, const struct stretch *s, char *reason)
@@ -142,15 +143,36 @@ static bool same_row(const struct consumer_cursor *x, const struct consumer_curs
            (!x->has_log || id_equal(x->log_id, y->log_id));
 }
 
+/* Failures that may pass, again and again at one place while the database answers, are the fault of
+ * what is there: a statement that takes too long, a lock that is never given. */
+static void note_stuck(struct consumer *c)
+{
+    if (!db_is_connected(c->db))
+        return;
+    c->stuck_tries = c->stuck_seq == c->pos ? c->stuck_tries + 1 : 1;
+    c->stuck_seq = c->pos;
+    if (c->stuck_tries >= 2)
+        c->most = c->stuck_tries == 2 ? MIN(c->most, STUCK_FEW) : 1;
+}
+
+static void note_moving(struct consumer *c)
+{
+    c->stuck_tries = 0;
+    c->most = MIN(c->most * 2, CONSUMER_BATCH_MAX);
+}
+
 enum next { NEXT_GO_ON, NEXT_TRY_AGAIN, NEXT_DROP };
 
 /* Whose fault it was: the guard's (the row has moved), nobody's (later), or the event's. */
 static enum next judge(struct consumer *c, enum err e, const struct consumer_cursor *before)
 {
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
+        note_moving(c);
         return NEXT_GO_ON;
+    }
     c->behind = true;
     if (consumer_is_transient(e)) {
+        note_stuck(c);
         consumer_pause(c);
         return NEXT_DROP;
     }
@@ -161,7 +183,8 @@ static enum next judge(struct consumer *c, enum err e, const struct consumer_cur
     return same_row(before, &c->cursor) ? NEXT_TRY_AGAIN : NEXT_DROP;
 }
 
-static enum err park(struct consumer *c, const struct stretch *s, int attempts, const char *reason)
+static enum err park(struct consumer *c, const struct stretch *s, int attempts, const char *reason,
+                     enum consumer_aside how)
 {
     arena_reset(c->work);
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + CONSUMER_TX_US);
@@ -169,7 +192,7 @@ static enum err park(struct consumer *c, const struct stretch *s, int attempts, 
         return e;
     e = consumer_queue_guard(c);
     if (e == ERR_OK)
-        e = consumer_queue_park(c, s->items[0].event, attempts, reason, "parked");
+        e = consumer_queue_park(c, s->items[0].event, attempts, reason, how);
     if (e == ERR_OK)
         e = consumer_queue_advance(c, s->upto, s->upto_event);
     if (e == ERR_OK)
@@ -195,6 +218,7 @@ static enum err note_if_careful(struct consumer *c, int64_t seq, int *tries_out)
     return e;
 }
 
+/* An event alone; s->n is 1. */
 static enum next take_one(struct consumer *c, const struct stretch *one)
 {
     char reason[REASON_MAX];
@@ -205,20 +229,18 @@ static enum next take_one(struct consumer *c, const struct stretch *one)
     if (e)
         return judge(c, e, &before) == NEXT_GO_ON ? NEXT_GO_ON : NEXT_DROP;
     if (processes > CONSUMER_TRIES_MAX)
-        return judge(c, park(c, one, processes - 1, "the process ended each time it was tried"),
+        return judge(c,
+                     park(c, one, processes - 1, "the process ended each time it was tried",
+                          CONSUMER_ASIDE_PARKED),
                      &before);
-    for (int tries = 1;; tries++) {
-        e = transact(c, one, reason);
-        enum next next = judge(c, e, &before);
-        if (next != NEXT_TRY_AGAIN)
-            return next;
-        if (tries == CONSUMER_TRIES_MAX)
-            return judge(c, park(c, one, tries, reason), &before);
-        directory_refresh(); /* perhaps it only knew too little yet */
-        consumer_rest(c, TRY_PAUSE_US << (tries - 1));
-        if (consumer_stopping(c))
-            return NEXT_DROP;
-    }
+    e = transact(c, one, reason);
+    bool stuck = consumer_is_transient(e) && c->stuck_seq == c->pos &&
+                 c->stuck_tries >= CONSUMER_TRIES_MAX && db_is_connected(c->db);
+    enum next next = stuck ? NEXT_TRY_AGAIN : judge(c, e, &before);
+    if (next != NEXT_TRY_AGAIN)
+        return next;
+    directory_refresh(); /* perhaps it only knew too little yet */
+    return judge(c, park(c, one, 1, reason, CONSUMER_ASIDE_RETRY), &before);
 }
 
 static void pass(struct consumer *c, int64_t seq, const struct id *event)
@@ -229,24 +251,53 @@ static void pass(struct consumer *c, int64_t seq, const struct id *event)
         c->pos_event = *event;
 }
 
+static bool apply_part(struct consumer *c, const struct stretch *s);
+
+/* Items [from, from + n) as a stretch of its own, which ends with the last of them. */
+static bool take_part(struct consumer *c, const struct stretch *s, size_t from, size_t n)
+{
+    const PbEvent *last = s->items[from + n - 1].event;
+    struct id event_id;
+    bool has_id = id_parse(last->event_id, &event_id);
+    struct stretch part = { .items = s->items + from,
+                            .n = n,
+                            .replaying = s->replaying,
+                            .upto = last->seq,
+                            .upto_event = has_id ? &event_id : NULL };
+
+    if (mark_wanted(&part) == 0) {
+        pass(c, part.upto, part.upto_event);
+        return true;
+    }
+    return n == 1 ? take_one(c, &part) == NEXT_GO_ON : apply_part(c, &part);
+}
+
+static bool take_halves(struct consumer *c, const struct stretch *s)
+{
+    size_t half = s->n / 2;
+
+    return take_part(c, s, 0, half) && take_part(c, s, half, s->n - half);
+}
+
 static bool take_singly(struct consumer *c, const struct stretch *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        struct id event_id;
-        bool has_id = id_parse(s->items[i].event->event_id, &event_id);
-        struct stretch one = { .items = &s->items[i],
-                               .n = 1,
-                               .replaying = s->replaying,
-                               .upto = s->items[i].event->seq,
-                               .upto_event = has_id ? &event_id : NULL };
-        if (!consumer_wants(one.items[0].def, s->replaying))
-            pass(c, one.upto, one.upto_event);
-        else if (take_one(c, &one) != NEXT_GO_ON)
+    for (size_t i = 0; i < s->n; i++)
+        if (!take_part(c, s, i, 1))
             return false;
-    }
-    pass(c, s->upto, s->upto_event);
     c->careful = false;
     return true;
+}
+
+/* The first failure said that something in it is at fault; which one, halving finds. */
+static bool apply_part(struct consumer *c, const struct stretch *s)
+{
+    char reason[REASON_MAX];
+    struct consumer_cursor before = c->cursor;
+
+    enum next next = judge(c, transact(c, s, reason), &before);
+    if (next != NEXT_TRY_AGAIN)
+        return next == NEXT_GO_ON;
+    return take_halves(c, s);
 }
 
 /* --- batches --- */
@@ -256,19 +307,25 @@ static bool apply_stretch(struct consumer *c, const struct stretch *s)
 {
     char reason[REASON_MAX];
     struct consumer_cursor before = c->cursor;
+    bool done;
 
     if (mark_wanted(s) == 0) {
-        pass(c, s->upto, s->upto_event);
-        return true;
+        done = true;
+    } else if (c->careful) {
+        done = take_singly(c, s);
+    } else if (s->n == 1) {
+        return take_one(c, s) == NEXT_GO_ON;
+    } else {
+        enum next next = judge(c, transact(c, s, reason), &before);
+        if (next != NEXT_TRY_AGAIN)
+            return next == NEXT_GO_ON;
+        log_warn("consumer.batch_failed", "looking for the event at fault", "consumer",
+                 c->def->name, "reason", reason, NULL);
+        done = take_halves(c, s);
     }
-    if (c->careful)
-        return take_singly(c, s);
-    enum next next = judge(c, transact(c, s, reason), &before);
-    if (next != NEXT_TRY_AGAIN)
-        return next == NEXT_GO_ON;
-    log_warn("consumer.batch_failed", "taking its events one by one", "consumer", c->def->name,
-             "reason", reason, NULL);
-    return take_singly(c, s);
+    if (done)
+        pass(c, s->upto, s->upto_event);
+    return done;
 }
 
 static size_t count_replayed(const struct consumer_batch *b, int64_t until)

@@ -120,7 +120,7 @@ static enum heard take_event(struct consumer *c, zmq_msg_t *frame, int64_t seq)
         return missed(c, seq); /* broken on the way, or no room: the log has it */
     note_head(c, seq);
     append(c, event);
-    return c->batch.n == CONSUMER_BATCH_MAX ? HEARD_ENOUGH : HEARD_MORE;
+    return c->batch.n >= c->most ? HEARD_ENOUGH : HEARD_MORE;
 }
 
 static enum heard hear(struct consumer *c, struct bus_frames *f)
@@ -132,6 +132,7 @@ static enum heard hear(struct consumer *c, struct bus_frames *f)
         return HEARD_MORE;
     memcpy(log_id.b, zmq_msg_data(&f->frame[1]), sizeof log_id.b);
     int64_t seq = read_seq(zmq_msg_data(&f->frame[2]));
+    c->heard_us = clock_monotonic_us();
     if (!c->cursor.has_log || !id_equal(log_id, c->cursor.log_id)) {
         c->agreed = false;
         return HEARD_ENOUGH;
@@ -290,7 +291,7 @@ enum err consumer_read(struct consumer *c)
 
     begin_batch(c);
     request.after_seq = c->pos;
-    request.limit = c->read_limit;
+    request.limit = MIN(c->read_limit, (int32_t)c->most);
     bool some = c->head_seq - c->pos > FAR_BEHIND;
     if (some)
         fill_types(c, &request, types);

@@ -89,6 +89,11 @@ struct consumer {
     int64_t next_tick_us;
     int64_t abreast_us;    /* when nothing was left to hear, last */
     int64_t rest_until_us; /* live, the next transaction begins then at the earliest */
+    int64_t heard_us;      /* when something came by the SUB socket, last */
+    int64_t ask_at_us;     /* nothing comes: when to ask for the head again */
+    int64_t stuck_seq;     /* from here a batch failed in a way that may pass... */
+    int stuck_tries;       /* ...so often in a row, while the database answered */
+    size_t most;           /* events of the next batch: few after such failures */
     struct consumer_batch batch;
 
     /* read from other threads */
@@ -184,8 +189,14 @@ void consumer_react_tell(struct consumer *c, const struct reaction *r);
 /* In the open transaction: puts events of blocked aggregates behind those that block them, and
  * marks their items done. */
 NODISCARD enum err consumer_park_blocked(struct consumer *c, struct consumer_item *items, size_t n);
+enum consumer_aside {
+    CONSUMER_ASIDE_RETRY,  /* it failed, and is tried again after a pause */
+    CONSUMER_ASIDE_PARKED, /* it failed for good, an operator decides */
+    CONSUMER_ASIDE_BEHIND, /* waits behind one that is tried again */
+    CONSUMER_ASIDE_STUCK,  /* waits behind one that is parked */
+};
 NODISCARD enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attempts,
-                                       const char *reason, const char *state);
+                                       const char *reason, enum consumer_aside how);
 /* Shows the counters from the start, so that an alert sees the first rise. */
 void consumer_show_counters(const struct consumer *c);
 void consumer_show_rewound(const struct consumer *c);

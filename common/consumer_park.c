@@ -14,6 +14,7 @@
 
 #define REPLAYS_A_TICK 100
 #define AGGREGATES_LIMIT (256 * KIB)
+#define RETRY_BASE_US (250 * MSEC_US) /* doubled each time: 4 s in all, and a tick each */
 
 static struct metric parked_total = {
     .name = "daybook_consumer_parked_total",
@@ -35,12 +36,31 @@ void consumer_show_counters(const struct consumer *c)
 
 /* --- parking --- */
 
-enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attempts,
-                             const char *reason, const char *state)
+static void tell_parked(struct consumer *c, const PbEvent *event, const char *reason)
 {
+    char seq[24];
+
+    snprintf(seq, sizeof seq, "%" PRId64, event->seq);
+    metric_add(&parked_total, 1, (const char *const[]){ c->def->name });
+    log_error("consumer.parked", "an event was put aside; mend the cause, then replay it",
+              "consumer", c->def->name, "seq", seq, "type", event->type, "event_id",
+              event->event_id, "aggregate", event->aggregate, "reason", reason, NULL);
+}
+
+static const char *next_try(int attempts, char buf[static TIME_TEXT_MAX])
+{
+    int64_t pause_us = attempts > 0 ? RETRY_BASE_US << MIN(attempts - 1, 10) : 0;
+
+    return time_format(clock_wall_us() + pause_us, buf);
+}
+
+enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attempts,
+                             const char *reason, enum consumer_aside how)
+{
+    bool given_up = how == CONSUMER_ASIDE_PARKED || how == CONSUMER_ASIDE_STUCK;
     uint8_t *packed;
     size_t len;
-    char seq[24], tries[16], now[TIME_TEXT_MAX];
+    char seq[24], tries[16], now[TIME_TEXT_MAX], next[TIME_TEXT_MAX];
 
     enum err e = wire_pack(&event->base, c->work, &packed, &len);
     if (e)
@@ -56,18 +76,18 @@ enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attem
                              tries,
                              reason,
                              time_format(clock_wall_us(), now),
-                             state };
+                             given_up ? "parked" : "replay",
+                             next_try(attempts, next) };
     if (params[5] == NULL)
         return ERR_RESOURCE_EXHAUSTED;
     e = db_queue(c->db, of_schema(c, &sql_parked_insert), params);
     if (e)
         return e;
-    if (attempts == 0) /* waits behind another one */
-        return ERR_OK;
-    metric_add(&parked_total, 1, (const char *const[]){ c->def->name });
-    log_error("consumer.parked", "an event was put aside; mend the cause, then replay it",
-              "consumer", c->def->name, "seq", seq, "type", event->type, "event_id",
-              event->event_id, "aggregate", event->aggregate, "reason", reason, NULL);
+    if (how == CONSUMER_ASIDE_PARKED)
+        tell_parked(c, event, reason);
+    else if (how == CONSUMER_ASIDE_RETRY)
+        log_warn("consumer.set_aside", "an event failed; it is tried again soon", "consumer",
+                 c->def->name, "seq", seq, "type", event->type, "reason", reason, NULL);
     return ERR_OK;
 }
 
@@ -109,7 +129,7 @@ static enum err park_behind(struct consumer *c, struct consumer_item *items, siz
             continue; /* a rebuild meets it again: it is put aside already, and runs once, when it
                          is put back */
         enum err e = consumer_queue_park(c, event, 0, "waits behind an earlier event",
-                                         parked ? "parked" : "replay");
+                                         parked ? CONSUMER_ASIDE_STUCK : CONSUMER_ASIDE_BEHIND);
         if (e)
             return e;
     }
@@ -142,7 +162,8 @@ struct waiting {
 static enum err next_waiting(struct consumer *c, struct waiting *out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *params[] = { c->def->name };
+    char now[TIME_TEXT_MAX];
+    const char *params[] = { c->def->name, time_format(clock_wall_us(), now) };
     ProtobufCMessage *m;
     struct wire_fault fault;
     uint8_t *data;
@@ -183,21 +204,34 @@ static enum err run_waiting(struct consumer *c, struct reaction *r, const struct
     return e ? e : db_queue(c->db, of_schema(c, &sql_parked_done), params);
 }
 
-static enum err put_back(struct consumer *c, const struct waiting *w, const char *reason)
+static enum err queue_put_back(struct consumer *c, const struct waiting *w, bool give_up,
+                               const char *reason)
 {
-    char seq[24], attempts[16];
-    const char *params[] = { c->def->name, w->event->tenant_id, w->event->aggregate, seq, attempts,
-                             reason };
+    char seq[24], attempts[16], next[TIME_TEXT_MAX];
+    const char *all[] = { c->def->name, w->event->tenant_id, w->event->aggregate, seq, attempts,
+                          reason };
+    const char *one[] = { c->def->name, seq, attempts, reason, next_try(w->attempts + 1, next) };
 
     snprintf(seq, sizeof seq, "%" PRId64, w->seq);
     snprintf(attempts, sizeof attempts, "%d", w->attempts + 1);
+    return give_up ? db_queue(c->db, of_schema(c, &sql_parked_again), all)
+                   : db_queue(c->db, of_schema(c, &sql_parked_later), one);
+}
+
+/* Tried again later, or given up after so many times: then what waits behind it is, too. */
+static enum err put_back(struct consumer *c, const struct waiting *w, const char *reason)
+{
+    bool give_up = w->attempts + 1 >= CONSUMER_TRIES_MAX;
+
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + CONSUMER_TX_US);
     if (e)
         return e;
-    e = db_queue(c->db, of_schema(c, &sql_parked_again), params);
+    e = queue_put_back(c, w, give_up, reason);
     if (e == ERR_OK)
         e = db_commit(c->db);
     db_rollback(c->db);
+    if (e == ERR_OK && give_up)
+        tell_parked(c, w->event, reason);
     return e;
 }
 
@@ -216,9 +250,9 @@ static bool replay_one(struct consumer *c)
         e = next_waiting(c, &w);
     if (e == ERR_OK && w.event)
         e = run_waiting(c, &r, &w);
-    consumer_react_reason(c, e, reason, sizeof reason);
     if (e == ERR_OK && w.event)
         e = db_commit(c->db);
+    consumer_react_reason(c, e, reason, sizeof reason);
     db_rollback(c->db);
     if (e == ERR_OK && w.event)
         consumer_react_tell(c, &r);
@@ -227,10 +261,6 @@ static bool replay_one(struct consumer *c)
         return false;
     if (e == ERR_OK)
         return true;
-    char seq[24];
-    snprintf(seq, sizeof seq, "%" PRId64, w.seq);
-    log_error("consumer.replay_failed", "a parked event failed again", "consumer", c->def->name,
-              "seq", seq, "type", w.event->type, "reason", reason, NULL);
     return put_back(c, &w, reason) == ERR_OK;
 }
 

@@ -42,7 +42,9 @@ CREATE TABLE ${schema}.parked_event (
     attempts   int NOT NULL,
     reason     text NOT NULL,
     parked_at  timestamptz NOT NULL,
+    -- replay: to be tried (again) from next_try_at on; parked: given up, an operator decides; done.
     state      text NOT NULL CHECK (state IN ('parked', 'replay', 'done')),
+    next_try_at timestamptz NOT NULL DEFAULT '-infinity',
     PRIMARY KEY (consumer, seq)
 );
 -- Asked for each batch: which aggregates must wait?

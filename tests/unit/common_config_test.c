@@ -40,16 +40,13 @@ static char said[8192]; /* what the last load() wrote on stderr */
 
 static void forget_environment(void)
 {
-    static const char *const names[] = { "NAME",    "OPTIONAL", "WORKERS",
-                                         "VERBOSE", "TIMEOUT",  "BODY",
-                                         "TOKEN",   "MUST",     "INSECURE_ENV_SECRETS",
-                                         "STRANGE", "SET_PORT" };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        char name[64];
-        (void)snprintf(name, sizeof(name), "DAYBOOK_%s", names[i]);
-        (void)unsetenv(name);
-        (void)snprintf(name, sizeof(name), "DAYBOOK_%s_FILE", names[i]);
-        (void)unsetenv(name);
+    for (char **e = environ; *e;) {
+        char name[128];
+        (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(*e, "="), *e);
+        if (strncmp(name, "DAYBOOK_", strlen("DAYBOOK_")) == 0 && unsetenv(name) == 0)
+            e = environ; /* it has moved */
+        else
+            e++;
     }
 }
 
