@@ -104,12 +104,14 @@ char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner, c
 struct delivery *delivery_new(const struct delivery_config *config, int index)
 {
     struct delivery *d = calloc(1, sizeof(*d));
+    char name[LEASE_NAME_MAX];
 
     if (!d)
         return NULL;
     d->config = *config;
     d->index = index;
-    d->db = db_new(config->conninfo, "daybook-reminders/delivery");
+    d->db = db_new(config->conninfo,
+                   lease_session_name("delivery", leases_instance(config->leases), name));
     d->http = http_out_new(config->allow, config->allow_plain);
     d->arena = arena_new(TURN_ARENA);
     if (!d->db || !d->http || !d->arena) {

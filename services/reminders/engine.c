@@ -86,11 +86,13 @@ struct engine {
 
 static bool thread_init(struct engine_thread *t, struct engine *e, int index)
 {
+    char name[LEASE_NAME_MAX];
+
     t->engine = e;
     t->index = index;
     bell_init(&t->bell);
     pthread_mutex_init(&t->lock, NULL);
-    t->db = db_new(e->config.conninfo, "daybook-reminders/timers");
+    t->db = db_new(e->config.conninfo, lease_session_name("timers", e->config.instance, name));
     t->arena = arena_new(BATCH_ARENA);
     t->schedule = schedule_new(HELD_MAX);
     return t->db && t->arena && t->schedule;
@@ -617,7 +619,9 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
 
 void engine_run_leases(struct engine *e, const struct engine_host *host)
 {
-    struct db *db = db_new(e->config.conninfo, "daybook-reminders/leases");
+    char name[LEASE_NAME_MAX];
+    struct db *db =
+        db_new(e->config.conninfo, lease_session_name("leases", e->config.instance, name));
     uint64_t seen = 0;
 
     assert(db);

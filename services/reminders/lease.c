@@ -1,6 +1,7 @@
 /*
  * lease.c - see lease.h. The lock guards the picture that other threads see; the database is never
- * asked under it.
+ * asked under it. No statement of the tick waits for a row that another session holds: a replica
+ * that froze in the middle of something must not stop those that live.
  */
 #include "services/reminders/lease.h"
 
@@ -11,6 +12,13 @@
 #include "common/log.h"
 #include "services/reminders/arrays.h"
 #include "services/reminders/sql.h"
+
+#define TTL_TEXT TEXT_OF(LEASE_TTL_MS)
+#define TEXT_OF(x) TEXT_OF_(x)
+#define TEXT_OF_(x) #x
+#define LEAVE_LIMIT_US (2 * SECOND_US)
+#define LEAVE_PAUSE_US (5 * MSEC_US)
+#define NAME_TAIL 36 /* of an instance, in application_name (sql/lease_oust.sql) */
 
 struct leases {
     char *instance;
@@ -96,6 +104,15 @@ const char *leases_instance(const struct leases *l)
     return l->instance;
 }
 
+char *lease_session_name(const char *thread, const char *instance, char out[static LEASE_NAME_MAX])
+{
+    size_t len = strlen(instance);
+
+    snprintf(out, LEASE_NAME_MAX, "daybook-reminders/%.8s@%s", thread,
+             instance + (len > NAME_TAIL ? len - NAME_TAIL : 0));
+    return out;
+}
+
 uint64_t leases_generation(struct leases *l)
 {
     pthread_mutex_lock(&l->lock);
@@ -134,6 +151,7 @@ struct picture {
     size_t nmembers;
     bool mine[LEASES], live[LEASES];
     int64_t version[LEASES];
+    bool take[LEASES], give[LEASES];
     bool held[LEASES]; /* after this tick */
     struct arena *arena;
 };
@@ -166,8 +184,8 @@ static enum err read_leases(void *ctx, const PGresult *res)
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-/* Rows of a renewal or a taking: these are held. */
-static enum err read_held(void *ctx, const PGresult *res)
+/* Rows of a taking: these are held. */
+static enum err read_taken(void *ctx, const PGresult *res)
 {
     struct picture *p = ctx;
     struct db_row row = { .res = res };
@@ -183,61 +201,123 @@ static enum err read_held(void *ctx, const PGresult *res)
     return ERR_OK;
 }
 
-static enum err queue_list(struct db *db, const struct db_stmt *stmt, const char *instance,
-                           const bool list[static LEASES], struct picture *p, bool with_ttl)
+/* Rows of a giving: how many. */
+static enum err count_given(void *ctx, const PGresult *res)
 {
-    CLEANUP(columns_fini) struct columns k = { 0 };
-    const char *params[3] = { instance, NULL, NULL };
-    char ttl[24];
-
-    columns_init(&k, 1);
-    for (int i = 0; i < LEASES; i++)
-        if (list[i])
-            columns_i64(&k, i);
-    if (!k.rows)
-        return ERR_OK;
-    enum err e = columns_params(&k, &params[1]);
-    snprintf(ttl, sizeof(ttl), "%d", LEASE_TTL_MS);
-    params[2] = ttl;
-    if (e)
-        return e;
-    return with_ttl ? db_queue_check(db, stmt, params, read_held, p) : db_queue(db, stmt, params);
+    *(int *)ctx += PQntuples(res);
+    return ERR_OK;
 }
 
-static enum err look(struct leases *l, struct db *db, struct picture *p)
+/* In a transaction of its own: whatever comes after it, what we hold stays ours. */
+static enum err renew(struct leases *l, struct db *db, struct picture *p, int64_t deadline_us)
 {
-    char ttl[24];
-    const char *beat[] = { l->instance, ttl };
-    const char *who[] = { l->instance };
+    const char *beat[] = { l->instance, TTL_TEXT };
 
-    snprintf(ttl, sizeof(ttl), "%d", LEASE_TTL_MS);
-    enum err e = db_queue(db, &sql_member_beat, beat);
+    enum err e = db_begin(db, NULL, deadline_us);
+    if (!e)
+        e = db_queue(db, &sql_lease_guard, NULL);
+    if (!e)
+        e = db_queue(db, &sql_lease_renew, beat);
+    if (!e)
+        e = db_queue(db, &sql_member_beat, beat);
     if (!e)
         e = db_queue_check(db, &sql_members, NULL, read_members, p);
     if (!e)
-        e = db_queue_check(db, &sql_leases, who, read_leases, p);
-    return e ? e : db_flush(db);
+        e = db_queue_check(db, &sql_leases, beat, read_leases, p);
+    if (!e)
+        e = db_commit(db);
+    if (!e && p->nmembers == 0)
+        e = ERR_INTERNAL;
+    return e;
 }
 
-static enum err act(struct leases *l, struct db *db, struct picture *p)
+/* What is wanted, by the spread, and what of it is held. Returns whether there is something to take
+ * or to give. */
+static bool compare(struct leases *l, struct picture *p)
 {
-    bool keep[LEASES] = { 0 }, take[LEASES] = { 0 }, give[LEASES] = { 0 };
     int owner[LEASES];
+    bool differs = false;
 
     lease_spread(p->members, p->nmembers, owner);
     for (int i = 0; i < LEASES; i++) {
         bool wanted = strcmp(p->members[owner[i]], l->instance) == 0;
         bool is_mine = p->mine[i] && p->live[i];
-        keep[i] = wanted && is_mine;
-        take[i] = wanted && !p->live[i];
-        give[i] = !wanted && is_mine;
+        p->held[i] = wanted && is_mine;
+        p->take[i] = wanted && !p->live[i];
+        p->give[i] = !wanted && is_mine;
+        differs = differs || p->take[i] || p->give[i];
     }
-    enum err e = queue_list(db, &sql_lease_renew, l->instance, keep, p, true);
+    return differs;
+}
+
+/* Params of a statement about those leases. False: there are none. */
+static bool list_params(struct columns *k, const bool list[static LEASES], const char **params)
+{
+    columns_init(k, 1);
+    for (int i = 0; i < LEASES; i++)
+        if (list[i])
+            columns_i64(k, i);
+    return k->rows && columns_params(k, params) == ERR_OK;
+}
+
+static enum err queue_take(struct leases *l, struct db *db, struct picture *p)
+{
+    CLEANUP(columns_fini) struct columns k = { 0 };
+    const char *params[] = { l->instance, NULL, TTL_TEXT };
+
+    return list_params(&k, p->take, &params[1])
+               ? db_queue_check(db, &sql_lease_take, params, read_taken, p)
+               : ERR_OK;
+}
+
+static enum err queue_give(struct leases *l, struct db *db, const bool list[static LEASES],
+                           int *given_out)
+{
+    CLEANUP(columns_fini) struct columns k = { 0 };
+    const char *params[] = { l->instance, NULL };
+
+    return list_params(&k, list, &params[1])
+               ? db_queue_check(db, &sql_lease_give, params, count_given, given_out)
+               : ERR_OK;
+}
+
+static enum err exchange(struct leases *l, struct db *db, struct picture *p, int64_t deadline_us)
+{
+    int given = 0;
+
+    enum err e = db_begin(db, NULL, deadline_us);
     if (!e)
-        e = queue_list(db, &sql_lease_take, l->instance, take, p, true);
+        e = db_queue(db, &sql_lease_guard, NULL);
     if (!e)
-        e = queue_list(db, &sql_lease_give, l->instance, give, p, false);
+        e = queue_take(l, db, p);
+    if (!e)
+        e = queue_give(l, db, p->give, &given);
     return e ? e : db_commit(db);
+}
+
+/* Those that are over and could not be taken, since their last owner sleeps on them. */
+static enum err oust(struct db *db, struct picture *p, int64_t deadline_us)
+{
+    CLEANUP(columns_fini) struct columns k = { 0 };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    bool stuck[LEASES];
+    const char *params[1];
+
+    for (int i = 0; i < LEASES; i++)
+        stuck[i] = p->take[i] && !p->held[i];
+    if (!list_params(&k, stuck, params))
+        return ERR_OK;
+    enum err e = db_begin(db, NULL, deadline_us);
+    if (!e)
+        e = db_exec(db, &sql_lease_oust, params, &res);
+    if (!e)
+        e = db_commit(db);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    if (db_row_i64(&row, "ousted"))
+        log_warn("lease.oust", "an owner sleeps in a transaction: its sessions are ended", NULL);
+    return ERR_OK;
 }
 
 /* The new picture for the other threads. */
@@ -274,40 +354,65 @@ enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us)
 
     if (!arena)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_begin(db, NULL, deadline_us);
-    if (!e)
-        e = look(l, db, &p);
-    if (!e && p.nmembers == 0)
-        e = ERR_INTERNAL;
-    if (!e)
-        e = act(l, db, &p);
+    enum err e = renew(l, db, &p, deadline_us);
     if (e) {
         db_rollback(db);
         forget_expired(l);
         return e;
     }
     l->renewed_us = asked_us;
-    publish(l, p.held, p.version);
-    return ERR_OK;
+    bool differs = compare(l, &p);
+    publish(l, p.held, p.version); /* before giving: nobody begins to fire what is to be given */
+    if (!differs)
+        return ERR_OK;
+    e = exchange(l, db, &p, deadline_us);
+    if (!e) {
+        publish(l, p.held, p.version);
+        e = oust(db, &p, deadline_us);
+    }
+    db_rollback(db);
+    return e;
+}
+
+/* Gives back what no firing holds any more; left_out: what remains. */
+static enum err give_all(struct leases *l, struct db *db, int64_t deadline_us, bool *left_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *who[] = { l->instance };
+    bool all[LEASES];
+    int given = 0;
+
+    memset(all, true, sizeof(all));
+    enum err e = db_begin(db, NULL, deadline_us);
+    if (!e)
+        e = queue_give(l, db, all, &given);
+    if (!e)
+        e = db_queue(db, &sql_member_leave, who);
+    if (!e)
+        e = db_exec(db, &sql_leases, who, &res);
+    if (!e)
+        e = db_commit(db);
+    *left_out = false;
+    for (struct db_row row = { .res = res }; !e && row.row < PQntuples(res); row.row++)
+        *left_out = *left_out || db_row_bool(&row, "mine");
+    return e;
 }
 
 void leases_leave(struct leases *l, struct db *db)
 {
     static const bool none[LEASES];
-    bool all[LEASES];
-    const char *who[] = { l->instance };
+    int64_t until_us = clock_monotonic_us() + LEAVE_LIMIT_US;
+    const struct timespec pause = { .tv_nsec = LEAVE_PAUSE_US * 1000 };
+    bool left = true;
+    enum err e = ERR_OK;
 
     publish(l, none, l->version);
-    for (int i = 0; i < LEASES; i++)
-        all[i] = true;
-    enum err e = db_begin(db, NULL, clock_monotonic_us() + 2 * SECOND_US);
-    if (!e)
-        e = queue_list(db, &sql_lease_give, l->instance, all, NULL, false);
-    if (!e)
-        e = db_queue(db, &sql_member_leave, who);
-    if (!e)
-        e = db_commit(db);
-    if (e) /* they end by themselves */
+    while (!e && left && clock_monotonic_us() < until_us) {
+        e = give_all(l, db, until_us, &left);
+        if (!e && left)
+            nanosleep(&pause, NULL);
+    }
+    if (e || left) /* they end by themselves */
         log_warn("lease.leave_failed", "leases could not be given back", "err", err_name(e), NULL);
     db_rollback(db);
 }
@@ -337,5 +442,7 @@ enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, si
     }
     params[2] = l->instance;
     enum err e = columns_params(&k, params);
+    if (!e)
+        e = db_queue(db, &sql_lease_guard, NULL);
     return e ? e : db_queue_check(db, &sql_fence, params, check_fence, (void *)(intptr_t)n);
 }

@@ -1,8 +1,10 @@
 /*
  * lease.h - which shards of timers and lanes of delivery this replica owns (timers.md, F04, F08).
  *
- * One row a lease: {owner, version, expires_at}. A tick every half second renews what we hold,
- * takes what is free and ours by the spread, and gives back what belongs to another. Expiry is
+ * One row a lease: {owner, version, expires_at}. A tick every half second renews what we hold and
+ * commits that; then takes what is free and ours by the spread, and gives back what belongs to
+ * another. A row that is over but still locked by its owner's session (frozen in the middle of a
+ * firing, F08) is not waited for: the session is ended, and the next tick takes it. Expiry is
  * judged by the database's clock only, never by a host's or the domain's. A lease ends 4 s after
  * its last renewal, so another replica fires a dead one's timers within 5 s.
  *
@@ -33,8 +35,12 @@ struct leases;
 struct leases *leases_new(const char *instance);
 void leases_free(struct leases *l);
 
-/* One renewal, in two round trips. On failure leases stay as they were until they must have
- * expired. */
+/* The name that a session which proves leases bears, so that others can end it. thread: at most 8
+ * letters. */
+#define LEASE_NAME_MAX 64 /* PostgreSQL keeps 63 characters of it */
+char *lease_session_name(const char *thread, const char *instance, char out[static LEASE_NAME_MAX]);
+
+/* One renewal. On failure leases stay as they were until they must have expired. */
 NODISCARD enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us);
 /* Gives all back; for an orderly stop. */
 void leases_leave(struct leases *l, struct db *db);

@@ -11,10 +11,20 @@
 
 #define TAKEOVER_US (5 * SECOND_US)
 
+static PGconn *locker; /* of the owner, for locks that others run into */
+
 static int start(void **state)
 {
     (void)state;
-    return fixture_start_with(false);
+    fixture_start_with(false);
+    locker = PQconnectdb(servers_conninfo(rig->servers));
+    return PQstatus(locker) == CONNECTION_OK ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    PQfinish(locker);
+    return fixture_stop(state);
 }
 
 /* --- a replica in a process of its own ---------------------------------------------------------
@@ -164,6 +174,106 @@ static void a_replica_that_sleeps_through_its_lease_is_refused(void **state)
     runner_stop(&survivor);
 }
 
+/* --- frozen in the middle of a firing ---------------------------------------------------------
+ */
+
+static void lock(const char *sql)
+{
+    PGresult *res = PQexec(locker, sql);
+    assert_int_equal(PQresultStatus(res), PGRES_COMMAND_OK);
+    PQclear(res);
+}
+
+/*
+ * Freezes the replica between the two round trips of a firing: its session then holds the rows of
+ * its leases and waits for a client that does not come. The first round trip looks into a table
+ * that is locked, and so waits for us; a replica stopped while it waits sends nothing after.
+ */
+static void freeze_in_a_firing(pid_t sleeper, const char *due)
+{
+#define ITS_SESSION                                                                                \
+    "SELECT (count(*) > 0)::text FROM pg_stat_activity WHERE application_name = "                  \
+    "'daybook-reminders/timers@sleeper' AND "
+    static const char waits[] = ITS_SESSION "wait_event_type = 'Lock'";
+
+    lock("BEGIN; LOCK TABLE reminders.channel IN ACCESS EXCLUSIVE MODE");
+    rig_time(rig, due);
+    for (bool is_caught = false; !is_caught;) {
+        wait_for(waits, "true");
+        kill(sleeper, SIGSTOP);
+        is_caught = strcmp(rig_value(rig, waits), "true") == 0;
+        if (!is_caught) /* it had just given up and was about to try again */
+            kill(sleeper, SIGCONT);
+    }
+    lock("ROLLBACK");
+    wait_for(ITS_SESSION "state = 'idle in transaction'", "true");
+}
+
+/* F08: what it holds, it must not hold on to; the others go on renewing and take its leases. */
+static void a_replica_that_freezes_while_it_fires_stops_nobody(void **state)
+{
+    (void)state;
+    static struct runner survivor;
+
+    fresh("2026-11-16T02:00:00Z");
+    rig_set_policy("lead_offsets_24h", "0", "2026-01-01T00:00:00Z");
+    pid_t sleeper = fork_replica("sleeper");
+    wait_for(held_sql, "sleeper 64");
+    runner_start(&survivor, "survivor");
+    wait_for(held_sql, "sleeper 32, survivor 32");
+    ask_questions(7000, 500, "2026-11-16T02:00:00Z");
+    ask_questions(7500, 500, "2026-11-16T02:00:01Z");
+    freeze_in_a_firing(sleeper, "2026-11-17T02:00:00Z");
+    int64_t from_us = clock_monotonic_us();
+    rig_time(rig, "2026-11-17T02:00:01Z");
+    wait_for("SELECT count(*) FROM reminders.notification", "2000");
+    int64_t took_us = clock_monotonic_us() - from_us;
+    if (took_us > TAKEOVER_US + SECOND_US)
+        fail_msg("took %.1f s", (double)took_us / 1e6);
+    kill(sleeper, SIGCONT);
+    wait_for(held_sql, "sleeper 32, survivor 32");
+    nothing_was_told_twice(1000);
+    end_replica(sleeper);
+    runner_stop(&survivor);
+}
+
+/* A session that is not idle but cannot end either (its client does not read) is ended by others.
+ */
+static void the_sessions_of_an_owner_whose_lease_is_over_are_ended(void **state)
+{
+    (void)state;
+    struct leases *l = leases_new("next");
+    char name[LEASE_NAME_MAX], own[256];
+    static const char owner[] = "a-pod-with-a-name-that-is-longer-than-postgresql-keeps-it:17";
+
+    fresh("2026-11-16T02:00:00Z");
+    struct db *db = db_new(conninfo, lease_session_name("leases", "next", name));
+    snprintf(own, sizeof(own), "%s application_name='%s'", conninfo,
+             lease_session_name("timers", owner, name));
+    assert_int_equal(strlen(name), 61);
+    PGconn *frozen = PQconnectdb(own);
+    snprintf(own, sizeof(own),
+             "UPDATE reminders.shard_lease SET owner = CASE WHEN shard = 5 THEN '%s' END, "
+             "expires_at = '-infinity'; DELETE FROM reminders.member",
+             owner);
+    assert_int_equal(db_script(rig->admin, own, clock_monotonic_us() + WAIT_US), ERR_OK);
+    PQclear(
+        PQexec(frozen, "BEGIN; SELECT FROM reminders.shard_lease WHERE shard = 5 FOR KEY SHARE"));
+    assert_int_equal(PQtransactionStatus(frozen), PQTRANS_INTRANS);
+
+    assert_int_equal(leases_tick(l, db, clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_true(leases_held(l, 4, NULL) && leases_held(l, 6, NULL)); /* one holds up no other */
+    assert_false(leases_held(l, 5, NULL));
+    while (!leases_held(l, 5, NULL)) /* the session is gone in a moment */
+        assert_int_equal(leases_tick(l, db, clock_monotonic_us() + WAIT_US), ERR_OK);
+    PQclear(PQexec(frozen, "SELECT 1"));
+    assert_int_equal(PQstatus(frozen), CONNECTION_BAD);
+    PQfinish(frozen);
+    leases_leave(l, db);
+    db_free(db);
+    leases_free(l);
+}
+
 static void a_lease_of_an_older_version_proves_nothing(void **state)
 {
     (void)state;
@@ -241,7 +351,7 @@ static void when_postgresql_is_killed_timers_fire_once_after_its_return_F11(void
     runner_stop(&only);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replicas_share_evenly_and_a_stopped_one_hands_over_at_once),
@@ -249,8 +359,12 @@ int main(void)
         cmocka_unit_test(
             when_a_replica_is_killed_in_the_middle_of_firing_nothing_is_told_twice_F04),
         cmocka_unit_test(a_replica_that_sleeps_through_its_lease_is_refused),
+        cmocka_unit_test(a_replica_that_freezes_while_it_fires_stops_nobody),
+        cmocka_unit_test(the_sessions_of_an_owner_whose_lease_is_over_are_ended),
         cmocka_unit_test(a_lease_of_an_older_version_proves_nothing),
         cmocka_unit_test(when_postgresql_is_killed_timers_fire_once_after_its_return_F11),
     };
-    return cmocka_run_group_tests(tests, start, fixture_stop);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, start, stop);
 }
