@@ -69,6 +69,11 @@ int64_t clock_monotonic_us(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_boottime_us(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
 bool clock_is_steered(void)
 {
     return mode == MODE_FILE;

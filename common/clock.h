@@ -26,6 +26,7 @@ NODISCARD bool clock_init(const char *spec, const char **reason_out);
 int64_t clock_now_us(void);       /* domain, microseconds since 1970 UTC */
 int64_t clock_wall_us(void);      /* real wall clock */
 int64_t clock_monotonic_us(void); /* arbitrary origin, never stepped */
+int64_t clock_boottime_us(void);  /* the same, and goes on while the machine sleeps */
 
 /*
  * Real microseconds from now until domain time reaches `domain_us`; 0 when it has; INT64_MAX when

@@ -112,6 +112,7 @@ static bool start_own_threads(struct daemon *d)
     d->threads = calloc(def->nthreads + 1, sizeof *d->threads);
     if (!d->threads)
         return false;
+    pthread_mutex_init(&d->consumer_lock, NULL); /* never destroyed: a thread may be left behind */
     for (size_t i = 0; i < def->nthreads; i++)
         d->threads[d->nthreads++] = (struct daemon_running){
             .daemon = d, .name = def->threads[i].name, .run = def->threads[i].run, .arg = d->data

@@ -96,6 +96,9 @@ const char *daemon_instance(const struct daemon *d);
 /* False while this host's clock and the database's are more than 5 s apart: fire nothing then
  * (F41). */
 bool daemon_clock_trusted(const struct daemon *d);
+/* How far the consumer has heard the log, and how far that goes. False: not known, since there is
+ * no consumer or it does not agree with the log (yet). */
+bool daemon_heard(struct daemon *d, int64_t *seq_out, int64_t *head_out);
 
 /*
  * Settings that every daemon has (DAYBOOK_ in front):

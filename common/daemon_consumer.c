@@ -14,6 +14,34 @@ static void wake(void *arg, const char *channel, const void *data, size_t len)
     daemon_wake_publish(arg, channel, data, len);
 }
 
+static void lend(struct daemon *d, struct consumer *c)
+{
+    pthread_mutex_lock(&d->consumer_lock);
+    d->consumer = c;
+    pthread_mutex_unlock(&d->consumer_lock);
+}
+
+/* Both figures move while they are read; a head that never was would be waited for in vain. */
+static bool read_place(const struct consumer *c, int64_t *seq_out, int64_t *head_out)
+{
+    const char *reason;
+
+    if (!consumer_ready(c, &reason))
+        return false;
+    int64_t seq = consumer_seq(c), lag = consumer_lag(c);
+    *seq_out = seq;
+    *head_out = seq + lag;
+    return lag >= 0 && consumer_seq(c) == seq;
+}
+
+bool daemon_heard(struct daemon *d, int64_t *seq_out, int64_t *head_out)
+{
+    pthread_mutex_lock(&d->consumer_lock);
+    bool is_known = d->consumer && read_place(d->consumer, seq_out, head_out);
+    pthread_mutex_unlock(&d->consumer_lock);
+    return is_known;
+}
+
 void daemon_consumer_run(struct daemon *d, void *arg)
 {
     (void)arg;
@@ -33,6 +61,8 @@ void daemon_consumer_run(struct daemon *d, void *arg)
         log_error("daemon.no_memory", "the consumer could not start", NULL);
         return; /* counts as a lost thread */
     }
+    lend(d, c);
     consumer_run(c);
+    lend(d, NULL);
     consumer_free(c);
 }

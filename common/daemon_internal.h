@@ -105,6 +105,9 @@ struct daemon {
     struct daemon_running probe;
     struct daemon_health health;
 
+    pthread_mutex_t consumer_lock;
+    struct consumer *consumer; /* while its thread runs */
+
     atomic_bool stopping; /* from SIGTERM on */
 
     struct mailbox to_loop; /* struct wake_mail */

@@ -16,6 +16,7 @@
 #include "common/protojson.h"
 #include "common/secret.h"
 #include "services/reminders/arrays.h"
+#include "services/reminders/bell.h"
 #include "services/reminders/sql.h"
 
 #define TURN_ROWS 100

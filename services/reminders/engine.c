@@ -12,7 +12,11 @@
 #include "common/mdp.h"
 #include "common/metrics.h"
 #include "services/reminders/arrays.h"
+#include "services/reminders/bell.h"
+#include "services/reminders/aside.h"
 #include "services/reminders/fire.h"
+#include "services/reminders/hearing.h"
+#include "services/reminders/lateness.h"
 #include "services/reminders/sql.h"
 
 #define HELD_MAX 65536     /* timers in memory, a thread */
@@ -26,9 +30,13 @@
 #define OFFERS_MAX 65536
 #define CALL_LIMIT_US (5 * SECOND_US)
 #define BATCH_ARENA (96 * MIB)
-#define LATE_AFTER_US (2 * SECOND_US)
-#define SAMPLES 32
-#define SAMPLE_US (100 * MSEC_US)
+#define FULL_LOOK_US (30 * SECOND_US) /* between two looks back to the beginning of time */
+#define BACK_LOOKS 60                 /* the others go back by so many looks */
+#define CAREFUL_US (5 * SECOND_US)    /* after a duty was found locked */
+#define CULPRITS_MAX 32               /* of one halving */
+#define NOBODY_MIN 8                  /* so many and no success: it is not their fault */
+#define STEP_US SECOND_US             /* of the wall clock, worth a line in the log */
+#define IDLE_US (100 * MSEC_US)       /* between two looks at whether timers may be fired */
 #define RETRY_US (100 * MSEC_US)
 #define RETRY_MAX_US (2 * SECOND_US)
 
@@ -43,10 +51,6 @@ struct position {
     int64_t us;
     struct id id;
     bool more; /* the limit was hit: there is more up to where we wanted */
-};
-
-struct sample {
-    int64_t monotonic_us, domain_us;
 };
 
 struct engine_thread {
@@ -66,12 +70,18 @@ struct engine_thread {
     uint64_t shards; /* mask of those held that are this thread's */
     struct position ahead[SHARDS], behind[SHARDS];
     int64_t horizon_end_us; /* domain; read up to here */
-    int64_t looked_us;      /* monotonic */
+    int64_t looked_us;      /* monotonic; 0 = look at once */
+    int64_t looked_at_us;   /* domain time of that look */
+    int64_t full_look_us;   /* monotonic; 0 = the next look goes back to the beginning of time */
     bool behind_more, ahead_more;
-    struct sample samples[SAMPLES];
-    size_t nsamples;
-    int64_t started_domain_us;
-    int64_t retry_us; /* pause after a failure; 0 = none */
+    struct lateness lateness;
+    struct hearing hearing;
+    int64_t floor_us; /* what is due before that is left alone for now; domain */
+    struct aside aside;
+    int64_t careful_until_us; /* monotonic */
+    uint64_t fired;           /* batches */
+    int64_t wall_offset_us;   /* wall less monotonic time */
+    int64_t retry_us;         /* pause after a failure; 0 = none */
     struct timer batch[FIRE_BATCH_MAX];
 };
 
@@ -95,6 +105,8 @@ static bool thread_init(struct engine_thread *t, struct engine *e, int index)
     t->db = db_new(e->config.conninfo, lease_session_name("timers", e->config.instance, name));
     t->arena = arena_new(BATCH_ARENA);
     t->schedule = schedule_new(HELD_MAX);
+    t->floor_us = INT64_MIN;
+    t->wall_offset_us = clock_wall_us() - clock_monotonic_us();
     return t->db && t->arena && t->schedule;
 }
 
@@ -116,7 +128,7 @@ struct engine *engine_new(const struct engine_config *config)
     if (!e)
         return NULL;
     e->config = *config;
-    e->leases = leases_new(config->instance);
+    e->leases = leases_new(config->instance, clock_is_steered() ? NULL : clock_wall_us);
     bell_init(&e->lease_bell);
     for (int i = 0; i < ENGINE_THREADS; i++)
         ok = thread_init(&e->threads[i], e, i) && ok;
@@ -251,18 +263,36 @@ void engine_offer(struct engine *e, const struct timer *timers, size_t n)
     }
 }
 
+/* Takes a timer into memory unless it is to be left alone. False: no room. */
+static bool hold(struct engine_thread *t, const struct timer *timer)
+{
+    if (!(t->shards >> timer->shard & 1) || timer->due_us < t->floor_us ||
+        aside_has(&t->aside, timer))
+        return true;
+    return schedule_put(t->schedule, timer);
+}
+
 static void take_offers(struct engine_thread *t)
 {
     pthread_mutex_lock(&t->lock);
     for (size_t i = 0; i < t->noffers; i++) {
         const struct timer *offer = &t->offers[i];
         /* What lies past the part that was read is found by reading on. */
-        if (t->shards >> offer->shard & 1 && offer->due_us <= t->horizon_end_us &&
-            !schedule_put(t->schedule, offer))
+        if (offer->due_us <= t->horizon_end_us && !hold(t, offer))
             break;
     }
     t->noffers = 0;
     pthread_mutex_unlock(&t->lock);
+}
+
+static void take_back_aside(struct engine_thread *t, int64_t monotonic_us)
+{
+    struct timer timers[ASIDE_MAX];
+    size_t n = aside_take(&t->aside, monotonic_us, timers, ASIDE_MAX);
+
+    for (size_t i = 0; i < n; i++)
+        if (!(t->shards >> timers[i].shard & 1) || !hold(t, &timers[i]))
+            aside_forget(&t->aside, &timers[i]);
 }
 
 /* --- shards ---------------------------------------------------------------------------------- */
@@ -283,10 +313,11 @@ static void take_shards(struct engine_thread *t, int64_t now_us)
         t->ahead[i] = (struct position){ .us = now_us };
         t->behind[i] = (struct position){ .us = INT64_MIN };
     }
-    schedule_keep(t->schedule, mask);
+    schedule_keep(t->schedule, mask, t->floor_us);
+    t->aside.n = 0;
     t->shards = mask;
     t->generation = generation;
-    t->looked_us = 0;
+    t->looked_us = t->full_look_us = 0;
     t->horizon_end_us = now_us;
     t->behind_more = t->ahead_more = false;
 }
@@ -317,7 +348,7 @@ static enum err keep_rows(struct reading *r, const PGresult *res)
         };
         if (row.bad || timer.shard < 0 || timer.shard >= SHARDS)
             return ERR_INTERNAL;
-        if (!schedule_put(r->t->schedule, &timer)) {
+        if (!hold(r->t, &timer)) {
             r->full = true;
             return ERR_OK;
         }
@@ -407,10 +438,29 @@ static bool must_look(struct engine_thread *t, int64_t now_us, int64_t monotonic
 }
 
 /*
+ * Where the look back begins, unless a backlog is being worked off: a minute before the look before
+ * this one. That misses a timer which was armed for long ago without our hearing of it, so each
+ * half minute it begins with time itself, and reads the index entries that firing left dead there.
+ */
+static void begin_behind(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
+{
+    int64_t back_us = engine_horizon_us() / (ENGINE_HORIZON_US / LOOK_US) * BACK_LOOKS;
+    bool is_full = !t->full_look_us || monotonic_us - t->full_look_us >= FULL_LOOK_US;
+    int64_t from_us =
+        is_full ? t->floor_us : MAX(t->floor_us, MIN(now_us, t->looked_at_us) - back_us);
+
+    if (t->behind_more)
+        return;
+    for (int i = 0; i < SHARDS; i++)
+        t->behind[i] = (struct position){ .us = from_us };
+    if (is_full)
+        t->full_look_us = monotonic_us;
+}
+
+/*
  * Two parts: behind, whatever is due by now or very soon (what was missed, is a backlog, or was
- * armed without our hearing of it), from the beginning of time unless a backlog is being worked
- * off; and ahead, from where we had read to, up to the horizon. So a timer that nobody told us of
- * is still on time if it was committed a few seconds before.
+ * armed without our hearing of it); and ahead, from where we had read to, up to the horizon. So a
+ * timer that nobody told us of is still on time if it was committed a few seconds before.
  */
 static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
 {
@@ -418,46 +468,83 @@ static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_
     int64_t end_us = MAX(t->horizon_end_us, now_us + horizon_us);
     int64_t near_us = now_us + horizon_us / (ENGINE_HORIZON_US / LOOK_US) * NEAR_LOOKS;
 
-    if (!t->behind_more)
-        for (int i = 0; i < SHARDS; i++)
-            t->behind[i] = (struct position){ .us = INT64_MIN };
+    begin_behind(t, now_us, monotonic_us);
     enum err e = read_timers(t, t->behind, near_us, BEHIND_A_SHARD, &t->behind_more);
     t->ahead_more = true; /* when there is no room, later */
     if (!e && schedule_room(t->schedule) > HELD_MAX / 4)
         e = read_timers(t, t->ahead, end_us, AHEAD_A_SHARD, &t->ahead_more);
-    if (e)
+    if (e) {
+        t->full_look_us = 0;
         return e;
+    }
     t->horizon_end_us = end_us;
     t->looked_us = monotonic_us;
+    t->looked_at_us = now_us;
     metric_set(&timers_due, (double)schedule_ready(t->schedule), NULL);
     return ERR_OK;
 }
 
-/* --- lateness -------------------------------------------------------------------------------- */
+/* --- late, unheard, not to be believed ----------------------------------------------------------
+ */
 
-static void take_sample(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
+static int64_t late_before(const struct engine_thread *t)
 {
-    if (t->nsamples == 0)
-        t->started_domain_us = now_us;
-    else if (monotonic_us - t->samples[(t->nsamples - 1) % SAMPLES].monotonic_us < SAMPLE_US)
-        return;
-    t->samples[t->nsamples++ % SAMPLES] = (struct sample){ monotonic_us, now_us };
+    return lateness_before(&t->lateness, engine_horizon_us() / (ENGINE_HORIZON_US / LATE_AFTER_US));
 }
 
-/*
- * Domain time of LATE_AFTER_US ago. A timer due before that is late because of an outage; a later
- * one is on time, even when a clock that jumps or runs fast makes the difference look large.
- */
-static int64_t late_before(const struct engine_thread *t, int64_t monotonic_us)
+/* After an outage, or at the start: what is late waits until all has been heard (hearing.h). */
+static void doubt(struct engine_thread *t, int64_t grace_us, int64_t monotonic_us)
 {
-    size_t n = MIN(t->nsamples, (size_t)SAMPLES);
+    if (!t->engine->config.heard)
+        return;
+    hearing_doubt(&t->hearing, grace_us, monotonic_us);
+    t->floor_us = MAX(t->floor_us, late_before(t));
+    t->behind_more = false;
+    t->aside.n = 0;
+    schedule_keep(t->schedule, t->shards, t->floor_us);
+}
 
-    for (size_t i = 1; i <= n; i++) {
-        const struct sample *s = &t->samples[(t->nsamples - i) % SAMPLES];
-        if (s->monotonic_us <= monotonic_us - LATE_AFTER_US)
-            return s->domain_us;
+/* True: nothing may be fired at all. */
+static bool is_unheard(struct engine_thread *t, int64_t monotonic_us)
+{
+    const struct engine_config *c = &t->engine->config;
+    int64_t seq = 0, head = 0;
+
+    if (!c->heard)
+        return false;
+    bool is_known = c->heard(c->arg, &seq, &head);
+    enum hearing_state state = hearing_judge(&t->hearing, is_known, seq, head, monotonic_us);
+    if (state == HEARING_ALL && t->floor_us != INT64_MIN) {
+        if (t->hearing.gave_up)
+            log_warn("timers.unheard", "the log of events is not heard: late timers are fired",
+                     NULL);
+        t->floor_us = INT64_MIN;
+        t->looked_us = t->full_look_us = 0;
+        t->behind_more = false;
     }
-    return t->started_domain_us - engine_horizon_us() / (ENGINE_HORIZON_US / LATE_AFTER_US);
+    return state == HEARING_BEHIND;
+}
+
+static void note_turn(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
+{
+    bool is_first = t->lateness.nsamples == 0;
+    int64_t offset_us = clock_wall_us() - monotonic_us;
+
+    if (lateness_note(&t->lateness, clock_boottime_us(), now_us))
+        doubt(t, is_first ? 0 : HEARING_GRACE_US, monotonic_us);
+    int64_t step_us = offset_us - t->wall_offset_us;
+    if (t->index == 0 && (step_us > STEP_US || step_us < -STEP_US)) {
+        char text[24];
+        snprintf(text, sizeof(text), "%" PRId64, step_us);
+        log_warn("clock.step", "the wall clock was set", "step_us", text, NULL);
+    }
+    t->wall_offset_us = offset_us;
+}
+
+static bool may_fire(struct engine_thread *t, int64_t monotonic_us)
+{
+    const struct engine_config *c = &t->engine->config;
+    return !is_unheard(t, monotonic_us) && (!c->trusted || c->trusted(c->arg));
 }
 
 /* --- firing ---------------------------------------------------------------------------------- */
@@ -470,33 +557,56 @@ static bool is_passing(enum err e)
 static void put_back(struct engine_thread *t, const struct timer *timers, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!schedule_put(t->schedule, &timers[i]))
+        if (!hold(t, &timers[i]))
             break; /* they are in the table */
 }
 
-static void park(struct engine_thread *t, struct fire_context *c, const struct timer *timer,
-                 enum err why)
-{
-    char id[ID_TEXT_MAX];
-    enum err e = fire_park(c, timer, err_name(why));
+/* What one batch came to, halved as often as need be. */
+struct halving {
+    struct fire_context *c;
+    uint64_t fired_before;
+    struct timer culprits[CULPRITS_MAX];
+    enum err why[CULPRITS_MAX];
+    size_t n;
+};
 
-    log_error("timer.parked", "a timer could not be fired and was taken out", "obligation",
-              id_text(timer->obligation, id), "err", err_name(why), NULL);
-    if (e)
-        put_back(t, timer, 1);
+static void take_result(struct engine_thread *t, const struct fire_result *result,
+                        const struct timer *timers, size_t n)
+{
+    int64_t monotonic_us = clock_monotonic_us();
+
+    t->fired++;
+    for (size_t i = 0; t->aside.n && i < n; i++)
+        aside_forget(&t->aside, &timers[i]);
+    for (size_t i = 0; i < result->nnext; i++)
+        if (result->next[i].due_us <= t->horizon_end_us)
+            put_back(t, &result->next[i], 1);
+    for (size_t i = 0; i < result->nlocked; i++)
+        (void)aside_put_locked(&t->aside, &result->locked[i], monotonic_us); /* or read again */
+    if (result->nlocked)
+        t->careful_until_us = monotonic_us + CAREFUL_US;
 }
 
-/* Fires a batch; on poison halves it until the culprit stands alone. */
-static enum err fire(struct engine_thread *t, struct fire_context *c, struct timer *timers,
-                     size_t n)
+static enum err note_culprit(struct engine_thread *t, struct halving *h, const struct timer *timer,
+                             enum err why)
+{
+    if (h->n == CULPRITS_MAX) {
+        put_back(t, timer, 1);
+        return why;
+    }
+    h->culprits[h->n] = *timer;
+    h->why[h->n++] = why;
+    return h->n >= NOBODY_MIN && t->fired == h->fired_before ? why : ERR_OK;
+}
+
+/* Fires a batch; on poison halves it until the culprits stand alone. */
+static enum err fire(struct engine_thread *t, struct halving *h, struct timer *timers, size_t n)
 {
     struct fire_result result;
 
-    enum err e = fire_batch(c, timers, n, &result);
+    enum err e = fire_batch(h->c, timers, n, &result);
     if (e == ERR_OK) {
-        for (size_t i = 0; i < result.nnext; i++)
-            if (result.next[i].due_us <= t->horizon_end_us)
-                put_back(t, &result.next[i], 1);
+        take_result(t, &result, timers, n);
         return ERR_OK;
     }
     if (is_passing(e)) {
@@ -508,16 +618,50 @@ static enum err fire(struct engine_thread *t, struct fire_context *c, struct tim
         bell_ring(&t->engine->lease_bell);
         return e;
     }
-    if (n == 1) {
-        park(t, c, timers, e);
-        return ERR_OK;
-    }
-    e = fire(t, c, timers, n / 2);
+    if (n == 1)
+        return note_culprit(t, h, timers, e);
+    e = fire(t, h, timers, n / 2);
     if (e) {
         put_back(t, timers + n / 2, n - n / 2);
         return e;
     }
-    return fire(t, c, timers + n / 2, n - n / 2);
+    return fire(t, h, timers + n / 2, n - n / 2);
+}
+
+static enum err park(struct engine_thread *t, struct fire_context *c, const struct timer *timer,
+                     enum err why)
+{
+    char id[ID_TEXT_MAX];
+    enum err e = fire_park(c, timer, err_name(why));
+
+    if (e)
+        return e;
+    aside_forget(&t->aside, timer);
+    log_error("timer.parked", "a timer could not be fired and was taken out", "obligation",
+              id_text(timer->obligation, id), "err", err_name(why), NULL);
+    return ERR_OK;
+}
+
+/* Sets those aside that could not be fired; parks what has failed often enough by its own fault. */
+static enum err judge_culprits(struct engine_thread *t, struct halving *h)
+{
+    enum err e = ERR_OK;
+
+    if (h->n > 1 && t->fired == h->fired_before) {
+        put_back(t, h->culprits, h->n);
+        return h->why[0];
+    }
+    for (size_t i = 0; i < h->n && !e; i++) {
+        const struct timer *timer = &h->culprits[i];
+        bool counts = h->why[i] != ERR_RESOURCE_EXHAUSTED;
+        int tries = aside_put_failed(&t->aside, timer, h->fired_before, t->fired, counts,
+                                     clock_monotonic_us());
+        if (tries >= ASIDE_TRIES_MAX)
+            e = park(t, h->c, timer, h->why[i]);
+        else if (tries < 0)
+            e = h->why[i]; /* no room: it is read again after a pause */
+    }
+    return e;
 }
 
 static enum err fire_due(struct engine_thread *t, const struct directory *dir, int64_t now_us,
@@ -532,16 +676,16 @@ static enum err fire_due(struct engine_thread *t, const struct directory *dir, i
         .db = t->db,
         .arena = t->arena,
         .leases = t->engine->leases,
-        .lists = t->engine->config.lists,
         .dir = dir,
         .now_us = now_us,
-        .late_before_us = late_before(t, monotonic_us),
+        .late_before_us = late_before(t),
         .deadline_us = monotonic_us + CALL_LIMIT_US,
+        .careful = monotonic_us < t->careful_until_us,
     };
-    enum err e = fire(t, &c, t->batch, n);
-    if (!e && t->engine->config.lists)
-        task_lists_ring(t->engine->config.lists);
-    return e;
+    struct halving h = { .c = &c, .fired_before = t->fired };
+    enum err e = fire(t, &h, t->batch, n);
+    enum err judged = judge_culprits(t, &h);
+    return e ? e : judged;
 }
 
 /* --- the loop -------------------------------------------------------------------------------- */
@@ -555,6 +699,10 @@ static int64_t time_to_sleep(struct engine_thread *t, int64_t monotonic_us)
         return 0;
     if (next_us != INT64_MAX)
         wait_us = MIN(wait_us, clock_until_us(next_us));
+    if (t->aside.n)
+        wait_us = MIN(wait_us, MAX(0, aside_next_us(&t->aside) - monotonic_us));
+    if (t->floor_us != INT64_MIN) /* something is to be heard */
+        wait_us = MIN(wait_us, IDLE_US);
     if (clock_is_steered())
         wait_us = MIN(wait_us, STEERED_LOOK_US);
     /* A fast clock: look again when half of the horizon is used up. */
@@ -562,23 +710,20 @@ static int64_t time_to_sleep(struct engine_thread *t, int64_t monotonic_us)
                MAX(LOOK_MIN_US, clock_until_us(t->horizon_end_us - engine_horizon_us() / 2)));
 }
 
-static bool may_fire(const struct engine_thread *t)
-{
-    const struct engine_config *c = &t->engine->config;
-    return !c->trusted || c->trusted(c->arg);
-}
-
-static enum err turn(struct engine_thread *t, size_t *fired_out)
+/* idle_out: nothing may be fired now, whatever is due. */
+static enum err turn(struct engine_thread *t, size_t *fired_out, bool *idle_out)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     int64_t now_us = clock_now_us(), monotonic_us = clock_monotonic_us();
     enum err e = ERR_OK;
 
     *fired_out = 0;
-    take_sample(t, now_us, monotonic_us);
+    note_turn(t, now_us, monotonic_us);
     take_shards(t, now_us);
     take_offers(t);
-    if (!dir || !may_fire(t))
+    take_back_aside(t, monotonic_us);
+    *idle_out = !may_fire(t, monotonic_us) || !dir;
+    if (*idle_out)
         return ERR_OK;
     if (must_look(t, now_us, monotonic_us))
         e = look(t, now_us, monotonic_us);
@@ -593,7 +738,8 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
 
     while (!host->stopping(host->arg)) {
         size_t fired;
-        enum err err = turn(t, &fired);
+        bool idle;
+        enum err err = turn(t, &fired, &idle);
         if (fired && !err) {
             if (host->wake)
                 host->wake(host->arg, BUS_WAKE_RELAY, NULL, 0);
@@ -602,7 +748,7 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
         }
         if (!err) {
             t->retry_us = 0;
-            bell_wait(&t->bell, time_to_sleep(t, clock_monotonic_us()));
+            bell_wait(&t->bell, idle ? IDLE_US : time_to_sleep(t, clock_monotonic_us()));
             continue;
         }
         /* A lost deadlock is tried again at once, all else after a growing pause. */

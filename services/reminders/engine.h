@@ -4,18 +4,19 @@
  * A thread owns the timers of the shards that its replica holds by lease (lease.h). Once a second
  * it reads ahead what falls due within the horizon, holds that in memory (schedule.h) and sleeps
  * until the next one; what is due beyond the horizon costs nothing. A timer armed for within the
- * horizon is offered to it after the commit; should that be lost, a look back for whatever is due,
- * also once a second, finds it.
+ * horizon is offered to it after the commit; should that be lost, a look back over the last minute,
+ * also once a second, finds it, or one over all that is due, twice a minute.
  *
  * What is due is fired in batches of one transaction and two round trips (fire.h). Between commit
- * and crash there is nothing to lose: memory is only a copy of the table.
+ * and crash there is nothing to lose: memory is only a copy of the table. What cannot be fired is
+ * set aside (aside.h) and, when it is the timer's own fault, parked. Nothing fires while this
+ * host's clock is not to be believed, nor before what closes duties has been heard (hearing.h).
  */
 #ifndef DAYBOOK_REMINDERS_ENGINE_H
 #define DAYBOOK_REMINDERS_ENGINE_H
 
 #include "services/reminders/lease.h"
 #include "services/reminders/schedule.h"
-#include "services/reminders/task_list.h"
 
 #define ENGINE_THREADS 2
 #define ENGINE_HORIZON_US (30 * SECOND_US) /* of real time */
@@ -25,9 +26,11 @@ struct engine;
 struct engine_config {
     const char *conninfo; /* borrowed for the life of the engine */
     const char *instance;
-    struct task_lists *lists; /* told which lists changed; may be NULL */
     /* False: the clock is not to be believed, fire nothing (F41). NULL: always true. */
     bool (*trusted)(void *arg);
+    /* How far the log of events was heard, and how far it goes; false: not known. NULL: nothing
+     * that closes duties is heard from a log. */
+    bool (*heard)(void *arg, int64_t *seq_out, int64_t *head_out);
     void *arg;
 };
 

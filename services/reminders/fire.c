@@ -47,12 +47,15 @@ struct group {
     struct shot *shots;
     size_t nshots;
     bool has_channels; /* somebody of the company wants notices posted */
+    bool *is_free;     /* of a careful volley: which of the timers' duties nobody else holds */
 };
 
 struct volley {
     struct fire_context *c;
     struct group *groups;
     size_t ngroups;
+    struct timer *locked; /* left out */
+    size_t nlocked;
 };
 
 /* --- grouping -------------------------------------------------------------------------------- */
@@ -91,6 +94,82 @@ static enum err queue_fence(struct volley *v, const struct timer *timers, size_t
         if (used[i])
             list[count++] = i;
     return leases_queue_fence(v->c->leases, v->c->db, list, count);
+}
+
+/* --- round before: leave out what others hold --------------------------------------------------
+ */
+
+static enum err queue_ids(struct group *g, const struct db_stmt *stmt, db_check_fn *check)
+{
+    CLEANUP(columns_fini) struct columns k = { 0 };
+    char tenant[ID_TEXT_MAX];
+    const char *params[2] = { id_text(g->tenant, tenant) };
+
+    columns_init(&k, 1);
+    for (size_t i = 0; i < g->ntimers; i++)
+        columns_id(&k, g->timers[i].obligation);
+    enum err e = columns_params(&k, &params[1]);
+    return e ? e : db_queue_check(g->volley->c->db, stmt, params, check, g);
+}
+
+static int compare_id_to_timer(const void *id, const void *timer)
+{
+    return id_compare(*(const struct id *)id, ((const struct timer *)timer)->obligation);
+}
+
+static enum err read_free(void *ctx, const PGresult *res)
+{
+    struct group *g = ctx;
+
+    g->is_free = arena_array(g->volley->c->arena, g->ntimers, sizeof(*g->is_free));
+    if (!g->is_free)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (struct db_row row = { .res = res }; row.row < PQntuples(res); row.row++) {
+        struct id id = db_row_id(&row, "id");
+        const struct timer *t =
+            bsearch(&id, g->timers, g->ntimers, sizeof(*t), compare_id_to_timer);
+        for (; t && t > g->timers && id_equal(t[-1].obligation, id); t--)
+            ; /* an older step of the same duty may stand beside it */
+        for (; t && t < g->timers + g->ntimers && id_equal(t->obligation, id); t++)
+            g->is_free[t - g->timers] = true;
+    }
+    return ERR_OK;
+}
+
+static void leave_out_locked(struct group *g)
+{
+    struct volley *v = g->volley;
+    size_t n = 0;
+
+    for (size_t i = 0; i < g->ntimers; i++) {
+        struct timer t = g->timers[i];
+        if (!g->is_free[i]) {
+            v->locked[v->nlocked++] = t;
+            continue;
+        }
+        g->timers[i] = g->timers[n]; /* all stay in the array: the volley may yet fail */
+        g->timers[n++] = t;
+    }
+    g->ntimers = n;
+}
+
+static enum err leave_out_all_locked(struct volley *v, size_t n)
+{
+    enum err e = ERR_OK;
+
+    v->locked = arena_array(v->c->arena, n, sizeof(*v->locked));
+    if (!v->locked)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < v->ngroups && !e; i++) {
+        e = db_set_tenant(v->c->db, v->groups[i].tenant);
+        if (!e)
+            e = queue_ids(&v->groups[i], &sql_fire_free, read_free);
+    }
+    if (!e)
+        e = db_flush(v->c->db);
+    for (size_t i = 0; i < v->ngroups && !e; i++)
+        leave_out_locked(&v->groups[i]);
+    return e;
 }
 
 /* --- first round: advance the duties --------------------------------------------------------- */
@@ -163,7 +242,7 @@ static enum err queue_fire(struct group *g)
     return e ? e : db_queue_check(db, &sql_fire, params, read_shots, g);
 }
 
-/* --- second round: ledger, events, lists ----------------------------------------------------- */
+/* --- second round: ledger, events ------------------------------------------------------- */
 
 static const char *kind_text(enum plan_kind kind)
 {
@@ -294,38 +373,7 @@ static enum err queue_events(struct group *g)
 /* Timers nobody waits for: those whose duty is gone would be read again for ever. */
 static enum err queue_orphans(struct group *g)
 {
-    CLEANUP(columns_fini) struct columns k = { 0 };
-    char tenant[ID_TEXT_MAX];
-    const char *params[2] = { id_text(g->tenant, tenant) };
-
-    if (g->nshots == g->ntimers)
-        return ERR_OK;
-    columns_init(&k, 1);
-    for (size_t i = 0; i < g->ntimers; i++)
-        columns_id(&k, g->timers[i].obligation);
-    enum err e = columns_params(&k, &params[1]);
-    return e ? e : db_queue(g->volley->c->db, &sql_timers_orphans_delete, params);
-}
-
-/* A firing shows in the assignee's list when it makes the duty overdue. */
-static size_t overdue_people(const struct group *g, struct id *out)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < g->nshots; i++)
-        if (g->shots[i].kind == PLAN_DUE)
-            out[n++] = g->shots[i].duty.assignee;
-    return n;
-}
-
-static enum err queue_lists(struct group *g)
-{
-    struct fire_context *c = g->volley->c;
-    struct id *people = arena_array(c->arena, g->nshots + 1, sizeof(*people));
-
-    if (!people)
-        return ERR_RESOURCE_EXHAUSTED;
-    return lists_queue_bump(c->db, g->tenant, people, overdue_people(g, people));
+    return g->nshots == g->ntimers ? ERR_OK : queue_ids(g, &sql_timers_orphans_delete, NULL);
 }
 
 static enum err queue_record(struct volley *v)
@@ -334,6 +382,8 @@ static enum err queue_record(struct volley *v)
 
     for (size_t i = 0; i < v->ngroups && !e; i++) {
         struct group *g = &v->groups[i];
+        if (!g->ntimers)
+            continue;
         e = db_set_tenant(v->c->db, g->tenant);
         if (!e)
             e = queue_notices(g);
@@ -341,13 +391,6 @@ static enum err queue_record(struct volley *v)
             e = queue_events(g);
         if (!e)
             e = queue_orphans(g);
-    }
-    /* Last, because these rows are hot. */
-    for (size_t i = 0; i < v->ngroups && !e; i++) {
-        if (v->ngroups > 1)
-            e = db_set_tenant(v->c->db, v->groups[i].tenant);
-        if (!e)
-            e = queue_lists(&v->groups[i]);
     }
     return e;
 }
@@ -366,7 +409,9 @@ static void count_shot(const struct shot *s, int64_t done_us)
 
 static enum err finish(struct volley *v, size_t n, struct fire_result *out)
 {
-    struct fire_result result = { .next = arena_array(v->c->arena, n + 1, sizeof(struct timer)) };
+    struct fire_result result = { .next = arena_array(v->c->arena, n + 1, sizeof(struct timer)),
+                                  .locked = v->locked,
+                                  .nlocked = v->nlocked };
     int64_t done_us = clock_now_us();
 
     if (!result.next)
@@ -378,36 +423,43 @@ static enum err finish(struct volley *v, size_t n, struct fire_result *out)
             count_shot(s, done_us);
             if (duty_timer(&s->duty, g->tenant, &result.next[result.nnext]))
                 result.nnext++;
-            if (v->c->lists && s->kind == PLAN_DUE)
-                task_lists_forget(v->c->lists, g->tenant, s->duty.assignee);
         }
         result.fired += g->nshots;
     }
-    result.stale = n - result.fired;
+    result.stale = n - result.fired - result.nlocked;
     if (result.stale)
         metric_add(&fire_total, (int64_t)result.stale, (const char *const[]){ "", "stale" });
     *out = result;
     return ERR_OK;
 }
 
-enum err fire_batch(struct fire_context *c, struct timer *timers, size_t n,
-                    struct fire_result *result_out)
+static enum err fire_groups(struct volley *v)
+{
+    enum err e = db_queue(v->c->db, &sql_fire_patience, NULL);
+
+    for (size_t i = 0; i < v->ngroups && !e; i++)
+        if (v->groups[i].ntimers)
+            e = queue_fire(&v->groups[i]);
+    if (!e)
+        e = db_flush(v->c->db);
+    return e ? e : queue_record(v);
+}
+
+static enum err fire_once(struct fire_context *c, struct timer *timers, size_t n, bool careful,
+                          struct fire_result *result_out)
 {
     struct volley v = { .c = c };
 
-    assert(n > 0 && n <= FIRE_BATCH_MAX);
     arena_reset(c->arena);
     enum err e = make_groups(&v, timers, n);
     if (!e)
         e = db_begin(c->db, NULL, c->deadline_us);
     if (!e)
         e = queue_fence(&v, timers, n);
-    for (size_t i = 0; i < v.ngroups && !e; i++)
-        e = queue_fire(&v.groups[i]);
+    if (!e && careful)
+        e = leave_out_all_locked(&v, n);
     if (!e)
-        e = db_flush(c->db);
-    if (!e)
-        e = queue_record(&v);
+        e = fire_groups(&v);
     if (!e)
         e = db_commit(c->db);
     if (e) {
@@ -415,6 +467,22 @@ enum err fire_batch(struct fire_context *c, struct timer *timers, size_t n,
         return e;
     }
     return finish(&v, n, result_out);
+}
+
+static bool met_a_lock(struct db *db)
+{
+    const struct db_error *why = db_last_error(db);
+    return strcmp(why->sqlstate, "55P03") == 0 && strcmp(why->statement, sql_fire.name) == 0;
+}
+
+enum err fire_batch(struct fire_context *c, struct timer *timers, size_t n,
+                    struct fire_result *result_out)
+{
+    assert(n > 0 && n <= FIRE_BATCH_MAX);
+    enum err e = fire_once(c, timers, n, c->careful, result_out);
+    return e == ERR_UNAVAILABLE && !c->careful && met_a_lock(c->db)
+               ? fire_once(c, timers, n, true, result_out)
+               : e;
 }
 
 /* --- parking --------------------------------------------------------------------------------- */

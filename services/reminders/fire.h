@@ -3,7 +3,9 @@
  *
  *   1  prove the leases; lock, advance and return the duties that still wait for exactly this timer
  *      (closed, snoozed and recalculated ones do not, so whoever lost that race is skipped)
- *   2  ledger, events, versions of daily lists; commit
+ *   2  ledger, events; commit
+ *
+ * The daily lists need no word of it: that a duty is overdue shows by the clock (task_list.c).
  *
  * Sending is not here: the ledger is what delivery.h works from, so a slow receiver delays no
  * timer.
@@ -14,7 +16,6 @@
 #include "common/directory.h"
 #include "services/reminders/lease.h"
 #include "services/reminders/schedule.h"
-#include "services/reminders/task_list.h"
 
 #define FIRE_BATCH_MAX 1000
 
@@ -22,12 +23,14 @@ struct fire_context {
     struct db *db;
     struct arena *arena; /* reset by each batch */
     struct leases *leases;
-    struct task_lists *lists; /* may be NULL */
     const struct directory *dir;
     int64_t now_us;
     /* Timers due up to here are late: somebody could have fired them seconds ago. */
     int64_t late_before_us;
     int64_t deadline_us;
+    /* Leaves out duties that somebody holds, for a round trip more. Else that is done only after
+     * waiting for one of them for a tenth of a second. */
+    bool careful;
 };
 
 /* What became of a batch. */
@@ -36,6 +39,8 @@ struct fire_result {
     size_t stale;       /* nothing was waiting for that timer any more */
     struct timer *next; /* timers that follow the fired ones; arena */
     size_t nnext;
+    struct timer *locked; /* not fired, since somebody holds their duties; arena */
+    size_t nlocked;
 };
 
 /*

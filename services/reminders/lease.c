@@ -16,12 +16,14 @@
 #define TTL_TEXT TEXT_OF(LEASE_TTL_MS)
 #define TEXT_OF(x) TEXT_OF_(x)
 #define TEXT_OF_(x) #x
+#define SKEW_MAX_US (5 * SECOND_US) /* F41 */
 #define LEAVE_LIMIT_US (2 * SECOND_US)
 #define LEAVE_PAUSE_US (5 * MSEC_US)
 #define NAME_TAIL 36 /* of an instance, in application_name (sql/lease_oust.sql) */
 
 struct leases {
     char *instance;
+    int64_t (*wall_us)(void); /* NULL: not compared */
     pthread_mutex_t lock;
     bool held[LEASES];
     int64_t version[LEASES];
@@ -75,12 +77,13 @@ void lease_spread(const char *const *members, size_t n, int owner_out[static LEA
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-struct leases *leases_new(const char *instance)
+struct leases *leases_new(const char *instance, int64_t (*wall_us)(void))
 {
     struct leases *l = calloc(1, sizeof(*l));
 
     if (!l)
         return NULL;
+    l->wall_us = wall_us;
     l->instance = strdup(instance);
     if (!l->instance) {
         free(l);
@@ -422,15 +425,23 @@ void leases_leave(struct leases *l, struct db *db)
 static enum err check_fence(void *ctx, const PGresult *res)
 {
     struct db_row row = { .res = res };
-    int64_t held = db_row_i64(&row, "held");
+    int64_t held = db_row_i64(&row, "held"), ahead_us = db_row_i64(&row, "ahead_us");
 
+    if (ahead_us > SKEW_MAX_US || ahead_us < -SKEW_MAX_US) {
+        char text[24];
+        snprintf(text, sizeof(text), "%" PRId64, ahead_us);
+        log_warn("clock.refused", "the database's clock is too far from ours to act by it",
+                 "ahead_us", text, NULL);
+        return ERR_UNAVAILABLE;
+    }
     return row.bad || held != (intptr_t)ctx ? ERR_CANCELED : ERR_OK;
 }
 
 enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, size_t n)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
-    const char *params[3];
+    const char *params[4] = { NULL };
+    char wall[24];
 
     columns_init(&k, 2);
     for (size_t i = 0; i < n; i++) {
@@ -441,6 +452,10 @@ enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, si
         columns_i64(&k, version);
     }
     params[2] = l->instance;
+    if (l->wall_us) {
+        snprintf(wall, sizeof(wall), "%" PRId64, l->wall_us());
+        params[3] = wall;
+    }
     enum err e = columns_params(&k, params);
     if (!e)
         e = db_queue(db, &sql_lease_guard, NULL);

@@ -32,7 +32,10 @@ void lease_spread(const char *const *members, size_t n, int owner_out[static LEA
 
 struct leases;
 
-struct leases *leases_new(const char *instance);
+/* wall_us: the clock that decides what is due; acting is refused while it is more than 5 s apart
+ * from the database's (F40, F41). NULL: it has nothing to do with the wall clock
+ * (clock_is_steered()). */
+struct leases *leases_new(const char *instance, int64_t (*wall_us)(void));
 void leases_free(struct leases *l);
 
 /* The name that a session which proves leases bears, so that others can end it. thread: at most 8
@@ -57,7 +60,9 @@ const char *leases_instance(const struct leases *l);
 
 /*
  * Queues the proof that those leases (n, rising) are held, for the transaction of db. The call that
- * sends it fails with ERR_CANCELED when one is not; so does this one, when it is known already.
+ * sends it fails with ERR_CANCELED when one is not, so does this one when it is known already; and
+ * with ERR_UNAVAILABLE when the clocks are too far apart. Comes with a limit of 2 s for each wait
+ * between two round trips of the transaction.
  */
 NODISCARD enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, size_t n);
 

@@ -9,6 +9,7 @@
 #include "services/reminders/methods.h"
 #include "services/reminders/reactions.h"
 #include "services/reminders/sql.h"
+#include "services/reminders/task_list.h"
 
 #define REFRESH_LISTS 100
 #define REFRESH_PAUSE_US (250 * MSEC_US)
@@ -47,6 +48,11 @@ static void wake(void *arg, const char *channel, const void *data, size_t len)
 static bool is_trusted(void *arg)
 {
     return daemon_clock_trusted(arg);
+}
+
+static bool has_heard(void *arg, int64_t *seq_out, int64_t *head_out)
+{
+    return daemon_heard(arg, seq_out, head_out);
 }
 
 static struct engine_host host_open(struct host *h, struct daemon *d)
@@ -200,8 +206,8 @@ static void *start(struct daemon *d, bool *ok_out)
     const struct engine_config config = {
         .conninfo = daemon_conninfo(d),
         .instance = daemon_instance(d),
-        .lists = self->lists,
         .trusted = is_trusted,
+        .heard = has_heard,
         .arg = d,
     };
     self->engine = self->lists ? engine_new(&config) : NULL;

@@ -308,7 +308,7 @@ size_t schedule_take(struct schedule *s, int64_t now_us, struct timer *out, size
 
 /* --- losing shards --------------------------------------------------------------------------- */
 
-void schedule_keep(struct schedule *s, uint64_t shard_mask)
+void schedule_keep(struct schedule *s, uint64_t shard_mask, int64_t from_us)
 {
     struct timer *kept = calloc(s->size ? s->size : 1, sizeof(*kept));
     size_t n = 0;
@@ -322,7 +322,8 @@ void schedule_keep(struct schedule *s, uint64_t shard_mask)
             kept[n++] = s->slots[i].timer;
     forget_all(s);
     for (size_t i = 0; i < n; i++)
-        if (shard_mask >> kept[i].shard & 1 && !schedule_put(s, &kept[i]))
+        if (shard_mask >> kept[i].shard & 1 && kept[i].due_us >= from_us &&
+            !schedule_put(s, &kept[i]))
             break;
     free(kept);
 }

@@ -39,7 +39,8 @@ int64_t schedule_next_us(const struct schedule *s);
  */
 size_t schedule_take(struct schedule *s, int64_t now_us, struct timer *out, size_t max);
 
-/* Forgets every timer whose shard is not in the mask (bit = shard). */
-void schedule_keep(struct schedule *s, uint64_t shard_mask);
+/* Forgets every timer whose shard is not in the mask (bit = shard) or that is due before from_us.
+ */
+void schedule_keep(struct schedule *s, uint64_t shard_mask, int64_t from_us);
 
 #endif

@@ -166,7 +166,7 @@ static void fire(int n, const char *asked_at, const char *known_at, const char *
 
 static void open_senders(void)
 {
-    leases = leases_new("sender");
+    leases = leases_new("sender", NULL);
     assert_int_equal(leases_tick(leases, lease_db, clock_monotonic_us() + WAIT_US), ERR_OK);
     const struct delivery_config config = {
         .conninfo = conninfo, .leases = leases, .allow = "127.0.0.0/8", .allow_plain = true

@@ -242,7 +242,7 @@ static void a_replica_that_freezes_while_it_fires_stops_nobody(void **state)
 static void the_sessions_of_an_owner_whose_lease_is_over_are_ended(void **state)
 {
     (void)state;
-    struct leases *l = leases_new("next");
+    struct leases *l = leases_new("next", NULL);
     char name[LEASE_NAME_MAX], own[256];
     static const char owner[] = "a-pod-with-a-name-that-is-longer-than-postgresql-keeps-it:17";
 
@@ -277,7 +277,7 @@ static void the_sessions_of_an_owner_whose_lease_is_over_are_ended(void **state)
 static void a_lease_of_an_older_version_proves_nothing(void **state)
 {
     (void)state;
-    struct leases *l = leases_new("fenced");
+    struct leases *l = leases_new("fenced", NULL);
     struct db *db = db_new(conninfo, "test");
     const int list[] = { 3, 17 };
 

@@ -26,6 +26,7 @@
 #include "services/reminders/obligation.h"
 #include "services/reminders/reactions.h"
 #include "services/reminders/sql.h"
+#include "services/reminders/task_list.h"
 #include "tests/support/rig.h"
 
 #define WAIT_US (20 * SECOND_US)
@@ -79,14 +80,9 @@ static void pause_briefly(void)
     nanosleep(&t, NULL);
 }
 
-/* Starts an engine under that name and waits until it watches its shards. */
-UNUSED static void runner_start(struct runner *r, const char *instance)
+UNUSED static void runner_start_with(struct runner *r, const struct engine_config *config)
 {
-    const struct engine_config config = { .conninfo = conninfo,
-                                          .instance = instance,
-                                          .lists = self.lists };
-
-    r->engine = engine_new(&config);
+    r->engine = engine_new(config);
     assert_non_null(r->engine);
     r->chores = chores_new(r->engine, self.lists, conninfo);
     assert_non_null(r->chores);
@@ -95,6 +91,14 @@ UNUSED static void runner_start(struct runner *r, const char *instance)
         r->args[i] = (struct runner_thread){ r, i };
         assert_int_equal(pthread_create(&r->threads[i], NULL, runner_main, &r->args[i]), 0);
     }
+}
+
+/* Starts an engine under that name and waits until it watches its shards. */
+UNUSED static void runner_start(struct runner *r, const char *instance)
+{
+    const struct engine_config config = { .conninfo = conninfo, .instance = instance };
+
+    runner_start_with(r, &config);
     while (!engine_is_settled(r->engine))
         pause_briefly();
 }

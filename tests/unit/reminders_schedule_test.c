@@ -133,7 +133,7 @@ static void forgets_the_shards_that_are_no_longer_its_own(void **state)
         assert_true(schedule_put(s, &t));
     }
     assert_int_equal(schedule_take(s, 1, out, 64), 64); /* the rest of the 320 is ready */
-    schedule_keep(s, UINT64_C(0xffffffff));
+    schedule_keep(s, UINT64_C(0xffffffff), INT64_MIN);
     assert_int_equal(schedule_size(s), 96 + 160);
     size_t n = schedule_take(s, 1000, out, 1000);
     assert_int_equal(n, 256);
