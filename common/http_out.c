@@ -1,5 +1,5 @@
 /*
- * http_out.c - one POST by libcurl.
+ * http_out.c - POSTs by libcurl's multi interface.
  *
  * The address is judged when libcurl asks for a socket to it, so a name that resolves otherwise at
  * the second look gains nothing (F45). Redirects are answers like any other. An answer is read up
@@ -13,6 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/http_address.h"
 #include "common/version.h"
 
@@ -24,17 +25,30 @@
 #define SECRET_MIN 24
 #define SECRET_MAX 64
 
-struct http_out {
+/* One POST; kept for the next one when it is over. */
+struct http_call {
+    struct http_out *h;
+    struct http_call *next_all, *next_free;
     CURL *curl;
-    struct http_networks *allowed;
-    bool allow_plain;
-    /* of the call at hand */
+    struct http_request request;
+    struct curl_slist *headers;
+    int64_t started_us;
+    long timeout_ms;
+    bool running;
     bool refused;
     bool cut; /* by us, at a bound of the answer */
     size_t header_bytes;
     size_t body_len;
     char body[BODY_MAX];
     char error[CURL_ERROR_SIZE];
+};
+
+struct http_out {
+    CURLM *multi;
+    struct http_networks *allowed;
+    bool allow_plain;
+    struct http_call *all, *free;
+    size_t running;
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -53,21 +67,48 @@ struct http_out *http_out_new(const char *allow, bool allow_plain)
         return NULL;
     h->allow_plain = allow_plain;
     h->allowed = http_networks_new(allow);
-    h->curl = curl_easy_init();
-    if (h->allowed && h->curl)
+    h->multi = curl_multi_init();
+    if (h->allowed && h->multi)
         return h;
     http_out_free(h);
     return NULL;
+}
+
+/* Takes the call out of libcurl's hands; its connection stays for the next one. */
+static void release(struct http_call *c)
+{
+    struct http_out *h = c->h;
+
+    if (c->running)
+        curl_multi_remove_handle(h->multi, c->curl);
+    h->running -= c->running;
+    c->running = false;
+    curl_easy_reset(c->curl); /* lets go of the list and the body */
+    curl_slist_free_all(c->headers);
+    c->headers = NULL;
+    c->next_free = h->free;
+    h->free = c;
 }
 
 void http_out_free(struct http_out *h)
 {
     if (!h)
         return;
-    if (h->curl)
-        curl_easy_cleanup(h->curl);
+    for (struct http_call *c = h->all, *next; c; c = next) {
+        next = c->next_all;
+        release(c);
+        curl_easy_cleanup(c->curl);
+        free(c);
+    }
+    if (h->multi)
+        curl_multi_cleanup(h->multi);
     http_networks_free(h->allowed);
     free(h);
+}
+
+size_t http_out_running(const struct http_out *h)
+{
+    return h->running;
 }
 
 /* --- the address ------------------------------------------------------------------------------ */
@@ -149,10 +190,10 @@ enum err http_out_check_url(struct http_out *h, const char *url, const char **re
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct http_out *h = arg;
+    struct http_call *c = arg;
     (void)purpose;
-    if (!http_address_allowed(h->allowed, &address->addr)) {
-        h->refused = true;
+    if (!http_address_allowed(c->h->allowed, &address->addr)) {
+        c->refused = true;
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
@@ -160,20 +201,20 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 
 static size_t take_body(char *data, size_t size, size_t n, void *arg)
 {
-    struct http_out *h = arg;
-    size_t len = size * n, fits = MIN(len, BODY_MAX - h->body_len);
-    memcpy(h->body + h->body_len, data, fits);
-    h->body_len += fits;
-    h->cut = fits < len;
+    struct http_call *c = arg;
+    size_t len = size * n, fits = MIN(len, BODY_MAX - c->body_len);
+    memcpy(c->body + c->body_len, data, fits);
+    c->body_len += fits;
+    c->cut = fits < len;
     return fits; /* less than len ends the transfer */
 }
 
 static size_t take_header(char *data, size_t size, size_t n, void *arg)
 {
-    struct http_out *h = arg;
+    struct http_call *c = arg;
     (void)data;
-    h->header_bytes += size * n;
-    return h->header_bytes <= HEADERS_MAX ? size * n : 0;
+    c->header_bytes += size * n;
+    return c->header_bytes <= HEADERS_MAX ? size * n : 0;
 }
 
 /* --- the call --------------------------------------------------------------------------------- */
@@ -202,133 +243,204 @@ static struct curl_slist *make_headers(const char *const *headers, bool *bad_out
     return list;
 }
 
-static CURLcode set_up(struct http_out *h, const char *url, struct curl_slist *headers,
-                       const void *body, size_t len, long timeout_ms)
+static CURLcode set_up(struct http_call *c)
 {
+    const struct http_request *r = &c->request;
     char agent[64];
-    CURL *c = h->curl;
     CURLcode rc = CURLE_OK;
     snprintf(agent, sizeof agent, "daybook/%s", daybook_version());
-    curl_easy_reset(c); /* keeps connections */
 #define SET(option, value)                                                                         \
     do {                                                                                           \
-        CURLcode set_rc = curl_easy_setopt(c, option, value);                                      \
+        CURLcode set_rc = curl_easy_setopt(c->curl, option, value);                                \
         if (rc == CURLE_OK)                                                                        \
             rc = set_rc;                                                                           \
     } while (0)
-    SET(CURLOPT_URL, url);
-    SET(CURLOPT_PROTOCOLS_STR, h->allow_plain ? "http,https" : "https");
+    SET(CURLOPT_URL, r->url);
+    SET(CURLOPT_PROTOCOLS_STR, c->h->allow_plain ? "http,https" : "https");
     SET(CURLOPT_PROXY, ""); /* none from the environment either */
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    SET(CURLOPT_OPENSOCKETDATA, h);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, MIN(timeout_ms, (long)CONNECT_MAX_MS));
-    SET(CURLOPT_TIMEOUT_MS, timeout_ms);
+    SET(CURLOPT_OPENSOCKETDATA, c);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, MIN(c->timeout_ms, (long)CONNECT_MAX_MS));
+    SET(CURLOPT_TIMEOUT_MS, c->timeout_ms);
     SET(CURLOPT_USERAGENT, agent);
-    SET(CURLOPT_HTTPHEADER, headers);
+    SET(CURLOPT_HTTPHEADER, c->headers);
     SET(CURLOPT_POST, 1L);
-    SET(CURLOPT_POSTFIELDS, body ? body : "");
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+    SET(CURLOPT_POSTFIELDS, r->body ? r->body : "");
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->len);
     SET(CURLOPT_WRITEFUNCTION, take_body);
-    SET(CURLOPT_WRITEDATA, h);
+    SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_HEADERFUNCTION, take_header);
-    SET(CURLOPT_HEADERDATA, h);
-    SET(CURLOPT_ERRORBUFFER, h->error);
+    SET(CURLOPT_HEADERDATA, c);
+    SET(CURLOPT_ERRORBUFFER, c->error);
+    SET(CURLOPT_PRIVATE, c);
 #undef SET
     return rc;
 }
 
-static enum err code_of(struct http_out *h, CURLcode rc, long status, long timeout_ms)
+static enum err code_of(const struct http_call *c, CURLcode rc, long status)
 {
     double total_s = 0;
     switch (rc) {
     case CURLE_OK:
         return ERR_OK;
     case CURLE_WRITE_ERROR: /* cut off by take_body(), or by take_header() */
-        return h->cut && status ? ERR_OK : ERR_UNAVAILABLE;
+        return c->cut && status ? ERR_OK : ERR_UNAVAILABLE;
     case CURLE_OPERATION_TIMEDOUT:
-        curl_easy_getinfo(h->curl, CURLINFO_TOTAL_TIME, &total_s);
-        return total_s * 1000 >= (double)timeout_ms - 1 ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE;
+        curl_easy_getinfo(c->curl, CURLINFO_TOTAL_TIME, &total_s);
+        return total_s * 1000 >= (double)c->timeout_ms - 1 ? ERR_DEADLINE_EXCEEDED
+                                                           : ERR_UNAVAILABLE;
     case CURLE_OUT_OF_MEMORY:
         return ERR_RESOURCE_EXHAUSTED;
     case CURLE_URL_MALFORMAT:
         return ERR_INVALID_ARGUMENT;
     default:
-        return h->refused ? ERR_PERMISSION_DENIED : ERR_UNAVAILABLE;
+        return c->refused ? ERR_PERMISSION_DENIED : ERR_UNAVAILABLE;
     }
 }
 
-static const char *words(struct http_out *h, CURLcode rc, struct arena *a)
+static const char *words(const struct http_call *c, CURLcode rc)
 {
-    const char *text = h->refused && rc != CURLE_OPERATION_TIMEDOUT
+    const char *text = c->refused && rc != CURLE_OPERATION_TIMEDOUT
                            ? "the name leads to an address in a network that is not called"
-                       : h->error[0] ? h->error
+                       : c->error[0] ? c->error
                                      : curl_easy_strerror(rc);
-    const char *copy = arena_strdup(a, text);
+    const char *copy = arena_strdup(c->request.arena, text);
     return copy ? copy : "out of memory";
 }
 
-static enum err perform(struct http_out *h, long timeout_ms, struct arena *a,
-                        struct http_answer *answer_out, const char **reason_out)
+static struct http_call *take_call(struct http_out *h)
 {
-    long status = 0;
-    curl_off_t retry_s = 0;
-    h->refused = h->cut = false;
-    h->header_bytes = h->body_len = 0;
-    h->error[0] = '\0';
+    struct http_call *c = h->free;
 
-    CURLcode rc = curl_easy_perform(h->curl);
-    curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
-    enum err e = code_of(h, rc, status, timeout_ms);
-    if (e) {
-        *reason_out = words(h, rc, a);
-        return e;
+    if (c) {
+        h->free = c->next_free;
+    } else {
+        c = calloc(1, sizeof *c);
+        if (!c)
+            return NULL;
+        c->h = h;
+        c->curl = curl_easy_init();
+        if (!c->curl) {
+            free(c);
+            return NULL;
+        }
+        c->next_all = h->all;
+        h->all = c;
     }
-    curl_easy_getinfo(h->curl, CURLINFO_RETRY_AFTER, &retry_s);
-    const char *body = arena_strndup(a, h->body, h->body_len);
-    if (!body) {
-        *reason_out = "out of memory";
-        return ERR_RESOURCE_EXHAUSTED;
-    }
-    *answer_out = (struct http_answer){
-        .status = (int)status,
-        .retry_after_us = retry_s > 0 ? MIN(retry_s, INT32_MAX) * SECOND_US : -1,
-        .body = body,
-    };
-    return ERR_OK;
+    c->refused = c->cut = false;
+    c->header_bytes = c->body_len = 0;
+    c->error[0] = '\0';
+    c->started_us = clock_monotonic_us();
+    return c;
 }
 
-enum err http_out_post(struct http_out *h, const char *url, const char *const *headers,
-                       const void *body, size_t len, int64_t timeout_us, struct arena *a,
-                       struct http_answer *answer_out, const char **reason_out)
+static enum err begin(struct http_call *c, const char **reason_out)
 {
-    long timeout_ms = (long)(timeout_us / MSEC_US);
     bool bad;
-    enum err e = http_out_check_url(h, url, reason_out);
-    if (e)
-        return e;
-    if (timeout_ms <= 0) {
-        *reason_out = "no time is left";
-        return ERR_DEADLINE_EXCEEDED;
-    }
-    struct curl_slist *list = make_headers(headers, &bad);
-    if (!list) {
+
+    c->headers = make_headers(c->request.headers, &bad);
+    if (!c->headers) {
         *reason_out = bad ? "a header holds a line break" : "out of memory";
         return bad ? ERR_INVALID_ARGUMENT : ERR_RESOURCE_EXHAUSTED;
     }
-    CURLcode rc = set_up(h, url, list, body, len, timeout_ms);
-    if (rc == CURLE_OK) {
-        e = perform(h, timeout_ms, a, answer_out, reason_out);
-    } else {
-        *reason_out = words(h, rc, a);
-        e = ERR_INTERNAL;
+    CURLcode rc = set_up(c);
+    if (rc == CURLE_OK && curl_multi_add_handle(c->h->multi, c->curl) != CURLM_OK)
+        rc = CURLE_OUT_OF_MEMORY;
+    if (rc != CURLE_OK) {
+        *reason_out = words(c, rc);
+        return ERR_INTERNAL;
     }
-    curl_easy_reset(h->curl); /* lets go of the list and the body */
-    curl_slist_free_all(list);
+    c->running = true;
+    c->h->running++;
+    return ERR_OK;
+}
+
+enum err http_out_start(struct http_out *h, const struct http_request *r, const char **reason_out)
+{
+    enum err e = http_out_check_url(h, r->url, reason_out);
+    if (e)
+        return e;
+    if (r->timeout_us < MSEC_US) {
+        *reason_out = "no time is left";
+        return ERR_DEADLINE_EXCEEDED;
+    }
+    struct http_call *c = take_call(h);
+    if (!c) {
+        *reason_out = "out of memory";
+        return ERR_RESOURCE_EXHAUSTED;
+    }
+    c->request = *r;
+    c->timeout_ms = (long)(r->timeout_us / MSEC_US);
+    e = begin(c, reason_out);
+    if (e)
+        release(c);
     return e;
+}
+
+static void conclude(struct http_call *c, CURLcode rc, struct http_done *out)
+{
+    long status = 0;
+    curl_off_t retry_s = 0;
+
+    *out = (struct http_done){ .owner = c->request.owner,
+                               .took_us = clock_monotonic_us() - c->started_us };
+    curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &retry_s);
+    out->result = code_of(c, rc, status);
+    if (out->result) {
+        out->reason = words(c, rc);
+        return;
+    }
+    out->answer = (struct http_answer){
+        .status = (int)status,
+        .retry_after_us = retry_s > 0 ? MIN(retry_s, INT32_MAX) * SECOND_US : -1,
+        .body = arena_strndup(c->request.arena, c->body, c->body_len),
+    };
+    if (!out->answer.body) {
+        out->reason = "out of memory";
+        out->result = ERR_RESOURCE_EXHAUSTED;
+    }
+}
+
+/* One that is over, if there is one. */
+static bool take_done(struct http_out *h, struct http_done *out)
+{
+    const CURLMsg *m;
+    int left;
+
+    while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
+        struct http_call *c = NULL;
+        if (m->msg != CURLMSG_DONE ||
+            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &c) != CURLE_OK || !c)
+            continue;
+        conclude(c, m->data.result, out);
+        release(c);
+        return true;
+    }
+    return false;
+}
+
+bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
+{
+    int64_t until_us = clock_monotonic_us() + wait_us;
+    int going;
+
+    for (;;) {
+        if (curl_multi_perform(h->multi, &going) != CURLM_OK)
+            return false;
+        if (take_done(h, out))
+            return true;
+        int64_t left_us = until_us - clock_monotonic_us();
+        if (left_us <= 0 || !h->running)
+            return false;
+        int ms = (int)MIN((left_us + MSEC_US - 1) / MSEC_US, INT32_MAX);
+        if (curl_multi_poll(h->multi, NULL, 0, ms, NULL) != CURLM_OK)
+            return false;
+    }
 }
 
 /* --- the signature ---------------------------------------------------------------------------- */

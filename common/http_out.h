@@ -1,6 +1,6 @@
 /*
- * http_out.h - outgoing HTTP: one POST with a bounded answer, no redirects, no proxy, addresses
- * checked on the connected socket (libcurl).
+ * http_out.h - outgoing HTTP: POSTs with bounded answers, many at a time, no redirects, no proxy,
+ * addresses checked on the connected socket (libcurl).
  *
  * Loopback, private, link-local, metadata and multicast addresses are refused unless the address
  * lies in one of the allowed networks. One handle a thread.
@@ -24,12 +24,34 @@ struct http_answer {
     const char *body;       /* first 4 KiB, NUL-terminated, arena */
 };
 
-/* headers: "Name: value" texts ended by NULL. ERR_UNAVAILABLE: no answer; ERR_DEADLINE_EXCEEDED;
- * ERR_PERMISSION_DENIED: address not allowed; ERR_INVALID_ARGUMENT: not an address we call.
- * reason_out: words for a ledger, arena, set on failure. */
-NODISCARD enum err http_out_post(struct http_out *h, const char *url, const char *const *headers,
-                                 const void *body, size_t len, int64_t timeout_us, struct arena *a,
-                                 struct http_answer *answer_out, const char **reason_out);
+/* All of it is borrowed until the request is over. */
+struct http_request {
+    const char *url;
+    const char *const *headers; /* "Name: value" texts ended by NULL */
+    const void *body;
+    size_t len;
+    int64_t timeout_us;
+    struct arena *arena; /* for body and reason of the answer */
+    void *owner;         /* the caller's own */
+};
+
+struct http_done {
+    void *owner;
+    enum err result; /* ERR_OK: an answer, whatever its status. Else as http_out_start(), and
+                        ERR_UNAVAILABLE: no answer; ERR_DEADLINE_EXCEEDED */
+    struct http_answer answer;
+    const char *reason; /* why not, in words for a ledger; arena or static */
+    int64_t took_us;
+};
+
+/* Begins a POST; nothing is waited for. ERR_PERMISSION_DENIED: address not allowed;
+ * ERR_INVALID_ARGUMENT: not an address we call. reason_out: set on failure. */
+NODISCARD enum err http_out_start(struct http_out *h, const struct http_request *r,
+                                  const char **reason_out);
+/* Works on what was begun until one of them is over, at most wait_us. False: none is. */
+bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *done_out);
+/* How many were begun and not handed out as over. */
+size_t http_out_running(const struct http_out *h);
 
 /* Judges an address without calling it (at creation). */
 NODISCARD enum err http_out_check_url(struct http_out *h, const char *url, const char **reason_out);

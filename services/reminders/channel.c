@@ -66,6 +66,7 @@ static enum err put_channel(struct call *call, struct id owner, const char *owne
     };
     if (!sealed || !params[4])
         return ERR_RESOURCE_EXHAUSTED;
+    call_withhold_reply(call); /* or else the secret would lie in the record of the command */
     *secret_out = secret;
     return db_queue(call->db, &sql_channel_put, params);
 }

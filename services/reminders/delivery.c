@@ -1,46 +1,46 @@
 /*
  * delivery.c - see delivery.h.
  *
- * A try is three steps: read what is to be said and to where, in a transaction; post; write down
- * what came of it, in a transaction that proves the lane's lease. Dying between the last two
- * repeats the post under the same id.
+ * A thread has so many slots; each holds one attempt from its claim to its verdict. Posts are under
+ * way together (http_out.h), what is read and written in between goes one after the other over one
+ * connection. A queue, which is what a lane holds for one channel, has one attempt under way at a
+ * time: so a company's channel has eight, one a lane, however many replicas there are, a person's
+ * has one, and his notices arrive in their order.
  */
 #include "services/reminders/delivery.h"
 
 #include <sodium.h>
 
 #include "common/clock.h"
-#include "common/http_out.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "common/protojson.h"
 #include "common/secret.h"
 #include "services/reminders/arrays.h"
+#include "services/reminders/attempt.h"
 #include "services/reminders/bell.h"
+#include "services/reminders/endpoints.h"
 #include "services/reminders/sql.h"
 
+#define SLOTS 64
+#define SLOTS_A_TENANT 16
 #define TURN_ROWS 100
 #define ROUND_US (250 * MSEC_US)
+#define CLAIM_REST 4 /* a claim is followed by a rest of so many times what it took */
 #define DB_LIMIT_US (5 * SECOND_US)
-#define POST_LIMIT_US (10 * SECOND_US)
-#define HOLD_US (30 * SECOND_US) /* an address that does not answer is left alone for so long */
-#define HOLDS 64
-#define QUIET_LOOK_US (10 * SECOND_US) /* a domain clock may be turned meanwhile */
-#define BODY_MAX (20 * KIB)
-#define RESULT_MAX 200
-#define TURN_ARENA (8 * MIB)
+#define DRAIN_US (3 * SECOND_US) /* for posts that are under way when the thread is to stop */
+#define SLOT_ARENA (512 * KIB)
+#define CLAIM_ARENA (64 * KIB)
 
-static struct metric sends_total = {
-    .name = "daybook_channel_sends_total",
-    .type = METRIC_COUNTER,
-    .help = "Notices tried on outside channels: delivered, retry, failed, skipped.",
-    .labels = { "channel", "outcome" },
+struct slot {
+    bool used;
+    struct id queue; /* owner_id of the row */
+    struct attempt attempt;
+    struct arena *arena;
 };
 
-/* An address that did not answer, and until when it is left alone (monotonic). */
-struct hold {
-    uint64_t url_hash;
-    int64_t until_us;
+/* Where a lane's last claim stopped. */
+struct cursor {
+    struct id tenant, owner;
 };
 
 struct delivery {
@@ -49,7 +49,12 @@ struct delivery {
     struct db *db;
     struct http_out *http;
     struct arena *arena;
-    struct hold holds[HOLDS];
+    struct bell nobody; /* nothing rings: a notice may wait a quarter of a second */
+    struct endpoints endpoints;
+    struct cursor cursors[LANES];
+    struct slot slots[SLOTS];
+    size_t nused;
+    int64_t claim_at_us; /* monotonic; not before */
 };
 
 /* --- pure parts ------------------------------------------------------------------------------ */
@@ -77,7 +82,7 @@ int64_t delivery_quiet_us(const char *span, const struct tz *tz, int64_t now_us)
     return MAX(1, tz_instant(tz, end_day, to) - now_us);
 }
 
-static char *secret_name(struct arena *a, struct id owner)
+char *delivery_secret_name(struct arena *a, struct id owner)
 {
     char text[ID_TEXT_MAX];
     return arena_printf(a, "channel:%s", id_text(owner, text));
@@ -96,7 +101,7 @@ char *delivery_new_secret(struct arena *a)
 
 char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner, const char *secret)
 {
-    char *name = secret_name(a, owner);
+    char *name = delivery_secret_name(a, owner);
     return name ? secret_seal(a, tenant, name, secret) : NULL;
 }
 
@@ -111,15 +116,19 @@ struct delivery *delivery_new(const struct delivery_config *config, int index)
         return NULL;
     d->config = *config;
     d->index = index;
+    bell_init(&d->nobody);
     d->db = db_new(config->conninfo,
                    lease_session_name("delivery", leases_instance(config->leases), name));
     d->http = http_out_new(config->allow, config->allow_plain);
-    d->arena = arena_new(TURN_ARENA);
-    if (!d->db || !d->http || !d->arena) {
+    d->arena = arena_new(CLAIM_ARENA);
+    bool ok = d->db && d->http && d->arena;
+    for (int i = 0; i < SLOTS; i++)
+        ok = (d->slots[i].arena = arena_new(SLOT_ARENA)) != NULL && ok;
+    if (!ok) {
         delivery_free(d);
         return NULL;
     }
-    metric_register(&sends_total);
+    metric_register(&attempt_sends_total);
     return d;
 }
 
@@ -127,387 +136,344 @@ void delivery_free(struct delivery *d)
 {
     if (!d)
         return;
+    http_out_free(d->http); /* before the arenas: it may still write into them */
+    for (int i = 0; i < SLOTS; i++)
+        arena_free(d->slots[i].arena);
     db_free(d->db);
-    http_out_free(d->http);
     arena_free(d->arena);
+    bell_fini(&d->nobody);
     free(d);
 }
 
-/* --- addresses that do not answer ------------------------------------------------------------ */
+/* --- slots ----------------------------------------------------------------------------------- */
 
-static uint64_t hash_url(const char *url)
+static struct slot *take_slot(struct delivery *d)
 {
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (; *url; url++)
-        h = (h ^ (uint8_t)*url) * UINT64_C(1099511628211);
-    return h;
+    for (int i = 0; i < SLOTS; i++)
+        if (!d->slots[i].used) {
+            d->slots[i].used = true;
+            d->nused++;
+            arena_reset(d->slots[i].arena);
+            return &d->slots[i];
+        }
+    return NULL;
 }
 
-static int64_t held_us(struct delivery *d, const char *url)
+static void release_slot(struct delivery *d, struct slot *s)
 {
-    const struct hold *hold = &d->holds[hash_url(url) % HOLDS];
-    return hold->url_hash == hash_url(url) ? MAX(0, hold->until_us - clock_monotonic_us()) : 0;
+    s->used = false;
+    d->nused--;
 }
 
-static void hold_address(struct delivery *d, const char *url)
+static size_t count_of_tenant(const struct delivery *d, struct id tenant)
 {
-    d->holds[hash_url(url) % HOLDS] =
-        (struct hold){ hash_url(url), clock_monotonic_us() + HOLD_US };
+    size_t n = 0;
+
+    for (int i = 0; i < SLOTS; i++)
+        n += d->slots[i].used && id_equal(d->slots[i].attempt.tenant, tenant);
+    return n;
 }
 
-/* --- one notice ------------------------------------------------------------------------------ */
-
-struct
-try {
-    struct delivery *d;
-    struct id tenant, id;
-    int lane;
-    PbDelivery *notice;
-    const char *state, *subject, *url, *secret;
-    struct id unit, owner;
-    int attempts;
-    bool closed;
-    int64_t due_us;
-};
-
-enum outcome { OUTCOME_DELIVERED, OUTCOME_FAILED, OUTCOME_SKIPPED, OUTCOME_LATER, OUTCOME_RETRY };
-
-struct verdict {
-    enum outcome outcome;
-    int64_t pause_us;   /* LATER, RETRY */
-    const char *result; /* for the ledger; NULL = leave what is there */
-    bool was_tried;
-    bool is_gone; /* the receiver wants nothing any more (410) */
-};
-
-static enum err read_try(struct try *t, const PGresult *res)
+/* Whether another slot has that channel. */
+static bool is_being_tried(const struct delivery *d, const struct slot *mine)
 {
-    struct arena *a = t->d->arena;
-    struct db_row row = { .res = res };
-
-    enum err e = record_read(res, 0, &delivery_descriptor, a, &t->notice);
-    if (e)
-        return e;
-    t->state = arena_strdup(a, db_row_text(&row, "_state"));
-    t->subject = arena_strdup(a, db_row_text(&row, "_subject"));
-    t->attempts = db_row_i32(&row, "_attempts");
-    t->closed = db_row_bool(&row, "_closed");
-    t->due_us = db_row_time(&row, "_due_at");
-    if (!db_row_is_null(&row, "_unit_id"))
-        t->unit = db_row_id(&row, "_unit_id");
-    if (!db_row_is_null(&row, "_url")) {
-        t->owner = db_row_id(&row, "_owner_id");
-        t->url = arena_strdup(a, db_row_text(&row, "_url"));
-        t->secret = arena_strdup(a, db_row_text(&row, "_secret"));
-        if (!t->url || !t->secret)
-            return ERR_RESOURCE_EXHAUSTED;
+    for (int i = 0; i < SLOTS; i++) {
+        const struct slot *s = &d->slots[i];
+        if (s != mine && s->used && id_equal(s->attempt.owner, mine->attempt.owner) &&
+            id_equal(s->attempt.tenant, mine->attempt.tenant))
+            return true;
     }
-    return row.bad || !t->state || !t->subject ? ERR_INTERNAL : ERR_OK;
+    return false;
 }
 
-static enum err load(struct try *t)
+/* --- claims ---------------------------------------------------------------------------------- */
+
+static bool is_ours(const struct delivery *d, int lane)
+{
+    return lane % DELIVERY_THREADS == d->index && leases_held(d->config.leases, lane, NULL);
+}
+
+static void add_id(struct columns *k, struct id id)
+{
+    char text[ID_TEXT_MAX];
+    columns_text(k, id_text(id, text)); /* nil is a key here, not NULL */
+}
+
+static void add_lanes(const struct delivery *d, struct columns *k)
+{
+    columns_init(k, 3);
+    for (int lane = SHARDS; lane < LEASES; lane++) {
+        if (!is_ours(d, lane))
+            continue;
+        columns_i64(k, lane);
+        add_id(k, d->cursors[lane - SHARDS].tenant);
+        add_id(k, d->cursors[lane - SHARDS].owner);
+    }
+}
+
+static void add_full(const struct delivery *d, struct columns *k)
+{
+    columns_init(k, 1);
+    for (int i = 0; i < SLOTS; i++)
+        if (d->slots[i].used && count_of_tenant(d, d->slots[i].attempt.tenant) >= SLOTS_A_TENANT)
+            add_id(k, d->slots[i].attempt.tenant);
+}
+
+/* Queues with an attempt under way, and those of channels that are left alone. */
+static void add_busy(const struct delivery *d, struct columns *k, int64_t now_us)
+{
+    columns_init(k, 3);
+    for (int i = 0; i < SLOTS; i++) {
+        if (!d->slots[i].used)
+            continue;
+        columns_i64(k, d->slots[i].attempt.lane);
+        add_id(k, d->slots[i].attempt.tenant);
+        add_id(k, d->slots[i].queue);
+    }
+    for (size_t i = 0; i < d->endpoints.n; i++) {
+        const struct endpoint *e = &d->endpoints.list[i];
+        for (int lane = SHARDS; lane < LEASES && e->until_us > now_us; lane++) {
+            columns_i64(k, lane);
+            add_id(k, e->tenant);
+            add_id(k, e->owner);
+        }
+    }
+}
+
+static enum err ask(struct delivery *d, size_t max, PGresult **res_out)
+{
+    CLEANUP(columns_fini) struct columns lanes = { 0 }, full = { 0 }, busy = { 0 };
+    const char *params[8] = { [7] = db_text_i64(d->arena, (int64_t)max) };
+
+    add_lanes(d, &lanes);
+    if (!lanes.rows)
+        return ERR_NOT_FOUND;
+    add_full(d, &full);
+    add_busy(d, &busy, clock_monotonic_us());
+    enum err e = columns_params(&lanes, &params[0]);
+    if (!e)
+        e = columns_params(&full, &params[3]);
+    if (!e)
+        e = columns_params(&busy, &params[4]);
+    if (!e)
+        e = params[7] ? db_begin(d->db, NULL, clock_monotonic_us() + DB_LIMIT_US)
+                      : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_exec(d->db, &sql_outgoing_due, params, res_out);
+    return e ? e : db_commit(d->db);
+}
+
+/* Gives a row its slot. False: its company has its share. */
+static bool seat(struct delivery *d, struct db_row *row)
+{
+    struct id tenant = db_row_id(row, "tenant_id"), owner = db_row_id(row, "owner_id");
+    int lane = db_row_i32(row, "lane");
+
+    if (row->bad || lane < SHARDS || lane >= LEASES)
+        return false;
+    d->cursors[lane - SHARDS] = (struct cursor){ tenant, owner };
+    if (count_of_tenant(d, tenant) >= SLOTS_A_TENANT)
+        return false;
+    struct slot *s = take_slot(d);
+    if (!s)
+        return false;
+    s->queue = owner;
+    s->attempt = (struct attempt){ .db = d->db,
+                                   .arena = s->arena,
+                                   .leases = d->config.leases,
+                                   .tenant = tenant,
+                                   .id = db_row_id(row, "delivery_id"),
+                                   .lane = lane };
+    return true;
+}
+
+/* Claims up to max rows, each with a slot; fresh_out: their slots, as bits. */
+static enum err claim_some(struct delivery *d, size_t max, uint64_t *fresh_out, size_t *found_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct arena *a = t->d->arena;
-    const char *const params[] = { db_text_id(a, t->tenant), db_text_id(a, t->id) };
+    uint64_t before = 0, after = 0;
 
-    if (!params[0] || !params[1])
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_begin(t->d->db, &t->tenant, clock_monotonic_us() + DB_LIMIT_US);
-    if (!e)
-        e = db_exec(t->d->db, &sql_outgoing_load, params, &res);
-    if (!e)
-        e = db_commit(t->d->db);
+    arena_reset(d->arena);
+    enum err e = ask(d, max, &res);
+    if (e == ERR_NOT_FOUND)
+        return ERR_OK;
     if (e)
         return e;
-    return PQntuples(res) ? read_try(t, res) : ERR_NOT_FOUND;
+    for (int i = 0; i < SLOTS; i++)
+        before |= (uint64_t)d->slots[i].used << i;
+    *found_out = (size_t)PQntuples(res);
+    for (struct db_row row = { .res = res }; row.row < PQntuples(res); row.row++)
+        (void)seat(d, &row);
+    for (int i = 0; i < SLOTS; i++)
+        after |= (uint64_t)d->slots[i].used << i;
+    *fresh_out |= after & ~before;
+    return ERR_OK;
 }
 
-/* What the receiver gets: made of what never changes, so that every attempt says the same. */
-static enum err make_body(struct try *t, struct sbuf *b)
+/* From where the last claim stopped to the end, then from the beginning. */
+static enum err claim(struct delivery *d, size_t max, uint64_t *fresh_out)
 {
-    char fired[TIME_TEXT_MAX];
+    size_t found = 0;
 
-    sbuf_add_text(b, "{\"type\":\"daybook.reminders.v1.Delivery\",\"timestamp\":");
-    sbuf_add_json(b, time_format(wire_time_us(t->notice->fired_at), fired));
-    sbuf_add_text(b, ",\"subject\":");
-    sbuf_add_json(b, t->subject);
-    sbuf_add_text(b, ",\"data\":");
-    enum err e = protojson_write(&t->notice->base, 0, b);
-    sbuf_add_char(b, '}');
-    return e ? e : b->bad ? ERR_RESOURCE_EXHAUSTED : ERR_OK;
-}
-
-static enum err post(struct try *t, const struct sbuf *body, struct http_answer *answer_out,
-                     const char **reason_out)
-{
-    struct arena *a = t->d->arena;
-    char *secret, *signature, *name = secret_name(a, t->owner);
-    int64_t stamp_s = clock_wall_us() / SECOND_US;
-
-    if (!name)
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = secret_open(a, t->tenant, name, t->secret, &secret);
-    if (!e)
-        e = http_out_sign(secret, t->notice->id, stamp_s, body->data, body->len, a, &signature);
-    if (e)
+    *fresh_out = 0;
+    enum err e = claim_some(d, max, fresh_out, &found);
+    if (e || found >= max)
         return e;
-    const char *const headers[] = {
-        "Content-Type: application/json; charset=utf-8",
-        arena_printf(a, "webhook-id: %s", t->notice->id),
-        arena_printf(a, "webhook-timestamp: %" PRId64, stamp_s),
-        arena_printf(a, "webhook-signature: %s", signature),
-        NULL,
-    };
-    if (!headers[1] || !headers[2] || !headers[3])
-        return ERR_RESOURCE_EXHAUSTED;
-    return http_out_post(t->d->http, t->url, headers, body->data, body->len, POST_LIMIT_US, a,
-                         answer_out, reason_out);
+    memset(d->cursors, 0, sizeof(d->cursors));
+    max -= found;
+    return claim_some(d, max, fresh_out, &found);
 }
 
-static int64_t with_jitter(int64_t pause_us)
+/* --- attempts -------------------------------------------------------------------------------- */
+
+static enum err finish(struct delivery *d, struct slot *s, size_t *done_out)
 {
-    /* ± 20 % */
-    return pause_us - pause_us / 5 +
-           (int64_t)randombytes_uniform((uint32_t)(pause_us / 2500 + 1)) * 1000;
-}
+    enum err e = attempt_write(&s->attempt);
 
-static struct verdict try_again(struct try *t, int64_t wanted_us, const char *result)
-{
-    int64_t pause_us = delivery_pause_us(t->attempts + 1);
-
-    if (!pause_us)
-        return (struct verdict){ OUTCOME_FAILED, .result = result, .was_tried = true };
-    return (struct verdict){ OUTCOME_RETRY, .pause_us = MAX(with_jitter(pause_us), wanted_us),
-                             .result = result, .was_tried = true };
-}
-
-static struct verdict judge_answer(struct try *t, const struct http_answer *answer)
-{
-    char *result = arena_printf(t->d->arena, "HTTP %d %.100s", answer->status,
-                                answer->body ? answer->body : "");
-
-    if (answer->status >= 200 && answer->status < 300)
-        return (struct verdict){ OUTCOME_DELIVERED, .result = result, .was_tried = true };
-    if (answer->status == 410)
-        return (struct verdict){ OUTCOME_FAILED, .result = result, .was_tried = true,
-                                 .is_gone = true };
-    return try_again(t, MAX(0, answer->retry_after_us), result);
-}
-
-static struct verdict send(struct try *t)
-{
-    struct http_answer answer = { .retry_after_us = -1 };
-    const char *reason = NULL;
-    struct sbuf body;
-
-    sbuf_init(&body, BODY_MAX);
-    enum err e = make_body(t, &body);
-    if (!e)
-        e = post(t, &body, &answer, &reason);
-    sbuf_fini(&body);
-    if (!e)
-        return judge_answer(t, &answer);
-    if (e == ERR_UNAVAILABLE || e == ERR_DEADLINE_EXCEEDED)
-        hold_address(t->d, t->url);
-    return try_again(t, 0, reason ? reason : err_name(e));
-}
-
-/* What there is to do with it now. */
-static struct verdict judge(struct try *t, const struct directory *dir, int64_t now_us)
-{
-    const struct dir_tenant *tenant = directory_tenant(dir, t->tenant);
-    bool is_warning = t->notice->step_kind == STEP_WARNING;
-
-    if (t->closed)
-        return (struct verdict){ OUTCOME_SKIPPED,
-                                 .result = "the duty was closed before it was sent" };
-    if (is_warning && now_us >= t->due_us)
-        return (struct verdict){ OUTCOME_SKIPPED, .result = "a warning after the due time" };
-    if (!t->url)
-        return (struct verdict){ OUTCOME_FAILED, .result = "no channel any more" };
-    if (!tenant)
-        return (struct verdict){ OUTCOME_LATER, .pause_us = SECOND_US };
-    struct policy_value span = directory_policy(dir, t->tenant, t->unit, "quiet_hours", now_us);
-    int64_t quiet_us = delivery_quiet_us(span.text, tenant->calendar->tz, now_us);
-    if (quiet_us)
-        return (struct verdict){ OUTCOME_LATER, .pause_us = MIN(clock_until_us(now_us + quiet_us),
-                                                                QUIET_LOOK_US) };
-    int64_t held = held_us(t->d, t->url);
-    if (held)
-        return (struct verdict){ OUTCOME_LATER, .pause_us = held };
-    return send(t);
-}
-
-/* --- writing down ---------------------------------------------------------------------------- */
-
-static enum err queue_settle(struct try *t, const struct verdict *v, const char *result)
-{
-    static const char *const states[] = { [OUTCOME_DELIVERED] = "delivered",
-                                          [OUTCOME_FAILED] = "failed",
-                                          [OUTCOME_SKIPPED] = "skipped" };
-    struct arena *a = t->d->arena;
-    const char *const params[] = {
-        db_text_id(a, t->tenant),
-        db_text_id(a, t->id),
-        states[v->outcome],
-        v->outcome == OUTCOME_DELIVERED ? db_text_time(a, clock_now_us()) : NULL,
-        db_text_i64(a, t->attempts + v->was_tried),
-        result,
-    };
-    return params[0] && params[1] && params[4] ? db_queue(t->d->db, &sql_outgoing_settle, params)
-                                               : ERR_RESOURCE_EXHAUSTED;
-}
-
-static enum err queue_later(struct try *t, const struct verdict *v, const char *result)
-{
-    struct arena *a = t->d->arena;
-    const char *const params[] = {
-        db_text_id(a, t->tenant),
-        db_text_id(a, t->id),
-        db_text_i64(a, v->pause_us),
-        db_text_i64(a, t->attempts + v->was_tried),
-        result,
-    };
-    return params[0] && params[1] && params[2] && params[3]
-               ? db_queue(t->d->db, &sql_outgoing_later, params)
-               : ERR_RESOURCE_EXHAUSTED;
-}
-
-/* 410: that address wants no more of this (protocols D.1). */
-static enum err queue_removal(struct try *t)
-{
-    struct arena *a = t->d->arena;
-    const char *const params[] = { db_text_id(a, t->tenant), db_text_id(a, t->owner), t->url };
-
-    return params[0] && params[1] ? db_queue(t->d->db, &sql_channel_delete, params)
-                                  : ERR_RESOURCE_EXHAUSTED;
-}
-
-/* An answer's text may be anything: only what a ledger can show, and not too much of it. */
-static char *clean_result(struct arena *a, const char *result)
-{
-    char *text = arena_strndup(a, result, MIN(strlen(result), (size_t)RESULT_MAX));
-    for (char *p = text; p && *p; p++)
-        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
-            *p = ' ';
-    return text;
-}
-
-static enum err write_down(struct try *t, const struct verdict *v)
-{
-    struct db *db = t->d->db;
-    const char *result = v->result ? clean_result(t->d->arena, v->result) : NULL;
-    bool is_final = v->outcome != OUTCOME_LATER && v->outcome != OUTCOME_RETRY;
-
-    if (v->result && !result)
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_begin(db, &t->tenant, clock_monotonic_us() + DB_LIMIT_US);
-    if (!e)
-        e = leases_queue_fence(t->d->config.leases, db, &t->lane, 1);
-    if (!e)
-        e = is_final ? queue_settle(t, v, result) : queue_later(t, v, result);
-    if (!e && v->is_gone)
-        e = queue_removal(t);
-    return e ? e : db_commit(db);
-}
-
-static void count_send(const struct verdict *v)
-{
-    static const char *const names[] = { [OUTCOME_DELIVERED] = "delivered",
-                                         [OUTCOME_FAILED] = "failed",
-                                         [OUTCOME_SKIPPED] = "skipped",
-                                         [OUTCOME_RETRY] = "retry" };
-    if (v->outcome != OUTCOME_LATER)
-        metric_add(&sends_total, 1, (const char *const[]){ "http", names[v->outcome] });
-}
-
-static enum err deal_with(struct try *t, const struct directory *dir)
-{
-    struct verdict v = { .outcome = OUTCOME_SKIPPED };
-
-    enum err e = load(t);
-    if (e == ERR_OK && strcmp(t->state, "pending") == 0)
-        v = judge(t, dir, clock_now_us());
-    else if (e && e != ERR_NOT_FOUND)
-        return e;
-    e = write_down(t, &v);
-    if (!e)
-        count_send(&v);
+    *done_out += !e;
+    release_slot(d, s);
     return e;
 }
 
-/* --- a turn ---------------------------------------------------------------------------------- */
-
-static enum err find_due(struct delivery *d, struct arena *a, struct try **tries_out, size_t *n_out)
+static enum err post(struct delivery *d, struct slot *s, size_t *done_out)
 {
-    CLEANUP(columns_fini) struct columns k = { 0 };
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *params[2] = { NULL, db_text_i64(a, TURN_ROWS) };
+    struct http_request request;
+    const char *reason = NULL;
 
-    *n_out = 0;
-    columns_init(&k, 1);
-    for (int lane = SHARDS; lane < LEASES; lane++)
-        if (lane % DELIVERY_THREADS == d->index && leases_held(d->config.leases, lane, NULL))
-            columns_i64(&k, lane);
-    if (!k.rows)
+    enum err e = attempt_request(&s->attempt, &request);
+    request.owner = s;
+    if (!e)
+        e = http_out_start(d->http, &request, &reason);
+    if (!e)
         return ERR_OK;
-    enum err e = columns_params(&k, params);
-    if (!e)
-        e = db_begin(d->db, NULL, clock_monotonic_us() + DB_LIMIT_US);
-    if (!e)
-        e = db_exec(d->db, &sql_outgoing_due, params, &res);
-    if (!e)
-        e = db_commit(d->db);
-    if (e)
+    attempt_conclude(&s->attempt, e, NULL, reason);
+    return finish(d, s, done_out);
+}
+
+/* An attempt that ends at once, or posts. */
+static enum err begin(struct delivery *d, struct slot *s, const struct directory *dir,
+                      size_t *done_out)
+{
+    struct attempt *t = &s->attempt;
+
+    enum err e = attempt_load(t);
+    if (e) {
+        release_slot(d, s);
         return e;
-    struct db_row row = { .res = res };
-    struct try *tries = arena_array(a, (size_t)PQntuples(res) + 1, sizeof(*tries));
-    if (!tries)
-        return ERR_RESOURCE_EXHAUSTED;
-    for (; row.row < PQntuples(res); row.row++)
-        tries[row.row] = (struct try){ .d = d,
-                                       .tenant = db_row_id(&row, "tenant_id"),
-                                       .id = db_row_id(&row, "delivery_id"),
-                                       .lane = db_row_i32(&row, "lane") };
-    *tries_out = tries;
-    *n_out = (size_t)PQntuples(res);
-    return row.bad ? ERR_INTERNAL : ERR_OK;
+    }
+    if (!attempt_judge(t, dir, clock_now_us()))
+        return finish(d, s, done_out);
+    bool rests = endpoints_rests(&d->endpoints, t->tenant, t->owner, clock_monotonic_us());
+    if (rests || (endpoints_fails(&d->endpoints, t->tenant, t->owner) && is_being_tried(d, s))) {
+        release_slot(d, s); /* it stays as it is */
+        return ERR_OK;
+    }
+    return post(d, s, done_out);
+}
+
+static enum err begin_some(struct delivery *d, const struct directory *dir, size_t max,
+                           size_t *begun_out, size_t *done_out)
+{
+    uint64_t fresh;
+
+    *begun_out = 0;
+    enum err e = max ? claim(d, max, &fresh) : ERR_NOT_FOUND;
+    if (e)
+        return e == ERR_NOT_FOUND ? ERR_OK : e;
+    for (int i = 0; i < SLOTS; i++) {
+        if (!(fresh >> i & 1))
+            continue;
+        size_t done = *done_out;
+        if (e)
+            release_slot(d, &d->slots[i]);
+        else
+            e = begin(d, &d->slots[i], dir, done_out);
+        *begun_out += d->slots[i].used || *done_out > done;
+    }
+    return e;
+}
+
+/* Writes down what is over, after waiting for the first one. */
+static enum err settle_some(struct delivery *d, int64_t wait_us, size_t *done_out)
+{
+    struct http_done done;
+    enum err first = ERR_OK;
+
+    for (; http_out_next(d->http, wait_us, &done); wait_us = 0) {
+        struct slot *s = done.owner;
+        bool answered = done.result != ERR_UNAVAILABLE && done.result != ERR_DEADLINE_EXCEEDED;
+        endpoints_note(&d->endpoints, s->attempt.tenant, s->attempt.owner, answered, done.took_us,
+                       clock_monotonic_us());
+        attempt_conclude(&s->attempt, done.result, &done.answer, done.reason);
+        enum err e = finish(d, s, done_out);
+        first = first ? first : e;
+        d->claim_at_us = MIN(d->claim_at_us, clock_monotonic_us()); /* its queue may have more */
+    }
+    return first;
 }
 
 enum err delivery_turn(struct delivery *d, size_t *done_out)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
-    CLEANUP(arena_freep) struct arena *list = arena_new(MIB);
-    struct try *tries = NULL;
-    size_t n = 0;
+    size_t begun;
+    enum err e = ERR_OK;
 
     *done_out = 0;
     if (!dir)
         return ERR_OK;
-    enum err e = list ? find_due(d, list, &tries, &n) : ERR_RESOURCE_EXHAUSTED;
-    for (size_t i = 0; i < n && !e; i++) {
-        arena_reset(d->arena);
-        e = deal_with(&tries[i], dir);
-        *done_out += !e;
-    }
-    db_rollback(d->db);
+    do {
+        size_t under_way = *done_out + d->nused;
+        size_t max = under_way < TURN_ROWS ? MIN(SLOTS - d->nused, TURN_ROWS - under_way) : 0;
+        e = begin_some(d, dir, max, &begun, done_out);
+        if (!e)
+            e = settle_some(d, d->nused ? ROUND_US : 0, done_out);
+    } while (!e && (begun || d->nused));
     return e;
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static enum err claim_when_due(struct delivery *d)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    int64_t from_us = clock_monotonic_us();
+    size_t begun = 0, done = 0;
+
+    if (from_us < d->claim_at_us || d->nused == SLOTS)
+        return ERR_OK;
+    enum err e = dir ? begin_some(d, dir, SLOTS - d->nused, &begun, &done) : ERR_OK;
+    int64_t now_us = clock_monotonic_us(), rest_us = CLAIM_REST * (now_us - from_us);
+    d->claim_at_us = now_us + (begun && !e ? MIN(rest_us, ROUND_US) : MAX(rest_us, ROUND_US));
+    return e;
+}
+
+static enum err turn(struct delivery *d)
+{
+    size_t done = 0;
+
+    enum err e = claim_when_due(d);
+    int64_t wait_us = MIN(MAX(d->claim_at_us - clock_monotonic_us(), 0), ROUND_US);
+    if (d->nused == SLOTS)
+        wait_us = ROUND_US;
+    if (!d->nused) {
+        bell_wait(&d->nobody, wait_us);
+        return e;
+    }
+    enum err settled = settle_some(d, wait_us, &done);
+    return e ? e : settled;
 }
 
 void delivery_run(struct delivery *d, const struct engine_host *host)
 {
-    struct bell nobody; /* nothing rings: a notice may wait a quarter of a second */
-
-    bell_init(&nobody);
     while (!host->stopping(host->arg)) {
-        size_t done;
-        enum err e = delivery_turn(d, &done);
+        enum err e = turn(d);
         if (e && e != ERR_CANCELED)
             log_warn("delivery.failed", "notices could not be posted; trying again", "err",
                      err_name(e), NULL);
-        if (e || done == 0)
-            bell_wait(&nobody, ROUND_US);
     }
-    bell_fini(&nobody);
+    size_t done = 0;
+    for (int64_t until_us = clock_monotonic_us() + DRAIN_US;
+         d->nused && clock_monotonic_us() < until_us;)
+        if (settle_some(d, ROUND_US, &done))
+            return; /* what is left is posted again, under the same id */
 }

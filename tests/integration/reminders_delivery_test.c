@@ -21,6 +21,7 @@ static struct receiver {
     pthread_t thread;
     pthread_mutex_t lock;
     const char *answers[SEEN_MAX]; /* of the n-th request; past the end 204 */
+    void (*meanwhile)(void);       /* before the first answer; then forgotten */
     size_t nseen;
     char seen[SEEN_MAX][4096];
 } receiver = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -51,7 +52,11 @@ static void serve(int fd)
             answer = receiver.answers[receiver.nseen];
         memcpy(receiver.seen[receiver.nseen++], request, sizeof(request));
     }
+    void (*meanwhile)(void) = receiver.meanwhile;
+    receiver.meanwhile = NULL;
     pthread_mutex_unlock(&receiver.lock);
+    if (meanwhile)
+        meanwhile();
     (void)!send(fd, answer, strlen(answer), MSG_NOSIGNAL);
 }
 
@@ -194,13 +199,15 @@ static size_t turn(void)
     return sum;
 }
 
+static void admin(const char *sql)
+{
+    assert_int_equal(db_script(rig->admin, sql, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
 /* The next attempt is due now. */
 static void hurry(void)
 {
-    assert_int_equal(db_script(rig->admin,
-                               "UPDATE reminders.outgoing SET next_try_at = clock_timestamp()",
-                               clock_monotonic_us() + WAIT_US),
-                     ERR_OK);
+    admin("UPDATE reminders.outgoing SET next_try_at = clock_timestamp()");
 }
 
 static const char *posted(void)
@@ -285,6 +292,24 @@ static void a_failed_attempt_is_repeated_with_the_same_id_and_body_F04(void **st
     close_senders();
 }
 
+/* By the receiver's thread, while the sender's waits for its answer. */
+static void steal_lanes(void)
+{
+    admin("UPDATE reminders.shard_lease SET version = version + 1, owner = 'thief' "
+          "WHERE shard >= 64");
+}
+
+static enum err turn_result(void)
+{
+    enum err first = ERR_OK;
+    for (int i = 0; i < DELIVERY_THREADS; i++) {
+        size_t n;
+        enum err e = delivery_turn(senders[i], &n);
+        first = first ? first : e;
+    }
+    return first;
+}
+
 /* The lane changed hands while the answer was on its way: what came of it is not written, and the
  * new owner posts it again under the same id. */
 static void a_sender_that_lost_its_lane_writes_nothing_F08(void **state)
@@ -294,23 +319,14 @@ static void a_sender_that_lost_its_lane_writes_nothing_F08(void **state)
     set_channel("rep", REP);
     fire(3, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
     open_senders();
-    assert_int_equal(db_script(rig->admin,
-                               "UPDATE reminders.shard_lease SET version = version + 1, owner = "
-                               "'thief' WHERE shard >= 64",
-                               clock_monotonic_us() + WAIT_US),
-                     ERR_OK);
-    size_t n;
-    for (int i = 0; i < DELIVERY_THREADS; i++) {
-        enum err e = delivery_turn(senders[i], &n);
-        assert_true(e == ERR_OK || e == ERR_CANCELED);
-    }
+    receiver.meanwhile = steal_lanes;
+    assert_int_equal(turn_result(), ERR_CANCELED);
     assert_string_equal(posted(), "4 pending 0");
+    assert_int_equal(receiver.nseen, 1);
+    assert_int_equal(turn_result(), ERR_CANCELED); /* and does not even begin */
+    assert_int_equal(receiver.nseen, 1);
     close_senders();
-    assert_int_equal(db_script(rig->admin,
-                               "UPDATE reminders.shard_lease SET owner = NULL, expires_at = "
-                               "'-infinity'",
-                               clock_monotonic_us() + WAIT_US),
-                     ERR_OK);
+    admin("UPDATE reminders.shard_lease SET owner = NULL, expires_at = '-infinity'");
     open_senders();
     assert_int_equal(turn(), 1);
     assert_string_equal(posted(), "4 delivered 1");
@@ -389,7 +405,235 @@ static void the_companys_channel_serves_those_without_their_own(void **state)
         "0"); /* sealed */
 }
 
-int main(void)
+static void a_wish_for_later_is_heeded_for_a_day(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    receiver.answers[0] = "HTTP/1.1 503 Away\r\nRetry-After: 31536000\r\nContent-Length: 0\r\n\r\n";
+    set_channel("rep", REP);
+    fire(8, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_string_equal(
+        rig_value(rig, "SELECT (next_try_at - clock_timestamp() BETWEEN interval '23:59' AND "
+                       "interval '24:01')::text FROM reminders.outgoing"),
+        "true");
+    close_senders();
+}
+
+/* --- the secret --------------------------------------------------------------------------------
+ */
+
+static char *signature_of_first(const char *by, struct arena *a)
+{
+    const char *body = seen(0, "");
+    char *signature;
+
+    assert_int_equal(http_out_sign(by, seen(0, "webhook-id"),
+                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
+                                   strlen(body), a, &signature),
+                     ERR_OK);
+    return signature;
+}
+
+static void both_secrets_sign_for_a_day(void **state)
+{
+    (void)state;
+    CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
+    char old[100], both[256];
+
+    for (int day = 0; day < 2; day++) {
+        begin("2026-11-17T05:00:00Z");
+        set_channel("rep", REP);
+        snprintf(old, sizeof(old), "%s", secret);
+        set_channel("rep", REP);
+        assert_string_not_equal(old, secret);
+        if (day)
+            admin("UPDATE reminders.channel SET old_until = clock_timestamp()");
+        fire(10 + day, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+        open_senders();
+        assert_int_equal(turn(), 1);
+        snprintf(both, sizeof(both), day ? "%s" : "%s %s", signature_of_first(secret, a),
+                 signature_of_first(old, a));
+        assert_string_equal(seen(0, "webhook-signature"), both);
+        close_senders();
+    }
+}
+
+static void the_record_of_the_command_does_not_hold_the_secret(void **state)
+{
+    (void)state;
+    char request[160];
+
+    begin("2026-11-17T05:00:00Z");
+    snprintf(request, sizeof(request),
+             "{\"employeeId\":\"" REP "\",\"url\":\"http://127.0.0.1:%d/\"}", receiver.port);
+    json_t *first = rig_call(rig, "rep", CHANNELS, "Set", "set-once", "%s", request);
+    json_t *again = rig_call(rig, "rep", CHANNELS, "Set", "set-once", "%s", request);
+    assert_memory_equal(rig_text(first, "secret"), "whsec_", 6);
+    assert_string_equal(rig_text(again, "secret"), "");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.idempotency WHERE "
+                                       "position('\\x77687365635f'::bytea IN reply) > 0"),
+                        "0");
+    json_decref(first);
+    json_decref(again);
+}
+
+/* --- many at once -------------------------------------------------------------------------------
+ */
+
+static int dead_port; /* takes connections and never says a word */
+
+/* A channel of nobody in particular, in either company. */
+static void make_channel(struct id tenant, struct id owner, int port)
+{
+    CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
+    char t[ID_TEXT_MAX], o[ID_TEXT_MAX];
+
+    admin(arena_printf(a,
+                       "INSERT INTO reminders.channel (tenant_id, owner_id, url, secret, "
+                       "updated_at) VALUES ('%s', '%s', 'http://127.0.0.1:%d/', '%s', now())",
+                       id_text(tenant, t), id_text(owner, o), port,
+                       delivery_seal_secret(a, tenant, owner, delivery_new_secret(a))));
+}
+
+/* n notices of the one duty there is, for that channel, in that lane, due at that second of 1970.
+ */
+static void make_notices(struct id tenant, struct id owner, int lane, int n, int due_s)
+{
+    CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
+    char t[ID_TEXT_MAX], o[ID_TEXT_MAX];
+
+    admin(arena_printf(
+        a,
+        "WITH duty AS (INSERT INTO reminders.obligation SELECT (o).* FROM (SELECT "
+        "jsonb_populate_record(o, jsonb_build_object('tenant_id', '%s')) AS o FROM "
+        "reminders.obligation o LIMIT 1) AS copy ON CONFLICT DO NOTHING), told AS (INSERT INTO "
+        "reminders.notification (tenant_id, id, obligation_id, rule, step_kind, step, "
+        "recipient_id, channel, due_at, fired_at, late, state, text) SELECT '%s', "
+        "gen_random_uuid(), o.id, 'TMR-01', 'due', 0, '%s', 'http', now(), now(), false, "
+        "'pending', i::text FROM reminders.obligation o, generate_series(1, %d) AS i LIMIT %d "
+        "RETURNING id) INSERT INTO reminders.outgoing (tenant_id, delivery_id, lane, owner_id, "
+        "next_try_at) SELECT '%s', id, %d, '%s', to_timestamp(%d) FROM told",
+        id_text(tenant, t), t, id_text(owner, o), n, n, t, lane, o, due_s));
+}
+
+static struct id nobody(int n)
+{
+    struct id id = { .b = { 0x77, (uint8_t)(n >> 8), (uint8_t)n, 1 } };
+    return id;
+}
+
+static void *run_sender(void *arg)
+{
+    struct runner_thread *t = arg;
+    const struct engine_host host = { .stopping = runner_is_stopping, .arg = t->runner };
+
+    delivery_run(senders[t->index], &host);
+    return NULL;
+}
+
+static void start_senders(struct runner *r)
+{
+    open_senders();
+    atomic_store(&r->stopping, false);
+    for (int i = 0; i < DELIVERY_THREADS; i++) {
+        r->args[i] = (struct runner_thread){ r, i };
+        assert_int_equal(pthread_create(&r->threads[i], NULL, run_sender, &r->args[i]), 0);
+    }
+}
+
+static void stop_senders(struct runner *r)
+{
+    atomic_store(&r->stopping, true);
+    for (int i = 0; i < DELIVERY_THREADS; i++)
+        pthread_join(r->threads[i], NULL);
+    close_senders();
+}
+
+static int listen_in_silence(void)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 128), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    dead_port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* F44: ten receivers a lane that take the connection and never answer; one by one, they would hold
+ * up what comes after them for minutes. */
+static void receivers_that_do_not_answer_hold_up_no_other(void **state)
+{
+    (void)state;
+    static struct runner r;
+    int fd = listen_in_silence();
+
+    begin("2026-11-17T05:00:00Z");
+    ask_question(20, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z");
+    make_channel(rig_tenant, nobody(0), receiver.port);
+    for (int lane = SHARDS; lane < LEASES; lane++) {
+        make_notices(rig_tenant, nobody(0), lane, 1, 1000);
+        for (int i = 1; i <= 3; i++)
+            make_notices(rig_tenant, nobody(i), lane, 5, i);
+    }
+    for (int i = 1; i <= 3; i++)
+        make_channel(rig_tenant, nobody(i), dead_port);
+    int64_t from_us = clock_monotonic_us();
+    start_senders(&r);
+    wait_for("SELECT count(*) FROM reminders.notification WHERE state = 'delivered'", "8");
+    assert_true(clock_monotonic_us() - from_us < 5 * SECOND_US);
+    stop_senders(&r);
+    close(fd);
+}
+
+/* F52: hundreds of notices of one company are older than the one of another. */
+static void a_flood_of_one_company_does_not_delay_another(void **state)
+{
+    (void)state;
+    static const struct id company;
+    int others = 0;
+
+    begin("2026-11-17T05:00:00Z");
+    ask_question(21, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z");
+    make_channel(rig_tenant, company, receiver.port);
+    make_channel(rig_other_tenant, company, receiver.port);
+    make_notices(rig_tenant, company, SHARDS, 300, 1);
+    make_notices(rig_other_tenant, company, SHARDS, 1, 1000);
+    open_senders();
+    (void)turn();
+    const char *id = rig_value(rig, "SELECT id FROM reminders.notification WHERE "
+                                    "state = 'delivered' AND right(tenant_id::text, 1) = 'b'");
+    for (size_t i = 0; i < 4; i++)
+        others += strcmp(seen(i, "webhook-id"), id) == 0;
+    assert_int_equal(others, 1);
+    close_senders();
+}
+
+/* The channel rests, not its rows. */
+static void notices_for_a_receiver_that_is_away_wait_untouched(void **state)
+{
+    (void)state;
+    begin("2026-11-17T05:00:00Z");
+    ask_question(22, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z");
+    make_channel(rig_tenant, nobody(1), 1); /* nobody listens there */
+    make_notices(rig_tenant, nobody(1), SHARDS, 5, 1);
+    open_senders();
+    assert_int_equal(turn(), 1);
+    assert_int_equal(turn(), 0);
+    assert_string_equal(rig_value(rig,
+                                  "SELECT count(*) || ' ' || count(*) FILTER (WHERE next_try_at = "
+                                  "to_timestamp(1)) FROM reminders.outgoing"),
+                        "5 4");
+    assert_string_equal(rig_value(rig, "SELECT sum(attempts) FROM reminders.notification"), "1");
+    close_senders();
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_notice_is_posted_signed_and_noted),
@@ -399,6 +643,14 @@ int main(void)
         cmocka_unit_test(quiet_hours_hold_messages_back_never_the_clock_REM_12),
         cmocka_unit_test(what_has_become_pointless_is_noted_and_not_sent),
         cmocka_unit_test(the_companys_channel_serves_those_without_their_own),
+        cmocka_unit_test(a_wish_for_later_is_heeded_for_a_day),
+        cmocka_unit_test(both_secrets_sign_for_a_day),
+        cmocka_unit_test(the_record_of_the_command_does_not_hold_the_secret),
+        cmocka_unit_test(receivers_that_do_not_answer_hold_up_no_other),
+        cmocka_unit_test(a_flood_of_one_company_does_not_delay_another),
+        cmocka_unit_test(notices_for_a_receiver_that_is_away_wait_untouched),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -242,6 +242,28 @@ static void stop_server(struct server *s)
 
 static const char *const headers[] = { "Content-Type: application/json", "webhook-id: 42", NULL };
 
+/* One POST from beginning to end. */
+static enum err post(struct http_out *h, const char *url, const char *const *lines,
+                     const void *body, size_t len, int64_t timeout_us, struct arena *a,
+                     struct http_answer *answer_out, const char **reason_out)
+{
+    const struct http_request request = { url, lines, body, len, timeout_us, a, answer_out };
+    struct http_done done;
+
+    enum err e = http_out_start(h, &request, reason_out);
+    if (e)
+        return e;
+    assert_int_equal(http_out_running(h), 1);
+    while (!http_out_next(h, SECOND_US, &done))
+        ; /* it has a time limit of its own */
+    assert_int_equal(http_out_running(h), 0);
+    assert_ptr_equal(done.owner, answer_out);
+    *reason_out = done.reason;
+    if (!done.result)
+        *answer_out = done.answer;
+    return done.result;
+}
+
 static void a_post_carries_headers_and_body(void **state)
 {
     (void)state;
@@ -252,8 +274,8 @@ static void a_post_carries_headers_and_body(void **state)
     const char *reason = NULL;
     setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not be asked */
     start_server(&s);
-    assert_int_equal(
-        http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason), ERR_OK);
+    assert_int_equal(post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason),
+                     ERR_OK);
     unsetenv("http_proxy");
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.retry_after_us, -1);
@@ -296,8 +318,7 @@ static void f44_odd_answers_are_told_as_they_are(void **state)
         struct http_answer answer;
         const char *reason = "";
         start_server(&s);
-        enum err e =
-            http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason);
+        enum err e = post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason);
         if (e)
             fail_msg("%s: %s, %s", cases[i].label, err_name(e), reason);
         if (answer.status != cases[i].status || answer.retry_after_us != cases[i].retry_us ||
@@ -332,8 +353,7 @@ static void f44_failures_have_a_code_and_words(void **state)
         struct http_answer answer;
         const char *reason = NULL;
         start_server(&s);
-        enum err e =
-            http_out_post(h, s.url, headers, "12345", 5, cases[i].timeout_us, a, &answer, &reason);
+        enum err e = post(h, s.url, headers, "12345", 5, cases[i].timeout_us, a, &answer, &reason);
         stop_server(&s);
         if (e != cases[i].want || !reason || !*reason)
             fail_msg("%s: %s", cases[i].label, err_name(e));
@@ -355,9 +375,8 @@ static void endless_headers_are_cut(void **state)
     struct http_answer answer;
     const char *reason = NULL;
     start_server(&s);
-    assert_int_equal(
-        http_out_post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason),
-        ERR_UNAVAILABLE);
+    assert_int_equal(post(h, s.url, headers, "12345", 5, 5 * SECOND_US, a, &answer, &reason),
+                     ERR_UNAVAILABLE);
     stop_server(&s);
     http_out_free(h);
     arena_free(a);
@@ -411,7 +430,7 @@ static void f45_a_name_that_leads_home_is_refused_at_the_socket(void **state)
             continue;
         snprintf(url, sizeof url, "https://%s/", names[i]);
         assert_int_equal(http_out_check_url(h, url, &reason), ERR_OK);
-        assert_int_equal(http_out_post(h, url, headers, "", 0, 3 * SECOND_US, a, &answer, &reason),
+        assert_int_equal(post(h, url, headers, "", 0, 3 * SECOND_US, a, &answer, &reason),
                          ERR_PERMISSION_DENIED);
         tried++;
     }
@@ -429,10 +448,40 @@ static void a_header_with_a_line_break_is_refused(void **state)
     struct http_out *h = http_out_new("127.0.0.0/8", true);
     struct http_answer answer;
     const char *reason = NULL;
-    assert_int_equal(
-        http_out_post(h, "http://127.0.0.1:1/", bad, "", 0, SECOND_US, a, &answer, &reason),
-        ERR_INVALID_ARGUMENT);
+    assert_int_equal(post(h, "http://127.0.0.1:1/", bad, "", 0, SECOND_US, a, &answer, &reason),
+                     ERR_INVALID_ARGUMENT);
     http_out_free(h);
+    arena_free(a);
+}
+
+/* One that does not answer holds up no other, and is cut off with its handle. */
+static void several_are_under_way_at_once(void **state)
+{
+    (void)state;
+    struct server slow = { .silent = true };
+    struct server quick = { .answer = "HTTP/1.1 204 No Content\r\n\r\n" };
+    struct arena *a = arena_new(MIB);
+    struct http_out *h = http_out_new("127.0.0.0/8", true);
+    const char *reason = NULL;
+    struct http_done done;
+
+    start_server(&slow);
+    start_server(&quick);
+    const struct http_request requests[] = {
+        { slow.url, headers, "12345", 5, MINUTE_US, a, &slow },
+        { quick.url, headers, "12345", 5, MINUTE_US, a, &quick },
+    };
+    assert_int_equal(http_out_start(h, &requests[0], &reason), ERR_OK);
+    assert_int_equal(http_out_start(h, &requests[1], &reason), ERR_OK);
+    assert_int_equal(http_out_running(h), 2);
+    assert_true(http_out_next(h, 30 * SECOND_US, &done));
+    assert_ptr_equal(done.owner, &quick);
+    assert_int_equal(done.answer.status, 204);
+    assert_int_equal(http_out_running(h), 1);
+    assert_false(http_out_next(h, 0, &done));
+    http_out_free(h);
+    stop_server(&slow);
+    stop_server(&quick);
     arena_free(a);
 }
 
@@ -451,6 +500,7 @@ int main(void)
         cmocka_unit_test(f45_sockets_are_judged_by_their_address),
         cmocka_unit_test(f45_a_name_that_leads_home_is_refused_at_the_socket),
         cmocka_unit_test(a_header_with_a_line_break_is_refused),
+        cmocka_unit_test(several_are_under_way_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "services/reminders/aside.h"
+#include "services/reminders/endpoints.h"
 #include "services/reminders/hearing.h"
 #include "services/reminders/lateness.h"
 
@@ -177,6 +178,38 @@ static void without_the_bus_timers_wait_a_minute(void **state)
     assert_true(h.gave_up);
 }
 
+/* --- receivers ---------------------------------------------------------------------------------
+ */
+
+static void a_receiver_that_does_not_answer_rests_and_then_is_asked_by_one(void **state)
+{
+    (void)state;
+    static struct endpoints x;
+    struct id tenant = { .b = { 1 } }, owner = { .b = { 2 } };
+
+    endpoints_note(&x, tenant, owner, true, 10 * MSEC_US, 0);
+    assert_int_equal(x.n, 0); /* nothing is remembered of the good ones */
+    endpoints_note(&x, tenant, owner, false, 10 * SECOND_US, 0);
+    assert_true(endpoints_rests(&x, tenant, owner, ENDPOINT_REST_US - 1));
+    assert_false(endpoints_rests(&x, owner, tenant, 1));
+    assert_false(endpoints_rests(&x, tenant, owner, ENDPOINT_REST_US));
+    assert_true(endpoints_fails(&x, tenant, owner));
+    endpoints_note(&x, tenant, owner, true, 4 * SECOND_US, 0); /* back, but slow */
+    assert_false(endpoints_fails(&x, tenant, owner));
+    assert_true(endpoints_rests(&x, tenant, owner, 8 * SECOND_US - 1));
+    assert_false(endpoints_rests(&x, tenant, owner, 8 * SECOND_US));
+    endpoints_note(&x, tenant, owner, true, 0, 0);
+    assert_int_equal(x.n, 0);
+    for (int i = 0; i < 2 * ENDPOINTS_MAX; i++) {
+        owner.b[1] = (uint8_t)i;
+        endpoints_note(&x, tenant, owner, false, 0, i);
+    }
+    assert_int_equal(x.n, ENDPOINTS_MAX);
+    assert_true(endpoints_rests(&x, tenant, owner, 2 * ENDPOINTS_MAX));
+    owner.b[1] = 0;
+    assert_false(endpoints_rests(&x, tenant, owner, 2 * ENDPOINTS_MAX));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +222,7 @@ int main(void)
         cmocka_unit_test(after_an_outage_late_timers_wait_until_the_head_is_passed),
         cmocka_unit_test(nothing_fires_during_a_rebuild),
         cmocka_unit_test(without_the_bus_timers_wait_a_minute),
+        cmocka_unit_test(a_receiver_that_does_not_answer_rests_and_then_is_asked_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

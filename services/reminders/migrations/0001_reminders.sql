@@ -123,7 +123,8 @@ CREATE TABLE ${schema}.notification (
     text           text NOT NULL,
     PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 95);
-CREATE INDEX notification_by_recipient ON ${schema}.notification (tenant_id, recipient_id, fired_at, id);
+-- Without the id, so that the notices of one firing share an entry.
+CREATE INDEX notification_by_recipient ON ${schema}.notification (tenant_id, recipient_id, fired_at);
 
 -- Where a person's (or, with the nil id, the company's) notices are posted. The secret is sealed.
 CREATE TABLE ${schema}.channel (
@@ -131,20 +132,25 @@ CREATE TABLE ${schema}.channel (
     owner_id    uuid NOT NULL,
     url         text NOT NULL,
     secret      text NOT NULL,
+    old_secret  text,        -- the one before; signs too
+    old_until   timestamptz, -- up to here
     updated_at  timestamptz NOT NULL,
     updated_by  uuid,
     PRIMARY KEY (tenant_id, owner_id)
 );
 
 -- Notices still to be posted. Times are those of the database, since retries run in real time.
+-- owner_id is the channel's when it was told; a lane's notices for one channel are a queue, of which
+-- one is under way at a time.
 CREATE TABLE ${schema}.outgoing (
     tenant_id     uuid NOT NULL,
     delivery_id   uuid NOT NULL,
     lane          smallint NOT NULL CHECK (lane BETWEEN 64 AND 71),
+    owner_id      uuid NOT NULL,
     next_try_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, delivery_id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
-CREATE INDEX outgoing_due ON ${schema}.outgoing (lane, next_try_at);
+CREATE INDEX outgoing_queue ON ${schema}.outgoing (lane, tenant_id, owner_id, next_try_at);
 
 -- Version of a person's daily lists: raised in the transaction of everything that touches them.
 -- While cached_version is behind, the list waits to be built anew (the index is that list).

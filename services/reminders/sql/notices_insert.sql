@@ -14,19 +14,24 @@ WITH x AS (
            reminders.at(due_us), reminders.at(fired_us), late, state,
            CASE WHEN state = 'delivered' THEN reminders.at(fired_us) END, text
       FROM x
+), routed AS (
+    SELECT x.*, c.owner_id
+      FROM x,
+           LATERAL (SELECT owner_id
+                      FROM reminders.channel
+                     WHERE tenant_id = $1::uuid
+                       AND owner_id IN (x.recipient_id, '00000000-0000-0000-0000-000000000000')
+                     ORDER BY owner_id = x.recipient_id DESC
+                     LIMIT 1) AS c
+     WHERE x.state = 'delivered'
 ), posted AS (
     INSERT INTO reminders.notification
            (tenant_id, id, obligation_id, rule, step_kind, step, recipient_id, channel, due_at,
             fired_at, late, state, text)
     SELECT $1::uuid, http_id, obligation_id, rule, kind, step, recipient_id, 'http',
            reminders.at(due_us), reminders.at(fired_us), late, 'pending', text
-      FROM x
-     WHERE state = 'delivered'
-       AND EXISTS (SELECT FROM reminders.channel c
-                    WHERE c.tenant_id = $1::uuid
-                      AND c.owner_id IN (x.recipient_id, '00000000-0000-0000-0000-000000000000'))
-    RETURNING id, recipient_id
+      FROM routed
 )
-INSERT INTO reminders.outgoing (tenant_id, delivery_id, lane)
-SELECT $1::uuid, p.id, x.lane
-  FROM posted p JOIN x ON x.http_id = p.id
+INSERT INTO reminders.outgoing (tenant_id, delivery_id, lane, owner_id)
+SELECT $1::uuid, http_id, lane, owner_id
+  FROM routed

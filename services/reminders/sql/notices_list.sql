@@ -24,6 +24,7 @@ SELECT n.*
                    AND ($3::uuid IS NULL OR obligation_id = $3::uuid)
                    AND (NOT $4::boolean OR (channel = 'in_app' AND state = 'delivered'
                                             AND read_at IS NULL))
+                   AND fired_at <= coalesce($5::timestamptz, 'infinity')
                    AND ($5::timestamptz IS NULL OR (fired_at, id) < ($5::timestamptz, $6::uuid))
                  ORDER BY fired_at DESC, id DESC
                  LIMIT $7::int) AS n
