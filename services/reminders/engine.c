@@ -530,8 +530,10 @@ static void note_turn(struct engine_thread *t, int64_t now_us, int64_t monotonic
     bool is_first = t->lateness.nsamples == 0;
     int64_t offset_us = clock_wall_us() - monotonic_us;
 
-    if (lateness_note(&t->lateness, clock_boottime_us(), now_us))
+    if (lateness_note(&t->lateness, clock_boottime_us(), now_us)) {
+        t->full_look_us = 0;
         doubt(t, is_first ? 0 : HEARING_GRACE_US, monotonic_us);
+    }
     int64_t step_us = offset_us - t->wall_offset_us;
     if (t->index == 0 && (step_us > STEP_US || step_us < -STEP_US)) {
         char text[24];
@@ -557,8 +559,10 @@ static bool is_passing(enum err e)
 static void put_back(struct engine_thread *t, const struct timer *timers, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!hold(t, &timers[i]))
-            break; /* they are in the table */
+        if (!hold(t, &timers[i])) {
+            t->full_look_us = 0; /* they are in the table */
+            return;
+        }
 }
 
 /* What one batch came to, halved as often as need be. */
