@@ -42,6 +42,28 @@ bool daemon_heard(struct daemon *d, int64_t *seq_out, int64_t *head_out)
     return is_known;
 }
 
+/* What the other rows of /readyz do not tell already. */
+static const struct {
+    const char *reason, *text;
+} troubles[] = {
+    { "log_rewound", "stopped: the log is another one at the cursor" },
+    { "log_truncated", "stopped: the log no longer has what follows the cursor; rebuild" },
+    { "events", "nothing comes by BUS_EVENTS; the log is read instead, more slowly" },
+};
+
+const char *daemon_consumer_trouble(struct daemon *d)
+{
+    const char *reason = "", *text = NULL;
+
+    pthread_mutex_lock(&d->consumer_lock);
+    bool trouble = d->consumer && !consumer_ready(d->consumer, &reason);
+    for (size_t i = 0; trouble && i < ARRAY_LEN(troubles); i++)
+        if (strcmp(troubles[i].reason, reason) == 0)
+            text = troubles[i].text;
+    pthread_mutex_unlock(&d->consumer_lock);
+    return text;
+}
+
 void daemon_consumer_run(struct daemon *d, void *arg)
 {
     (void)arg;

@@ -261,7 +261,7 @@ static size_t ready_checks(void *ctx, struct admin_check *checks, size_t max)
 {
     struct daemon *d = ctx;
     struct daemon_health *h = &d->health;
-    const char *own = atomic_load(&h->own_reason);
+    const char *own = atomic_load(&h->own_reason), *trouble = daemon_consumer_trouble(d);
     bool db = !d->def->no_database;
     const struct {
         const char *name;
@@ -275,6 +275,7 @@ static size_t ready_checks(void *ctx, struct admin_check *checks, size_t max)
         { "directory", !d->def->no_directory, atomic_load(&h->directory_ok),
           "no snapshot of the directory yet" },
         { "daemon", d->def->ready != NULL, own == NULL, own },
+        { "events", d->def->consumer != NULL, trouble == NULL, trouble },
         { "bus", d->nservices > 0, atomic_load(&h->registered), "registered at no bus" },
         { "drain", true, !daemon_stopping(d), "stopping" },
     };

@@ -477,6 +477,25 @@ static void a_lost_race_is_run_again(void **state) /* F19 */
     assert_int_equal(number("SELECT count(*) AS n FROM cons.parked_event"), 0);
 }
 
+/* Published events do not come, heads neither: the log is asked all the same, and it is said. */
+static void a_bus_that_is_not_heard_is_asked_F32(void **state)
+{
+    (void)state;
+    struct runner r;
+    const char *reason = "";
+
+    start(&r);
+    wait_ready(&r);
+    add(0, "visits/1", "x"); /* and is not published */
+    wait_until(EFFECTS, 1);
+    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+    while (consumer_ready(r.consumer, &reason) || strcmp(reason, "events") != 0)
+        assert_true(clock_monotonic_us() < limit_us);
+    fake_bus_publish_head(bus); /* it is heard again */
+    wait_ready(&r);
+    stop(&r);
+}
+
 static void effects_go_out_with_the_commit(void **state)
 {
     (void)state;
@@ -825,6 +844,7 @@ int main(int argc, char **argv)
         TEST(replicas_share_the_work),
         TEST(lost_connections_neither_lose_nor_double),
         TEST(a_lost_race_is_run_again),
+        TEST(a_bus_that_is_not_heard_is_asked_F32),
         TEST(effects_go_out_with_the_commit),
         TEST(a_poisonous_event_is_put_aside_with_what_builds_on_it),
         TEST(an_event_that_ends_the_process_is_put_aside),
