@@ -80,8 +80,6 @@ static void on_notice(void *arg, const PGresult *notice)
               PQresultErrorField(notice, PG_DIAG_SQLSTATE), NULL);
 }
 
-#define SESSION_OPTIONS "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex"
-
 static PGconn *start_connecting(const struct db *db)
 {
     /* What conninfo says itself comes after our defaults and wins, but for the session's settings,
@@ -99,7 +97,7 @@ static PGconn *start_connecting(const struct db *db)
         db->conninfo,
         db->application_name,
         "UTF8",
-        db->relaxed ? SESSION_OPTIONS " -c synchronous_commit=off" : SESSION_OPTIONS,
+        "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex",
         NULL,
     };
     return PQconnectStartParams(keys, values, 1);
@@ -295,6 +293,9 @@ static enum err open_tx(struct db *db)
 
     db->tx_sent = true;
     enum err e = db_pipe_send_text(db, "begin", "BEGIN", DB_ENTRY_COMMAND);
+    if (e == ERR_OK && db->relaxed)
+        e = db_pipe_send_text(db, "set_relaxed", "SET LOCAL synchronous_commit = off",
+                              DB_ENTRY_COMMAND);
     if (e == ERR_OK)
         e = send_timeout(db, left_ms);
     if (e == ERR_OK && db->has_tenant)

@@ -149,6 +149,28 @@ static const struct constraint_words words[] = {
     { NULL, ERR_OK, NULL, NULL },
 };
 
+/* A working day must have hours: rules count them. */
+static void check_workday(struct call *call, const struct policy_def *def,
+                          const Daybook__Directory__V1__SetPolicyRequest *req)
+{
+    bool start = strcmp(def->key, "workday_start") == 0;
+    struct id unit = { 0 };
+
+    if ((!start && strcmp(def->key, "workday_end") != 0) || !call->dir)
+        return;
+    if (*req->unit_id && !id_parse(req->unit_id, &unit))
+        return; /* said elsewhere */
+    int64_t at_us = req->effective_from ? wire_time_us(req->effective_from) : call->now_us;
+    struct policy_value other = directory_policy(call->dir, call->tenant, unit,
+                                                 start ? "workday_end" : "workday_start", at_us);
+    struct policy_value mine = { .def = def, .text = req->value };
+    int a = policy_minute(mine, 0, 24 * 60), b = policy_minute(other, 0, 24 * 60);
+
+    if (start ? a >= b : b >= a)
+        call_violation(call, "value", "the working day must begin before it ends; %s is %s",
+                       other.def->key, other.text);
+}
+
 static enum err check_setting(struct call *call, const struct policy_def *def,
                               const Daybook__Directory__V1__SetPolicyRequest *req)
 {
@@ -156,6 +178,8 @@ static enum err check_setting(struct call *call, const struct policy_def *def,
 
     if (!policy_accepts(def, req->value, &expected))
         call_violation(call, "value", "%s needs %s", def->key, expected);
+    else
+        check_workday(call, def, req);
     enum err e = call_violations(call);
     if (e)
         return e;

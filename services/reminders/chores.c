@@ -16,7 +16,9 @@
 #define ROUND_US (250 * MSEC_US)  /* between two looks for work */
 #define FRESH_US (2500 * MSEC_US) /* by then the directory has surely been read anew */
 #define PURGE_US (60 * SECOND_US)
-#define PURGE_ROWS "1000"
+#define PURGE_ROWS 1000
+#define PURGE_ROUNDS 100 /* of that many, a company and a minute */
+#define FAILED_US (30 * SECOND_US)
 #define STEP_ARENA (32 * MIB)
 
 struct chores {
@@ -31,6 +33,8 @@ struct chores {
     int64_t seen_us;
     int64_t seen_revision;
     int64_t purged_us;
+    struct id failed; /* a recalculation that failed, left aside until then */
+    int64_t failed_until_us;
     bool wake_relay;
     struct timer near[STEP_DUTIES];
     size_t nnear;
@@ -82,7 +86,9 @@ struct recalculation {
 static enum err find_next(struct chores *c, struct recalculation *out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *const params[] = { db_text_i64(c->arena, clock_now_us()) };
+    bool aside = clock_monotonic_us() < c->failed_until_us;
+    const char *const params[] = { db_text_i64(c->arena, clock_now_us()),
+                                   aside ? db_text_id(c->arena, c->failed) : NULL };
 
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + STEP_LIMIT_US);
     if (!e)
@@ -162,12 +168,29 @@ static enum err lock_job(struct step *s)
     return row.bad || !s->job->reason ? ERR_INTERNAL : ERR_OK;
 }
 
+/* How far this step goes. */
+static enum err find_stretch(struct step *s)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct arena *a = s->c->arena;
+    const char *const params[] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after),
+                                   db_text_i64(a, STEP_DUTIES) };
+
+    enum err e = db_exec(s->c->db, &sql_duties_stretch, params, &res);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    s->n = (size_t)db_row_i64(&row, "n");
+    s->last = s->n ? db_row_id(&row, "last_id") : s->job->after;
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
 static enum err load_duties(struct step *s, PGresult **res_out)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
     struct arena *a = s->c->arena;
     const char *params[4] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after), NULL,
-                              db_text_i64(a, STEP_DUTIES) };
+                              db_text_id(a, s->last) };
 
     columns_init(&k, 1);
     for (size_t i = 0; i < rules_len; i++)
@@ -266,20 +289,22 @@ static enum err judge_duty(struct step *s, struct duty *duty)
 
 static enum err judge_duties(struct step *s, const PGresult *res)
 {
-    s->n = (size_t)PQntuples(res);
-    s->last = s->job->after;
-    s->events = arena_array(s->c->arena, s->n + 1, sizeof(*s->events));
-    s->people = arena_array(s->c->arena, s->n + 1, sizeof(*s->people));
+    size_t found = (size_t)PQntuples(res);
+
+    s->events = arena_array(s->c->arena, found + 1, sizeof(*s->events));
+    s->people = arena_array(s->c->arena, found + 1, sizeof(*s->people));
     if (!s->events || !s->people)
         return ERR_RESOURCE_EXHAUSTED;
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; i < found; i++) {
         struct duty duty;
         enum err e = duty_read(res, (int)i, s->c->arena, &duty);
         if (!e)
             e = judge_duty(s, &duty);
-        if (e)
+        if (e == ERR_RESOURCE_EXHAUSTED)
             return e;
-        s->last = duty.id;
+        if (e) /* it keeps the plan that it has; the others are not to wait for it */
+            log_warn("recalculation.skipped", "a duty could not be planned anew", "err",
+                     err_name(e), "reason", s->job->reason, NULL);
     }
     return ERR_OK;
 }
@@ -324,6 +349,8 @@ static enum err run_step(struct step *s)
     enum err e = db_begin(s->c->db, &s->job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
     if (!e)
         e = lock_job(s);
+    if (!e)
+        e = find_stretch(s);
     if (!e)
         e = load_duties(s, &res);
     if (!e)
@@ -375,6 +402,10 @@ enum err chores_recalculate(struct chores *c, bool *more_out)
     columns_fini(&s.switched_off);
     if (e == ERR_NOT_FOUND)
         e = ERR_OK;
+    if (e && e != ERR_UNAVAILABLE) { /* others' are not to wait for it */
+        c->failed = job.id;
+        c->failed_until_us = clock_monotonic_us() + FAILED_US;
+    }
     *more_out = !e;
     return e;
 }
@@ -383,14 +414,22 @@ enum err chores_recalculate(struct chores *c, bool *more_out)
 
 static enum err purge_tenant(struct chores *c, struct id tenant)
 {
-    const char *const params[] = { db_text_id(c->arena, tenant), PURGE_ROWS };
+    const char *const params[] = { db_text_id(c->arena, tenant),
+                                   db_text_i64(c->arena, PURGE_ROWS) };
 
-    if (!params[0])
+    if (!params[0] || !params[1])
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_begin(c->db, &tenant, clock_monotonic_us() + STEP_LIMIT_US);
-    if (!e)
-        e = db_queue(c->db, &sql_tombstones_purge, params);
-    return e ? e : db_commit(c->db);
+    for (int round = 0; round < PURGE_ROUNDS; round++) {
+        CLEANUP(db_result_clear) PGresult *res = NULL;
+        enum err e = db_begin(c->db, &tenant, clock_monotonic_us() + STEP_LIMIT_US);
+        if (!e)
+            e = db_exec(c->db, &sql_tombstones_purge, params, &res);
+        if (!e)
+            e = db_commit(c->db);
+        if (e || PQntuples(res) < PURGE_ROWS)
+            return e;
+    }
+    return ERR_OK;
 }
 
 static enum err purge(struct chores *c)

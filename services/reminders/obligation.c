@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "common/num.h"
+#include "services/reminders/snooze.h"
 
 /* --- ids ------------------------------------------------------------------------------------- */
 
@@ -269,6 +270,21 @@ static int64_t replan_from(const struct duty *duty, int64_t now_us)
     return MAX(duty->known_us, MIN(now_us, duty->at_us[duty->next_step]));
 }
 
+/* Whoever asked to be left alone until then still is (REM-13). */
+static enum err keep_snooze(struct duty *duty, int64_t now_us, struct arena *a)
+{
+    int64_t until_us = duty->pb->snoozed_until ? wire_time_us(duty->pb->snoozed_until) : 0;
+    size_t step;
+
+    if (until_us <= now_us)
+        return ERR_OK;
+    snooze_plan(duty->at_us, duty->nsteps, 0, duty->next_us, duty->due_us, until_us, &step,
+                &duty->next_us);
+    duty->next_step = (int)step;
+    duty->pb->next_at = wire_time(a, duty->next_us);
+    return duty->pb->next_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
 enum err duty_replan(struct duty *duty, const struct rule *rule, const struct directory *dir,
                      struct id tenant, int64_t at_us, int64_t now_us, struct arena *a,
                      bool *changed_out)
@@ -299,7 +315,10 @@ enum err duty_replan(struct duty *duty, const struct rule *rule, const struct di
     duty->round++;
     duty->version++;
     duty->pb->etag = db_text_i64(a, duty->version);
-    return duty->pb->etag ? take_plan(duty, &plan, &x, a) : ERR_RESOURCE_EXHAUSTED;
+    if (!duty->pb->etag)
+        return ERR_RESOURCE_EXHAUSTED;
+    e = take_plan(duty, &plan, &x, a);
+    return e ? e : keep_snooze(duty, now_us, a);
 }
 
 int64_t duty_late_by_s(int64_t due_us, int64_t closed_us)

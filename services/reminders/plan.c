@@ -57,7 +57,9 @@ static int64_t due_in_hours(const struct plan_input *in, struct plan *plan)
     struct policy_value hours = use_policy(in, plan, in->rule->policy_key);
     struct policy_value clock = use_policy(in, plan, "hour_clock");
 
-    if (strcmp(clock.text, "business") == 0) {
+    /* A working day that ends before it begins has no hours to count. */
+    bool has_hours = in->calendar->workday_start_minute < in->calendar->workday_end_minute;
+    if (strcmp(clock.text, "business") == 0 && has_hours) {
         explain_add(in->explain, "plus %s working hours, nights and days off not counted",
                     hours.text);
         return add_business(in->calendar, in->start_us, policy_us(hours));
@@ -133,7 +135,11 @@ static enum err find_due(const struct plan_input *in, struct plan *plan)
 
 /* --- steps ----------------------------------------------------------------------------------- */
 
-/* Adds "who" at a time; a step that is already there at that time tells both. */
+/*
+ * Adds "who" at a time; a step that is already there at that time tells both. What a company's
+ * settings ask for beyond the bounds is left out: a duty without its seventeenth reminder is better
+ * than none. The due step always has its place.
+ */
 static enum err add_step(struct plan *plan, int64_t at_us, const char *who)
 {
     size_t i = 0;
@@ -147,11 +153,13 @@ static enum err add_step(struct plan *plan, int64_t at_us, const char *who)
         if (there && (there == step->tells || there[-1] == '+') &&
             (there[strlen(who)] == '\0' || there[strlen(who)] == '+'))
             return ERR_OK;
-        int n = snprintf(step->tells + len, sizeof(step->tells) - len, "+%s", who);
-        return n < (int)(sizeof(step->tells) - len) ? ERR_OK : ERR_INTERNAL;
+        if (len + 1 + strlen(who) < sizeof(step->tells))
+            snprintf(step->tells + len, sizeof(step->tells) - len, "+%s", who);
+        return ERR_OK;
     }
-    if (plan->nsteps == PLAN_STEPS_MAX || strlen(who) >= sizeof(plan->steps[0].tells))
-        return ERR_INTERNAL;
+    size_t room = PLAN_STEPS_MAX - (at_us != plan->due_us);
+    if (plan->nsteps >= room || strlen(who) >= sizeof(plan->steps[0].tells))
+        return ERR_OK;
     memmove(&plan->steps[i + 1], &plan->steps[i], (plan->nsteps - i) * sizeof(plan->steps[0]));
     plan->nsteps++;
     plan->steps[i].at_us = at_us;

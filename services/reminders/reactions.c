@@ -38,6 +38,7 @@ struct operation {
     bool closes;
     bool cancelled;
     int64_t closed_us;
+    bool is_alone;   /* closes: nothing can have opened it, nor will */
     bool is_known;   /* stands in the table already */
     bool was_closed; /* an open duty of the table was closed now */
 };
@@ -148,6 +149,8 @@ static enum err collect_closing(struct batch *b, const struct rule_match *match,
     if (op->closes)
         return ERR_OK; /* the first one counts */
     op->closes = true;
+    /* The first event of what the duty would be about: an opening one would have been the first. */
+    op->is_alone = event->aggregate_version == 1 && strcmp(event->aggregate, subject) == 0;
     op->cancelled = match->role == RULE_CANCELS;
     op->closed_us = match->event->at ? rule_time_us(data, match->event->at) : 0;
     if (!op->closed_us)
@@ -447,7 +450,7 @@ static enum err queue_tombstones(struct batch *b, struct operation **list)
 
     columns_init(&k, 3);
     for (size_t i = 0; i < b->noperations; i++)
-        if (list[i]->closes && !list[i]->opens && !list[i]->is_known)
+        if (list[i]->closes && !list[i]->opens && !list[i]->is_known && !list[i]->is_alone)
             closing_columns(list[i], &k);
     if (!k.rows)
         return ERR_OK;

@@ -669,6 +669,23 @@ static void a_commit_whose_replication_was_cancelled_is_in_doubt(void **state)
     assert_int_equal(items(), 1);
 }
 
+/* Here a COMMIT that waits does so for ever: there is no standby. */
+static void a_relaxed_commit_waits_for_nobody(void **state)
+{
+    struct db *db = *state;
+
+    db_set_relaxed(db, true);
+    begin(db);
+    must(run_text(db, "SELECT 1 / (current_setting('synchronous_commit') = 'off')::int"));
+    insert(db, "1", "one");
+    must(db_commit(db));
+    db_set_relaxed(db, false);
+    assert_int_equal(items(), 1);
+    begin(db);
+    must(run_text(db, "SELECT 1 / (current_setting('synchronous_commit') <> 'off')::int"));
+    db_rollback(db);
+}
+
 static void a_demoted_session_is_replaced(void **state) /* F16 */
 {
     struct db *db = *state;
@@ -907,6 +924,7 @@ int main(void)
         T(a_restart_under_a_transaction_is_survived),
         T(a_connection_lost_in_commit_is_in_doubt),
         T(a_commit_whose_replication_was_cancelled_is_in_doubt),
+        T(a_relaxed_commit_waits_for_nobody),
         T(a_demoted_session_is_replaced),
         T(lost_names_are_prepared_again),
         T(a_name_that_is_taken_is_used),

@@ -921,6 +921,9 @@ static void imported_years_count_and_explain(void **state)
     assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), events + 1);
 
     /* Working hours and days are policies. */
+    expect("a working day without hours",
+           say(system_of(t), POLICY, "Set", SET, "workday_end", "06:00", "", "r"),
+           ERR_INVALID_ARGUMENT, "value");
     fine(say(system_of(t), POLICY, "Set", SET, "workday_end", "17:30", "", "r"));
     fine(say(system_of(t), POLICY, "Set", SET, "working_week", "Mon,Tue,Wed,Thu,Fri,Sat", "", "r"));
     expect_due(t, "2026-03-13T10:00:00+08:00", 1, "2026-03-14T17:30:00+08:00");

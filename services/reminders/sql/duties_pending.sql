@@ -1,4 +1,4 @@
--- params: tenant_id after_id rules limit
+-- params: tenant_id after_id rules last_id
 SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at, o.due_at,
        o.state, o.steps_fired, reminders.at(o.next_us) AS next_at, o.acknowledged_at,
        o.snoozed_until, o.row_version::text AS etag,
@@ -6,8 +6,7 @@ SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title
        o.round AS _round, o.next_step AS _next_step, o.next_us AS _next_us, o.row_version AS _version
   FROM reminders.timer t
   JOIN reminders.obligation o ON o.tenant_id = t.tenant_id AND o.id = t.obligation_id
- WHERE t.tenant_id = $1::uuid AND t.obligation_id > $2::uuid
+ WHERE t.tenant_id = $1::uuid AND t.obligation_id > $2::uuid AND t.obligation_id <= $4::uuid
    AND o.state = 'pending' AND o.rule = ANY ($3::text[])
  ORDER BY t.obligation_id
- LIMIT $4::int
    FOR UPDATE OF o

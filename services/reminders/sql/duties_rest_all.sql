@@ -4,7 +4,11 @@ SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title
        o.acknowledged_at, o.snoozed_until, o.policies, o.explanation, o.row_version::text AS etag,
        0::bigint AS _key
   FROM reminders.obligation o
- WHERE o.tenant_id = $1::uuid AND o.next_us IS NULL AND o.id > $3::uuid
+ WHERE o.tenant_id = $1::uuid AND o.id > $3::uuid
+   -- what the other stretch does not have: no moment is left, or its timer is parked
+   AND (o.next_us IS NULL
+        OR NOT EXISTS (SELECT FROM reminders.timer t
+                        WHERE t.tenant_id = $1::uuid AND t.obligation_id = o.id))
    AND (NOT $2::boolean OR o.closed_at IS NULL)
  ORDER BY o.id
  LIMIT $4::int
