@@ -2,7 +2,7 @@
  * call_list.c - what there is to call: services, methods, and messages with their comments, written
  * as in the .proto files. All of it is in the program; the bus is not asked.
  */
-#include "cli/cli.h"
+#include "cli/rows.h"
 #include "common/schema.h"
 
 #define TYPES_MAX 200 /* shown at once */
@@ -76,11 +76,11 @@ static void enqueue(struct queue *q, const void *type, bool is_enum)
     }
 }
 
-static void print_comment(const char *comment, const char *indent)
+static void print_comment(FILE *out, const char *comment, const char *indent)
 {
     while (comment && *comment) {
         size_t len = first_sentence(comment);
-        (void)printf("%s// %.*s\n", indent, (int)len, comment);
+        (void)fprintf(out, "%s// %.*s\n", indent, (int)len, comment);
         comment += len;
         comment += *comment == '\n';
     }
@@ -110,73 +110,74 @@ static const char *type_name(const ProtobufCFieldDescriptor *f)
     return scalar_name(f->type);
 }
 
-static void print_field(const struct schema_field *sf, struct queue *q)
+static void print_field(FILE *out, const struct schema_field *sf, struct queue *q)
 {
     const ProtobufCFieldDescriptor *f = sf->field;
-    print_comment(sf->comment, "  ");
+    print_comment(out, sf->comment, "  ");
     if (sf->is_map && sf->message) {
         const ProtobufCFieldDescriptor *value = sf->message->fields[1].field;
-        (void)printf("  map<%s, %s> %s = %u;", type_name(sf->message->fields[0].field),
-                     type_name(value), f->name, f->id);
+        (void)fprintf(out, "  map<%s, %s> %s = %u;", type_name(sf->message->fields[0].field),
+                      type_name(value), f->name, f->id);
         f = value;
     } else {
-        (void)printf("  %s%s %s = %u;", f->label == PROTOBUF_C_LABEL_REPEATED ? "repeated " : "",
-                     type_name(f), f->name, f->id);
+        (void)fprintf(out, "  %s%s %s = %u;",
+                      f->label == PROTOBUF_C_LABEL_REPEATED ? "repeated " : "", type_name(f),
+                      f->name, f->id);
     }
     if (sf->oneof)
-        (void)printf("  // one of %s", sf->oneof);
-    (void)printf("\n");
+        (void)fprintf(out, "  // one of %s", sf->oneof);
+    (void)fprintf(out, "\n");
     if (f->type == PROTOBUF_C_TYPE_ENUM)
         enqueue(q, f->descriptor, true);
     else if (f->type == PROTOBUF_C_TYPE_MESSAGE)
         enqueue(q, f->descriptor, false);
 }
 
-static void print_message(const ProtobufCMessageDescriptor *type, struct queue *q)
+static void print_message(FILE *out, const ProtobufCMessageDescriptor *type, struct queue *q)
 {
     const struct schema_message *m = schema_of(type);
     if (m->known != SCHEMA_PLAIN)
         return; /* Timestamp and its like have a JSON form of their own */
-    print_comment(m->comment, "");
-    (void)printf("message %s {\n", type->name);
+    print_comment(out, m->comment, "");
+    (void)fprintf(out, "message %s {\n", type->name);
     for (unsigned i = 0; i < type->n_fields; i++)
-        print_field(&m->fields[i], q);
-    (void)printf("}\n\n");
+        print_field(out, &m->fields[i], q);
+    (void)fprintf(out, "}\n\n");
 }
 
-static void print_enum(const ProtobufCEnumDescriptor *e)
+static void print_enum(FILE *out, const ProtobufCEnumDescriptor *e)
 {
-    (void)printf("enum %s {\n", e->name);
+    (void)fprintf(out, "enum %s {\n", e->name);
     for (unsigned i = 0; i < e->n_values; i++) {
-        print_comment(schema_enum_value_comment(e, e->values[i].value), "  ");
-        (void)printf("  %s = %d;\n", e->values[i].name, e->values[i].value);
+        print_comment(out, schema_enum_value_comment(e, e->values[i].value), "  ");
+        (void)fprintf(out, "  %s = %d;\n", e->values[i].name, e->values[i].value);
     }
-    (void)printf("}\n\n");
+    (void)fprintf(out, "}\n\n");
 }
 
-static void print_queue(struct queue *q)
+static void print_queue(FILE *out, struct queue *q)
 {
     for (size_t i = 0; i < q->n; i++) /* grows meanwhile */
         if (q->is_enum[i])
-            print_enum(q->types[i]);
+            print_enum(out, q->types[i]);
         else
-            print_message(q->types[i], q);
+            print_message(out, q->types[i], q);
 }
 
-static void print_method(const struct schema_method *m, const char *indent)
+static void print_method(FILE *out, const struct schema_method *m, const char *indent)
 {
-    print_comment(m->comment, indent);
-    (void)printf("%srpc %s(%s) returns (%s);%s\n", indent, m->name, m->input->name, m->output->name,
-                 m->no_side_effects ? "  // changes nothing" : "");
+    print_comment(out, m->comment, indent);
+    (void)fprintf(out, "%srpc %s(%s) returns (%s);%s\n", indent, m->name, m->input->name,
+                  m->output->name, m->no_side_effects ? "  // changes nothing" : "");
 }
 
-static void describe_service(const struct schema_service *s)
+static void describe_service(FILE *out, const struct schema_service *s)
 {
-    print_comment(s->comment, "");
-    (void)printf("service %s {\n", s->name);
+    print_comment(out, s->comment, "");
+    (void)fprintf(out, "service %s {\n", s->name);
     for (size_t i = 0; i < s->nmethods; i++)
-        print_method(&s->methods[i], "  ");
-    (void)printf("}\n");
+        print_method(out, &s->methods[i], "  ");
+    (void)fprintf(out, "}\n");
 }
 
 static const struct schema_method *method_of(struct cli *c, const char *name)
@@ -189,7 +190,7 @@ static const struct schema_method *method_of(struct cli *c, const char *name)
     return s ? schema_find_method(s->name, slash + 1) : NULL;
 }
 
-int call_describe(struct cli *c, const char *name)
+static bool describe(struct cli *c, FILE *out, const char *name)
 {
     struct queue q = { .n = 0 };
     const struct schema_service *service = call_find_service(name);
@@ -198,12 +199,12 @@ int call_describe(struct cli *c, const char *name)
     const ProtobufCEnumDescriptor *e = schema_find_enum(name);
 
     if (service) {
-        describe_service(service);
-        return 0;
+        describe_service(out, service);
+        return true;
     }
     if (method) {
-        print_method(method, "");
-        (void)printf("\n");
+        print_method(out, method, "");
+        (void)fprintf(out, "\n");
         enqueue(&q, method->input, false);
         enqueue(&q, method->output, false);
     } else if (message) {
@@ -211,8 +212,27 @@ int call_describe(struct cli *c, const char *name)
     } else if (e) {
         enqueue(&q, e, true);
     } else {
-        return cli_usage(c, "nothing is called %.100s; services: daybook call --list", name);
+        return false;
     }
-    print_queue(&q);
-    return 0;
+    print_queue(out, &q);
+    return true;
+}
+
+int call_describe(struct cli *c, const char *name)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = c->json ? open_memstream(&text, &len) : stdout;
+    if (!out)
+        return cli_fail(c, ERR_RESOURCE_EXHAUSTED, "out of memory");
+    bool found = describe(c, out, name);
+    int status = 0;
+    if (c->json)
+        (void)fclose(out);
+    if (!found)
+        status = cli_usage(c, "nothing is called %.100s; services: daybook call --list", name);
+    else if (c->json)
+        status = rows_print_json(c, json_pack("{s:s,s:s}", "name", name, "definition", text));
+    free(text);
+    return status;
 }

@@ -22,7 +22,7 @@
 #define TIMEOUT_MAX_US (30 * SECOND_US)
 #define DB_TIMEOUT_US (5 * SECOND_US)
 
-static struct setting settings[] = {
+struct setting cli_settings[] = {
     { .key = "BUS_ENDPOINT",
       .type = SETTING_TEXT,
       .default_value = "tcp://127.0.0.1:5555",
@@ -39,15 +39,24 @@ static struct setting settings[] = {
       .type = SETTING_TEXT,
       .secret = true,
       .help = "Own secret CURVE key (Z85)." },
-    { .key = "TENANT", .type = SETTING_TEXT, .help = "Company to work for, as by --tenant." },
-    { .key = "AS", .type = SETTING_TEXT, .help = "Employee to act as, as by --as." },
+    { .key = "TENANT",
+      .type = SETTING_TEXT,
+      .help = "Id (UUID) of the company to work for, as by --tenant." },
+    { .key = "AS",
+      .type = SETTING_TEXT,
+      .help = "Employee to act as, staff number or id, as by --as." },
     { .key = "MIGRATE_URL",
       .type = SETTING_TEXT,
-      .help = "PostgreSQL of the role that owns the schemas: migrate, rebuild, replay, status." },
-    { .key = "DB_URL", .type = SETTING_TEXT, .help = "Stands in for MIGRATE_URL in migrate." },
+      .help =
+          "Where PostgreSQL is (libpq), as the role that owns the schemas: for migrate, rebuild, "
+          "status, timers, events parked and replay." },
+    { .key = "DB_URL",
+      .type = SETTING_TEXT,
+      .help = "Stands in for DAYBOOK_MIGRATE_URL where that is not set." },
     { .key = "STATUS",
       .type = SETTING_TEXT,
-      .help = "Admin listeners for status: \"bus=127.0.0.1:9601 directory=127.0.0.1:9602\"." },
+      .help =
+          "Admin listeners that status asks: \"bus=127.0.0.1:9601 directory=127.0.0.1:9602\"." },
     { .key = "MASTER_KEY",
       .type = SETTING_TEXT,
       .secret = true,
@@ -55,7 +64,7 @@ static struct setting settings[] = {
     { .key = "CLOCK", .type = SETTING_TEXT, .help = "The daemons' clock; not used here." },
     { .key = NULL },
 };
-static struct setting *const tables[] = { settings };
+static struct setting *const tables[] = { cli_settings };
 
 const struct area areas[] = {
     { "bus", bus_migrations, &bus_migrations_len, false },
@@ -107,19 +116,39 @@ static bool open_options(struct cli *c)
     return true;
 }
 
+/* The faults of all settings make one failure; as text they keep a line each. */
+static bool load_settings(const struct cli *c)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *faults = open_memstream(&text, &len);
+    bool ok = config_load_into(tables, ARRAY_LEN(tables), faults ? faults : stderr);
+    if (!faults)
+        return ok;
+    (void)fclose(faults);
+    for (size_t i = 0; c->json && i + 1 < len; i++)
+        text[i] = text[i] == '\n' ? ';' : text[i];
+    if (!c->json)
+        (void)fprintf(stderr, "%s", text);
+    else if (!ok)
+        (void)cli_unset(c, "%.*s", (int)strcspn(text, "\n"), text);
+    free(text);
+    return ok;
+}
+
 bool cli_open(struct cli *c, int *status_out)
 {
-    *status_out = EXIT_FAILURE;
-    c->json = args_has(&c->args, "json");
     c->arena = arena_new(ARENA_BYTES);
-    if (!c->arena)
+    if (!c->arena) {
+        *status_out = cli_fail(c, ERR_RESOURCE_EXHAUSTED, "out of memory");
         return false;
+    }
     log_set_level(LOG_LEVEL_ERROR);
     if (c->command->offline)
         return true;
 
-    c->settings = settings;
-    if (!config_load(tables, ARRAY_LEN(tables))) {
+    c->settings = cli_settings;
+    if (!load_settings(c)) {
         *status_out = EXIT_SETTINGS;
         return false;
     }
@@ -168,37 +197,44 @@ struct bus_client *cli_bus(struct cli *c, int *status_out)
     if (!c->bus && cli_zmq(c))
         c->bus = bus_client_new(c->zmq, &address);
     if (!c->bus) {
-        (void)cli_fail(
-            c, ERR_FAILED_PRECONDITION,
-            "cannot use DAYBOOK_BUS_ENDPOINT (%s): the address is malformed, or "
-            "DAYBOOK_BUS_SERVER_KEY, _PUBLIC_KEY and _SECRET_KEY[_FILE] are not all keys "
-            "of 40 characters",
-            address.endpoint);
-        *status_out = EXIT_SETTINGS;
+        *status_out =
+            cli_unset(c,
+                      "cannot use DAYBOOK_BUS_ENDPOINT (%s): the address is malformed, or "
+                      "DAYBOOK_BUS_SERVER_KEY, _PUBLIC_KEY and _SECRET_KEY[_FILE] are not all keys "
+                      "of 40 characters",
+                      address.endpoint);
     }
     return c->bus;
 }
 
+static const char *db_url(const struct cli *c)
+{
+    const char *url = cli_setting(c, "MIGRATE_URL");
+    if (!url || !*url)
+        url = cli_setting(c, "DB_URL");
+    return url && *url ? url : NULL;
+}
+
 bool cli_has_db(const struct cli *c)
 {
-    return cli_setting(c, "MIGRATE_URL") != NULL;
+    return db_url(c) != NULL;
+}
+
+enum err cli_connect(struct cli *c)
+{
+    if (!c->db)
+        c->db = db_new(db_url(c), "daybook");
+    return c->db ? db_ping(c->db, clock_monotonic_us() + DB_TIMEOUT_US) : ERR_RESOURCE_EXHAUSTED;
 }
 
 struct db *cli_db(struct cli *c, int *status_out)
 {
-    const char *url = cli_setting(c, "MIGRATE_URL");
-    if (!url)
-        url = cli_setting(c, "DB_URL");
-    if (!url) {
-        (void)cli_usage(c, "DAYBOOK_MIGRATE_URL is not set: it names the database as the role that "
-                           "owns the schemas");
-        *status_out = EXIT_SETTINGS;
+    if (!cli_has_db(c)) {
+        *status_out = cli_unset(c, "DAYBOOK_MIGRATE_URL is not set: it names the database as the "
+                                   "role that owns the schemas");
         return NULL;
     }
-    if (!c->db)
-        c->db = db_new(url, "daybook");
-    enum err e =
-        c->db ? db_ping(c->db, clock_monotonic_us() + DB_TIMEOUT_US) : ERR_RESOURCE_EXHAUSTED;
+    enum err e = cli_connect(c);
     if (e) {
         *status_out = cli_fail(c, e,
                                "the database of DAYBOOK_MIGRATE_URL does not answer; try again "

@@ -3,12 +3,15 @@
  * and how a failure is told.
  *
  * A command is one function and one row of a table (main.c). It returns the exit status. Results go
- * to stdout, in tables for people or as JSON with --json; everything else goes to stderr.
+ * to stdout, in tables for people or as one JSON document with --json (the log, which has no end:
+ * one event a line); everything else goes to stderr. A failure is told once; with --json, in the
+ * last line, by an object with `code` and `message`.
  *
- *   main.c       the command table, help, exit statuses
- *   args.c       words of the command line            table.c     columns for people
+ *   main.c       from argv to a command               commands.c  the table of commands and options
+ *   args.c       words of the command line            help.c      help, made from the tables
  *   cli.c        settings, connections, time          fault.c     what went wrong, in words
  *   ask.c        calls over the bus, on behalf of whom
+ *   table.c      columns for people                   rows.c      rows as columns or as JSON
  */
 #ifndef DAYBOOK_CLI_CLI_H
 #define DAYBOOK_CLI_CLI_H
@@ -39,6 +42,8 @@ struct command {
 
 extern const struct command commands[]; /* ended by a NULL name */
 extern const struct option global_options[];
+extern struct setting cli_settings[];                 /* ended by a NULL key */
+const struct command *find_command(const char *name); /* NULL: there is none */
 
 struct cli {
     const struct command *command;
@@ -69,6 +74,8 @@ void *cli_zmq(struct cli *c);
 /* Connected as the owner of the schemas (MIGRATE_URL). NULL: said why, with the exit status. */
 struct db *cli_db(struct cli *c, int *status_out);
 bool cli_has_db(const struct cli *c);
+/* The same where there is a setting for it, without a word; then c->db is connected. */
+NODISCARD enum err cli_connect(struct cli *c);
 
 /* A number of an option, or `otherwise`. False: said why. */
 NODISCARD bool cli_number(const struct cli *c, const char *option, int64_t min, int64_t max,
@@ -88,6 +95,8 @@ const struct area *area_find(const char *name); /* NULL: none; not said */
 
 /* "daybook: ..." on stderr, and the status of a usage error. */
 int cli_usage(const struct cli *c, const char *fmt, ...) PRINTF(2, 3);
+/* The same for a setting that is missing or wrong. */
+int cli_unset(const struct cli *c, const char *fmt, ...) PRINTF(2, 3);
 /* "daybook: ..." on stderr, and the status of that code. */
 int cli_fail(const struct cli *c, enum err e, const char *fmt, ...) PRINTF(3, 4);
 /* A failed call: code, words, faulty fields and what to do, on stderr; as JSON with --json.
@@ -135,6 +144,10 @@ int cmd_rebuild(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_tasks(struct cli *c);
 int cmd_version(struct cli *c);
+
+/* help.c */
+int help_all(const struct cli *c);
+int help_command(const struct cli *c, const struct command *k);
 
 /* call_list.c */
 int call_list(struct cli *c, const char *service);

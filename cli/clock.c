@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "cli/cli.h"
+#include "cli/rows.h"
 #include "common/clock.h"
 #include "common/num.h"
 
@@ -23,7 +23,9 @@ int cmd_clock(struct cli *c)
         return cli_usage(c, "--rate is from 0 to 1000000, not %.40s", rate_text);
     if (!clock_steer(path, us, rate))
         return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", path, strerror(errno));
-    if (!c->json)
-        (void)printf("%s, rate %g\n", time_format(us, text), rate);
+    if (c->json)
+        return rows_print_json(c, json_pack("{s:s,s:s,s:f}", "file", path, "time",
+                                            time_format(us, text), "rate", rate));
+    (void)printf("%s, rate %g\n", time_format(us, text), rate);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "google/rpc/error_details.pb-c.h"
 
 #define JSON_LIMIT (1 * MIB)
+#define MESSAGE_LIMIT (64 * KIB)
 
 static void prefix(const struct cli *c)
 {
@@ -22,25 +23,54 @@ static void prefix(const struct cli *c)
     (void)fprintf(stderr, "daybook%s%s: ", named ? " " : "", named ? c->command->name : "");
 }
 
+/* One line, whatever it is: {"code":...,"message":...} or words for people. */
+static void tell(const struct cli *c, const char *code, const char *suffix, const char *fmt,
+                 va_list ap)
+{
+    struct sbuf text, json;
+    sbuf_init(&text, MESSAGE_LIMIT);
+    sbuf_vaddf(&text, fmt, ap);
+    if (c->json) {
+        sbuf_init(&json, JSON_LIMIT);
+        sbuf_add_text(&json, "{\"code\":");
+        sbuf_add_json(&json, code);
+        sbuf_add_text(&json, ",\"message\":");
+        sbuf_add_json(&json, text.data);
+        (void)fprintf(stderr, "%s}\n", json.data);
+        sbuf_fini(&json);
+    } else {
+        prefix(c);
+        (void)fprintf(stderr, "%s%s\n", text.data, suffix);
+    }
+    sbuf_fini(&text);
+}
+
 int cli_usage(const struct cli *c, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    prefix(c);
-    (void)vfprintf(stderr, fmt, ap);
+    tell(c, err_name(ERR_INVALID_ARGUMENT), "", fmt, ap);
     va_end(ap);
-    (void)fprintf(stderr, "\n");
     return EXIT_USAGE;
+}
+
+int cli_unset(const struct cli *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    tell(c, err_name(ERR_FAILED_PRECONDITION), "", fmt, ap);
+    va_end(ap);
+    return EXIT_SETTINGS;
 }
 
 int cli_fail(const struct cli *c, enum err e, const char *fmt, ...)
 {
+    char suffix[40];
     va_list ap;
+    snprintf(suffix, sizeof suffix, " (%s)", err_name(e));
     va_start(ap, fmt);
-    prefix(c);
-    (void)vfprintf(stderr, fmt, ap);
+    tell(c, err_name(e), suffix, fmt, ap);
     va_end(ap);
-    (void)fprintf(stderr, " (%s)\n", err_name(e));
     return err_exit_code(e);
 }
 
@@ -149,28 +179,25 @@ static const char *own_words(enum err e)
 /* --- for programs ------------------------------------------------------------------------------
  */
 
-static void show_json(enum err e, const PbCallResult *r)
+static void show_json(const char *what, enum err e, const PbCallResult *r)
 {
     struct sbuf out;
     sbuf_init(&out, JSON_LIMIT);
     sbuf_add_text(&out, "{\"code\":");
     sbuf_add_json(&out, err_name(e));
-    sbuf_add_text(&out, ",\"requestId\":");
-    sbuf_add_json(&out, r ? r->request_id : "");
-    sbuf_add_text(&out, ",\"status\":");
-    if (r && r->status) {
+    sbuf_add_text(&out, ",\"message\":");
+    sbuf_add_json(&out, r ? r->status->message : own_words(e));
+    sbuf_add_text(&out, ",\"what\":");
+    sbuf_add_json(&out, what);
+    if (r) {
+        sbuf_add_text(&out, ",\"requestId\":");
+        sbuf_add_json(&out, r->request_id);
         size_t at = out.len;
+        sbuf_add_text(&out, ",\"status\":");
         if (protojson_write(&r->status->base, 0, &out) != ERR_OK) {
             out.len = at; /* a detail of a type that we do not know */
             out.data[at] = '\0';
-            sbuf_add_text(&out, "{\"message\":");
-            sbuf_add_json(&out, r->status->message);
-            sbuf_add_char(&out, '}');
         }
-    } else {
-        sbuf_add_text(&out, "{\"message\":");
-        sbuf_add_json(&out, own_words(e));
-        sbuf_add_char(&out, '}');
     }
     (void)fprintf(stderr, "%s}\n", out.data);
     sbuf_fini(&out);
@@ -183,7 +210,7 @@ int cli_call_failed(const struct cli *c, const char *what, enum err e,
     if (r && !r->status)
         r = NULL; /* it went well; reading it did not */
     if (c->json)
-        show_json(e, r);
+        show_json(what, e, r);
     else if (r)
         show_result(c, what, e, r);
     else if (e == ERR_UNAVAILABLE)

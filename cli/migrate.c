@@ -1,7 +1,7 @@
 /*
  * migrate.c - brings the schemas of all areas up to date, without any daemon.
  */
-#include "cli/cli.h"
+#include "cli/rows.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -15,7 +15,7 @@ static bool is_wanted(const struct cli *c, const char *name)
     return c->args.nwords == 0;
 }
 
-static int migrate_one(struct cli *c, struct db *db, const struct area *area)
+static int migrate_one(struct cli *c, struct db *db, const struct area *area, json_t *list)
 {
     int applied = 0, version = 0;
     enum err e = migrate_run(db, area->name, area->migrations, *area->nmigrations, &applied);
@@ -27,8 +27,8 @@ static int migrate_one(struct cli *c, struct db *db, const struct area *area)
                         *db_last_error(db)->sqlstate ? ", SQLSTATE " : "",
                         db_last_error(db)->sqlstate);
     if (c->json)
-        (void)printf("{\"schema\":\"%s\",\"version\":%d,\"applied\":%d}\n", area->name, version,
-                     applied);
+        json_array_append_new(list, json_pack("{s:s,s:i,s:i}", "schema", area->name, "version",
+                                              version, "applied", applied));
     else
         (void)printf("schema %-10s  version %04d, %d migrations applied\n", area->name, version,
                      applied);
@@ -44,12 +44,15 @@ int cmd_migrate(struct cli *c)
     struct db *db = cli_db(c, &status);
     if (!db)
         return status;
-    log_set_level(LOG_LEVEL_INFO); /* one line a migration */
-    for (const struct area *a = areas; a->name; a++) {
+    if (!c->json)
+        log_set_level(LOG_LEVEL_INFO); /* one line a migration */
+    json_t *list = json_array();
+    for (const struct area *a = areas; a->name && status == 0; a++)
         if (is_wanted(c, a->name))
-            status = migrate_one(c, db, a);
-        if (status)
-            return status;
-    }
-    return 0;
+            status = migrate_one(c, db, a, list);
+    json_t *root = json_pack("{s:o}", "schemas", list);
+    if (c->json && status == 0)
+        return rows_print_json(c, root);
+    json_decref(root);
+    return status;
 }

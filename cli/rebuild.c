@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 #define PATH_SIZE 4096
 #define POLL_MS 50
+#define WORDS_MAX 4000 /* of the daemon, in a failure */
 #define QUERY_TIMEOUT_US (5 * SECOND_US)
 /* A daemon that is not running makes no progress. */
 #define STALL_US (60 * SECOND_US)
@@ -37,8 +39,11 @@ static bool beside_us(const char *name, char path[static PATH_SIZE])
     return len > 0 && len < PATH_SIZE && access(path, X_OK) == 0;
 }
 
-/* The exit status of the program; -1: said why it could not be run. */
-static int run_daemon(const struct cli *c, const char *path)
+/*
+ * The exit status of the program; -1: it could not be run. Its words are for people; stdout may be
+ * for a program, and with --json (words_fd) stderr too.
+ */
+static int run_daemon(const char *path, int words_fd)
 {
     union {
         const char *in;
@@ -47,19 +52,18 @@ static int run_daemon(const struct cli *c, const char *path)
     char *argv[] = { words[0].out, words[1].out, NULL };
     posix_spawn_file_actions_t actions;
     pid_t pid;
-    int status = 0;
+    int status = 0, to = words_fd >= 0 ? words_fd : STDERR_FILENO;
 
     if (posix_spawn_file_actions_init(&actions) != 0)
         return -1;
-    /* Its words are for people; ours on stdout may be for a program. */
-    int e = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    int e = posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO);
+    if (!e && words_fd >= 0)
+        e = posix_spawn_file_actions_adddup2(&actions, to, STDERR_FILENO);
     if (!e)
         e = posix_spawn(&pid, path, &actions, NULL, argv, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
-    if (e) {
-        (void)cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", path, strerror(e));
+    if (e)
         return -1;
-    }
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return -1;
@@ -128,18 +132,59 @@ static int watch(struct cli *c, struct db *db, const char *area)
     if (!c->json && isatty(STDERR_FILENO))
         (void)fprintf(stderr, "\r\033[K");
     if (c->json)
-        (void)printf("{\"daemon\":\"%s\",\"seq\":%" PRId64 ",\"seconds\":%.3f}\n", area, p.seq,
-                     seconds);
+        (void)printf("{\"daemon\":\"%s\",\"done\":true,\"seq\":%" PRId64 ",\"seconds\":%.3f}\n",
+                     area, p.seq, seconds);
     else
         (void)printf("%s: rebuilt in %.1f s, at event %" PRId64 "\n", area, seconds, p.seq);
     return 0;
+}
+
+static int show_begun(const struct cli *c, struct db *db, const char *area)
+{
+    struct position p;
+    enum err e = read_position(db, area, &p);
+    if (e)
+        return cli_fail(c, e, "the cursor of %s cannot be read", area);
+    if (c->json)
+        (void)printf("{\"daemon\":\"%s\",\"done\":%s,\"seq\":%" PRId64 ",\"until\":%" PRId64 "}\n",
+                     area, p.until ? "false" : "true", p.seq, p.until);
+    else
+        (void)printf("%s: rebuilding up to event %" PRId64 "; daybook status tells how far it is\n",
+                     area, p.until);
+    return 0;
+}
+
+static int daemon_failed(const struct cli *c, const char *name, int status, int words_fd)
+{
+    int own = status < 0 ? err_exit_code(ERR_INTERNAL) : status;
+    char words[WORDS_MAX + 1];
+    ssize_t n = words_fd >= 0 ? pread(words_fd, words, WORDS_MAX, 0) : 0;
+    words[MAX(n, 0)] = '\0';
+    (void)cli_fail(
+        c, own == err_exit_code(ERR_UNAVAILABLE) ? ERR_UNAVAILABLE : ERR_FAILED_PRECONDITION,
+        "daybook-%s --rebuild ended with status %d%s%s", name, own, n > 0 ? ": " : "", words);
+    return own;
+}
+
+/* 0, or the exit status of a failure that was told. */
+static int empty_tables(const struct cli *c, const char *name)
+{
+    char path[PATH_SIZE];
+    if (!beside_us(name, path))
+        return cli_fail(c, ERR_FAILED_PRECONDITION, "daybook-%s is not beside this program", name);
+    int words_fd = c->json ? memfd_create("words", MFD_CLOEXEC) : -1;
+    int status = run_daemon(path, words_fd);
+    if (status != 0)
+        status = daemon_failed(c, name, status, words_fd);
+    if (words_fd >= 0)
+        (void)close(words_fd);
+    return status;
 }
 
 int cmd_rebuild(struct cli *c)
 {
     const char *name = c->args.words[0];
     const struct area *area = area_find(name);
-    char path[PATH_SIZE];
     int status = 0;
 
     if (!area || !area->consumes)
@@ -150,10 +195,8 @@ int cmd_rebuild(struct cli *c)
     struct db *db = cli_db(c, &status);
     if (!db)
         return status;
-    if (!beside_us(name, path))
-        return cli_fail(c, ERR_FAILED_PRECONDITION, "daybook-%s is not beside this program", name);
-    status = run_daemon(c, path);
+    status = empty_tables(c, name);
     if (status != 0)
-        return status < 0 ? err_exit_code(ERR_INTERNAL) : status;
-    return args_has(&c->args, "no-wait") ? 0 : watch(c, db, name);
+        return status;
+    return args_has(&c->args, "no-wait") ? show_begun(c, db, name) : watch(c, db, name);
 }

@@ -26,9 +26,9 @@ static const char *const type_names[] = {
     [SETTING_DURATION] = "duration", [SETTING_SIZE] = "size",
 };
 
-static void fault(const struct setting *s, const char *suffix, const char *why)
+static void fault(FILE *out, const struct setting *s, const char *suffix, const char *why)
 {
-    (void)fprintf(stderr, "setting " PREFIX "%s%s: %s\n", s->key, suffix, why);
+    (void)fprintf(out, "setting " PREFIX "%s%s: %s\n", s->key, suffix, why);
 }
 
 static const char *env_of(const struct setting *s, const char *suffix)
@@ -113,7 +113,7 @@ static bool keep_text(struct setting *s, const char *text)
     return true;
 }
 
-static bool set_value(struct setting *s, const char *suffix, const char *text)
+static bool set_value(FILE *out, struct setting *s, const char *suffix, const char *text)
 {
     const char *wrong = parse_value(s, text, &s->i64);
     if (wrong) {
@@ -126,11 +126,11 @@ static bool set_value(struct setting *s, const char *suffix, const char *text)
                                                        : "");
         else
             (void)snprintf(why, sizeof(why), "%s", wrong);
-        fault(s, suffix, why);
+        fault(out, s, suffix, why);
         return false;
     }
     if (!keep_text(s, text)) {
-        fault(s, suffix, "out of memory");
+        fault(out, s, suffix, "out of memory");
         return false;
     }
     return true;
@@ -169,12 +169,12 @@ static const char *read_file(const char *path, char *buf, size_t size)
     return NULL;
 }
 
-static bool set_from_file(struct setting *s, const char *path)
+static bool set_from_file(FILE *out, struct setting *s, const char *path)
 {
     char why[512];
     char *buf = sodium_malloc(FILE_VALUE_MAX);
     if (!buf) {
-        fault(s, "_FILE", "out of memory");
+        fault(out, s, "_FILE", "out of memory");
         return false;
     }
     const char *wrong = read_file(path, buf, FILE_VALUE_MAX);
@@ -183,9 +183,9 @@ static bool set_from_file(struct setting *s, const char *path)
     bool ok = false;
     if (wrong) { /* the file's name helps, its content never shows (F57) */
         (void)snprintf(why, sizeof(why), "%s: %s", path, wrong);
-        fault(s, "_FILE", why);
+        fault(out, s, "_FILE", why);
     } else {
-        ok = set_value(s, "_FILE", buf);
+        ok = set_value(out, s, "_FILE", buf);
     }
     sodium_free(buf);
     return ok;
@@ -197,7 +197,7 @@ static bool secrets_by_env_allowed(void)
     return v && strcmp(v, "1") == 0;
 }
 
-static bool load_one(struct setting *s)
+static bool load_one(FILE *out, struct setting *s)
 {
     const char *value = env_of(s, "");
     const char *path = env_of(s, "_FILE");
@@ -210,22 +210,22 @@ static bool load_one(struct setting *s)
         path = NULL;
 
     if (value && path) {
-        fault(s, "", "is also given by " PREFIX "..._FILE; keep one");
+        fault(out, s, "", "is also given by " PREFIX "..._FILE; keep one");
         return false;
     }
     if (value && s->secret && !secrets_by_env_allowed()) {
-        fault(s, "", "is a secret: give it by " PREFIX "..._FILE, or set " INSECURE "=1");
+        fault(out, s, "", "is a secret: give it by " PREFIX "..._FILE, or set " INSECURE "=1");
         return false;
     }
     if (path)
-        return set_from_file(s, path);
+        return set_from_file(out, s, path);
     if (!value)
         value = s->default_value;
     if (s->required && (!value || !*value)) {
-        fault(s, "", "is required");
+        fault(out, s, "", "is required");
         return false;
     }
-    return !value || set_value(s, "", value);
+    return !value || set_value(out, s, "", value);
 }
 
 /* --- unknown names
@@ -246,7 +246,7 @@ static bool is_known(struct setting *const *tables, size_t ntables, const char *
 }
 
 /* A warning only: whatever runs us may put variables of its own there. */
-static void warn_of_unknown(struct setting *const *tables, size_t ntables)
+static void warn_of_unknown(FILE *out, struct setting *const *tables, size_t ntables)
 {
     static const char *const others[] = {
         "INSECURE_ENV_SECRETS", "INSTANCE", "STACK_DIR", "STACK_BIN",
@@ -262,8 +262,7 @@ static void warn_of_unknown(struct setting *const *tables, size_t ntables)
         for (size_t i = 0; i < ARRAY_LEN(others); i++)
             known = known || (strlen(others[i]) == len && strncmp(others[i], key, len) == 0);
         if (!known)
-            (void)fprintf(stderr, "setting " PREFIX "%.*s is not known and ignored\n", (int)len,
-                          key);
+            (void)fprintf(out, "setting " PREFIX "%.*s is not known and ignored\n", (int)len, key);
     }
 }
 
@@ -272,15 +271,20 @@ static void warn_of_unknown(struct setting *const *tables, size_t ntables)
 
 bool config_load(struct setting *const *tables, size_t ntables)
 {
+    return config_load_into(tables, ntables, stderr);
+}
+
+bool config_load_into(struct setting *const *tables, size_t ntables, FILE *out)
+{
     if (sodium_init() < 0) {
-        (void)fprintf(stderr, "libsodium does not start\n");
+        (void)fprintf(out, "libsodium does not start\n");
         return false;
     }
     bool ok = true;
     for (size_t t = 0; t < ntables; t++)
         for (struct setting *s = tables[t]; s->key; s++)
-            ok = load_one(s) && ok;
-    warn_of_unknown(tables, ntables);
+            ok = load_one(out, s) && ok;
+    warn_of_unknown(out, tables, ntables);
     return ok;
 }
 

@@ -34,6 +34,8 @@ struct setting {
 
 /* Reads the environment into the tables (each ended by a NULL key). False: faults were printed. */
 NODISCARD bool config_load(struct setting *const *tables, size_t ntables);
+/* The same, with faults and warnings to a stream. */
+NODISCARD bool config_load_into(struct setting *const *tables, size_t ntables, FILE *faults);
 void config_free(struct setting *const *tables, size_t ntables); /* wipes secrets */
 /* --help-settings and --check-config. */
 void config_print_help(struct setting *const *tables, size_t ntables, FILE *out);

@@ -1,0 +1,234 @@
+/*
+ * commands.c - the table of commands and their options, from which arguments are read and help and
+ * completion are made.
+ *
+ * An option's value tells what it may be: FILE is a file, a|b|c one of these words, all else is
+ * free. Help texts are laid out for 80 columns by hand.
+ */
+#include "cli/cli.h"
+
+const struct option global_options[] = {
+    { "tenant", "ID", "company to work for (or DAYBOOK_TENANT)" },
+    { "as", "EMPLOYEE",
+      "act as this person: staff number or id (or DAYBOOK_AS); without it, as the operator" },
+    { "json", NULL, "answer for programs: JSON instead of tables, failures too" },
+    { "timeout", "DURATION", "limit of one call, 10ms to 30s (5s)" },
+    { "key", "KEY", "idempotency key: a command repeated with it takes effect once" },
+    { "help", NULL, "help, also of one command" },
+    { "version", NULL, "version and commit" },
+    { .name = NULL },
+};
+
+static const struct option call_options[] = {
+    { "list", NULL, "list the services, or the methods of the one that is named" },
+    { "describe", NULL, "show a service, method, message or enum with its comments" },
+    { "defaults", NULL, "show fields that have their default value too" },
+    { .name = NULL },
+};
+
+static const struct option import_options[] = {
+    { "dry-run", NULL, "judge every row, change nothing" },
+    { "result", "FILE", "write what became of each row to this CSV file" },
+    { "source", "NAME", "name of the system the ids are from (import)" },
+    { "batch", "N", "rows a batch (500 customers, 1000 orders)" },
+    { "strict", NULL, "exit with 65 when a row was invalid or a duplicate" },
+    { .name = NULL },
+};
+
+static const struct option tasks_options[] = {
+    { "date", "DAY", "YYYY-MM-DD in the company's time zone (today)" },
+    { .name = NULL },
+};
+
+static const struct option events_options[] = {
+    { "types", "LIST", "read, tail: event types, or prefixes ending in \".\", parted by commas" },
+    { "aggregate", "NAME", "read, tail: only what happened to this, e.g. visits/0190..." },
+    { "after", "SEQ", "read, tail: begin after this position (read: 0, tail: the newest)" },
+    { "limit", "N", "read: at most this many (100; 0 = all); tail: end after so many (never)" },
+    { "seq", "N", "replay: only this event (all that are parked)" },
+    { .name = NULL },
+};
+
+static const struct option status_options[] = {
+    { "wait", "DURATION", "wait until settled, at most so long; 75 when it did not come to that" },
+    { .name = NULL },
+};
+
+static const struct option rebuild_options[] = {
+    { "no-wait", NULL, "start it and do not wait for its end" },
+    { .name = NULL },
+};
+
+static const struct option keygen_options[] = {
+    { "kind", "daemon|edge|system", "what the key is for (daemon)" },
+    { .name = NULL },
+};
+
+static const struct option clock_options[] = {
+    { "rate", "R", "how fast it runs: 1 as real time, 0 stands still (1)" },
+    { .name = NULL },
+};
+
+const struct command commands[] = {
+    { .name = "call",
+      .usage = "SERVICE/METHOD [JSON | @FILE | -]",
+      .summary = "call any method",
+      .help = "The request is JSON by the proto3 mapping ({} when left out), from a file with\n"
+              "@, from stdin with -. The answer is JSON on stdout; an error tells code, faulty\n"
+              "fields and request id on stderr. A short service name will do where it is the\n"
+              "only one.\n"
+              "\n"
+              "  daybook call --list\n"
+              "  daybook call --list CustomerService\n"
+              "  daybook call --describe CustomerService/Create\n"
+              "  daybook call EventService/GetHead\n"
+              "  daybook call CustomerService/List '{\"pageSize\":5}' --tenant ID --as E006",
+      .options = call_options,
+      .words_max = 2,
+      .run = cmd_call },
+    { .name = "import",
+      .usage = "customers | orders FILE",
+      .summary = "take in a CSV file",
+      .help = "FILE is CSV in UTF-8 with a header row, - is stdin. Columns, in any order (*\n"
+              "must be there):\n"
+              "  customers  external_id* name* industry company_size address city_code lat\n"
+              "             lon source relation_type owner_no owner_id key_account credit_code\n"
+              "             potential_rating contact_name contact_position contact_role\n"
+              "             contact_phone contact_email contact_birthday\n"
+              "  orders     external_id* customer_external_id* ordered_at* amount_minor*\n"
+              "             currency* kind\n"
+              "Others are named and left out. Rows are recognised by external_id, so running\n"
+              "it again, also after an interruption, adds nothing twice. Faulty rows are left\n"
+              "out and told, the others are taken.\n"
+              "\n"
+              "  daybook import customers shops.csv --tenant ID --dry-run --result report.csv\n"
+              "  daybook import orders orders.csv --tenant ID --json\n"
+              "  zcat orders.csv.gz | daybook import orders - --tenant ID",
+      .options = import_options,
+      .words_min = 2,
+      .words_max = 2,
+      .run = cmd_import },
+    { .name = "tasks",
+      .usage = "EMPLOYEE",
+      .summary = "a person's list of the day",
+      .help = "EMPLOYEE is a staff number or id. Times are those of the company's time zone.\n"
+              "Says whether the list came from the cache.\n"
+              "\n"
+              "  daybook tasks E006 --tenant ID\n"
+              "  daybook tasks E006 --tenant ID --date 2026-11-17",
+      .options = tasks_options,
+      .words_min = 1,
+      .words_max = 1,
+      .run = cmd_tasks },
+    { .name = "events",
+      .usage = "tail | read | replay CONSUMER",
+      .summary = "what happened, from the log",
+      .help = "tail    shows events as they happen, without a gap, until it is interrupted\n"
+              "read    shows a piece of the log\n"
+              "replay  gives events that a consumer could not take (parked) another try\n"
+              "With --json, tail and read give one event a line. With --tenant: of that\n"
+              "company only.\n"
+              "\n"
+              "  daybook events tail --types daybook.visits.v1.\n"
+              "  daybook events read --after 0 --limit 5\n"
+              "  daybook events read --aggregate customers/0190... --json\n"
+              "  daybook events replay reminders --seq 4711",
+      .options = events_options,
+      .words_min = 1,
+      .words_max = 2,
+      .run = cmd_events },
+    { .name = "status",
+      .usage = "",
+      .summary = "daemons, services, log and consumers",
+      .help = "Asks the admin listeners of DAYBOOK_STATUS (\"name=host:port ...\"), the bus, and\n"
+              "the database of DAYBOOK_MIGRATE_URL. Settled means: all ready, every event\n"
+              "published and taken by every consumer, every daily list refreshed. Exits with 0\n"
+              "when all daemons are ready, else with 75.\n"
+              "\n"
+              "  daybook status\n"
+              "  daybook status --wait 30s --json",
+      .options = status_options,
+      .run = cmd_status },
+    { .name = "migrate",
+      .usage = "[AREA...]",
+      .summary = "bring the schemas up to date",
+      .help = "Applies what is missing in the database of DAYBOOK_MIGRATE_URL: bus and\n"
+              "directory first. Safe to run twice, at once, and after it was killed. Exits\n"
+              "with 75 when the database is away.\n"
+              "\n"
+              "  daybook migrate\n"
+              "  daybook migrate customers",
+      .words_max = ARGS_WORDS_MAX,
+      .run = cmd_migrate },
+    { .name = "rebuild",
+      .usage = "DAEMON",
+      .summary = "make a daemon's read model anew from the log",
+      .help = "Runs daybook-DAEMON --rebuild, found beside this program, as the owner of the\n"
+              "schemas; the running daemon then takes the log from its beginning. Waits for\n"
+              "that.\n"
+              "\n"
+              "  daybook rebuild scoring",
+      .options = rebuild_options,
+      .words_min = 1,
+      .words_max = 1,
+      .run = cmd_rebuild },
+    { .name = "keygen",
+      .usage = "PREFIX",
+      .summary = "make a CURVE key pair",
+      .help = "Writes PREFIX.key (secret, only for the owner) and PREFIX.pub (for the directory\n"
+              "of keys that the bus admits, DAYBOOK_BUS_KEYS). Never overwrites. Kinds: a\n"
+              "daemon serves, an edge speaks for those it has proven, system is an operator's\n"
+              "tool such as this.\n"
+              "\n"
+              "  daybook keygen keys/operator --kind system",
+      .options = keygen_options,
+      .words_min = 1,
+      .words_max = 1,
+      .offline = true,
+      .run = cmd_keygen },
+    { .name = "clock",
+      .usage = "FILE TIME",
+      .summary = "turn the clock of daemons that have DAYBOOK_CLOCK=file:FILE",
+      .help = "For demos and tests. TIME is RFC 3339.\n"
+              "\n"
+              "  daybook clock var/clock 2026-11-16T01:00:00Z --rate 0",
+      .options = clock_options,
+      .words_min = 2,
+      .words_max = 2,
+      .offline = true,
+      .run = cmd_clock },
+    { .name = "completion",
+      .usage = "bash | zsh",
+      .summary = "a script that completes commands, options and methods",
+      .help = "For zsh the folder must be in fpath before compinit runs.\n"
+              "\n"
+              "  . <(daybook completion bash)\n"
+              "  daybook completion zsh > ~/.zsh/completions/_daybook",
+      .words_min = 1,
+      .words_max = 1,
+      .offline = true,
+      .run = cmd_completion },
+    { .name = "version",
+      .usage = "",
+      .summary = "version and commit",
+      .help = "  daybook version --json",
+      .offline = true,
+      .run = cmd_version },
+    { .name = "help",
+      .usage = "[COMMAND | settings]",
+      .summary = "this text, the help of a command, or the settings",
+      .help = "  daybook help import\n"
+              "  daybook help settings",
+      .words_max = 1,
+      .offline = true,
+      .run = cmd_help },
+    { .name = NULL },
+};
+
+const struct command *find_command(const char *name)
+{
+    for (const struct command *k = commands; k->name; k++)
+        if (strcmp(k->name, name) == 0)
+            return k;
+    return NULL;
+}
