@@ -143,11 +143,16 @@ int cmd_migrate(struct cli *c);
 int cmd_rebuild(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_tasks(struct cli *c);
+int cmd_timers(struct cli *c);
 int cmd_version(struct cli *c);
 
 /* help.c */
 int help_all(const struct cli *c);
 int help_command(const struct cli *c, const struct command *k);
+
+/* parked.c */
+int events_parked(struct cli *c);
+int events_replay(struct cli *c);
 
 /* call_list.c */
 int call_list(struct cli *c, const char *service);

@@ -121,25 +121,43 @@ const struct command commands[] = {
       .words_max = 1,
       .run = cmd_tasks },
     { .name = "events",
-      .usage = "tail | read | replay CONSUMER",
-      .summary = "what happened, from the log",
+      .usage = "tail | read | parked [CONSUMER] | replay CONSUMER",
+      .summary = "what happened, from the log, and what could not be taken from it",
       .help = "tail    shows events as they happen, without a gap, until it is interrupted\n"
               "read    shows a piece of the log\n"
-              "replay  gives events that a consumer could not take (parked) another try\n"
+              "parked  shows the events that consumers could not take, and why\n"
+              "replay  gives those of a consumer another try, in their order\n"
               "With --json, tail and read give one event a line. With --tenant: of that\n"
               "company only.\n"
               "\n"
               "  daybook events tail --types daybook.visits.v1.\n"
               "  daybook events read --after 0 --limit 5\n"
               "  daybook events read --aggregate customers/0190... --json\n"
+              "  daybook events parked\n"
               "  daybook events replay reminders --seq 4711",
       .options = events_options,
       .words_min = 1,
       .words_max = 2,
       .run = cmd_events },
+    { .name = "timers",
+      .usage = "parked | replay [DUTY...]",
+      .summary = "timers that could not be fired",
+      .help = "parked  shows the timers that were put aside, and why; WAITS: the duty is open\n"
+              "        and nothing will remind of it until the timer is armed again\n"
+              "replay  arms the named ones, or all, once the cause is mended: what the duty\n"
+              "        waits for now is fired, late if need be. Timers of duties that wait for\n"
+              "        nothing any more are only taken off the list (ARMED: no).\n"
+              "With --tenant: of that company only.\n"
+              "\n"
+              "  daybook timers parked\n"
+              "  daybook timers replay\n"
+              "  daybook timers replay 8d1f4a52-0c5e-5f0e-9a53-6f0a4f1f7c11 --json",
+      .words_min = 1,
+      .words_max = ARGS_WORDS_MAX,
+      .run = cmd_timers },
     { .name = "status",
       .usage = "",
-      .summary = "daemons, services, log and consumers",
+      .summary = "daemons, services, log, consumers, what is parked",
       .help = "Asks the admin listeners of DAYBOOK_STATUS (\"name=host:port ...\"), the bus, and\n"
               "the database of DAYBOOK_MIGRATE_URL. Settled means: all ready, every event\n"
               "published and taken by every consumer, every daily list refreshed. Exits with 0\n"

@@ -1,6 +1,6 @@
 /*
- * events.c - the log, for people and programs: read a piece, follow it, give parked events another
- * try.
+ * events.c - the log, for people and programs: read a piece, follow it. What consumers could not
+ * take is in parked.c.
  *
  * Following is right without counting on the fast path: what is published is taken when it is the
  * very next event, else it only says that there is more, and the log is read (protocols F.3). So
@@ -12,12 +12,10 @@
 #include <zmq.h>
 
 #include "cli/cli.h"
-#include "cli/sql.h"
 #include "common/bus_frames.h"
 #include "common/clock.h"
 #include "common/mdp.h"
 #include "common/protojson.h"
-#include "common/sql_schema.h"
 #include "daybook/bus/v1/bus.pb-c.h"
 
 #define EVENT_SERVICE "daybook.bus.v1.EventService"
@@ -25,7 +23,6 @@
 #define TYPES_MAX 64
 #define JSON_LIMIT (8 * MIB)
 #define LOOK_AGAIN_MS 2000 /* when nothing is heard, not even a head message */
-#define QUERY_TIMEOUT_US (10 * SECOND_US)
 
 typedef Daybook__Bus__V1__Event Event;
 typedef Daybook__Bus__V1__ReadEventsRequest Request;
@@ -358,68 +355,6 @@ static int tail_log(struct cli *c)
     return status;
 }
 
-/* --- replay ------------------------------------------------------------------------------------
- */
-
-static enum err mark(struct db *db, const char *consumer, const char *seq, PGresult **res_out)
-{
-    const char *params[] = { consumer, seq };
-    enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
-    if (!e)
-        e = db_exec(db, sql_for_schema(&sql_events_replay, consumer), params, res_out);
-    if (!e)
-        e = db_commit(db);
-    db_rollback(db);
-    return e;
-}
-
-static int show_marked(struct cli *c, const PGresult *res)
-{
-    static const char *const headers[] = { ">SEQ", "EVENT", "ABOUT", ">TRIES", "REASON", NULL };
-    struct table *t = table_new(c->arena, headers);
-    for (int i = 0; t && i < PQntuples(res); i++) {
-        struct db_row row = { .res = res, .row = i };
-        const char *cells[] = { db_row_text(&row, "seq"), db_row_text(&row, "type"),
-                                db_row_text(&row, "aggregate"), db_row_text(&row, "attempts"),
-                                db_row_text(&row, "reason") };
-        if (row.bad || !table_add(t, cells))
-            t = NULL;
-    }
-    if (!t)
-        return cli_fail(c, ERR_INTERNAL, "the answer cannot be shown");
-    if (c->json)
-        (void)printf("{\"marked\":%d}\n", PQntuples(res));
-    else if (PQntuples(res) == 0)
-        (void)printf("nothing is parked there\n");
-    else
-        table_print(t, stdout);
-    return 0;
-}
-
-static int replay(struct cli *c)
-{
-    const char *consumer = c->args.words[1];
-    const struct area *area = area_find(consumer);
-    int64_t seq;
-    int status = 0;
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-
-    if (!area || !area->consumes)
-        return cli_usage(c,
-                         "there is no consumer %.40s; there are customers, visits, reminders and "
-                         "scoring",
-                         consumer);
-    if (!cli_number(c, "seq", 1, INT64_MAX, 0, &seq))
-        return EXIT_USAGE;
-    struct db *db = cli_db(c, &status);
-    if (!db)
-        return status;
-    enum err e = mark(db, consumer, args_value(&c->args, "seq"), &res);
-    if (e)
-        return cli_fail(c, e, "nothing was marked for another try");
-    return show_marked(c, res);
-}
-
 int cmd_events(struct cli *c)
 {
     const char *what = c->args.words[0];
@@ -428,7 +363,9 @@ int cmd_events(struct cli *c)
         return read_log(c);
     if (strcmp(what, "tail") == 0 && alone)
         return tail_log(c);
-    if (strcmp(what, "replay") == 0 && !alone)
-        return replay(c);
+    if (strcmp(what, "parked") == 0)
+        return events_parked(c);
+    if (strcmp(what, "replay") == 0)
+        return events_replay(c);
     return cli_usage(c, "usage: daybook events %s", c->command->usage);
 }

@@ -12,6 +12,7 @@
 
 #include "cli/admin_ask.h"
 #include "cli/sql.h"
+#include "cli/timers.h"
 #include "common/clock.h"
 #include "common/num.h"
 #include "common/sql_schema.h"
@@ -101,7 +102,7 @@ static bool ask_daemons(struct cli *c, struct status *s)
         if (!*one)
             continue;
         if (!equals || s->ndaemons == STATUS_DAEMONS_MAX) {
-            (void)cli_usage(c, "DAYBOOK_STATUS is NAME=HOST:PORT ..., not %.80s", one);
+            (void)cli_unset(c, "DAYBOOK_STATUS is NAME=HOST:PORT ..., not %.80s", one);
             return false;
         }
         *equals = '\0';
@@ -127,11 +128,10 @@ static bool ask_daemons(struct cli *c, struct status *s)
 static void ask_bus(struct cli *c, struct status *s)
 {
     struct bus_answer answer;
-    int status;
     Daybook__Bus__V1__ListServicesRequest ask = DAYBOOK__BUS__V1__LIST_SERVICES_REQUEST__INIT;
 
     s->bus_fault = "cannot be reached";
-    if (!cli_bus(c, &status)) /* as the operator, whatever company --tenant names */
+    if (!c->bus) /* as the operator, whatever company --tenant names */
         return;
     enum err e = cli_ask(c, BUS_SERVICE, "ListServices", &ask.base, &answer);
     if (e) {
@@ -226,23 +226,22 @@ static enum err read_database(struct cli *c, struct db *db, struct status *s)
         e = exists(db, "reminders.list_version", &lists);
     if (!e && lists)
         e = read_lists(db, s);
+    if (!e && lists) /* last, since from here on only one company's rows are seen */
+        e = timers_waiting(c, db, &s->timers_waiting);
     s->has_log = !e && there;
     return e;
 }
 
 static void ask_database(struct cli *c, struct status *s)
 {
-    int status;
-    s->lists_waiting = -1;
     s->log_fault = "DAYBOOK_MIGRATE_URL is not set";
     if (!cli_has_db(c))
         return;
     s->log_fault = "the database does not answer";
-    struct db *db = cli_db(c, &status);
-    if (!db || db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US))
+    if (cli_connect(c) || db_begin(c->db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US))
         return;
-    enum err e = read_database(c, db, s);
-    db_rollback(db);
+    enum err e = read_database(c, c->db, s);
+    db_rollback(c->db);
     s->log_fault = e ? err_name(e) : s->has_log ? "" : "the schemas are not there: daybook migrate";
 }
 
@@ -271,7 +270,7 @@ static bool settled_by_gauges(const struct status *s)
 
 static bool look(struct cli *c, struct status *s)
 {
-    *s = (struct status){ .bus_fault = "" };
+    *s = (struct status){ .bus_fault = "", .lists_waiting = -1, .timers_waiting = -1 };
     if (!ask_daemons(c, s))
         return false;
     ask_bus(c, s);
@@ -287,24 +286,32 @@ int cmd_status(struct cli *c)
 {
     const char *wait = args_value(&c->args, "wait");
     int64_t wait_us = 0, until_us;
+    int status = 0;
     static struct status s; /* too large for some stacks */
 
     if (wait && !num_duration_us(wait, &wait_us))
         return cli_usage(c, "--wait is a duration such as 30s, not %.40s", wait);
-    if (!cli_setting(c, "STATUS"))
-        return cli_usage(c, "DAYBOOK_STATUS is not set: NAME=HOST:PORT of each daemon's admin "
+    const char *listeners = cli_setting(c, "STATUS");
+    if (!listeners || !*listeners)
+        return cli_unset(c, "DAYBOOK_STATUS is not set: NAME=HOST:PORT of each daemon's admin "
                             "listener, parted by spaces");
+    if (!cli_bus(c, &status)) /* said once, and the rest is shown */
+        status = 0;
     until_us = clock_monotonic_us() + wait_us;
     for (;;) {
         arena_reset(c->arena);
         if (!look(c, &s))
-            return EXIT_USAGE;
+            return EXIT_SETTINGS;
         if (s.settled || clock_monotonic_us() >= until_us)
             break;
         (void)poll(NULL, 0, WAIT_STEP_MS);
     }
-    int status = status_show(c, &s);
+    status = status_show(c, &s);
     if (status)
         return status;
-    return s.ready && (!wait || s.settled) ? 0 : err_exit_code(ERR_UNAVAILABLE);
+    if (!s.ready)
+        return cli_fail(c, ERR_UNAVAILABLE, "not all daemons are ready");
+    if (wait && !s.settled)
+        return cli_fail(c, ERR_UNAVAILABLE, "not settled within %s", wait);
+    return 0;
 }

@@ -39,7 +39,8 @@ struct status {
     int64_t head_seq, outbox;
     struct consumer_state consumers[STATUS_CONSUMERS_MAX];
     size_t nconsumers;
-    int64_t lists_waiting; /* -1: cannot be told */
+    int64_t lists_waiting;  /* -1: cannot be told */
+    int64_t timers_waiting; /* duties whose timer is parked; -1: cannot be told */
     /* the sum */
     bool ready;
     bool settled;

@@ -1,8 +1,7 @@
 /*
  * status_show.c - see status.h.
  */
-#include <jansson.h>
-
+#include "cli/rows.h"
 #include "cli/status.h"
 
 /* --- tables ------------------------------------------------------------------------------------
@@ -66,7 +65,7 @@ static bool show_consumers(struct cli *c, const struct status *s)
         const char *note =
             !k->started       ? "has never run"
             : k->replay_until ? arena_printf(c->arena, "rebuilding up to %" PRId64, k->replay_until)
-            : k->parked       ? "daybook events replay gives them another try"
+            : k->parked       ? "why: daybook events parked"
                               : "";
         const char *cells[] = { k->name, arena_printf(c->arena, "%" PRId64, k->seq),
                                 arena_printf(c->arena, "%" PRId64, MAX(s->head_seq - k->seq, 0)),
@@ -94,6 +93,9 @@ static int show_tables(struct cli *c, const struct status *s)
         ok = ok && show_consumers(c, s);
         if (s->lists_waiting > 0)
             (void)printf("daily lists to be refreshed: %" PRId64 "\n", s->lists_waiting);
+        if (s->timers_waiting >= 0)
+            (void)printf("timers parked: %" PRId64 "%s\n", s->timers_waiting,
+                         s->timers_waiting ? "  why: daybook timers parked" : "");
     } else {
         (void)printf("log: %s\n", s->log_fault);
     }
@@ -161,10 +163,9 @@ static int show_json(struct cli *c, const struct status *s)
     }
     if (s->lists_waiting >= 0)
         json_object_set_new(root, "listsWaiting", json_integer(s->lists_waiting));
-    bool ok = root && json_dumpf(root, stdout, JSON_COMPACT) == 0;
-    json_decref(root);
-    (void)printf("\n");
-    return ok ? 0 : cli_fail(c, ERR_RESOURCE_EXHAUSTED, "the status cannot be shown");
+    if (s->timers_waiting >= 0)
+        json_object_set_new(root, "timersParked", json_integer(s->timers_waiting));
+    return rows_print_json(c, root);
 }
 
 int status_show(struct cli *c, const struct status *s)
