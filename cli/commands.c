@@ -60,7 +60,7 @@ static const struct option rebuild_options[] = {
 };
 
 static const struct option keygen_options[] = {
-    { "kind", "daemon|edge|system", "what the key is for (daemon)" },
+    { "kind", "partner|daemon|edge|system", "what the key is for (partner)" },
     { .name = NULL },
 };
 
@@ -193,11 +193,15 @@ const struct command commands[] = {
     { .name = "keygen",
       .usage = "PREFIX",
       .summary = "make a CURVE key pair",
-      .help = "Writes PREFIX.key (secret, only for the owner) and PREFIX.pub (for the directory\n"
-              "of keys that the bus admits, DAYBOOK_BUS_KEYS). Never overwrites. Kinds: a\n"
-              "daemon serves, an edge speaks for those it has proven, system is an operator's\n"
-              "tool such as this.\n"
+      .help = "Writes PREFIX.key (secret, only for the owner) and PREFIX.pub. Never overwrites.\n"
+              "A partner is a person or system of one company: its key is registered with the\n"
+              "directory, by the call that is printed. The other kinds belong to the\n"
+              "installation; their .pub goes into the bus's DAYBOOK_BUS_KEYS: a daemon serves,\n"
+              "an edge speaks for those it has proven, system is an operator's tool such as\n"
+              "this. The bus takes no .pub of a partner there.\n"
               "\n"
+              "  daybook keygen erp\n"
+              "  daybook keygen keys/visits --kind daemon\n"
               "  daybook keygen keys/operator --kind system",
       .options = keygen_options,
       .words_min = 1,

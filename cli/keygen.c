@@ -2,7 +2,8 @@
  * keygen.c - a CURVE key pair as two files (protocols G.5).
  *
  * The secret file is made with O_EXCL and mode 0400, and first: whoever runs us twice keeps the key
- * that was perhaps handed out already.
+ * that was perhaps handed out already. A partner's public file says so, and the bus refuses it
+ * among the keys of the installation: a file without a kind would be a daemon's there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,14 +11,18 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "cli/cli.h"
+#include "cli/rows.h"
+#include "common/sbuf.h"
 
 #define PATH_SIZE 4096
 #define KEY_SIZE 41
 
+#define CREDENTIALS "daybook.directory.v1.CredentialService"
+
+/* Those of the installation, which the bus knows by their files; all others are partners. */
 static bool is_kind(const char *kind)
 {
-    static const char *const kinds[] = { "daemon", "edge", "system" };
+    static const char *const kinds[] = { "partner", "daemon", "edge", "system" };
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (strcmp(kind, kinds[i]) == 0)
             return true;
@@ -48,6 +53,71 @@ static int cannot_write(const struct cli *c, const char *path)
     return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", path, strerror(errno));
 }
 
+/* --- what to do with it ------------------------------------------------------------------------
+ */
+
+/* RegisterCurveKeyRequest; a key has no character that JSON or a shell would mind. */
+static void add_request(struct sbuf *out, const char *prefix, const char *public_key)
+{
+    const char *slash = strrchr(prefix, '/');
+    sbuf_add_text(out, "{\"label\":");
+    sbuf_add_json(out, slash ? slash + 1 : prefix);
+    sbuf_addf(out, ",\"scopes\":[\"customers.read\"],\"curvePublicKey\":\"%s\"}", public_key);
+}
+
+static void add_quoted(struct sbuf *out, const char *text)
+{
+    sbuf_add_char(out, '\'');
+    for (; *text; text++)
+        if (*text == '\'')
+            sbuf_add_text(out, "'\\''");
+        else
+            sbuf_add_char(out, *text);
+    sbuf_add_char(out, '\'');
+}
+
+static void show_next(const char *kind, const char *public_path, const char *request)
+{
+    struct sbuf quoted;
+    if (strcmp(kind, "partner") != 0) {
+        (void)printf("Copy %s to the bus's DAYBOOK_BUS_KEYS: it is a key of kind %s.\n",
+                     public_path, kind);
+        return;
+    }
+    sbuf_init(&quoted, PATH_SIZE * 4);
+    add_quoted(&quoted, request);
+    (void)printf(
+        "Whoever administers the company registers it, with the scopes that it shall have\n"
+        "(for a person also \"employeeId\"):\n\n"
+        "daybook call CredentialService/RegisterCurveKey %s --tenant ID\n",
+        quoted.data);
+    sbuf_fini(&quoted);
+}
+
+static int show(const struct cli *c, const char *kind, const char *public_key,
+                const char *secret_path, const char *public_path)
+{
+    struct sbuf request;
+    int status = 0;
+    sbuf_init(&request, PATH_SIZE * 2);
+    add_request(&request, c->args.words[0], public_key);
+    if (c->json) {
+        json_t *root = json_pack("{s:s,s:s,s:s,s:s}", "publicKey", public_key, "kind", kind,
+                                 "secretFile", secret_path, "publicFile", public_path);
+        if (strcmp(kind, "partner") == 0)
+            json_object_set_new(root, "register",
+                                json_pack("{s:s,s:o}", "method", CREDENTIALS "/RegisterCurveKey",
+                                          "request", json_loads(request.data, 0, NULL)));
+        status = rows_print_json(c, root);
+    } else {
+        (void)printf("%s\n%s and %s written; the former is a secret.\n", public_key, secret_path,
+                     public_path);
+        show_next(kind, public_path, request.data);
+    }
+    sbuf_fini(&request);
+    return status;
+}
+
 int cmd_keygen(struct cli *c)
 {
     const char *prefix = c->args.words[0], *kind = args_value(&c->args, "kind");
@@ -55,9 +125,9 @@ int cmd_keygen(struct cli *c)
     char secret_path[PATH_SIZE], public_path[PATH_SIZE];
 
     if (!kind)
-        kind = "daemon";
+        kind = "partner";
     if (!is_kind(kind))
-        return cli_usage(c, "--kind is daemon, edge or system, not %.40s", kind);
+        return cli_usage(c, "--kind is partner, daemon, edge or system, not %.40s", kind);
     if (snprintf(secret_path, sizeof secret_path, "%s.key", prefix) >= PATH_SIZE ||
         snprintf(public_path, sizeof public_path, "%s.pub", prefix) >= PATH_SIZE)
         return cli_usage(c, "the prefix is too long");
@@ -78,10 +148,5 @@ int cmd_keygen(struct cli *c)
     if (!write_new(public_path, 0644, text))
         return cannot_write(c, public_path);
 
-    if (c->json)
-        (void)printf("{\"publicKey\":\"%s\",\"kind\":\"%s\"}\n", public_key, kind);
-    else
-        (void)printf("%s\n%s and %s written; copy the latter to the bus's DAYBOOK_BUS_KEYS\n",
-                     public_key, secret_path, public_path);
-    return 0;
+    return show(c, kind, public_key, secret_path, public_path);
 }
