@@ -1,15 +1,13 @@
 /*
  * tasks.c - a person's list of the day, in the company's time zone.
  */
-#include <unistd.h>
-
 #include "cli/cli.h"
-#include "common/schema.h"
 #include "common/tz.h"
 #include "daybook/directory/v1/directory.pb-c.h"
 #include "daybook/reminders/v1/reminders.pb-c.h"
 
 #define TASK_SERVICE "daybook.reminders.v1.TaskService"
+#define POLICY_SERVICE "daybook.directory.v1.PolicyService"
 
 typedef Daybook__Reminders__V1__GetDailyTasksRequest Request;
 typedef Daybook__Reminders__V1__GetDailyTasksResponse Response;
@@ -29,25 +27,47 @@ static const char *short_name(struct arena *a, const ProtobufCEnumDescriptor *e,
     return name ? name : "";
 }
 
-/* Times are shown with their offset from UTC, since the terminal may be elsewhere. */
-static char *local_time(struct arena *a, const void *timestamp)
+/* As the directory says it; NULL: it does not, and that is said. */
+static const struct tz *company_zone(struct cli *c)
 {
-    time_t s = (time_t)(wire_time_us(timestamp) / SECOND_US);
-    struct tm tm;
-    char text[40];
-    if (!timestamp || !localtime_r(&s, &tm) || !strftime(text, sizeof text, "%m-%d %H:%M %z", &tm))
-        return arena_strdup(a, "-");
-    return arena_strdup(a, text);
+    Daybook__Directory__V1__GetPolicyRequest *ask =
+        wire_new(&daybook__directory__v1__get_policy_request__descriptor, c->arena);
+    struct bus_answer answer;
+    if (!ask)
+        return NULL;
+    ask->key = arena_strdup(c->arena, "timezone");
+    enum err e = cli_ask(c, POLICY_SERVICE, "Get", &ask->base, &answer);
+    const Daybook__Directory__V1__GetPolicyResponse *got = e ? NULL : (const void *)answer.message;
+    const struct tz *tz = got && got->policy ? tz_find(got->policy->value) : NULL;
+    if (!tz)
+        (void)fprintf(stderr, "the company's time zone is not known here (%s): times are UTC\n",
+                      e                    ? err_name(e)
+                      : got && got->policy ? got->policy->value
+                                           : "-");
+    return tz;
 }
 
-static bool add_task(struct cli *c, struct table *t, const Task *task)
+/* With the offset from UTC, since the terminal may be elsewhere. */
+static char *local_time(struct arena *a, const struct tz *tz, const void *timestamp)
+{
+    if (!timestamp)
+        return arena_strdup(a, "-");
+    int64_t us = wire_time_us(timestamp);
+    struct date d = tz_date(tz, us);
+    int minute = tz_minute_of_day(tz, us), offset = tz_offset_s(tz, us) / 60;
+    int ahead = offset < 0 ? -offset : offset;
+    return arena_printf(a, "%02d-%02d %02d:%02d %c%02d%02d", d.month, d.day, minute / 60,
+                        minute % 60, offset < 0 ? '-' : '+', ahead / 60, ahead % 60);
+}
+
+static bool add_task(struct cli *c, const struct tz *tz, struct table *t, const Task *task)
 {
     const char *kind =
         short_name(c->arena, &daybook__reminders__v1__task_kind__descriptor, (int)task->kind);
     const char *cells[] = { task->done      ? "done"
                             : task->overdue ? "OVERDUE"
                                             : "",
-                            local_time(c->arena, task->due_at), *task->rule ? task->rule : kind,
+                            local_time(c->arena, tz, task->due_at), *task->rule ? task->rule : kind,
                             task->title, task->customer_name };
     return table_add(t, cells);
 }
@@ -57,11 +77,14 @@ static int show(struct cli *c, const Response *r)
     static const char *const headers[] = { "", "DUE", "RULE", "TASK", "CUSTOMER", NULL };
     struct table *t = table_new(c->arena, headers);
     const Daybook__Reminders__V1__DailyTaskList *list = r->list;
+    const struct tz *tz = list && list->n_tasks ? company_zone(c) : NULL;
     size_t open = 0;
 
+    if (!tz)
+        tz = tz_find("UTC");
     for (size_t i = 0; t && list && i < list->n_tasks; i++) {
         open += !list->tasks[i]->done;
-        if (!add_task(c, t, list->tasks[i]))
+        if (!add_task(c, tz, t, list->tasks[i]))
             t = NULL;
     }
     if (!t || !list)
