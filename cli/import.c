@@ -16,12 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
-#include "cli/import_rows.h"
-#include "cli/seen.h"
+#include "cli/import.h"
 #include "common/clock.h"
 
-#define SLOTS_MAX 8
 #define SLOT_ARENA_BYTES (32 * MIB)
 #define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
 #define TIMEOUT_US (10 * SECOND_US)
@@ -29,70 +26,6 @@
 #define RETRY_BASE_US (100 * MSEC_US)
 #define RETRY_CAP_US (5 * SECOND_US)
 #define SOURCE_DEFAULT "import"
-#define KEY_SIZE 256
-#define PROGRESS_EVERY_US (100 * MSEC_US)
-#define FAULTS_TOLD 5
-
-enum slot_state {
-    SLOT_FREE,
-    SLOT_READY, /* filled, or to be sent again from at_us on */
-    SLOT_SENT,
-    SLOT_DONE,
-};
-
-struct line {
-    size_t line;
-    const char *external_id;
-    int outcome; /* of ImportOutcome */
-    const char *id, *field, *message;
-};
-
-struct slot {
-    enum slot_state state;
-    struct arena *arena;
-    size_t number;
-    struct line *lines; /* all rows, also those that are not sent */
-    size_t nlines;
-    ProtobufCMessage **rows;
-    size_t *line_of; /* by row: its line */
-    size_t nrows;
-    size_t bytes;
-    const ProtobufCMessage *request; /* NULL: nothing to send */
-    char key[KEY_SIZE];
-    char request_id[ID_TEXT_MAX];
-    int tries;
-    bool anew; /* an earlier run's answer was put aside */
-    int64_t at_us;
-};
-
-struct import {
-    struct cli *c;
-    const struct import_kind *kind;
-    const PbPrincipal *who;
-    const char *source, *key;
-    bool dry_run, strict;
-    size_t batch;
-    int64_t timeout_us;
-
-    FILE *file, *result;
-    const char *path;
-    uint64_t file_bytes; /* 0: not known */
-    struct csv *csv;
-    struct import_map map;
-    struct seen *seen;
-    bool at_end;
-
-    struct slot slots[SLOTS_MAX]; /* batch n is in slot n % nslots */
-    size_t nslots;
-    size_t next_fill, next_flush; /* batch numbers */
-    size_t on_the_way;
-
-    size_t rows, batches, replayed;
-    size_t counts[IMPORT_OUTCOMES];
-    size_t last_line; /* of the file, whose fate is known */
-    int64_t started_us, shown_us;
-    bool shows;
-};
 
 /* --- reading -----------------------------------------------------------------------------------
  */
@@ -143,7 +76,7 @@ static struct line *add_line(struct import *im, struct slot *s, size_t line,
 
 static bool refuse(struct slot *s, struct line *l, const char *field, const char *message)
 {
-    l->outcome = DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID;
+    l->outcome = INVALID;
     l->field = arena_strdup(s->arena, field);
     l->message = arena_strdup(s->arena, message);
     return l->external_id && l->field && l->message;
@@ -260,9 +193,10 @@ static int given_up(struct import *im, struct slot *s, enum err e, const struct 
     snprintf(what, sizeof what, "batch %zu (lines %zu to %zu)", s->number + 1, s->lines[0].line,
              s->lines[s->nlines - 1].line);
     int status = cli_call_failed(im->c, what, e, answer);
-    (void)cli_fail(im->c, e,
-                   "stopped; rows up to line %zu are done: run it again, nothing is taken twice",
-                   im->last_line);
+    if (!im->c->json) /* there it is lastLine */
+        (void)cli_fail(
+            im->c, e, "stopped; rows up to line %zu are done: run it again, nothing is taken twice",
+            im->last_line);
     return status;
 }
 
@@ -424,34 +358,8 @@ static int hear(struct import *im)
     return e ? again(im, s, e, &answer) : take_answer(im, s, &answer);
 }
 
-/* --- telling -----------------------------------------------------------------------------------
+/* --- in the order of the file -------------------------------------------------------------------
  */
-
-static void write_line(FILE *out, const struct line *l)
-{
-    const char *cells[] = { l->external_id, import_outcomes[l->outcome], l->id, l->field,
-                            l->message };
-    (void)fprintf(out, "%zu", l->line);
-    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
-        (void)fputc(',', out);
-        csv_write_cell(out, cells[i]);
-    }
-    (void)fputc('\n', out);
-}
-
-/* The first faulty rows are told at once, so that nobody needs the result file to see the reason.
- */
-static void tell_fault(const struct import *im, const struct line *l)
-{
-    size_t faulty = im->counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID];
-
-    if (l->outcome != DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID ||
-        faulty > FAULTS_TOLD)
-        return;
-    (void)fprintf(stderr, "%sline %zu: %s%s%s%s\n", im->shows ? "\r\033[K" : "", l->line, l->field,
-                  *l->field ? ": " : "", l->message,
-                  faulty == FAULTS_TOLD ? " (further ones: see the result file)" : "");
-}
 
 /* Batches whose fate is known, in the order of the file. */
 static void flush_done(struct import *im)
@@ -462,54 +370,13 @@ static void flush_done(struct import *im)
             return;
         for (size_t i = 0; i < s->nlines; i++) {
             im->counts[s->lines[i].outcome]++;
-            tell_fault(im, &s->lines[i]);
+            import_tell_fault(im, &s->lines[i]);
             if (im->result)
-                write_line(im->result, &s->lines[i]);
+                import_write_line(im->result, &s->lines[i]);
         }
         im->last_line = s->lines[s->nlines - 1].line;
         s->state = SLOT_FREE;
     }
-}
-
-static void show_progress(struct import *im)
-{
-    static const char bar[] = "##############################";
-    int64_t now_us = clock_monotonic_us();
-    if (!im->shows || now_us - im->shown_us < PROGRESS_EVERY_US)
-        return;
-    im->shown_us = now_us;
-    double part = im->file_bytes ? (double)csv_bytes(im->csv) / (double)im->file_bytes : 0;
-    int width = (int)(MIN(part, 1.0) * (sizeof bar - 1));
-    (void)fprintf(stderr, "\r[%-30.*s] %3.0f %%  %zu rows, %zu faulty ", width, bar, part * 100,
-                  im->rows,
-                  im->counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID]);
-}
-
-static void end_progress(const struct import *im)
-{
-    if (im->shows)
-        (void)fprintf(stderr, "\r\033[K");
-}
-
-static void show_summary(const struct import *im)
-{
-    double seconds = (double)(clock_monotonic_us() - im->started_us) / 1e6;
-    if (im->c->json) {
-        (void)printf("{\"rows\":%zu,\"seconds\":%.3f,\"dryRun\":%s,\"counts\":{", im->rows, seconds,
-                     im->dry_run ? "true" : "false");
-        for (size_t i = 1; i < IMPORT_OUTCOMES; i++)
-            (void)printf("%s\"%s\":%zu", i > 1 ? "," : "", import_outcomes[i], im->counts[i]);
-        (void)printf("},\"batches\":%zu,\"replayed\":%zu}\n", im->batches, im->replayed);
-        return;
-    }
-    (void)printf("%s: %zu rows in %.1f s (%.0f a second)%s\n", im->kind->name, im->rows, seconds,
-                 (double)im->rows / MAX(seconds, 1e-6), im->dry_run ? ", nothing was changed" : "");
-    for (size_t i = 1; i < IMPORT_OUTCOMES; i++)
-        if (im->counts[i])
-            (void)printf("  %-10s %8zu\n", import_outcomes[i], im->counts[i]);
-    if (im->replayed && !im->key)
-        (void)printf("%zu of %zu batches were seen before and judged anew\n", im->replayed,
-                     im->batches);
 }
 
 /* --- the command -------------------------------------------------------------------------------
@@ -531,7 +398,7 @@ static int run(struct import *im)
         if (status == 0 && im->next_flush < im->next_fill)
             status = hear(im);
         flush_done(im);
-        show_progress(im);
+        import_show_progress(im);
     }
     return status;
 }
@@ -572,13 +439,19 @@ static int read_options(struct import *im)
 static int open_files(struct import *im)
 {
     struct cli *c = im->c;
-    struct stat st;
+    struct stat st, other;
     const char *result = args_value(&c->args, "result");
     im->file = strcmp(im->path, "-") == 0 ? stdin : fopen(im->path, "re");
     if (!im->file)
         return cli_fail(c, ERR_NOT_FOUND, "%s: %s", im->path, strerror(errno));
-    if (fstat(fileno(im->file), &st) == 0 && S_ISREG(st.st_mode))
+    if (fstat(fileno(im->file), &st) != 0)
+        return cli_fail(c, ERR_INTERNAL, "%s: %s", im->path, strerror(errno));
+    if (S_ISREG(st.st_mode))
         im->file_bytes = (uint64_t)st.st_size;
+    /* By what it is, not by name: a link to it would be emptied just the same. */
+    if (result && stat(result, &other) == 0 && S_ISREG(other.st_mode) &&
+        st.st_dev == other.st_dev && st.st_ino == other.st_ino)
+        return cli_usage(c, "--result %s is the file that is read; name another one", result);
     im->csv = csv_new(&csv_limits_default, read_file, im->file);
     im->seen = seen_new();
     if (!im->csv || !im->seen)
@@ -600,6 +473,7 @@ static int close_files(struct import *im, int status)
         bad = true;
     if (im->file && im->file != stdin)
         (void)fclose(im->file);
+    json_decref(im->faults);
     csv_free(im->csv);
     seen_free(im->seen);
     for (size_t i = 0; i < im->nslots; i++)
@@ -617,19 +491,19 @@ int cmd_import(struct cli *c)
     int status = read_options(&im);
     if (status)
         return status;
+    im.faults = json_array();
     status = open_files(&im);
     if (status == 0 && cli_bus(c, &status) && cli_principal(c, &im.who, &status)) {
         keep = arena_new(MIB); /* c->arena is reset from answer to answer */
         im.who = keep && im.who ? wire_clone(&im.who->base, keep) : NULL;
         im.started_us = clock_monotonic_us();
         status = im.who ? run(&im) : no_memory(&im);
-        end_progress(&im);
-        show_summary(&im);
+        import_end_progress(&im);
+        import_show_summary(&im);
     }
-    size_t faulty = im.counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_INVALID] +
-                    im.counts[DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_DUPLICATE];
-    if (status == 0 && im.strict && faulty)
-        status = err_exit_code(ERR_FAILED_PRECONDITION);
+    if (status == 0 && im.strict && import_faulty(&im))
+        status = cli_fail(c, ERR_FAILED_PRECONDITION, "%zu rows were invalid or duplicates",
+                          import_faulty(&im));
     status = close_files(&im, status);
     c->principal = NULL;
     arena_free(keep);

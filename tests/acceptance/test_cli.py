@@ -1,13 +1,18 @@
 """The command-line tool, run as people and scripts run it: outputs, exit codes, imports."""
 
 import csv
+import datetime as dt
 import json
+import os
+import pty
+import shlex
 import subprocess
 import uuid
 
 import pytest
-from company import BUS, CUSTOMERS, REMINDERS
-from stack import DAEMONS, ROOT
+import mdp
+from company import BUS, CUSTOMERS, REMINDERS, SECONDS
+from stack import DAEMONS, ROOT, wait_until
 
 FILES = ROOT / "tests/data/csv"
 LIST = CUSTOMERS + "CustomerService/List"
@@ -22,8 +27,8 @@ def company(stack, clock):
 
 @pytest.fixture
 def run(company):
-    def run(*words, **options):
-        return company.stack.daybook(*words, env={"DAYBOOK_TENANT": company.tenant}, **options)
+    def run(*words, env=None, **options):
+        return company.stack.daybook(*words, env={"DAYBOOK_TENANT": company.tenant, **(env or {})}, **options)
     return run
 
 
@@ -105,12 +110,6 @@ def test_help_needs_no_settings(company, words):
     assert done.returncode == 0 and len(done.stdout) > 200, done.stderr
 
 
-def test_completion_is_a_script_that_bash_takes(run):
-    done = run("completion", "bash")
-    assert done.returncode == 0
-    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True).returncode == 0
-
-
 # --- status, tasks, events --------------------------------------------------------------------------
 
 def test_status_shows_every_daemon(company, run):
@@ -129,7 +128,22 @@ def test_tasks_shows_the_list(company, run):
     day = company.at(days=1)[:10]
     got = json.loads(run("tasks", "E006", "--date", day, "--json").stdout)
     assert question.id in json.dumps(got)
-    assert "Tasks Shop" in run("tasks", "E006", "--date", day).stdout
+    shown = run("tasks", "E006", "--date", day, env={"TZ": "America/New_York"})
+    assert "Tasks Shop" in shown.stdout and "time zone" not in shown.stderr
+    due = [t["dueAt"] for t in got["list"]["tasks"] if question.id in t["subject"]]
+    local = dt.datetime.fromisoformat(due[0].replace("Z", "+00:00")).astimezone(company.clock.zone)
+    assert local.strftime("%m-%d %H:%M +0800") in shown.stdout, "the company's time, wherever the terminal is"
+    company.answer(question)
+
+
+def test_tasks_are_shown_in_utc_when_the_zone_is_not_known(company, run):
+    """The directory is away; the list is not."""
+    question = company.ask(company.customer("rep", name="Zone Shop"))
+    company.reminder("TMR-01", f"questions/{question.id}")
+    with company.stack.stopped("directory"):
+        shown = run("tasks", "E006", "--date", company.at(days=1)[:10], "--timeout", "1s")
+    assert shown.returncode == 0 and "Zone Shop" in shown.stdout and "+0000" in shown.stdout
+    assert "time zone is not known" in shown.stderr
     company.answer(question)
 
 
@@ -146,9 +160,9 @@ def test_events_are_read_one_a_line(company, run):
 
 # --- import -----------------------------------------------------------------------------------------
 
-def imported(run, tmp_path, kind, file, *options):
+def imported(run, tmp_path, kind, file, *options, **how):
     result = tmp_path / f"{uuid.uuid4()}.csv"
-    done = run("import", kind, file, "--json", "--result", result, *options)
+    done = run("import", kind, file, "--json", "--result", result, *options, **how)
     assert done.returncode == 0, done.stderr
     with open(result, encoding="utf-8-sig", newline="") as f:
         return json.loads(done.stdout), list(csv.DictReader(f))
@@ -224,6 +238,58 @@ def test_orders_are_imported_and_scored(company, run, tmp_path):
                                f" s.customer_id where c.tenant_id = '{company.tenant}' and ref_id = 'X-1'") == 100000
 
 
+SHOPS = "external_id,name,owner_no\n" + "".join(f"P-{i},Piped Shop {i},E006\n" for i in range(3))
+
+
+def test_import_reads_stdin(company, run, tmp_path):
+    report, rows = imported(run, tmp_path, "customers", "-", "--source", "piped", stdin=SHOPS)
+    assert report["counts"]["inserted"] == 3 and [row["line"] for row in rows] == ["2", "3", "4"]
+    assert run("import", "customers", "-", stdin="").returncode == 65
+    assert run("import", "customers", "-", stdin="name\nx\n").returncode == 65
+
+
+def test_progress_of_a_pipe_has_no_percentage(company, tmp_path):
+    """Nobody knows how much is still to come."""
+    (tmp_path / "shops.csv").write_text(SHOPS)
+    for words, want, unwanted in ((("-",), "\r3 rows", "%"), ((tmp_path / "shops.csv",), "100 %", "\r3 rows")):
+        ours, theirs = pty.openpty()
+        process = subprocess.run([company.stack.bin / "daybook", "import", "customers", *words], input=SHOPS,
+                                 text=True, stdout=subprocess.PIPE, stderr=theirs,
+                                 env={**company.stack.env, "DAYBOOK_TENANT": company.tenant})
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+        assert process.returncode == 0 and want in shown and unwanted not in shown, shown
+
+
+@pytest.mark.parametrize("make", [lambda f: f, lambda f: f.parent / "." / f.name, "symlink_to", "hardlink_to"])
+def test_the_file_that_is_read_is_not_overwritten(run, tmp_path, make):
+    file = tmp_path / "shops.csv"
+    file.write_text(SHOPS)
+    result = tmp_path / "result.csv" if isinstance(make, str) else make(file)
+    if isinstance(make, str):
+        getattr(result, make)(file)
+    done = run("import", "customers", file, "--result", result)
+    assert done.returncode == 64 and "is the file that is read" in done.stderr
+    assert file.read_text() == SHOPS
+
+
+def test_faulty_rows_and_duplicates_are_told_with_what_to_do(company, run, tmp_path):
+    first = run("call", "CustomerService/Create", '{"customer": {"name": "Known Shop", "cityCode": "310100"}}',
+                "--as", "E006", "--json")
+    known = json.loads(first.stdout)["customer"]["id"]
+    file = tmp_path / "shops.csv"
+    file.write_text("external_id,name,city_code,owner_no\nD-1,Known Shop,310100,E006\n"
+                    + "".join(f"D-{i},,310100,E006\n" for i in range(2, 9)))
+    told = run("import", "customers", file).stderr
+    assert f"line 2: customer: looks the same as an existing customer (CUS-07) ({known})" in told
+    assert told.count("line ") == 5 and "(further ones: use --result FILE)" in told
+    result = tmp_path / "result.csv"
+    assert "(further ones: see the result file)" in run("import", "customers", file, "--result", result).stderr
+    report = json.loads(run("import", "customers", file, "--json").stdout)
+    assert [f["line"] for f in report["faults"]] == [2, 3, 4, 5, 6] and report["faults"][0]["id"] == known
+
+
 # --- keys -------------------------------------------------------------------------------------------
 
 def test_keygen_makes_a_pair_and_never_overwrites(run, tmp_path):
@@ -231,7 +297,53 @@ def test_keygen_makes_a_pair_and_never_overwrites(run, tmp_path):
     assert done.returncode == 0
     assert len((tmp_path / "partner.pub").read_text().splitlines()[0]) == 40
     assert (tmp_path / "partner.key").stat().st_mode & 0o077 == 0
-    assert run("keygen", tmp_path / "partner").returncode != 0
+    assert run("keygen", tmp_path / "partner").returncode == 73
+
+
+def test_a_partners_key_is_registered_by_the_line_that_keygen_prints(company, run, tmp_path):
+    """Pasted into a shell as it stands but for the company; whatever the file is called."""
+    made = run("keygen", tmp_path / "erp's \"box\"").stdout
+    line = next(text for text in made.splitlines() if text.startswith("daybook call"))
+    assert "DAYBOOK_BUS_KEYS" not in made and line.endswith(" --tenant ID")
+    pasted = line.removesuffix("ID") + shlex.quote(company.tenant) + " --json"
+    done = subprocess.run(["bash", "-c", pasted], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, **company.stack.env, "PATH": f"{company.stack.bin}:{os.environ['PATH']}"})
+    assert done.returncode == 0, done.stderr
+    credential = json.loads(done.stdout)["credential"]
+    assert credential["label"] == "erp's \"box\"" and credential["scopes"] == ["customers.read"]
+
+    public = (tmp_path / "erp's \"box\".pub").read_text().splitlines()[0]
+    secret = (tmp_path / "erp's \"box\".key").read_text().strip()
+    client = company.stack.client(mdp.Keys(company.stack.env["DAYBOOK_BUS_SERVER_KEY"], public, secret))
+
+    def admitted():
+        try:
+            return client.call(LIST, {"pageSize": 1}, timeout=1) is not None
+        except mdp.NoAnswer:
+            return False
+        except mdp.CallError as error:
+            return error.code == "PERMISSION_DENIED"  # let in, as what it is
+    wait_until(admitted, SECONDS, "the bus knew the key")
+
+
+def test_a_partners_file_does_not_make_a_daemon(company, run, tmp_path):
+    """Somebody copies it among the daemons' keys after all: the bus skips it, and says so."""
+    assert run("keygen", tmp_path / "friend").returncode == 0
+    copy = company.stack.folder / "keys/admitted/friend.pub"
+    copy.write_text((tmp_path / "friend.pub").read_text())
+    try:
+        log = company.stack.folder / "log/bus.log"
+        wait_until(lambda: any("bus.key_file_bad" in line and "friend.pub" in line
+                               for line in log.read_text().splitlines()), SECONDS, "the bus refused the file")
+    finally:
+        copy.unlink()
+
+
+def test_keys_of_the_installation_are_asked_for_by_name(run, tmp_path):
+    for kind in ("daemon", "edge", "system"):
+        done = run("keygen", tmp_path / kind, "--kind", kind)
+        assert "DAYBOOK_BUS_KEYS" in done.stdout and "RegisterCurveKey" not in done.stdout
+        assert (tmp_path / f"{kind}.pub").read_text().splitlines()[1] == f"kind={kind}"
 
 
 def test_rules_can_be_read_without_a_company(company, run):
