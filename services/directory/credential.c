@@ -13,6 +13,8 @@
 #include "services/directory/sql.h"
 
 #define SECRET_BYTES 32
+#define KIND_API_KEY DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_API_KEY
+#define KIND_CURVE DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_CURVE
 
 static const struct constraint_words words[] = {
     { "credential_curve_key", ERR_ALREADY_EXISTS, "curve_public_key",
@@ -92,9 +94,7 @@ static enum err make(struct call *call, const struct wish *w, PbCredential **cre
         return ERR_RESOURCE_EXHAUSTED;
     c->id = directory_id(call, "");
     c->actor_id = directory_id(call, w->employee_id); /* a new service account when empty */
-    c->kind = w->curve_public_key
-                  ? DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_CURVE
-                  : DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_API_KEY;
+    c->kind = w->curve_public_key ? KIND_CURVE : KIND_API_KEY;
     c->label = w->label;
     c->n_scopes = w->n_scopes;
     c->scopes = w->scopes;
@@ -209,7 +209,8 @@ enum err credential_register_curve_key(struct call *call, const ProtobufCMessage
 /* --- ending -------------------------------------------------------------------------------------
  */
 
-static enum err lock_credential(struct call *call, const char *id, PbCredential **c_out,
+/* A key of the other kind counts as none: each is ended by its own method. */
+static enum err lock_credential(struct call *call, const char *id, int kind, PbCredential **c_out,
                                 int64_t *version_out)
 {
     const char *params[] = { call_tenant_text(call), id };
@@ -218,13 +219,18 @@ static enum err lock_credential(struct call *call, const char *id, PbCredential 
     enum err e = db_exec(call->db, &sql_credential_lock, params, &res);
     if (e)
         return e;
-    if (PQntuples(res) == 0)
-        return call_fail(call, ERR_NOT_FOUND, "id", "there is no such credential");
-    struct db_row row = { .res = res };
-    *version_out = db_row_i64(&row, "_row_version");
-    if (row.bad)
-        return ERR_INTERNAL;
-    return record_read(res, 0, &daybook__directory__v1__credential__descriptor, call->arena, c_out);
+    if (PQntuples(res) > 0) {
+        struct db_row row = { .res = res };
+        *version_out = db_row_i64(&row, "_row_version");
+        if (row.bad)
+            return ERR_INTERNAL;
+        e = record_read(res, 0, &daybook__directory__v1__credential__descriptor, call->arena,
+                        c_out);
+        if (e || (int)(*c_out)->kind == kind)
+            return e;
+    }
+    return call_fail(call, ERR_NOT_FOUND, "id", "there is no such %s",
+                     kind == KIND_CURVE ? "CURVE key" : "API key");
 }
 
 static enum err write_revoked(struct call *call, PbCredential *c, int64_t version)
@@ -245,26 +251,44 @@ static enum err write_revoked(struct call *call, PbCredential *c, int64_t versio
     return e ? e : directory_changed(call);
 }
 
-enum err credential_revoke(struct call *call, const ProtobufCMessage *request,
-                           ProtobufCMessage **reply_out)
+static enum err revoke(struct call *call, const char *id, int kind, PbCredential **credential_out)
 {
-    const Daybook__Directory__V1__RevokeCredentialRequest *req = (const void *)request;
-    Daybook__Directory__V1__RevokeCredentialResponse *reply =
-        call_new(call, &daybook__directory__v1__revoke_credential_response__descriptor);
     int64_t version = 0;
 
     enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
-    if (e)
-        return e;
+    if (!e)
+        e = directory_lock(call);
+    if (!e)
+        e = lock_credential(call, id, kind, credential_out, &version);
+    if (!e && !(*credential_out)->revoked_at) /* once ended it stays as it is */
+        e = write_revoked(call, *credential_out, version);
+    return e;
+}
+
+enum err credential_revoke_api_key(struct call *call, const ProtobufCMessage *request,
+                                   ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__RevokeApiKeyRequest *req = (const void *)request;
+    Daybook__Directory__V1__RevokeApiKeyResponse *reply =
+        call_new(call, &daybook__directory__v1__revoke_api_key_response__descriptor);
+
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    e = directory_lock(call);
-    if (!e)
-        e = lock_credential(call, req->id, &reply->credential, &version);
-    if (!e && !reply->credential->revoked_at) /* once ended it stays as it is */
-        e = write_revoked(call, reply->credential, version);
     *reply_out = &reply->base;
-    return e;
+    return revoke(call, req->id, KIND_API_KEY, &reply->credential);
+}
+
+enum err credential_revoke_curve_key(struct call *call, const ProtobufCMessage *request,
+                                     ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__RevokeCurveKeyRequest *req = (const void *)request;
+    Daybook__Directory__V1__RevokeCurveKeyResponse *reply =
+        call_new(call, &daybook__directory__v1__revoke_curve_key_response__descriptor);
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &reply->base;
+    return revoke(call, req->id, KIND_CURVE, &reply->credential);
 }
 
 /* --- listing ------------------------------------------------------------------------------------

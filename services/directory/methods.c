@@ -138,7 +138,10 @@ const struct method directory_methods[] = {
       create_api_key_checks, false },
     { CREDENTIAL, "RegisterCurveKey", credential_register_curve_key, "credentials.write",
       register_curve_key_checks, false },
-    { CREDENTIAL, "Revoke", credential_revoke, "credentials.write", revoke_checks, false },
+    { CREDENTIAL, "RevokeApiKey", credential_revoke_api_key, "credentials.write", revoke_checks,
+      false },
+    { CREDENTIAL, "RevokeCurveKey", credential_revoke_curve_key, "credentials.write", revoke_checks,
+      false },
     { CREDENTIAL, "List", credential_list, "credentials.write", NULL, false },
 };
 const size_t directory_methods_len = ARRAY_LEN(directory_methods);

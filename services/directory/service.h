@@ -44,7 +44,8 @@ call_handler workdays_add;
 call_handler workdays_list;
 call_handler credential_create_api_key;
 call_handler credential_register_curve_key;
-call_handler credential_revoke;
+call_handler credential_revoke_api_key;
+call_handler credential_revoke_curve_key;
 call_handler credential_list;
 
 /* --- shared -------------------------------------------------------------------------------------

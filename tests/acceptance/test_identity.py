@@ -74,7 +74,7 @@ def test_f56_a_revoked_key_is_refused_on_a_standing_connection(company):
     wait_until(lambda: answers(client), SECONDS, "the new key was admitted")
     mine = [c for c in company.system.call(DIRECTORY + "CredentialService/List", {"pageSize": 1000})
             .credentials if c.curve_public_key == keys.public.decode()]
-    company.system.command(DIRECTORY + "CredentialService/Revoke", {"id": mine[0].id})
+    company.system.command(DIRECTORY + "CredentialService/RevokeCurveKey", {"id": mine[0].id})
     wait_until(lambda: not answers(client), SECONDS, "the revoked key was refused")
 
 

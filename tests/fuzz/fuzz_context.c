@@ -43,7 +43,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     check_text(context->tracestate, len);
     check_text(context->idempotency_key, len);
     check_text(context->service, len);
-    check_text(context->language, len);
     (void)wire_time_us(context->received_at); /* whatever it holds */
     ProtobufCMessage *copy = wire_clone(m, a);
     assert(copy && wire_equal(m, copy, a));

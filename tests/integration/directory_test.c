@@ -999,6 +999,13 @@ static void an_api_key_is_shown_once_and_kept_as_a_hash(void **state)
     assert_int_equal(
         number("SELECT count(*) AS n FROM directory.credential WHERE tenant_id = '%s'", text_of(t)),
         1);
+
+    expect("by the method for CURVE keys",
+           say(system_of(t), CREDENTIAL, "RevokeCurveKey", "{\"id\":\"%s\"}", r->credential->id),
+           ERR_NOT_FOUND, NULL);
+    const Daybook__Directory__V1__RevokeApiKeyResponse *revoked =
+        fine(say(system_of(t), CREDENTIAL, "RevokeApiKey", "{\"id\":\"%s\"}", r->credential->id));
+    assert_non_null(revoked->credential->revoked_at);
 }
 
 static void curve_keys_are_admitted_and_refused_at_once(void **state)
@@ -1049,12 +1056,16 @@ static void curve_keys_are_admitted_and_refused_at_once(void **state)
                text_of(person_of(1)), z85_two),
            ERR_PERMISSION_DENIED, NULL);
 
-    expect("of another company",
-           say(system_of(other), CREDENTIAL, "Revoke", "{\"id\":\"%s\"}", r->credential->id),
+    expect(
+        "of another company",
+        say(system_of(other), CREDENTIAL, "RevokeCurveKey", "{\"id\":\"%s\"}", r->credential->id),
+        ERR_NOT_FOUND, NULL);
+    expect("by the method for API keys",
+           say(system_of(t), CREDENTIAL, "RevokeApiKey", "{\"id\":\"%s\"}", r->credential->id),
            ERR_NOT_FOUND, NULL);
     for (int i = 0; i < 2; i++) { /* ended once, told the same twice */
-        const Daybook__Directory__V1__RevokeCredentialResponse *revoked =
-            fine(say(system_of(t), CREDENTIAL, "Revoke", "{\"id\":\"%s\"}", r->credential->id));
+        const Daybook__Directory__V1__RevokeCurveKeyResponse *revoked = fine(
+            say(system_of(t), CREDENTIAL, "RevokeCurveKey", "{\"id\":\"%s\"}", r->credential->id));
         assert_non_null(revoked->credential->revoked_at);
     }
     assert_int_equal(

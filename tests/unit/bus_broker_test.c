@@ -453,12 +453,10 @@ static void the_bus_stamps_what_the_client_may_not_say(void **state)
     bus_open(&bus);
     void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
-    char id[] = "my-id", key[] = "my-key", language[] = "en", service[] = "forged.Service";
-    char dispatch[] = "1";
+    char id[] = "my-id", key[] = "my-key", service[] = "forged.Service", dispatch[] = "1";
     ctx.dispatch_id = dispatch;
     ctx.request_id = id;
     ctx.idempotency_key = key;
-    ctx.language = language;
     ctx.service = service;
     ask(c, "GetHead", &ctx, "msg");
     hear(w, &m);
@@ -468,7 +466,6 @@ static void the_bus_stamps_what_the_client_may_not_say(void **state)
     PbCallContext *seen = context_of(&bus, &m, 5);
     assert_string_equal(seen->request_id, "my-id");
     assert_string_equal(seen->idempotency_key, "my-key");
-    assert_string_equal(seen->language, "en");
     assert_string_equal(seen->service, OURS);
     assert_int_equal(strlen(seen->dispatch_id), 36);
     assert_non_null(seen->received_at);
