@@ -163,8 +163,8 @@ NODISCARD bool daemon_admin_start(struct daemon *d);
 
 /* daemon_consumer.c */
 void daemon_consumer_run(struct daemon *d, void *arg);
-/* Why events do not reach this daemon as they should, static; NULL: they do. Shown, and no reason to
- * take its methods from the bus. Any thread. */
+/* Why events do not reach this daemon as they should, static; NULL: they do. Shown, and no reason
+ * to take its methods from the bus. Any thread. */
 const char *daemon_consumer_trouble(struct daemon *d);
 
 /* daemon.c */

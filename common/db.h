@@ -117,9 +117,10 @@ const struct db_error *db_last_error(const struct db *db);
 uint64_t db_round_trips(const struct db *db);
 
 /*
- * On: COMMIT does not wait for the disk (synchronous_commit = off; transactions begun from now on). Only
- * for work that is done again from what is durable should a crash of the server take the last of it
- * back. What commits later and does wait makes it durable too: the server's log has one order.
+ * On: COMMIT does not wait for the disk (synchronous_commit = off; transactions begun from now on).
+ * Only for work that is done again from what is durable should a crash of the server take the last
+ * of it back. What commits later and does wait makes it durable too: the server's log has one
+ * order.
  */
 void db_set_relaxed(struct db *db, bool on);
 
