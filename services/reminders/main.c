@@ -1,6 +1,8 @@
 /*
  * main.c - the reminders daemon, as data, and its threads.
  */
+#include <poll.h>
+
 #include "common/daemon.h"
 #include "common/log.h"
 #include "services/reminders/chores.h"
@@ -13,6 +15,7 @@
 
 #define REFRESH_LISTS 100
 #define REFRESH_PAUSE_US (250 * MSEC_US)
+#define REFRESH_GATHER_MS 200
 #define OFFERS_A_MESSAGE 4096
 
 static struct setting settings[] = {
@@ -123,7 +126,9 @@ static void run_chores(struct daemon *d, void *data)
     host_close(&h);
 }
 
-/* Builds the lists that changed, into Redis. */
+/* Builds the lists that changed, into Redis, a few times a second at most: readers compare
+ * versions, so nobody sees an old one meanwhile, and a list that changes all the time is not built
+ * each time. */
 static void run_lists(struct daemon *d, void *data)
 {
     struct reminders *self = data;
@@ -131,13 +136,17 @@ static void run_lists(struct daemon *d, void *data)
     struct db *db = db_new(daemon_conninfo(d), "daybook-reminders/lists");
     struct cache *cache = address ? cache_new(address, daemon_cache_password(d)) : NULL;
 
+    if (db)
+        db_set_relaxed(db, true); /* what was noted as built and is forgotten is built again */
     while (!daemon_stopping(d)) {
         const struct directory *dir = directory_acquire();
         size_t done =
             db && cache && dir ? lists_refresh(self->lists, db, cache, dir, REFRESH_LISTS) : 0;
         directory_release(dir);
-        if (done < REFRESH_LISTS)
-            task_lists_wait(self->lists, REFRESH_PAUSE_US);
+        if (done == REFRESH_LISTS)
+            continue;
+        task_lists_wait(self->lists, REFRESH_PAUSE_US);
+        poll(NULL, 0, REFRESH_GATHER_MS);
     }
     cache_free(cache);
     db_free(db);

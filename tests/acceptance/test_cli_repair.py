@@ -57,8 +57,10 @@ def test_f36_a_poisonous_event_is_shown_with_its_reason_and_replayed(company, ru
     with poisoned(company.stack, "reminders.customer_ref", f"name <> '{name}'"):
         shop = company.rep.command(CUSTOMERS + "CustomerService/Create", {"customer": {"name": name}}).customer
         about = f"customers/{shop.id}"
-        parked = wait_until(lambda: answer("events", "parked", "reminders")["parked"], SECONDS,
-                            "the event was parked")
+        def given_up():
+            rows = answer("events", "parked", "reminders")["parked"]
+            return rows if all(row["state"] == "parked" for row in rows) else []
+        parked = wait_until(given_up, SECONDS, "the event was parked")
         assert [(p["consumer"], p["aggregate"], p["tries"], p["state"]) for p in parked] \
             == [("reminders", about, 5, "parked")]
         assert parked[0]["type"] == CUSTOMERS + "CustomerCreated" and parked[0]["tenantId"] == company.tenant
@@ -94,15 +96,21 @@ def walled(company):
 # --- parked timers ----------------------------------------------------------------------------------
 
 def poison_timer(company, text):
-    """A question whose next timer cannot fire; (question, duty, parked row), with the poison gone."""
-    question = company.ask(company.customer("rep"), text=text)
+    """A question whose next timer cannot fire; (question, duty, parked row), with the poison gone.
+
+    Given up after five tries in 15 s, and only when others fire beside it: so there are some.
+    """
+    customer = company.customer("rep")
+    question = company.ask(customer, text=text)
+    for n in range(12):
+        company.ask(customer, text=f"Beside it, {n}?")
     duty = company.reminder("TMR-01", f"questions/{question.id}").reminder
     with poisoned(company.stack, "reminders.notification", f"obligation_id <> '{duty.id}'"):
         company.clock.turn(max(company.clock.now, when(duty.next_at) + dt.timedelta(seconds=1)))
         def find():
             rows = company.stack.daybook_json("timers", "parked", "--tenant", company.tenant)["parked"]
             return [row for row in rows if row["id"] == duty.id]
-        row, = wait_until(find, SECONDS, "the timer was parked")
+        row, = wait_until(find, 3 * SECONDS, "the timer was parked")
     return question, duty, row
 
 

@@ -182,8 +182,9 @@ static void comments_are_those_of_the_proto_files(void **state)
     assert_null(schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 99));
     const struct schema_message *context = schema_find_message("daybook.common.v1.CallContext");
     const struct schema_field *deadline = schema_find_field(context, "deadlineMs", 10);
-    assert_string_equal(deadline->comment,
-                        "Milliseconds left to answer; 0 = the default of 5 000. At most 30 000.");
+    assert_string_equal(
+        deadline->comment,
+        "Milliseconds left to answer; 0 = 5 000, more than 30 000 counts as 30 000.");
 }
 
 static void the_set_can_be_read_by_others(void **state)
