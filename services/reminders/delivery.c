@@ -260,7 +260,11 @@ static enum err ask(struct delivery *d, size_t max, PGresult **res_out)
                       : ERR_RESOURCE_EXHAUSTED;
     if (!e)
         e = db_exec(d->db, &sql_outgoing_due, params, res_out);
-    return e ? e : db_commit(d->db);
+    if (!e)
+        e = db_commit(d->db);
+    if (e)
+        db_rollback(d->db);
+    return e;
 }
 
 /* Gives a row its slot. False: its company has its share. */

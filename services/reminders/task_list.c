@@ -473,6 +473,7 @@ size_t lists_refresh(struct task_lists *t, struct db *db, struct cache *cache,
     for (size_t i = 0; i < n && !e; i++) {
         arena_reset(a);
         e = refresh_one(t, db, cache, dir, &keys[i], a);
+        db_rollback(db); /* of one that failed on its way */
         if (e == ERR_NOT_FOUND)
             e = ERR_OK;
         else
