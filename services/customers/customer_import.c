@@ -86,7 +86,6 @@ static enum err check_row(struct call *call, struct row *row)
     }
     if (!fill_owner(call, row))
         return refuse(call, row, OUTCOME(INVALID), "owner_no", "there is no such active employee");
-    customer_rules_fill(row->customer);
     return ERR_OK;
 }
 
@@ -288,6 +287,7 @@ static enum err write_new(struct call *call, struct row *row)
 {
     PbCustomer *c = row->customer;
 
+    customer_rules_fill(c); /* not before: to a known customer it would be news */
     c->id = customers_new_id(call);
     c->etag = arena_strdup(call->arena, "1");
     c->created_at = wire_time(call->arena, call->now_us);

@@ -238,6 +238,30 @@ static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
               "{\"questionId\":\"%s\",\"answer\":\"x\"}", late);
 }
 
+/* The file says nothing of status and relation: what the reps made of them stands (CUS-11). */
+static void an_import_repeated_later_undoes_nobodys_work_CUS_31(void **state)
+{
+    static const char row[] = "{\"rows\":[{\"customer\":{\"name\":\"老客户商店\",\"externalRef\":"
+                              "{\"source\":\"erp\",\"id\":\"again-1\"}},\"ownerNo\":\"rep\"}]}";
+    char id[ID_TEXT_MAX];
+
+    (void)state;
+    json_t *reply = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", "%s", row);
+    assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_INSERTED");
+    snprintf(id, sizeof(id), "%s", rig_text(reply, "results.0.id"));
+    json_decref(reply);
+    json_decref(rig_ok(rig, "gm", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"status\":\"CUSTOMER_STATUS_NEGOTIATING\"},"
+                       "\"updateMask\":\"status\"}",
+                       id));
+    reply = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", "%s", row);
+    assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_UNCHANGED");
+    json_decref(reply);
+    reply = rig_ok(rig, "gm", CUSTOMER_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(reply, "customer.status"), "CUSTOMER_STATUS_NEGOTIATING");
+    json_decref(reply);
+}
+
 static void a_registered_call_is_completed_by_its_record_TMR_02(void **state)
 {
     const char *id = make_customer("打电话的客户");
@@ -421,6 +445,7 @@ int main(void)
         cmocka_unit_test(lists_go_page_by_page_without_hole_or_repeat),
         cmocka_unit_test(an_interaction_opens_its_questions_in_two_round_trips_INT_04),
         cmocka_unit_test(the_first_answer_decides_whether_it_was_late_TMR_01),
+        cmocka_unit_test(an_import_repeated_later_undoes_nobodys_work_CUS_31),
         cmocka_unit_test(a_registered_call_is_completed_by_its_record_TMR_02),
         cmocka_unit_test(an_order_comes_twice_and_counts_once),
         cmocka_unit_test(an_import_judges_each_row_and_can_be_repeated_CUS_31),
