@@ -13,6 +13,7 @@
 #define KIND_CANCELLATION DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_CANCELLATION
 #define OUTCOME(name) DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_##name
 #define ARRAYS_LIMIT (4 * MIB)
+#define REF_TAKEN "this reference is used for another customer"
 /* Ten thousand milliards of the currency: whatever is summed of thousands of them stays in 64 bits.
  */
 #define AMOUNT_MAX INT64_C(1000000000000000)
@@ -115,8 +116,7 @@ static enum err find_by_ref(struct call *call, const Daybook__Common__V1__Extern
 /* Never shows the record of one customer to whom only another one is known. */
 static enum err taken(struct call *call, const char *field)
 {
-    return call_fail(call, ERR_ALREADY_EXISTS, field,
-                     "this reference is used for another customer");
+    return call_fail(call, ERR_ALREADY_EXISTS, field, REF_TAKEN);
 }
 
 enum err deal_record_order(struct call *call, const ProtobufCMessage *in,
@@ -214,7 +214,7 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
 /* A set of references found in the database: (source, id) -> row's id, sorted for look-up. */
 struct ref {
     const char *source, *id, *row_id;
-    struct id owner;
+    struct id whose; /* of a customer its owner, of an order its customer */
 };
 
 static int compare_refs(const void *x, const void *y)
@@ -225,9 +225,9 @@ static int compare_refs(const void *x, const void *y)
     return c ? c : strcmp(a->id, b->id);
 }
 
-/* Looks the references up in one round trip. */
+/* Looks the references up in one round trip; whose: the column that says it. */
 static enum err find_refs(struct call *call, const struct db_stmt *stmt, const struct sbuf *sources,
-                          const struct sbuf *ids, bool with_owner, struct ref **refs_out,
+                          const struct sbuf *ids, const char *whose, struct ref **refs_out,
                           size_t *n_out)
 {
     const char *params[] = { call_tenant_text(call), sources->data, ids->data };
@@ -247,8 +247,7 @@ static enum err find_refs(struct call *call, const struct db_stmt *stmt, const s
         refs[i].source = arena_strdup(call->arena, db_row_text(&row, "ref_source"));
         refs[i].id = arena_strdup(call->arena, db_row_text(&row, "ref_id"));
         refs[i].row_id = arena_strdup(call->arena, db_row_text(&row, "id"));
-        if (with_owner)
-            refs[i].owner = db_row_id(&row, "owner_id");
+        refs[i].whose = db_row_id(&row, whose);
         if (row.bad)
             return ERR_INTERNAL;
         if (!refs[i].source || !refs[i].id || !refs[i].row_id)
@@ -333,10 +332,11 @@ static enum err look_up_batch(struct call *call, struct batch *b)
     }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         sbuf_add_char(all[i], '}');
-    enum err e = find_refs(call, &sql_order_customers, &csources, &cids, true, &b->customers,
+    enum err e = find_refs(call, &sql_order_customers, &csources, &cids, "owner_id", &b->customers,
                            &b->ncustomers);
     if (!e)
-        e = find_refs(call, &sql_orders_by_refs, &osources, &oids, false, &b->orders, &b->norders);
+        e = find_refs(call, &sql_orders_by_refs, &osources, &oids, "customer_id", &b->orders,
+                      &b->norders);
     sbuf_fini(&cids);
     sbuf_fini(&osources);
     sbuf_fini(&oids);
@@ -350,6 +350,13 @@ static enum err refuse(struct call *call, PbImportResult *result, const char *fi
     result->field = arena_strdup(call->arena, field);
     result->message = arena_strdup(call->arena, message);
     return result->field && result->message ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+static bool is_of(const struct ref *order, const struct ref *customer)
+{
+    struct id id;
+
+    return id_parse(customer->row_id, &id) && id_equal(id, order->whose);
 }
 
 /* Judges one row; a good new one goes into b->fresh. */
@@ -368,7 +375,7 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
     fault = order_fault(call, row->order, &field);
     if (fault)
         return refuse(call, result, field, fault);
-    if (!customer || !authority_sees(call, customer->owner))
+    if (!customer || !authority_sees(call, customer->whose))
         return refuse(call, result,
                       *row->order->customer_id ? "order.customer_id" : "customer_external_ref",
                       "there is no such customer");
@@ -377,6 +384,8 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
                             .id = row->order->external_ref->id };
         known = lookup(b->orders, b->norders, &key);
     }
+    if (known && !is_of(known, customer))
+        return refuse(call, result, "order.external_ref", REF_TAKEN);
     if (known) {
         result->outcome = OUTCOME(UNCHANGED);
         result->id = (char *)(uintptr_t)known->row_id;
@@ -388,7 +397,8 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
     order->id = customers_new_id(call);
     order->customer_id = (char *)(uintptr_t)customer->row_id;
     result->outcome = OUTCOME(INSERTED);
-    result->id = order->id;
+    if (!b->req->dry_run) /* nobody would find what is not written */
+        result->id = order->id;
     b->fresh[b->nfresh++] = order;
     return order->id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }

@@ -170,6 +170,35 @@ static void a_row_with_impossible_values_is_refused_alone(void **state)
     json_decref(reply);
 }
 
+/* Who names another customer learns nothing of the order, and a rehearsal names nothing. */
+static void a_reference_of_another_customer_is_refused_in_a_batch_too(void **state)
+{
+    static const char row[] =
+        "{\"rows\":[{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
+        "\"externalRef\":{\"source\":\"erp\",\"id\":\"only-one\"},"
+        "\"orderedAt\":\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\","
+        "\"minorUnits\":\"5\"}}}]%s}";
+    char mine[ID_TEXT_MAX], other[ID_TEXT_MAX];
+    snprintf(mine, sizeof(mine), "%s", customer_of("rep", "has the order"));
+    snprintf(other, sizeof(other), "%s", customer_of("rep2", "has it not"));
+
+    (void)state;
+    json_t *reply =
+        rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders", row, mine, ",\"dryRun\":true");
+    assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_INSERTED");
+    assert_string_equal(rig_text(reply, "results.0.id"), "");
+    json_decref(reply);
+    json_decref(rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders", row, mine, ""));
+    reply = rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders", row, mine, "");
+    assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_UNCHANGED");
+    json_decref(reply);
+    reply = rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders", row, other, "");
+    assert_string_equal(rig_text(reply, "results.0.outcome"), "IMPORT_OUTCOME_INVALID");
+    assert_string_equal(rig_text(reply, "results.0.field"), "order.external_ref");
+    assert_string_equal(rig_text(reply, "results.0.id"), "");
+    json_decref(reply);
+}
+
 static void orders_in_bulk_are_taken_from_managers_CUS_31(void **state)
 {
     (void)state;
@@ -412,6 +441,7 @@ int main(void)
         cmocka_unit_test(an_amount_has_an_upper_bound),
         cmocka_unit_test(orders_of_a_batch_may_name_the_customer_by_id),
         cmocka_unit_test(a_row_with_impossible_values_is_refused_alone),
+        cmocka_unit_test(a_reference_of_another_customer_is_refused_in_a_batch_too),
         cmocka_unit_test(orders_in_bulk_are_taken_from_managers_CUS_31),
         cmocka_unit_test(an_import_looks_at_every_contact),
         cmocka_unit_test(a_mask_of_a_field_that_cannot_change_is_refused),

@@ -1,4 +1,4 @@
 -- params: tenant_id sources ids
-SELECT o.id, o.ref_source, o.ref_id
+SELECT o.id, o.ref_source, o.ref_id, o.customer_id
   FROM unnest($2::text[], $3::text[]) AS r (source, id)
   JOIN customers.sales_order o ON o.tenant_id = $1::uuid AND o.ref_source = r.source AND o.ref_id = r.id;
