@@ -17,8 +17,9 @@ CREATE INDEX idempotency_by_age ON ${schema}.idempotency (created_at);
 
 ALTER TABLE ${schema}.idempotency ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ${schema}.idempotency FORCE ROW LEVEL SECURITY;
+-- The setting is read in a sub-select, here and in every wall: once a statement, not once a row.
 CREATE POLICY tenant_wall ON ${schema}.idempotency
-    USING (tenant_id = nullif(current_setting('daybook.tenant', true), '')::uuid);
+    USING (tenant_id = (SELECT nullif(current_setting('daybook.tenant', true), '')::uuid));
 
 -- How far each consumer of the event log has come (protocols F.3). It is no tenant's: a consumer
 -- hears all. event_id tells whether a log with another log_id is the same one up to here.

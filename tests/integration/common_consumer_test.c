@@ -50,7 +50,7 @@ static const char tables_sql[] =
     "CREATE TABLE cons.fixed (reason text PRIMARY KEY);"
     "ALTER TABLE cons.effect ENABLE ROW LEVEL SECURITY;"
     "CREATE POLICY wall ON cons.effect"
-    "    USING (tenant_id = nullif(current_setting('daybook.tenant', true), '')::uuid);"
+    "    USING (tenant_id = (SELECT nullif(current_setting('daybook.tenant', true), '')::uuid));"
     "GRANT SELECT, INSERT ON cons.effect, cons.fixed TO daybook_cons;"
     "ALTER ROLE daybook_cons SET lock_timeout = '10s'";
 

@@ -86,5 +86,5 @@ GRANT SELECT, INSERT, DELETE ON bus.log TO ${role};
 
 ALTER TABLE bus.outbox ENABLE ROW LEVEL SECURITY;
 CREATE POLICY hand_in ON bus.outbox FOR INSERT TO daybook_daemon
-    WITH CHECK (tenant_id = nullif(current_setting('daybook.tenant', true), '')::uuid);
+    WITH CHECK (tenant_id = (SELECT nullif(current_setting('daybook.tenant', true), '')::uuid));
 CREATE POLICY take_out ON bus.outbox FOR ALL TO ${role} USING (true) WITH CHECK (false);

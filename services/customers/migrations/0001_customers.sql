@@ -162,7 +162,7 @@ BEGIN
         EXECUTE format('ALTER TABLE ${schema}.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE ${schema}.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY tenant ON ${schema}.%I USING (tenant_id = '
-            'nullif(current_setting(''daybook.tenant'', true), '''')::uuid)', t);
+            '(SELECT nullif(current_setting(''daybook.tenant'', true), '''')::uuid))', t);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.%I TO ${role}', t);
     END LOOP;
 END $$;

@@ -238,14 +238,14 @@ BEGIN
         EXECUTE format('ALTER TABLE ${schema}.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE ${schema}.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY tenant_wall ON ${schema}.%I USING (tenant_id = '
-            'nullif(current_setting(''daybook.tenant'', true), '''')::uuid)', t);
+            '(SELECT nullif(current_setting(''daybook.tenant'', true), '''')::uuid))', t);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.%I TO ${role}', t);
     END LOOP;
     -- Work lists hold ids and moments only. Without a tenant set, the daemon's own threads may look
     -- through them for what is due; whatever they do then, they do tenant by tenant.
     FOREACH t IN ARRAY ARRAY['timer', 'outgoing', 'list_version', 'recalculation'] LOOP
         EXECUTE format('CREATE POLICY look_for_work ON ${schema}.%I FOR SELECT USING '
-            '(nullif(current_setting(''daybook.tenant'', true), '''') IS NULL)', t);
+            '((SELECT nullif(current_setting(''daybook.tenant'', true), '''') IS NULL))', t);
     END LOOP;
     GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.shard_lease, ${schema}.member TO ${role};
 END $$;

@@ -11,5 +11,5 @@ CREATE TABLE ${schema}.policy (
 ALTER TABLE ${schema}.policy ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ${schema}.policy FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON ${schema}.policy USING (tenant_id =
-    nullif(current_setting('daybook.tenant', true), '')::uuid);
+    (SELECT nullif(current_setting('daybook.tenant', true), '')::uuid));
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ${schema}.policy TO ${role};
