@@ -82,23 +82,15 @@ static void on_notice(void *arg, const PGresult *notice)
 
 static PGconn *start_connecting(const struct db *db)
 {
-    /* What conninfo says itself comes after our defaults and wins, but for the session's settings,
-     * on which reading rows depends. */
+    /* What conninfo says itself comes after our defaults and wins. No `options`: poolers refuse
+     * them. */
     const char *const keys[] = {
-        "connect_timeout",      "tcp_user_timeout", "keepalives_idle",
-        "target_session_attrs", "dbname",           "application_name",
-        "client_encoding",      "options",          NULL,
+        "connect_timeout", "tcp_user_timeout", "keepalives_idle", "target_session_attrs",
+        "dbname",          "application_name", "client_encoding", NULL,
     };
     const char *const values[] = {
-        CONNECT_LIMIT_TEXT,
-        "5000",
-        "10",
-        "read-write",
-        db->conninfo,
-        db->application_name,
-        "UTF8",
-        "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex",
-        NULL,
+        CONNECT_LIMIT_TEXT,   "5000", "10", "read-write", db->conninfo,
+        db->application_name, "UTF8", NULL,
     };
     return PQconnectStartParams(keys, values, 1);
 }
@@ -144,13 +136,22 @@ static void back_off(struct db *db)
     db->connect_not_before_us = clock_monotonic_us() + randombytes_uniform((uint32_t)cap_us);
 }
 
-/* The role's own statement timeout, to which a transaction's may only be lowered. */
-static enum err learn_timeout(struct db *db, int64_t deadline_us)
+/*
+ * The role's own statement timeout, to which a transaction's may only be lowered. Reading rows
+ * hangs on three settings besides: our roles have them (migrate.c), which holds through every
+ * pooler; an owner's or a tool's session takes them here.
+ */
+static enum err learn_session(struct db *db, int64_t deadline_us)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     enum err e = db_pipe_send_text(
-        db, "learn_timeout",
-        "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'",
+        db, "learn_session",
+        "SELECT setting,"
+        "       (SELECT count(set_config(name, want, false))"
+        "          FROM (VALUES ('TimeZone', 'UTC', 'UTC'), ('DateStyle', 'ISO', 'ISO%'),"
+        "                       ('bytea_output', 'hex', 'hex')) AS w (name, want, good)"
+        "         WHERE current_setting(name) NOT LIKE good) AS mended"
+        "  FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'",
         DB_ENTRY_EXEC);
     if (e == ERR_OK)
         e = db_pipe_run(db, deadline_us, &res);
@@ -166,7 +167,7 @@ static enum err set_up_session(struct db *db, int64_t deadline_us)
     PQsetNoticeReceiver(db->conn, on_notice, db);
     if (PQsetnonblocking(db->conn, 1) != 0 || !PQenterPipelineMode(db->conn))
         return ERR_UNAVAILABLE;
-    return learn_timeout(db, deadline_us);
+    return learn_session(db, deadline_us);
 }
 
 static enum err connect_now(struct db *db, int64_t deadline_us)

@@ -67,6 +67,12 @@ static const char prepare_sql[] =
     "    IF strpos(has, 'TimeZone=') = 0 THEN\n"
     "        ALTER ROLE ${role} SET timezone = 'UTC';\n"
     "    END IF;\n"
+    "    IF strpos(has, 'DateStyle=') = 0 THEN\n"
+    "        ALTER ROLE ${role} SET datestyle = 'ISO';\n"
+    "    END IF;\n"
+    "    IF strpos(has, 'bytea_output=') = 0 THEN\n"
+    "        ALTER ROLE ${role} SET bytea_output = 'hex';\n"
+    "    END IF;\n"
     /* Short statements only: compiling one costs more than it ever takes, 270 ms where an estimate
      * is high because a kind of plan was switched off. */
     "    IF strpos(has, 'jit=') = 0 THEN\n"

@@ -121,6 +121,55 @@ static void insert(struct db *db, const char *id, const char *note)
     must(db_queue(db, &insert_item, params));
 }
 
+static void expect_setting(struct db *db, const char *sql, const char *want)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "setting", sql, 0, NULL };
+
+    begin(db);
+    must(db_exec(db, &stmt, NULL, &res));
+    assert_string_equal(PQgetvalue(res, 0, 0), want);
+    must(db_commit(db));
+}
+
+/* A pooler gives the session to others between transactions, and refuses unknown start-up options.
+ */
+static void only_the_transactions_of_a_relaxed_connection_do_not_wait_for_the_disk(void **state)
+{
+    struct db *db = *state;
+    static const char show[] = "SHOW synchronous_commit";
+
+    db_set_relaxed(db, true);
+    expect_setting(db, show, "off");
+    expect_setting(db, "SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'",
+                   "local"); /* of the session */
+    db_set_relaxed(db, false);
+    expect_setting(db, show, "local");
+    db_set_relaxed(db, true);
+    expect_setting(db, show, "off"); /* in a session that was there already */
+}
+
+/* A tool's session may come with other settings, on which reading rows depends. */
+static void a_session_reads_rows_whatever_its_role_is_set_to(void **state)
+{
+    (void)state;
+    admin_script("ALTER ROLE t_daemon SET timezone = 'Asia/Shanghai';"
+                 "ALTER ROLE t_daemon SET datestyle = 'German, DMY';"
+                 "ALTER ROLE t_daemon SET bytea_output = 'escape'");
+    struct db *db = connect_as("t_daemon");
+
+    expect_setting(db, "SHOW timezone", "UTC");
+    expect_setting(db, "SELECT timestamptz 'epoch'", "1970-01-01 00:00:00+00");
+    expect_setting(db, "SELECT '\\x00ff'::bytea", "\\x00ff");
+    expect_setting(db,
+                   "SELECT count(*) FROM pg_settings WHERE source = 'client'"
+                   " AND name NOT IN ('application_name', 'client_encoding')",
+                   "0"); /* which poolers would refuse */
+    db_free(db);
+    admin_script("ALTER ROLE t_daemon RESET timezone; ALTER ROLE t_daemon RESET datestyle;"
+                 "ALTER ROLE t_daemon RESET bytea_output");
+}
+
 static int set_up(void **state)
 {
     admin_script(schema_sql);
@@ -899,6 +948,8 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(a_session_reads_rows_whatever_its_role_is_set_to),
+        T(only_the_transactions_of_a_relaxed_connection_do_not_wait_for_the_disk),
         T(a_command_that_only_writes_costs_one_round_trip),
         T(a_command_that_reads_then_writes_costs_two),
         T(a_transaction_without_statements_costs_none),
