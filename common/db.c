@@ -334,14 +334,14 @@ static enum err run(struct db *db, PGresult **res_out)
     return settle(db, db_pipe_run(db, db->deadline_us, res_out));
 }
 
-static enum err queue(struct db *db, const struct db_stmt *stmt, const char *const *params,
+static enum err queue(struct db *db, const struct db_stmt *stmt, struct db_values values,
                       enum db_entry_kind kind, db_check_fn *check, void *ctx)
 {
     enum err e = prepare_to_send(db);
     if (e == ERR_OK && db->npending - db->head >= DB_PENDING_MAX)
         e = run(db, NULL);
     if (e == ERR_OK)
-        e = db_pipe_send(db, stmt, params, kind, check, ctx);
+        e = db_pipe_send(db, stmt, values, kind, check, ctx);
     return settle(db, e);
 }
 
@@ -358,19 +358,35 @@ enum err db_set_tenant(struct db *db, struct id tenant)
 
 enum err db_queue(struct db *db, const struct db_stmt *stmt, const char *const *params)
 {
-    return queue(db, stmt, params, DB_ENTRY_COMMAND, NULL, NULL);
+    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND, NULL, NULL);
 }
 
 enum err db_queue_check(struct db *db, const struct db_stmt *stmt, const char *const *params,
                         db_check_fn *check, void *ctx)
 {
-    return queue(db, stmt, params, DB_ENTRY_COMMAND, check, ctx);
+    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND, check, ctx);
+}
+
+enum err db_queue_params(struct db *db, const struct db_stmt *stmt, const struct db_param *params,
+                         db_check_fn *check, void *ctx)
+{
+    const char *values[DB_PARAMS_MAX];
+    int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
+
+    assert(stmt->nparams <= DB_PARAMS_MAX);
+    for (int i = 0; i < stmt->nparams; i++) {
+        values[i] = params[i].value;
+        lengths[i] = params[i].len;
+        formats[i] = params[i].binary;
+    }
+    const struct db_values all = { .values = values, .lengths = lengths, .formats = formats };
+    return queue(db, stmt, all, DB_ENTRY_COMMAND, check, ctx);
 }
 
 enum err db_exec(struct db *db, const struct db_stmt *stmt, const char *const *params,
                  PGresult **res_out)
 {
-    enum err e = queue(db, stmt, params, DB_ENTRY_EXEC, NULL, NULL);
+    enum err e = queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_EXEC, NULL, NULL);
     return e ? e : run(db, res_out);
 }
 

@@ -80,6 +80,17 @@ typedef enum err db_check_fn(void *ctx, const PGresult *res);
 NODISCARD enum err db_queue_check(struct db *db, const struct db_stmt *stmt,
                                   const char *const *params, db_check_fn *check, void *ctx);
 
+/* A parameter as text or, where len counts, in PostgreSQL's binary format (db_array.h). */
+struct db_param {
+    const char *value; /* NULL: SQL NULL */
+    int len;
+    bool binary;
+};
+#define DB_PARAMS_MAX 32
+/* As db_queue_check(), or with a NULL check as db_queue(). */
+NODISCARD enum err db_queue_params(struct db *db, const struct db_stmt *stmt,
+                                   const struct db_param *params, db_check_fn *check, void *ctx);
+
 /*
  * Runs one statement with all that is queued before it, and hands its result to the caller.
  * res_out: set on ERR_OK only; the caller owns it (CLEANUP(db_result_clear)).

@@ -76,10 +76,14 @@ struct db {
 
 /* --- db_pipeline.c --- */
 
+/* Values of the statement's parameters; lengths and formats are NULL where all are texts. */
+struct db_values {
+    const char *const *values;
+    const int *lengths, *formats;
+};
 /* Queues one statement, with its PREPARE in front where the connection does not know it yet. */
-NODISCARD enum err db_pipe_send(struct db *db, const struct db_stmt *stmt,
-                                const char *const *params, enum db_entry_kind kind,
-                                db_check_fn *check, void *ctx);
+NODISCARD enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, struct db_values values,
+                                enum db_entry_kind kind, db_check_fn *check, void *ctx);
 /* Queues a statement without parameters as it is. name: static. */
 NODISCARD enum err db_pipe_send_text(struct db *db, const char *name, const char *sql,
                                      enum db_entry_kind kind);

@@ -132,7 +132,7 @@ static enum err send_prepare(struct db *db, const struct db_stmt *stmt, struct d
     return ERR_OK;
 }
 
-enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, const char *const *params,
+enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, struct db_values values,
                       enum db_entry_kind kind, db_check_fn *check, void *ctx)
 {
     bool prepare = !db->prepare_off && db->name_faults < DB_NAME_FAULTS_MAX;
@@ -148,10 +148,10 @@ enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, const char *con
                     .kind = kind, .name = stmt->name, .check = check, .ctx = ctx, .prepared = p });
     if (e)
         return e;
-    int sent =
-        p ? PQsendQueryPrepared(db->conn, prepared_name(p, name), stmt->nparams, params, NULL, NULL,
-                                0)
-          : PQsendQueryParams(db->conn, stmt->text, stmt->nparams, NULL, params, NULL, NULL, 0);
+    int sent = p ? PQsendQueryPrepared(db->conn, prepared_name(p, name), stmt->nparams,
+                                       values.values, values.lengths, values.formats, 0)
+                 : PQsendQueryParams(db->conn, stmt->text, stmt->nparams, NULL, values.values,
+                                     values.lengths, values.formats, 0);
     return sent ? ERR_OK : refused(db);
 }
 

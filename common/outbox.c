@@ -1,17 +1,17 @@
 /*
- * outbox.c - one statement for any number of events.
+ * outbox.c - one statement for any number of events of one origin.
  *
  * The outbox's identity gives the order: rows are inserted in that of the arrays, so events of one
  * transaction are drained as they were emitted (protocols F.3).
  */
 #include "common/outbox.h"
 
-#include "common/sbuf.h"
+#include "common/clock.h"
+#include "common/db_array.h"
 #include "common/sql.h"
 #include "common/wire.h"
 
 #define COLUMNS 10
-#define ARRAY_LIMIT (32 * MIB) /* of one array literal; more than an arena holds */
 
 enum err outbox_pack(const struct outbox_event *event, struct arena *a, struct outbox_row *row_out)
 {
@@ -40,74 +40,97 @@ enum err outbox_pack(const struct outbox_event *event, struct arena *a, struct o
     return ERR_OK;
 }
 
-/* The row as parameters, in the order of the statement. */
-static enum err to_params(const struct outbox_row *r, struct arena *a, const char *out[COLUMNS])
+static struct db_param text(const char *value)
 {
-    out[0] = db_text_id(a, r->event_id);
-    out[1] = db_text_id(a, r->tenant);
-    out[2] = r->type;
-    out[3] = r->aggregate;
-    out[4] = db_text_i64(a, r->version);
-    out[5] = db_text_time(a, r->occurred_at_us);
-    out[6] = id_is_nil(r->actor) ? NULL : db_text_id(a, r->actor);
-    out[7] = r->request_id ? r->request_id : "";
-    out[8] = r->traceparent ? r->traceparent : "";
-    out[9] = db_text_bytes(a, r->payload, r->payload_len);
-    bool full =
-        !out[0] || !out[1] || !out[4] || !out[5] || !out[9] || (!id_is_nil(r->actor) && !out[6]);
-    return full ? ERR_RESOURCE_EXHAUSTED : ERR_OK;
+    return (struct db_param){ .value = value };
 }
 
-static enum err queue_one(struct db *db, const struct outbox_row *row, struct arena *a)
+static enum err queue_one(struct db *db, const struct outbox_row *r)
 {
-    const char *params[COLUMNS];
+    char event_id[ID_TEXT_MAX], tenant[ID_TEXT_MAX], actor[ID_TEXT_MAX];
+    char version[24], occurred_at[TIME_TEXT_MAX];
+    const struct db_param params[COLUMNS] = {
+        text(id_text(r->event_id, event_id)),
+        text(id_text(r->tenant, tenant)),
+        text(r->type),
+        text(r->aggregate),
+        text(version),
+        text(time_format(r->occurred_at_us, occurred_at)),
+        text(id_is_nil(r->actor) ? NULL : id_text(r->actor, actor)),
+        text(r->request_id ? r->request_id : ""),
+        text(r->traceparent ? r->traceparent : ""),
+        { .value = r->payload_len ? (const char *)r->payload : "",
+          .len = (int)r->payload_len,
+          .binary = true },
+    };
 
-    enum err e = to_params(row, a, params);
-    return e ? e : db_queue(db, &sql_outbox_insert, params);
+    snprintf(version, sizeof version, "%" PRId64, r->version);
+    return db_queue_params(db, &sql_outbox_insert, params, NULL, NULL);
 }
 
-static enum err fill_arrays(struct sbuf columns[COLUMNS], const struct outbox_row *rows, size_t n,
-                            struct arena *a)
+/* What all rows of one statement share; the rest are arrays. */
+static bool same_origin(const struct outbox_row *x, const struct outbox_row *y)
+{
+    const char *xr = x->request_id ? x->request_id : "", *yr = y->request_id ? y->request_id : "";
+
+    return id_equal(x->tenant, y->tenant) && x->occurred_at_us == y->occurred_at_us &&
+           id_equal(x->actor, y->actor) && strcmp(xr, yr) == 0;
+}
+
+#define SHARED 4
+static const enum db_array_type array_types[COLUMNS - SHARED] = {
+    DB_ARRAY_ID, DB_ARRAY_TEXT, DB_ARRAY_TEXT, DB_ARRAY_I64, DB_ARRAY_TEXT, DB_ARRAY_BYTES,
+};
+
+static void fill_arrays(struct db_array *c, const struct outbox_row *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const char *params[COLUMNS];
-        enum err e = to_params(&rows[i], a, params);
-        if (e)
-            return e;
-        for (size_t c = 0; c < COLUMNS; c++) {
-            sbuf_add_char(&columns[c], i == 0 ? '{' : ',');
-            sbuf_add_pg_element(&columns[c], params[c]);
-        }
+        const struct outbox_row *r = &rows[i];
+        db_array_id(&c[0], r->event_id);
+        db_array_text(&c[1], r->type);
+        db_array_text(&c[2], r->aggregate);
+        db_array_i64(&c[3], r->version);
+        db_array_text(&c[4], r->traceparent ? r->traceparent : "");
+        db_array_bytes(&c[5], r->payload, r->payload_len);
     }
-    return ERR_OK;
 }
 
-static enum err queue_many(struct db *db, const struct outbox_row *rows, size_t n, struct arena *a)
+static enum err queue_many(struct db *db, const struct outbox_row *rows, size_t n)
 {
-    struct sbuf columns[COLUMNS];
-    const char *params[COLUMNS];
-    bool bad = false;
+    struct db_array columns[COLUMNS - SHARED];
+    char tenant[ID_TEXT_MAX], actor[ID_TEXT_MAX], occurred_at[TIME_TEXT_MAX];
+    struct db_param params[COLUMNS] = {
+        text(id_text(rows->tenant, tenant)),
+        text(time_format(rows->occurred_at_us, occurred_at)),
+        text(id_is_nil(rows->actor) ? NULL : id_text(rows->actor, actor)),
+        text(rows->request_id ? rows->request_id : ""),
+    };
+    enum err e = ERR_OK;
 
-    for (size_t c = 0; c < COLUMNS; c++)
-        sbuf_init(&columns[c], ARRAY_LIMIT);
-    enum err e = fill_arrays(columns, rows, n, a);
-    for (size_t c = 0; c < COLUMNS; c++) {
-        sbuf_add_char(&columns[c], '}');
-        bad = bad || columns[c].bad;
-        params[c] = columns[c].data;
-    }
+    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
+        db_array_init(&columns[c], array_types[c]);
+    fill_arrays(columns, rows, n);
+    for (size_t c = 0; c < ARRAY_LEN(columns) && e == ERR_OK; c++)
+        e = db_array_param(&columns[c], &params[SHARED + c]);
     if (e == ERR_OK)
-        e = bad ? ERR_RESOURCE_EXHAUSTED : db_queue(db, &sql_outbox_insert_many, params);
-    for (size_t c = 0; c < COLUMNS; c++)
-        sbuf_fini(&columns[c]);
+        e = db_queue_params(db, &sql_outbox_insert_many, params, NULL, NULL);
+    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
+        db_array_fini(&columns[c]);
     return e;
 }
 
-enum err outbox_queue_rows(struct db *db, const struct outbox_row *rows, size_t n, struct arena *a)
+enum err outbox_queue_rows(struct db *db, const struct outbox_row *rows, size_t n,
+                           struct arena *a UNUSED)
 {
-    if (n == 0)
-        return ERR_OK;
-    return n == 1 ? queue_one(db, rows, a) : queue_many(db, rows, n, a);
+    enum err e = ERR_OK;
+
+    for (size_t from = 0, to; from < n && e == ERR_OK; from = to) {
+        to = from + 1;
+        while (to < n && same_origin(&rows[from], &rows[to]))
+            to++;
+        e = to - from == 1 ? queue_one(db, &rows[from]) : queue_many(db, &rows[from], to - from);
+    }
+    return e;
 }
 
 enum err outbox_queue(struct db *db, const struct outbox_event *events, size_t n, struct arena *a)

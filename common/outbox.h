@@ -41,12 +41,12 @@ struct outbox_row {
 /* Packs the event at once, so that its message may change afterwards. */
 NODISCARD enum err outbox_pack(const struct outbox_event *event, struct arena *a,
                                struct outbox_row *row_out);
-/* Queues n packed events by one statement (arrays), keeping their order; of one tenant when the
- * transaction has one. */
+/* Queues n packed events, keeping their order: by one statement as long as tenant, moment, actor
+ * and request stay the same; of one tenant when the transaction has one. */
 NODISCARD enum err outbox_queue_rows(struct db *db, const struct outbox_row *rows, size_t n,
                                      struct arena *a);
 
-/* Queues n events by one statement (arrays), keeping their order. */
+/* Packs n events and queues them so. */
 NODISCARD enum err outbox_queue(struct db *db, const struct outbox_event *events, size_t n,
                                 struct arena *a);
 

@@ -8,6 +8,8 @@
 #include "common/num.h"
 #include "services/reminders/snooze.h"
 
+#define TEXT_LIMIT (256 * KIB) /* of a policy list or an explanation */
+
 /* --- ids ------------------------------------------------------------------------------------- */
 
 struct id obligation_id(const char *rule, const char *subject, const char *occurrence)
@@ -402,12 +404,19 @@ enum err duty_read(const PGresult *res, int row_number, struct arena *a, struct 
     return ERR_OK;
 }
 
+/* Moves the text into the arena. */
+static char *settle(struct sbuf *b, struct arena *a)
+{
+    char *text = b->bad ? NULL : arena_strdup(a, b->data);
+    sbuf_fini(b);
+    return text;
+}
+
 char *duty_policies_text(const PbReminder *pb, struct arena *a)
 {
-    char mem[2048];
     struct sbuf b;
 
-    sbuf_init_fixed(&b, mem, sizeof(mem));
+    sbuf_init(&b, TEXT_LIMIT);
     for (size_t i = 0; i < pb->n_policies; i++) {
         sbuf_add_text(&b, i ? ",{\"key\":" : "[{\"key\":");
         sbuf_add_json(&b, pb->policies[i]->key);
@@ -418,23 +427,20 @@ char *duty_policies_text(const PbReminder *pb, struct arena *a)
         sbuf_add_char(&b, '}');
     }
     sbuf_add_text(&b, pb->n_policies ? "]" : "[]");
-    return b.bad ? NULL : arena_strdup(a, b.data);
+    return settle(&b, a);
 }
 
 char *duty_explanation_text(const PbReminder *pb, struct arena *a)
 {
-    char mem[4096];
     struct sbuf b;
 
-    sbuf_init_fixed(&b, mem, sizeof(mem));
-    sbuf_add_char(&b, '{');
+    sbuf_init(&b, TEXT_LIMIT);
     for (size_t i = 0; i < pb->n_explanation; i++) {
         if (i)
-            sbuf_add_char(&b, ',');
-        sbuf_add_pg_element(&b, pb->explanation[i]);
+            sbuf_add_char(&b, '\n');
+        sbuf_add_text(&b, pb->explanation[i]);
     }
-    sbuf_add_char(&b, '}');
-    return b.bad ? NULL : arena_strdup(a, b.data);
+    return settle(&b, a);
 }
 
 char *duty_plan_text(const struct duty *duty, struct arena *a)
@@ -451,32 +457,43 @@ char *duty_plan_text(const struct duty *duty, struct arena *a)
     return b.bad ? NULL : arena_strdup(a, b.data);
 }
 
-enum err duty_columns(const struct duty *duty, struct columns *k, struct arena *a)
+/* An id that is checked already, or none. */
+static void column_of_id(struct columns *k, const char *text)
+{
+    struct id id;
+
+    columns_id(k, id_parse(text, &id) ? id : (struct id){ { 0 } });
+}
+
+enum err duty_columns(const struct duty *duty, struct columns *k, struct db_array *moments,
+                      struct arena *a)
 {
     const PbReminder *pb = duty->pb;
     char *policies = duty_policies_text(pb, a);
     char *explanation = duty_explanation_text(pb, a);
-    char *plan = duty_plan_text(duty, a);
     const char *state =
         record_enum_text(&daybook__reminders__v1__reminder_state__descriptor, (int)pb->state, a);
 
-    if (!policies || !explanation || !plan || !state)
+    if (!policies || !explanation || !state)
         return ERR_RESOURCE_EXHAUSTED;
+    assert(duty->round == 0); /* the column's default */
     columns_id(k, duty->id);
     columns_text(k, pb->rule);
     columns_text(k, pb->subject);
-    columns_text(k, *pb->customer_id ? pb->customer_id : NULL);
+    column_of_id(k, pb->customer_id);
     columns_id(k, duty->assignee);
-    columns_text(k, *pb->unit_id ? pb->unit_id : NULL);
+    column_of_id(k, pb->unit_id);
     columns_text(k, pb->title);
     columns_time(k, wire_time_us(pb->starts_at));
     columns_time(k, duty->due_us);
     columns_i64(k, duty->known_us);
     columns_i64_or_null(k, duty->named_due_us, duty->named_due_us == 0);
     columns_text(k, state);
-    columns_text(k, plan);
+    columns_i64(k, (int64_t)moments->n + 1);
+    for (size_t i = 0; i < duty->nsteps; i++)
+        db_array_i64(moments, duty->at_us[i]);
+    columns_i64(k, (int64_t)moments->n);
     columns_text(k, duty->tells);
-    columns_i64(k, duty->round);
     columns_i64_or_null(k, duty->next_step, duty->next_step < 0);
     columns_i64_or_null(k, duty->next_us, duty->next_step < 0);
     columns_time(k, wire_time_us(pb->closed_at));

@@ -89,10 +89,11 @@ NODISCARD enum err duty_read(const PGresult *res, int row, struct arena *a, stru
 bool duty_timer(const struct duty *duty, struct id tenant, struct timer *out);
 
 #define DUTY_COLUMNS 22
-/* Adds the row for sql_duties_insert. */
-NODISCARD enum err duty_columns(const struct duty *duty, struct columns *k, struct arena *a);
+/* Adds the row for sql_duties_insert to binary columns, and the moments of its plan. */
+NODISCARD enum err duty_columns(const struct duty *duty, struct columns *k,
+                                struct db_array *moments, struct arena *a);
 
-/* policies as JSON, explanation and plan as array literals; NULL when the arena is full. */
+/* policies as JSON, explanation as lines, plan as an array literal; NULL when the arena is full. */
 NODISCARD char *duty_policies_text(const PbReminder *pb, struct arena *a);
 NODISCARD char *duty_explanation_text(const PbReminder *pb, struct arena *a);
 NODISCARD char *duty_plan_text(const struct duty *duty, struct arena *a);

@@ -14,6 +14,7 @@
  * cursor, and nobody else opens duties.
  */
 #include "common/clock.h"
+#include "common/num.h"
 #include "daybook/customers/v1/events.pb-c.h"
 #include "daybook/directory/v1/events.pb-c.h"
 #include "daybook/visits/v1/events.pb-c.h"
@@ -32,15 +33,16 @@
 struct operation {
     struct operation *next; /* of all */
     struct operation *next_bucket;
+    struct operation *pair; /* ring of those that one closing event closes and one kind opens */
     struct id id;
     bool opens;
-    struct duty duty; /* opens: as the event asks; else as the table has it after closing */
+    struct duty duty; /* opens: as the event asks */
     bool closes;
     bool cancelled;
     int64_t closed_us;
-    bool is_alone;   /* closes: nothing can have opened it, nor will */
+    bool is_first;   /* the closing event is the first of the subject: none opened it before */
     bool is_known;   /* stands in the table already */
-    bool was_closed; /* an open duty of the table was closed now */
+    PbReminder *was; /* an open duty of the table that was closed now, after that; else NULL */
 };
 
 /* One run of events of a tenant. */
@@ -89,6 +91,7 @@ static struct operation *need_operation(struct batch *b, struct id id)
         return NULL;
     struct operation **bucket = &b->buckets[id_hash(id) % BUCKETS];
     op->id = id;
+    op->pair = op;
     op->next_bucket = *bucket;
     *bucket = op;
     *b->last = op;
@@ -134,7 +137,8 @@ static enum err collect_opening(struct batch *b, const struct rule *rule, const 
 }
 
 static enum err collect_closing(struct batch *b, const struct rule_match *match,
-                                const PbEvent *event, const ProtobufCMessage *data)
+                                const PbEvent *event, const ProtobufCMessage *data,
+                                struct operation **op_out)
 {
     const char *subject_id = rule_text(data, match->event->subject);
     char subject[SUBJECT_MAX], canonical[ID_TEXT_MAX];
@@ -146,15 +150,46 @@ static enum err collect_closing(struct batch *b, const struct rule_match *match,
     struct operation *op = need_operation(b, obligation_id(match->rule->id, subject, ""));
     if (!op)
         return ERR_RESOURCE_EXHAUSTED;
+    *op_out = op;
     if (op->closes)
         return ERR_OK; /* the first one counts */
     op->closes = true;
-    /* The first event of what the duty would be about: an opening one would have been the first. */
-    op->is_alone = event->aggregate_version == 1 && strcmp(event->aggregate, subject) == 0;
+    op->is_first = event->aggregate_version == 1 && strcmp(event->aggregate, subject) == 0;
     op->cancelled = match->role == RULE_CANCELS;
     op->closed_us = match->event->at ? rule_time_us(data, match->event->at) : 0;
     if (!op->closed_us)
         op->closed_us = wire_time_us(event->occurred_at);
+    return ERR_OK;
+}
+
+/* Joins what one event closes and one kind of event opens (TMR-42 and TMR-43): where one of them is
+ * known, the opening event has come, and the others will never be. */
+static void join(struct operation *op, struct operation *other)
+{
+    for (struct operation *at = op->pair; at != op; at = at->pair)
+        if (at == other)
+            return;
+    struct operation *next = op->pair;
+    op->pair = other->pair;
+    other->pair = next;
+}
+
+static enum err collect_closings(struct batch *b, const struct rule_match *matches, size_t n,
+                                 const PbEvent *event, const ProtobufCMessage *data)
+{
+    struct operation *ops[RULE_MATCHES_MAX] = { 0 };
+
+    for (size_t i = 0; i < n; i++) {
+        if (matches[i].role == RULE_OPENS)
+            continue;
+        enum err e = collect_closing(b, &matches[i], event, data, &ops[i]);
+        if (e)
+            return e;
+        for (size_t k = 0; k < i; k++)
+            if (ops[k] &&
+                strcmp(matches[k].rule->opened_by.type, matches[i].rule->opened_by.type) == 0)
+                join(ops[k], ops[i]);
+    }
     return ERR_OK;
 }
 
@@ -170,11 +205,11 @@ static enum err on_rule_event(struct reaction *r, const PbEvent *event,
     for (size_t i = 0; i < n; i++) {
         enum err e = matches[i].role == RULE_OPENS
                          ? collect_opening(r->batch, matches[i].rule, event, data)
-                         : collect_closing(r->batch, &matches[i], event, data);
+                         : ERR_OK;
         if (e)
             return e;
     }
-    return ERR_OK;
+    return collect_closings(r->batch, matches, n, event, data);
 }
 
 /* --- read models ----------------------------------------------------------------------------- */
@@ -330,19 +365,19 @@ static struct operation **sorted_operations(struct batch *b)
 static enum err read_closed(void *ctx, const PGresult *res)
 {
     struct batch *b = ctx;
+    PbReminder **rows;
+    struct id id;
+    size_t n;
 
-    for (int i = 0; i < PQntuples(res); i++) {
-        struct duty duty;
-        enum err e = duty_read(res, i, b->reaction->arena, &duty);
-        if (e)
-            return e;
-        struct operation *op = find_operation(b, duty.id);
+    enum err e = record_read_all(res, &reminder_descriptor, b->reaction->arena, &n, &rows);
+    for (size_t i = 0; i < n && !e; i++) {
+        struct operation *op = id_parse(rows[i]->id, &id) ? find_operation(b, id) : NULL;
         if (!op)
             return ERR_INTERNAL;
-        op->duty = duty;
-        op->was_closed = op->is_known = true;
+        op->was = rows[i];
+        op->is_known = true;
     }
-    return ERR_OK;
+    return e;
 }
 
 static enum err read_known(void *ctx, const PGresult *res)
@@ -383,37 +418,40 @@ static void closing_columns(const struct operation *op, struct columns *k)
     columns_time(k, op->closed_us);
 }
 
+/* Queues a statement of the tenant and those columns; none without rows. */
+static enum err queue_columns(struct batch *b, const struct db_stmt *stmt, struct columns *k,
+                              db_check_fn *check)
+{
+    char tenant[ID_TEXT_MAX];
+    struct db_param params[COLUMNS_MAX + 1] = { { .value = id_text(b->reaction->tenant, tenant) } };
+
+    if (!k->rows)
+        return ERR_OK;
+    enum err e = columns_binary_params(k, &params[1]);
+    return e ? e : db_queue_params(b->reaction->db, stmt, params, check, b);
+}
+
 static enum err queue_closings(struct batch *b, struct operation **list)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
-    const char *params[4] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
 
-    columns_init(&k, 3);
+    columns_init_binary(&k, 3);
     for (size_t i = 0; i < b->noperations; i++)
         if (list[i]->closes)
             closing_columns(list[i], &k);
-    if (!k.rows)
-        return ERR_OK;
-    enum err e = columns_params(&k, &params[1]);
-    return e ? e : db_queue_check(b->reaction->db, &sql_duties_close, params, read_closed, b);
+    return queue_columns(b, &sql_duties_close, &k, read_closed);
 }
 
 static enum err queue_questions(struct batch *b, struct operation **list)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
-    const char *params[2] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
 
-    columns_init(&k, 1);
+    columns_init_binary(&k, 1);
     for (size_t i = 0; i < b->noperations; i++)
         if (list[i]->opens)
             columns_id(&k, list[i]->id);
-    if (!k.rows)
-        return ERR_OK;
-    enum err e = columns_params(&k, &params[1]);
-    if (!e)
-        e = db_queue_check(b->reaction->db, &sql_duties_known, params, read_known, b);
-    return e ? e
-             : db_queue_check(b->reaction->db, &sql_tombstones_take, params, read_tombstones, b);
+    enum err e = queue_columns(b, &sql_duties_known, &k, read_known);
+    return e ? e : queue_columns(b, &sql_tombstones_take, &k, read_tombstones);
 }
 
 /* --- second round trip ----------------------------------------------------------------------- */
@@ -427,49 +465,77 @@ static enum err queue_new(struct batch *b, struct operation **list)
 {
     struct reaction *r = b->reaction;
     CLEANUP(columns_fini) struct columns k = { 0 };
-    const char *params[DUTY_COLUMNS + 1] = { db_text_id(r->arena, r->tenant) };
+    CLEANUP(db_array_fini) struct db_array moments = { 0 };
+    char tenant[ID_TEXT_MAX];
+    struct db_param params[DUTY_COLUMNS + 2] = { { .value = id_text(r->tenant, tenant) } };
 
-    columns_init(&k, DUTY_COLUMNS);
+    columns_init_binary(&k, DUTY_COLUMNS);
+    db_array_init(&moments, DB_ARRAY_I64);
     for (size_t i = 0; i < b->noperations; i++) {
         if (!is_new(list[i]))
             continue;
-        enum err e = duty_columns(&list[i]->duty, &k, r->arena);
+        enum err e = duty_columns(&list[i]->duty, &k, &moments, r->arena);
         if (e)
             return e;
     }
     if (!k.rows)
         return ERR_OK;
-    enum err e = columns_params(&k, &params[1]);
-    return e ? e : db_queue(r->db, &sql_duties_insert, params);
+    enum err e = db_array_param(&moments, &params[1]);
+    if (!e)
+        e = columns_binary_params(&k, &params[2]);
+    return e ? e : db_queue_params(r->db, &sql_duties_insert, params, NULL, NULL);
+}
+
+/* Might the opening event still come? Not when it has, and not for a subject that began otherwise.
+ */
+static bool may_be_opened(const struct operation *op)
+{
+    const struct operation *at = op;
+
+    do {
+        if (at->opens || at->is_known)
+            return false;
+        at = at->pair;
+    } while (at != op);
+    return !op->is_first;
 }
 
 static enum err queue_tombstones(struct batch *b, struct operation **list)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
-    const char *params[4] = { db_text_id(b->reaction->arena, b->reaction->tenant) };
 
-    columns_init(&k, 3);
+    columns_init_binary(&k, 3);
     for (size_t i = 0; i < b->noperations; i++)
-        if (list[i]->closes && !list[i]->opens && !list[i]->is_known && !list[i]->is_alone)
+        if (list[i]->closes && may_be_opened(list[i]))
             closing_columns(list[i], &k);
-    if (!k.rows)
-        return ERR_OK;
-    enum err e = columns_params(&k, &params[1]);
-    return e ? e : db_queue(b->reaction->db, &sql_tombstones_put, params);
+    return queue_columns(b, &sql_tombstones_put, &k, NULL);
 }
 
-static enum err emit_opened(struct reaction *r, struct duty *duty)
+/* The reminder as events tell of it: without what only Get explains. */
+static PbReminder brief(const PbReminder *pb)
+{
+    PbReminder told = *pb;
+
+    told.n_policies = told.n_explanation = 0;
+    told.policies = NULL;
+    told.explanation = NULL;
+    return told;
+}
+
+static enum err emit_opened(struct reaction *r, const struct duty *duty)
 {
     Daybook__Reminders__V1__ReminderOpened event = DAYBOOK__REMINDERS__V1__REMINDER_OPENED__INIT;
-    event.reminder = duty->pb;
-    return reaction_emit(r, "reminders", duty->pb->id, duty->version, &event.base);
+    PbReminder told = brief(duty->pb);
+    event.reminder = &told;
+    return reaction_emit(r, "reminders", told.id, duty->version, &event.base);
 }
 
-static enum err emit_closed(struct reaction *r, struct duty *duty)
+static enum err emit_closed(struct reaction *r, const PbReminder *pb, int64_t version)
 {
     Daybook__Reminders__V1__ReminderClosed event = DAYBOOK__REMINDERS__V1__REMINDER_CLOSED__INIT;
-    event.reminder = duty->pb;
-    return reaction_emit(r, "reminders", duty->pb->id, duty->version, &event.base);
+    PbReminder told = brief(pb);
+    event.reminder = &told;
+    return reaction_emit(r, "reminders", told.id, version, &event.base);
 }
 
 /* A new duty is told as it opened; one that is closed already then also as that. */
@@ -485,7 +551,20 @@ static enum err settle_new(struct batch *b, struct operation *op)
     op->duty.pb->etag = db_text_i64(r->arena, op->duty.version);
     if (!e && !op->duty.pb->etag)
         e = ERR_RESOURCE_EXHAUSTED;
-    return e ? e : emit_closed(r, &op->duty);
+    return e ? e : emit_closed(r, op->duty.pb, op->duty.version);
+}
+
+/* A duty of the table that was closed. */
+static enum err settle_closed(struct batch *b, const struct operation *op)
+{
+    struct id assignee;
+    int64_t version;
+
+    if (!id_parse(op->was->assignee_id, &assignee) ||
+        !num_i64(op->was->etag, 1, INT64_MAX, &version))
+        return ERR_INTERNAL;
+    enum err e = emit_closed(b->reaction, op->was, version);
+    return e ? e : add_person(b, assignee);
 }
 
 static enum err settle(struct batch *b, struct operation **list)
@@ -494,12 +573,11 @@ static enum err settle(struct batch *b, struct operation **list)
 
     for (size_t i = 0; i < b->noperations && !e; i++) {
         struct operation *op = list[i];
-        if (is_new(op))
-            e = settle_new(b, op);
-        else if (op->was_closed)
-            e = emit_closed(b->reaction, &op->duty);
-        else
+        if (op->was)
+            e = settle_closed(b, op);
+        if (!is_new(op) || e)
             continue;
+        e = settle_new(b, op);
         if (!e)
             e = add_person(b, op->duty.assignee);
     }

@@ -379,19 +379,19 @@ static int compare_ids(const void *a, const void *b)
 
 enum err lists_queue_bump(struct db *db, struct id tenant, struct id *employees, size_t n)
 {
-    CLEANUP(columns_fini) struct columns k = { 0 };
+    CLEANUP(db_array_fini) struct db_array people = { 0 };
     char text[ID_TEXT_MAX];
-    const char *params[2] = { id_text(tenant, text) };
+    struct db_param params[2] = { { .value = id_text(tenant, text) } };
 
     if (n == 0)
         return ERR_OK;
     qsort(employees, n, sizeof(*employees), compare_ids);
-    columns_init(&k, 1);
+    db_array_init(&people, DB_ARRAY_ID);
     for (size_t i = 0; i < n; i++)
         if (i == 0 || !id_equal(employees[i], employees[i - 1]))
-            columns_id(&k, employees[i]);
-    enum err e = columns_params(&k, &params[1]);
-    return e ? e : db_queue(db, &sql_lists_bump, params);
+            db_array_id(&people, employees[i]);
+    enum err e = db_array_param(&people, &params[1]);
+    return e ? e : db_queue_params(db, &sql_lists_bump, params, NULL, NULL);
 }
 
 /* --- refreshing ------------------------------------------------------------------------------ */

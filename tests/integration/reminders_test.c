@@ -152,7 +152,8 @@ static void repeated_events_do_nothing_twice_REM_07(void **state)
 }
 
 struct heard {
-    const char *type, *at, *json;
+    const char *type, *at, *json, *aggregate;
+    int64_t version;
 };
 
 /* Several events in one batch. */
@@ -178,6 +179,8 @@ static void hear_together(const struct heard *events, size_t n)
                                         PROTOJSON_STRICT, feed, &data, &fault),
                          ERR_OK);
         event->type = arena_strdup(feed, events[i].type);
+        event->aggregate = arena_strdup(feed, events[i].aggregate ? events[i].aggregate : "");
+        event->aggregate_version = events[i].version;
         event->occurred_at = wire_time(feed, at);
         event->data = wire_any(feed, data);
         items[i] = (struct consumer_item){ .event = event,
@@ -206,10 +209,10 @@ static void opened_and_closed_in_one_batch_make_one_closed_duty(void **state)
 {
     (void)state;
     static const struct heard orders[2][2] = {
-        { { CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z", Q7 },
-          { CUSTOMERS "QuestionPreliminaryAnswered", "2026-11-17T03:00:00Z", A7 } },
-        { { CUSTOMERS "QuestionPreliminaryAnswered", "2026-11-17T03:00:00Z", A7 },
-          { CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z", Q7 } },
+        { { CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z", Q7, NULL, 1 },
+          { CUSTOMERS "QuestionPreliminaryAnswered", "2026-11-17T03:00:00Z", A7, NULL, 2 } },
+        { { CUSTOMERS "QuestionPreliminaryAnswered", "2026-11-17T03:00:00Z", A7, NULL, 2 },
+          { CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z", Q7, NULL, 1 } },
     };
     for (size_t i = 0; i < 2; i++) {
         fresh("2026-11-16T02:00:00Z");
@@ -219,6 +222,51 @@ static void opened_and_closed_in_one_batch_make_one_closed_duty(void **state)
         assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.tombstone"), "0");
         assert_string_equal(rig_events(rig), "ReminderOpened ReminderClosed");
     }
+}
+
+/* Nothing can open any more what a record without a talk before it closes, nor the sibling of a
+ * promise that is known: no tombstone is kept for them. */
+static void no_tombstone_where_no_opening_event_can_come(void **state)
+{
+    (void)state;
+#define TALK "0a000000-0000-7000-8000-000000000001"
+    static const char recorded[] =
+        "{\"interaction\":{\"id\":\"" TALK "\",\"recordedAt\":\"2026-11-16T02:00:00Z\"}}";
+    static const char made[] =
+        "{\"commitment\":{\"id\":\"09000000-0000-7000-8000-000000000001\",\"ownerId\":\"" REP
+        "\",\"text\":\"x\",\"promisedAt\":\"2026-11-16T02:00:00Z\","
+        "\"dueAt\":\"2026-11-19T07:00:00Z\"}}";
+    static const char fulfilled[] =
+        "{\"commitment\":{\"id\":\"09000000-0000-7000-8000-000000000001\","
+        "\"fulfilledAt\":\"2026-11-16T03:00:00Z\"}}";
+    static const char at[] = "2026-11-16T03:00:00Z",
+                      tombstones[] = "SELECT count(*) FROM reminders.tombstone";
+    const struct heard record = { CUSTOMERS "InteractionRecorded", at, recorded,
+                                  "interactions/" TALK, 1 };
+    struct heard after_a_talk = record;
+    const struct heard make = { VISITS "CommitmentMade", at, made, NULL, 1 };
+    const struct heard fulfil = { VISITS "CommitmentFulfilled", at, fulfilled, NULL, 2 };
+    const struct heard both[] = { make, fulfil };
+
+    fresh("2026-11-16T02:00:00Z");
+    hear_together(&record, 1);
+    assert_string_equal(rig_value(rig, tombstones), "0");
+    after_a_talk.version = 3;
+    hear_together(&after_a_talk, 1);
+    assert_string_equal(rig_value(rig, tombstones), "1");
+
+    fresh("2026-11-16T02:00:00Z");
+    hear_together(&make, 1);
+    hear_together(&fulfil, 1);
+    assert_string_equal(rig_value(rig, "SELECT state FROM reminders.obligation"), "done");
+    assert_string_equal(rig_value(rig, tombstones), "0");
+    fresh("2026-11-16T02:00:00Z");
+    hear_together(both, 2);
+    assert_string_equal(rig_value(rig, "SELECT state FROM reminders.obligation"), "done");
+    assert_string_equal(rig_value(rig, tombstones), "0");
+    fresh("2026-11-16T02:00:00Z");
+    hear_together(&fulfil, 1);
+    assert_string_equal(rig_value(rig, tombstones), "2"); /* which of the two is not known yet */
 }
 
 /* --- the other rules ------------------------------------------------------------------------- */
@@ -468,6 +516,7 @@ int main(void)
         cmocka_unit_test(a_closing_event_that_comes_first_leaves_a_tombstone_REM_06),
         cmocka_unit_test(repeated_events_do_nothing_twice_REM_07),
         cmocka_unit_test(opened_and_closed_in_one_batch_make_one_closed_duty),
+        cmocka_unit_test(no_tombstone_where_no_opening_event_can_come),
         cmocka_unit_test(a_visit_has_its_three_marks_and_one_report_fulfils_them_CON_01),
         cmocka_unit_test(a_cancelled_visit_owes_nothing),
         cmocka_unit_test(promises_are_due_as_promised_or_in_a_day_TMR_42_43),

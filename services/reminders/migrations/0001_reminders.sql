@@ -40,7 +40,7 @@ CREATE TABLE ${schema}.obligation (
     snooze_count     smallint NOT NULL DEFAULT 0,
     snooze_reason    text,
     policies         json,
-    explanation      text[],
+    explanation      text,             -- its lines
     row_version      bigint NOT NULL,
     PRIMARY KEY (tenant_id, id),
     CHECK ((closed_at IS NULL) = (state IN ('pending', 'overdue'))),

@@ -11,13 +11,13 @@ WITH closed AS (
            row_version = o.row_version + 1
       FROM unnest($2::uuid[], $3::boolean[], $4::timestamptz[]) AS x (id, cancelled, closed_at)
      WHERE o.tenant_id = $1::uuid AND o.id = x.id AND o.closed_at IS NULL
-    RETURNING o.*
+    RETURNING o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at,
+              o.due_at, o.state, o.steps_fired, o.closed_at, o.late_by_s, o.acknowledged_at,
+              o.snoozed_until, o.row_version
 ), unarmed AS (
     DELETE FROM reminders.timer t USING closed c
      WHERE t.tenant_id = $1::uuid AND t.obligation_id = c.id
 )
 SELECT id, rule, subject, customer_id, assignee_id, unit_id, title, starts_at, due_at, state,
-       steps_fired, closed_at, late_by_s, acknowledged_at, snoozed_until, row_version::text AS etag,
-       plan AS _plan, tells AS _tells, known_us AS _known_us, named_due_us AS _named_due_us,
-       round AS _round, next_step AS _next_step, next_us AS _next_us, row_version AS _version
+       steps_fired, closed_at, late_by_s, acknowledged_at, snoozed_until, row_version::text AS etag
   FROM closed

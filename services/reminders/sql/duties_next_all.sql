@@ -13,7 +13,8 @@ WITH next AS (
 )
 SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at, o.due_at,
        o.state, o.steps_fired, reminders.at(o.next_us) AS next_at, o.closed_at, o.late_by_s,
-       o.acknowledged_at, o.snoozed_until, o.policies, o.explanation, o.row_version::text AS etag,
+       o.acknowledged_at, o.snoozed_until, o.policies,
+       string_to_array(o.explanation, E'\n') AS explanation, o.row_version::text AS etag,
        n.due_us AS _key
   FROM next n
   JOIN reminders.obligation o ON o.tenant_id = $1::uuid AND o.id = n.obligation_id

@@ -1,7 +1,8 @@
 -- params: tenant_id open_only after_id limit
 SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at, o.due_at,
        o.state, o.steps_fired, o.closed_at, o.late_by_s,
-       o.acknowledged_at, o.snoozed_until, o.policies, o.explanation, o.row_version::text AS etag,
+       o.acknowledged_at, o.snoozed_until, o.policies,
+       string_to_array(o.explanation, E'\n') AS explanation, o.row_version::text AS etag,
        0::bigint AS _key
   FROM reminders.obligation o
  WHERE o.tenant_id = $1::uuid AND o.id > $3::uuid

@@ -1,7 +1,8 @@
 -- params: tenant_id id
 SELECT o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at, o.due_at,
        o.state, o.steps_fired, reminders.at(o.next_us) AS next_at, o.closed_at, o.late_by_s,
-       o.acknowledged_at, o.snoozed_until, o.policies, o.explanation, o.row_version::text AS etag,
+       o.acknowledged_at, o.snoozed_until, o.policies,
+       string_to_array(o.explanation, E'\n') AS explanation, o.row_version::text AS etag,
        o.plan AS _plan, o.tells AS _tells, o.known_us AS _known_us, o.named_due_us AS _named_due_us,
        o.round AS _round, o.next_step AS _next_step, o.next_us AS _next_us, o.row_version AS _version,
        o.snooze_count AS _snooze_count
