@@ -112,7 +112,6 @@ static bool start_own_threads(struct daemon *d)
     d->threads = calloc(def->nthreads + 1, sizeof *d->threads);
     if (!d->threads)
         return false;
-    pthread_mutex_init(&d->consumer_lock, NULL); /* never destroyed: a thread may be left behind */
     for (size_t i = 0; i < def->nthreads; i++)
         d->threads[d->nthreads++] = (struct daemon_running){
             .daemon = d, .name = def->threads[i].name, .run = def->threads[i].run, .arg = d->data
@@ -317,7 +316,7 @@ static int act(struct daemon *d, enum daemon_action action)
 
 int daemon_run(const struct daemon_def *def, int argc, char **argv)
 {
-    struct daemon d = { .def = def };
+    struct daemon d = { .def = def, .consumer_lock = PTHREAD_MUTEX_INITIALIZER };
     enum daemon_action action = daemon_parse_args(argc, argv);
     if (action == DAEMON_ACTION_USAGE)
         return DAEMON_EXIT_USAGE;
