@@ -280,13 +280,22 @@ static void handle(struct broker *b, bool overflow)
         request_take(b, who);
 }
 
+/* With every message, once it is here: a revoked key is refused with its next one, however busy the
+ * bus is. And with every turn: workers that say nothing go too. */
+static void serve_keys(struct broker *b)
+{
+    b->now_us = clock_monotonic_us();
+    if (identity_cache_refresh(&b->identities))
+        workers_review(b);
+}
+
 static bool serve_router(struct broker *b)
 {
     bool overflow;
     for (int i = 0; i < BURST; i++) {
         if (!receive(b, &overflow))
             return false;
-        b->now_us = clock_monotonic_us();
+        serve_keys(b);
         handle(b, overflow);
     }
     return true; /* there may be more */
@@ -309,14 +318,6 @@ static void serve_clock(struct broker *b)
         flows_tidy(&b->flows);
         stats_export(&b->registry);
     }
-}
-
-/* Before messages are read, so that a revoked key is refused with its next one. */
-static void serve_keys(struct broker *b)
-{
-    b->now_us = clock_monotonic_us();
-    if (identity_cache_refresh(&b->identities))
-        workers_review(b);
 }
 
 static long poll_ms(const struct broker *b)
