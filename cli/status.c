@@ -88,6 +88,7 @@ static void ask_metrics(struct daemon_state *d)
         (void)admin_metric(page.data, "process_resident_memory_bytes", NULL, &d->memory_bytes);
         (void)admin_metric(page.data, "daybook_outbox_rows", NULL, &d->outbox_rows);
         (void)admin_metric(page.data, "daybook_consumer_lag_events", NULL, &d->lag_events);
+        (void)admin_metric(page.data, "daybook_task_lists_waiting", NULL, &d->lists_waiting);
     }
     sbuf_fini(&page);
 }
@@ -112,12 +113,15 @@ static bool ask_daemons(struct cli *c, struct status *s)
                                     .version = "",
                                     .commit = "",
                                     .outbox_rows = -1,
-                                    .lag_events = -1 };
+                                    .lag_events = -1,
+                                    .lists_waiting = -1 };
         ask_ready(c, d);
         if (d->answers) {
             ask_version(c, d);
             ask_metrics(d);
         }
+        if (d->lists_waiting >= 0)
+            s->lists_waiting = MAX(s->lists_waiting, 0) + (int64_t)d->lists_waiting;
     }
     return true;
 }
@@ -192,17 +196,6 @@ static enum err read_cursors(struct cli *c, struct db *db, const struct area *ar
     return e;
 }
 
-static enum err read_lists(struct db *db, struct status *s)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    enum err e = db_exec(db, &sql_lists_dirty, NULL, &res);
-    if (e)
-        return e;
-    struct db_row row = { .res = res };
-    s->lists_waiting = db_row_is_null(&row, "waiting") ? -1 : db_row_i64(&row, "waiting");
-    return row.bad ? ERR_INTERNAL : ERR_OK;
-}
-
 static enum err read_database(struct cli *c, struct db *db, struct status *s)
 {
     bool there = false;
@@ -221,12 +214,10 @@ static enum err read_database(struct cli *c, struct db *db, struct status *s)
         if (!e && has_cursor)
             e = read_cursors(c, db, a, s);
     }
-    bool lists = false;
+    bool has_duties = false;
     if (!e)
-        e = exists(db, "reminders.list_version", &lists);
-    if (!e && lists)
-        e = read_lists(db, s);
-    if (!e && lists) /* last, since from here on only one company's rows are seen */
+        e = exists(db, "reminders.obligation", &has_duties);
+    if (!e && has_duties) /* last, since from here on only one company's rows are seen */
         e = timers_waiting(c, db, &s->timers_waiting);
     s->has_log = !e && there;
     return e;

@@ -19,7 +19,7 @@ struct daemon_state {
     const char *version, *commit; /* "" : not known */
     const char *why;              /* why not ready; "" when it is */
     double memory_bytes;
-    double outbox_rows, lag_events; /* -1: does not say */
+    double outbox_rows, lag_events, lists_waiting; /* -1: does not say */
 };
 
 struct consumer_state {
@@ -39,7 +39,7 @@ struct status {
     int64_t head_seq, outbox;
     struct consumer_state consumers[STATUS_CONSUMERS_MAX];
     size_t nconsumers;
-    int64_t lists_waiting;  /* -1: cannot be told */
+    int64_t lists_waiting;  /* to be built ahead; -1: no daemon says */
     int64_t timers_waiting; /* duties whose timer is parked; -1: cannot be told */
     /* the sum */
     bool ready;

@@ -1,8 +1,9 @@
 /*
  * main.c - the reminders daemon, as data, and its threads.
  */
-#include <poll.h>
+#include <time.h>
 
+#include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
 #include "services/reminders/chores.h"
@@ -13,9 +14,9 @@
 #include "services/reminders/sql.h"
 #include "services/reminders/task_list.h"
 
-#define REFRESH_LISTS 100
-#define REFRESH_PAUSE_US (250 * MSEC_US)
-#define REFRESH_GATHER_MS 200
+/* At most so many lists are built ahead in each period: 200 a second. */
+#define REFRESH_LISTS 50
+#define REFRESH_PERIOD_US (250 * MSEC_US)
 #define OFFERS_A_MESSAGE 4096
 
 static struct setting settings[] = {
@@ -126,27 +127,32 @@ static void run_chores(struct daemon *d, void *data)
     host_close(&h);
 }
 
-/* Builds the lists that changed, into Redis, a few times a second at most: readers compare
- * versions, so nobody sees an old one meanwhile, and a list that changes all the time is not built
- * each time. */
+static void sleep_until(int64_t us)
+{
+    int64_t left_us = us - clock_monotonic_us();
+    const struct timespec t = { .tv_sec = left_us / SECOND_US,
+                                .tv_nsec = left_us % SECOND_US * 1000 };
+    if (left_us > 0)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
+/* Builds the lists that changed, into Redis. The first after a rest is built at once. */
 static void run_lists(struct daemon *d, void *data)
 {
     struct reminders *self = data;
     const char *address = daemon_cache_address(d);
     struct db *db = db_new(daemon_conninfo(d), "daybook-reminders/lists");
     struct cache *cache = address ? cache_new(address, daemon_cache_password(d)) : NULL;
+    int64_t next_us = 0;
 
-    if (db)
-        db_set_relaxed(db, true); /* what was noted as built and is forgotten is built again */
     while (!daemon_stopping(d)) {
+        sleep_until(next_us);
         const struct directory *dir = directory_acquire();
-        size_t done =
-            db && cache && dir ? lists_refresh(self->lists, db, cache, dir, REFRESH_LISTS) : 0;
+        next_us = clock_monotonic_us() + REFRESH_PERIOD_US;
+        if (db && cache && dir)
+            (void)lists_refresh(self->lists, db, cache, dir, REFRESH_LISTS);
         directory_release(dir);
-        if (done == REFRESH_LISTS)
-            continue;
-        task_lists_wait(self->lists, REFRESH_PAUSE_US);
-        poll(NULL, 0, REFRESH_GATHER_MS);
+        task_lists_wait(self->lists, REFRESH_PERIOD_US);
     }
     cache_free(cache);
     db_free(db);

@@ -14,6 +14,8 @@
 
 #define TRUST_US SECOND_US /* how long a comparison with PostgreSQL holds */
 #define KNOWN_SLOTS 8192   /* people whose version is remembered; a power of two */
+#define WAITING_SLOTS 8192 /* people whose list waits to be built; a power of two */
+#define BUILD_PERIOD_US SECOND_US /* a person's list is built ahead no more often */
 #define LIST_TTL_MS (10 * 60 * 1000)
 #define REFRESH_LIMIT_US (2 * SECOND_US)
 #define REFRESH_ARENA (8 * MIB)
@@ -28,15 +30,29 @@ static struct metric list_reads = {
     .labels = { "outcome" },
 };
 
+static struct metric lists_waiting = {
+    .name = "daybook_task_lists_waiting",
+    .type = METRIC_GAUGE,
+    .help = "Daily lists that changed in this process and wait to be built ahead of their readers.",
+};
+
 struct known {
     struct id tenant, employee;
     int64_t version;
     int64_t at_us; /* monotonic; 0 = nothing is known */
 };
 
+struct waiting {
+    struct id tenant, employee;
+    int64_t since_us;      /* monotonic; 0 = built, or being built */
+    int64_t not_before_us; /* the next time it may be built */
+};
+
 struct task_lists {
     pthread_mutex_t lock;
-    struct known known[KNOWN_SLOTS]; /* by hash; a collision only forgets */
+    struct known known[KNOWN_SLOTS];       /* by hash; a collision only forgets */
+    struct waiting waiting[WAITING_SLOTS]; /* by hash; a collision leaves it to the next reader */
+    size_t nwaiting;
     struct bell bell;
 };
 
@@ -49,6 +65,8 @@ struct task_lists *task_lists_new(void)
     pthread_mutex_init(&t->lock, NULL);
     bell_init(&t->bell);
     metric_register(&list_reads);
+    metric_register(&lists_waiting);
+    metric_set(&lists_waiting, 0, NULL);
     return t;
 }
 
@@ -63,9 +81,14 @@ void task_lists_free(struct task_lists *t)
 
 /* --- what is known of versions --------------------------------------------------------------- */
 
+static size_t hash_of(struct id tenant, struct id employee)
+{
+    return id_hash(tenant) * 31 + id_hash(employee);
+}
+
 static struct known *slot_of(struct task_lists *t, struct id tenant, struct id employee)
 {
-    return &t->known[(id_hash(tenant) * 31 + id_hash(employee)) & (KNOWN_SLOTS - 1)];
+    return &t->known[hash_of(tenant, employee) & (KNOWN_SLOTS - 1)];
 }
 
 static void remember(struct task_lists *t, const struct list_key *key, int64_t version,
@@ -77,10 +100,31 @@ static void remember(struct task_lists *t, const struct list_key *key, int64_t v
     pthread_mutex_unlock(&t->lock);
 }
 
+/* Under the lock, as the next. */
+static void count_waiting(struct task_lists *t, bool one_more)
+{
+    t->nwaiting += one_more ? 1 : (size_t)-1;
+    metric_set(&lists_waiting, (double)t->nwaiting, NULL);
+}
+
+static void let_wait(struct task_lists *t, struct id tenant, struct id employee)
+{
+    struct waiting *w = &t->waiting[hash_of(tenant, employee) & (WAITING_SLOTS - 1)];
+    bool same = id_equal(w->tenant, tenant) && id_equal(w->employee, employee);
+
+    if (w->since_us)
+        return; /* waits already, or somebody else does */
+    if (!same)
+        *w = (struct waiting){ .tenant = tenant, .employee = employee };
+    w->since_us = clock_monotonic_us();
+    count_waiting(t, true);
+}
+
 void task_lists_forget(struct task_lists *t, struct id tenant, struct id employee)
 {
     pthread_mutex_lock(&t->lock);
     slot_of(t, tenant, employee)->at_us = 0;
+    let_wait(t, tenant, employee);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -396,88 +440,119 @@ enum err lists_queue_bump(struct db *db, struct id tenant, struct id *employees,
 
 /* --- refreshing ------------------------------------------------------------------------------ */
 
-static enum err find_dirty(struct db *db, struct arena *a, size_t max, struct list_key **keys_out,
-                           size_t *n_out)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *const params[] = { db_text_i64(a, (int64_t)max) };
+/* A list that may be built now. */
+struct candidate {
+    struct id tenant, employee;
+    int64_t since_us;
+    size_t turn; /* within its company */
+};
 
-    enum err e = db_begin(db, NULL, clock_monotonic_us() + REFRESH_LIMIT_US);
-    if (!e)
-        e = params[0] ? db_exec(db, &sql_lists_dirty, params, &res) : ERR_RESOURCE_EXHAUSTED;
-    if (!e)
-        e = db_commit(db);
-    if (e)
-        return e;
-    size_t n = (size_t)PQntuples(res);
-    struct list_key *keys = arena_array(a, n + 1, sizeof(*keys));
-    if (!keys)
-        return ERR_RESOURCE_EXHAUSTED;
-    struct db_row row = { .res = res };
-    for (; (size_t)row.row < n; row.row++)
-        keys[row.row] = (struct list_key){ .tenant = db_row_id(&row, "tenant_id"),
-                                           .employee = db_row_id(&row, "employee_id") };
-    *keys_out = keys;
-    *n_out = n;
-    return row.bad ? ERR_INTERNAL : ERR_OK;
+static int by_company(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    int order = id_compare(x->tenant, y->tenant);
+    return order ? order : (x->since_us > y->since_us) - (x->since_us < y->since_us);
 }
 
-static enum err mark_cached(struct db *db, const struct list_key *key, int64_t version,
-                            struct arena *a)
+static int by_turn(const void *a, const void *b)
 {
-    const char *const params[] = { db_text_id(a, key->tenant), db_text_id(a, key->employee),
-                                   db_text_i64(a, version) };
+    const struct candidate *x = a, *y = b;
+    if (x->turn != y->turn)
+        return x->turn < y->turn ? -1 : 1;
+    return (x->since_us > y->since_us) - (x->since_us < y->since_us);
+}
 
-    if (!params[0] || !params[1] || !params[2])
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_begin(db, &key->tenant, clock_monotonic_us() + REFRESH_LIMIT_US);
-    if (!e)
-        e = db_queue(db, &sql_list_cached, params);
-    return e ? e : db_commit(db);
+/* What waits and may be built, companies taking turns. */
+static struct candidate *find_candidates(struct task_lists *t, struct arena *a, size_t *n_out)
+{
+    int64_t now_us = clock_monotonic_us();
+    size_t n = 0;
+
+    pthread_mutex_lock(&t->lock);
+    struct candidate *list = arena_array(a, t->nwaiting + 1, sizeof(*list));
+    for (size_t i = 0; list && t->nwaiting && i < WAITING_SLOTS; i++) {
+        const struct waiting *w = &t->waiting[i];
+        if (w->since_us && w->not_before_us <= now_us)
+            list[n++] = (struct candidate){ w->tenant, w->employee, w->since_us, 0 };
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (!list)
+        return NULL;
+    qsort(list, n, sizeof(*list), by_company);
+    for (size_t i = 1; i < n; i++)
+        if (id_equal(list[i].tenant, list[i - 1].tenant))
+            list[i].turn = list[i - 1].turn + 1;
+    qsort(list, n, sizeof(*list), by_turn);
+    *n_out = n;
+    return list;
+}
+
+/* What changes from here on lets it wait again. */
+static void take(struct task_lists *t, const struct candidate *one)
+{
+    pthread_mutex_lock(&t->lock);
+    struct waiting *w = &t->waiting[hash_of(one->tenant, one->employee) & (WAITING_SLOTS - 1)];
+    if (w->since_us && id_equal(w->tenant, one->tenant) && id_equal(w->employee, one->employee)) {
+        w->since_us = 0;
+        w->not_before_us = clock_monotonic_us() + BUILD_PERIOD_US;
+        count_waiting(t, false);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void put_back(struct task_lists *t, const struct candidate *one)
+{
+    pthread_mutex_lock(&t->lock);
+    let_wait(t, one->tenant, one->employee);
+    pthread_mutex_unlock(&t->lock);
 }
 
 static enum err refresh_one(struct task_lists *t, struct db *db, struct cache *cache,
-                            const struct directory *dir, struct list_key *key, struct arena *a)
+                            const struct directory *dir, const struct candidate *one,
+                            struct arena *a)
 {
-    const struct dir_tenant *tenant = directory_tenant(dir, key->tenant);
+    const struct dir_tenant *tenant = directory_tenant(dir, one->tenant);
+    struct list_key key = { .tenant = one->tenant, .employee = one->employee };
     int64_t now_us = clock_now_us(), asked_us = clock_monotonic_us();
     PbDailyTaskList *list;
 
     if (!tenant)
-        return ERR_NOT_FOUND; /* the directory is behind; later */
-    key->day = tz_date(tenant->calendar->tz, now_us);
-    enum err e = db_begin(db, &key->tenant, asked_us + REFRESH_LIMIT_US);
+        return ERR_NOT_FOUND; /* the directory is behind; a reader builds it */
+    key.day = tz_date(tenant->calendar->tz, now_us);
+    enum err e = db_begin(db, &key.tenant, asked_us + REFRESH_LIMIT_US);
     if (!e)
-        e = list_build(db, key, tenant->calendar->tz, now_us, a, &list);
+        e = list_build(db, &key, tenant->calendar->tz, now_us, a, &list);
     if (!e)
         e = db_commit(db);
     if (e)
         return e;
-    remember(t, key, list->version, asked_us);
-    if (!store(cache, key, list, a))
-        return ERR_UNAVAILABLE;
-    return mark_cached(db, key, list->version, a);
+    remember(t, &key, list->version, asked_us);
+    return store(cache, &key, list, a) ? ERR_OK : ERR_UNAVAILABLE;
 }
 
 size_t lists_refresh(struct task_lists *t, struct db *db, struct cache *cache,
                      const struct directory *dir, size_t max)
 {
-    CLEANUP(arena_freep) struct arena *keys_arena = arena_new(MIB);
+    CLEANUP(arena_freep) struct arena *candidates_arena = arena_new(MIB);
     CLEANUP(arena_freep) struct arena *a = arena_new(REFRESH_ARENA);
-    struct list_key *keys = NULL;
     size_t n = 0, done = 0;
 
-    if (!keys_arena || !a)
+    if (!candidates_arena || !a)
         return 0;
-    enum err e = find_dirty(db, keys_arena, max, &keys, &n);
-    for (size_t i = 0; i < n && !e; i++) {
+    const struct candidate *list = find_candidates(t, candidates_arena, &n);
+    enum err e = list ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < MIN(n, max) && !e; i++) {
         arena_reset(a);
-        e = refresh_one(t, db, cache, dir, &keys[i], a);
+        take(t, &list[i]);
+        e = refresh_one(t, db, cache, dir, &list[i], a);
         db_rollback(db); /* of one that failed on its way */
-        if (e == ERR_NOT_FOUND)
+        if (e == ERR_NOT_FOUND) {
             e = ERR_OK;
-        else
-            done += !e;
+            continue;
+        }
+        if (e)
+            put_back(t, &list[i]);
+        done += !e;
     }
     if (e)
         log_debug("list.refresh_failed", "lists wait to be built", "err", err_name(e), NULL);

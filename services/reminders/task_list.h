@@ -6,8 +6,9 @@
  * the person's lists. A cached list carries the version it was built from. Whoever serves a cached
  * list has compared the two within the last second, so a lost invalidation, a slow writer, a crash
  * between commit and cache write or an old value that comes back all end there. To make that rarely
- * necessary, lists that changed are built anew at once by a refresher, and the process that changed
- * them forgets what it knew.
+ * necessary, the process that changed lists forgets what it knew, and its refresher builds them anew
+ * ahead of their readers: each at most once a second, companies taking turns, so many a second. What
+ * waits for that stands in memory only: what a crash or a collision loses, the next reader builds.
  *
  * A cached value is "DTL1", tenant, employee, day, the packed list, and a BLAKE2b of all that: what
  * is cut, altered, foreign or of another kind is deleted and built anew, never shown (F30).
@@ -27,7 +28,8 @@ struct task_lists; /* what a process knows of versions; shared by its threads */
 struct task_lists *task_lists_new(void);
 void task_lists_free(struct task_lists *t);
 
-/* The person's lists changed (after the commit). Thread-safe. */
+/* The person's lists changed (after the commit): forgets their version and lets today's wait to be
+ * built. Thread-safe. */
 void task_lists_forget(struct task_lists *t, struct id tenant, struct id employee);
 /* Wakes the refresher. */
 void task_lists_ring(struct task_lists *t);
@@ -66,8 +68,8 @@ NODISCARD enum err lists_queue_bump(struct db *db, struct id tenant, struct id *
                                     size_t n);
 
 /*
- * One pass of the refresher: builds today's list of up to `max` people whose lists changed, with an
- * own transaction each. Returns how many were done; what the cache does not take stays to be done.
+ * One pass of the refresher: builds today's list of up to `max` people whose lists changed in this
+ * process. Returns how many were done; what the cache does not take stays to be done.
  */
 size_t lists_refresh(struct task_lists *t, struct db *db, struct cache *cache,
                      const struct directory *dir, size_t max);

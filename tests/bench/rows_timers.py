@@ -57,8 +57,8 @@ def tidy(bench):
     bench.stack.sql(f"delete from reminders.obligation where tenant_id = '{TENANT}' and state <> 'pending'")
     bench.stack.sql("vacuum analyze reminders.timer, reminders.obligation, reminders.notification")
     bench.stack.settle()
-    wait_until(lambda: bench.stack.value("select count(*) from reminders.list_version where cached_version < version")
-               == "0", 120, "the lists are built anew", 0.1)
+    wait_until(lambda: bench.stack.metric("reminders", "daybook_task_lists_waiting") == 0, 120,
+               "the lists are built anew", 0.1)
 
 
 def cpu(bench):

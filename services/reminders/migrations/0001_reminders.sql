@@ -152,17 +152,15 @@ CREATE TABLE ${schema}.outgoing (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX outgoing_queue ON ${schema}.outgoing (lane, tenant_id, owner_id, next_try_at);
 
--- Version of a person's daily lists: raised in the transaction of everything that touches them.
--- While cached_version is behind, the list waits to be built anew (the index is that list).
+-- Version of a person's daily lists: raised in the transaction of everything that touches them, and
+-- compared with that of the cached list by whoever serves it. Nothing here is indexed but the key:
+-- those updates are HOT.
 CREATE TABLE ${schema}.list_version (
-    tenant_id       uuid NOT NULL,
-    employee_id     uuid NOT NULL,
-    version         bigint NOT NULL,
-    cached_version  bigint NOT NULL DEFAULT 0,
+    tenant_id    uuid NOT NULL,
+    employee_id  uuid NOT NULL,
+    version      bigint NOT NULL,
     PRIMARY KEY (tenant_id, employee_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX list_dirty ON ${schema}.list_version (tenant_id, employee_id)
-    WHERE cached_version < version;
 
 -- Recalculations that a change of the rule book or calendar asks for (REM-09, F43); kept as record.
 CREATE TABLE ${schema}.recalculation (
@@ -243,7 +241,7 @@ BEGIN
     END LOOP;
     -- Work lists hold ids and moments only. Without a tenant set, the daemon's own threads may look
     -- through them for what is due; whatever they do then, they do tenant by tenant.
-    FOREACH t IN ARRAY ARRAY['timer', 'outgoing', 'list_version', 'recalculation'] LOOP
+    FOREACH t IN ARRAY ARRAY['timer', 'outgoing', 'recalculation'] LOOP
         EXECUTE format('CREATE POLICY look_for_work ON ${schema}.%I FOR SELECT USING '
             '((SELECT nullif(current_setting(''daybook.tenant'', true), '''') IS NULL))', t);
     END LOOP;
