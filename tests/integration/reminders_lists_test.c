@@ -525,7 +525,7 @@ static void reminders_are_listed_by_their_next_moment_then_the_rest(void **state
     for (int i = 0; i < 4; i++)
         answer_question(0x30 + i, "2026-11-16T01:00:00Z");
     for (int size = 1; size <= 13; size += 3) {
-        static const char *const actors[] = { "rep", "system" }; /* by assignee, by shard */
+        static const char *const actors[] = { "rep", "system" }; /* by assignee, by company */
         for (size_t k = 0; k < 2; k++) {
             assert_int_equal(page(actors[k], "", size, ids, 32), 12);
             for (int i = 0; i < 8; i++)
@@ -533,6 +533,29 @@ static void reminders_are_listed_by_their_next_moment_then_the_rest(void **state
             for (int i = 9; i < 12; i++)
                 assert_true(strcmp(ids[i - 1], ids[i]) < 0);
             assert_int_equal(page(actors[k], ",\"openOnly\":true", size, ids, 32), 8);
+        }
+    }
+    /* Two timers were parked; one of these duties was snoozed since. Some are overdue for good. */
+    enum err e = db_script(
+        rig->admin,
+        "WITH p AS (DELETE FROM reminders.timer WHERE obligation_id IN (SELECT obligation_id FROM"
+        "           reminders.timer ORDER BY due_us LIMIT 2) RETURNING *)"
+        " INSERT INTO reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us - 1, 'x'"
+        "   FROM p;"
+        "UPDATE reminders.obligation SET next_us = NULL, next_step = NULL, state = 'overdue'"
+        " WHERE id = (SELECT obligation_id FROM reminders.timer ORDER BY due_us DESC LIMIT 1);"
+        "DELETE FROM reminders.timer WHERE obligation_id = (SELECT obligation_id FROM"
+        " reminders.timer ORDER BY due_us DESC LIMIT 1)",
+        clock_monotonic_us() + WAIT_US);
+    assert_int_equal(e, ERR_OK);
+    for (int size = 1; size <= 13; size += 3) {
+        static const char *const actors[] = { "rep", "system" };
+        for (size_t k = 0; k < 2; k++) {
+            assert_int_equal(page(actors[k], "", size, ids, 32), 12);
+            for (int i = 0; i < 7; i++)
+                assert_string_equal(ids[i], id_of(0x30 + 11 - i));
+            assert_int_equal(page(actors[k], ",\"openOnly\":true", size, ids, 32), 8);
+            assert_string_equal(ids[7], id_of(0x34));
         }
     }
     assert_int_equal(page("rep2", "", 5, ids, 32), 0);

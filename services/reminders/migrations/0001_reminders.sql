@@ -60,6 +60,8 @@ CREATE TABLE ${schema}.timer (
     PRIMARY KEY (tenant_id, obligation_id)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX timer_due ON ${schema}.timer (shard, due_us, obligation_id);
+-- For lists of a whole company.
+CREATE INDEX timer_of_tenant ON ${schema}.timer (tenant_id, due_us, obligation_id);
 
 -- A timer that could not be fired, taken out so that it does not hold up the others.
 CREATE TABLE ${schema}.timer_parked (
