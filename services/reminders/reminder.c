@@ -256,6 +256,9 @@ struct listing {
     int64_t last_key; /* moment of the last row of the first stretch */
 };
 
+/* What is at rest was due by some replica's clock, of which ours may be behind. */
+#define REST_SLACK_US MINUTE_US
+
 static enum err list_stretch(struct listing *l, bool rest, const char *after_us,
                              const char *after_id)
 {
@@ -264,7 +267,7 @@ static enum err list_stretch(struct listing *l, bool rest, const char *after_us,
         { &sql_duties_rest_all, &sql_duties_rest_of },
     };
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *params[5] = { call_tenant_text(l->call) };
+    const char *params[6] = { call_tenant_text(l->call) };
     size_t n = 1, got;
     PbReminder **rows;
 
@@ -273,7 +276,8 @@ static enum err list_stretch(struct listing *l, bool rest, const char *after_us,
     params[n++] = rest ? l->open_only : after_us;
     params[n++] = after_id;
     params[n++] = db_text_i64(l->call->arena, (int64_t)(l->max - l->n));
-    if (!params[n - 1])
+    params[n++] = db_text_time(l->call->arena, l->call->now_us + REST_SLACK_US);
+    if (!params[n - 2] || !params[n - 1])
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = db_exec(l->call->db, stmts[rest][l->people != NULL], params, &res);
     if (!e)

@@ -542,7 +542,8 @@ static void reminders_are_listed_by_their_next_moment_then_the_rest(void **state
         "           reminders.timer ORDER BY due_us LIMIT 2) RETURNING *)"
         " INSERT INTO reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us - 1, 'x'"
         "   FROM p;"
-        "UPDATE reminders.obligation SET next_us = NULL, next_step = NULL, state = 'overdue'"
+        "UPDATE reminders.obligation SET next_us = NULL, next_step = NULL, state = 'overdue',"
+        " due_at = starts_at"
         " WHERE id = (SELECT obligation_id FROM reminders.timer ORDER BY due_us DESC LIMIT 1);"
         "DELETE FROM reminders.timer WHERE obligation_id = (SELECT obligation_id FROM"
         " reminders.timer ORDER BY due_us DESC LIMIT 1)",

@@ -1,5 +1,6 @@
--- params: tenant_id open_only after_id limit
--- Open ones are few among all that ever were: looked for person by person, as the index has them.
+-- params: tenant_id open_only after_id limit until
+-- Open ones at rest are few among all that ever were and among those that are open: all of them are
+-- past their due time. They are looked for person by person, as the index has them.
 WITH RECURSIVE person AS (
     (SELECT assignee_id FROM reminders.obligation
       WHERE tenant_id = $1::uuid AND $2::boolean
@@ -15,7 +16,8 @@ WITH RECURSIVE person AS (
        FROM person p,
             LATERAL (SELECT id FROM reminders.obligation
                       WHERE tenant_id = $1::uuid AND assignee_id = p.assignee_id
-                        AND closed_at IS NULL AND next_us IS NULL AND id > $3::uuid) AS o
+                        AND closed_at IS NULL AND due_at <= $5::timestamptz
+                        AND next_us IS NULL AND id > $3::uuid) AS o
       ORDER BY o.id
       LIMIT $4::int)
     UNION ALL
