@@ -59,6 +59,11 @@ void explain_add(struct explain *x, const char *fmt, ...)
         x->lines[x->n++] = line;
 }
 
+bool calendar_has_hours(const struct calendar *c)
+{
+    return c->workday_start_minute < c->workday_end_minute;
+}
+
 bool calendar_is_working(const struct calendar *c, struct date d)
 {
     const struct calendar_day *day = find_exception(c, d);

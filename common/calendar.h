@@ -38,6 +38,8 @@ struct explain {
 };
 void explain_add(struct explain *x, const char *fmt, ...) PRINTF(2, 3);
 
+/* False for a working day that ends before it begins: there are no hours of work to count. */
+bool calendar_has_hours(const struct calendar *c);
 bool calendar_is_working(const struct calendar *c, struct date d);
 /* "weekday", "weekend", the holiday's name, "make-up day: <name>", with the note on missing years.
  */

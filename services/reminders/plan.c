@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/deadline.h"
+
 #define PROMISE_MINUTE (9 * 60) /* "09:00 of the day" (TMR-42) */
 
 /* --- due times ------------------------------------------------------------------------------- */
@@ -32,40 +34,17 @@ static const char *local_text(const struct plan_input *in, int64_t us, char buf[
     return buf;
 }
 
-/* hour_clock = business: only hours of work count (CON-10, the other choice). */
-static int64_t add_business(const struct calendar *c, int64_t from_us, int64_t left_us)
-{
-    for (;;) {
-        int64_t now_us = calendar_next_workday_start(c, from_us);
-        struct date today = tz_date(c->tz, from_us);
-        if (calendar_is_working(c, today)) {
-            int64_t start_us = tz_instant(c->tz, today, c->workday_start_minute);
-            int64_t end_us = tz_instant(c->tz, today, c->workday_end_minute);
-            if (from_us < end_us)
-                now_us = MAX(from_us, start_us);
-        }
-        int64_t end_us = tz_instant(c->tz, tz_date(c->tz, now_us), c->workday_end_minute);
-        if (now_us + left_us <= end_us)
-            return now_us + left_us;
-        left_us -= end_us - now_us;
-        from_us = end_us;
-    }
-}
-
 static int64_t due_in_hours(const struct plan_input *in, struct plan *plan)
 {
     struct policy_value hours = use_policy(in, plan, in->rule->policy_key);
     struct policy_value clock = use_policy(in, plan, "hour_clock");
 
-    /* A working day that ends before it begins has no hours to count. */
-    bool has_hours = in->calendar->workday_start_minute < in->calendar->workday_end_minute;
-    if (strcmp(clock.text, "business") == 0 && has_hours) {
-        explain_add(in->explain, "plus %s working hours, nights and days off not counted",
-                    hours.text);
-        return add_business(in->calendar, in->start_us, policy_us(hours));
-    }
-    explain_add(in->explain, "plus %s hours, nights and days off included", hours.text);
-    return in->start_us + policy_us(hours);
+    bool is_business = strcmp(clock.text, "business") == 0 && calendar_has_hours(in->calendar);
+    explain_add(in->explain,
+                is_business ? "plus %s working hours, nights and days off not counted"
+                            : "plus %s hours, nights and days off included",
+                hours.text);
+    return deadline_add(in->calendar, is_business, in->start_us, policy_us(hours));
 }
 
 static int64_t due_on_day(const struct plan_input *in, struct plan *plan)
