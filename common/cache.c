@@ -149,12 +149,6 @@ void cache_free(struct cache *c)
     free(c);
 }
 
-void cache_freep(struct cache **c)
-{
-    cache_free(*c);
-    *c = NULL;
-}
-
 static enum err trip(struct cache *c, const char *why)
 {
     if (!c->open)

@@ -15,7 +15,6 @@ struct cache;
 /* address: "host:port" or "unix:<path>"; password NULL = none. Does not connect. */
 struct cache *cache_new(const char *address, const char *password);
 void cache_free(struct cache *c);
-void cache_freep(struct cache **c);
 
 /* ERR_NOT_FOUND: no such key. */
 NODISCARD enum err cache_get(struct cache *c, const char *key, struct arena *a, uint8_t **data_out,

@@ -48,11 +48,6 @@ const char *daemon_conninfo(const struct daemon *d)
     return daemon_setting(d, "DB_URL")->text;
 }
 
-const struct bus_address *daemon_bus_address(const struct daemon *d)
-{
-    return &d->address;
-}
-
 const char *daemon_cache_address(const struct daemon *d)
 {
     return daemon_setting(d, "REDIS_URL")->text;

@@ -86,7 +86,6 @@ void daemon_waker_free(struct daemon_waker *w);
 void daemon_wake(struct daemon_waker *w, const char *channel, const void *data, size_t len);
 
 const char *daemon_conninfo(const struct daemon *d);
-const struct bus_address *daemon_bus_address(const struct daemon *d);
 const char *daemon_cache_address(const struct daemon *d); /* NULL: none set */
 const char *daemon_cache_password(const struct daemon *d);
 void *daemon_zmq_context(struct daemon *d);

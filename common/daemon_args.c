@@ -11,8 +11,6 @@
 #include "common/secret.h"
 #include "common/version.h"
 
-#define MIGRATE_TIMEOUT_US (10 * SECOND_US)
-
 static const struct {
     const char *word;
     enum daemon_action action;

@@ -271,8 +271,3 @@ const struct calendar *directory_calendar_at(const struct directory *d, struct i
     return span_at(&((const struct snapshot_unit *)found)->calendars, at_us);
 }
 
-const struct calendar *directory_calendar(const struct directory *d, struct id tenant,
-                                          struct id unit)
-{
-    return directory_calendar_at(d, tenant, unit, clock_now_us());
-}

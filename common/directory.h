@@ -94,12 +94,9 @@ struct policy_value directory_policy(const struct directory *d, struct id tenant
 /* The admitted bus key with that public key; NULL when unknown, revoked. Expiry is the caller's. */
 const struct dir_key *directory_key(const struct directory *d, const char *z85);
 
-/* The calendar that holds for a unit: the company's with the unit's policy values
- * (workday_start, workday_end, working_week). */
-const struct calendar *directory_calendar(const struct directory *d, struct id tenant,
-                                          struct id unit);
-/* The same at another moment than now, since working hours are policies with dates. An unknown
- * unit has the company's calendar, an unknown company that of the defaults; never NULL. */
+/* The calendar that holds for a unit: the company's with the unit's policy values (workday_start,
+ * workday_end, working_week), which have dates. An unknown unit has the company's calendar, an
+ * unknown company that of the defaults; never NULL. */
 const struct calendar *directory_calendar_at(const struct directory *d, struct id tenant,
                                              struct id unit, int64_t at_us);
 

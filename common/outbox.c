@@ -132,16 +132,3 @@ enum err outbox_queue_rows(struct db *db, const struct outbox_row *rows, size_t 
     }
     return e;
 }
-
-enum err outbox_queue(struct db *db, const struct outbox_event *events, size_t n, struct arena *a)
-{
-    struct outbox_row *rows = arena_array(a, n ? n : 1, sizeof *rows);
-    if (rows == NULL)
-        return ERR_RESOURCE_EXHAUSTED;
-    for (size_t i = 0; i < n; i++) {
-        enum err e = outbox_pack(&events[i], a, &rows[i]);
-        if (e)
-            return e;
-    }
-    return outbox_queue_rows(db, rows, n, a);
-}

@@ -46,8 +46,4 @@ NODISCARD enum err outbox_pack(const struct outbox_event *event, struct arena *a
 NODISCARD enum err outbox_queue_rows(struct db *db, const struct outbox_row *rows, size_t n,
                                      struct arena *a);
 
-/* Packs n events and queues them so. */
-NODISCARD enum err outbox_queue(struct db *db, const struct outbox_event *events, size_t n,
-                                struct arena *a);
-
 #endif

@@ -28,7 +28,6 @@
 #define OID_INT8 20
 
 #define JSON_MAX_BYTES (16 * MIB)
-#define NUMBER_TEXT_MAX 32
 
 static void *member(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
 {

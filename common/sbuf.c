@@ -145,20 +145,6 @@ void sbuf_add_i64(struct sbuf *b, int64_t v)
     sbuf_add(b, digits + at, sizeof(digits) - at);
 }
 
-void sbuf_add_hex(struct sbuf *b, const void *p, size_t n)
-{
-    static const char digit[] = "0123456789abcdef";
-    const unsigned char *bytes = p;
-    if (n > SIZE_MAX / 4 || !reserve(b, n * 2)) {
-        b->bad = true;
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        char pair[2] = { digit[bytes[i] >> 4], digit[bytes[i] & 15] };
-        sbuf_add(b, pair, 2);
-    }
-}
-
 /* Bytes of the well-formed UTF-8 character at s; 0 when it is not one (RFC 3629). */
 static size_t utf8_length(const unsigned char *s)
 {

@@ -30,7 +30,6 @@ void sbuf_add_char(struct sbuf *b, char c);
 void sbuf_addf(struct sbuf *b, const char *fmt, ...) PRINTF(2, 3);
 void sbuf_vaddf(struct sbuf *b, const char *fmt, va_list ap) PRINTF(2, 0);
 void sbuf_add_i64(struct sbuf *b, int64_t v);
-void sbuf_add_hex(struct sbuf *b, const void *p, size_t n); /* lower case */
 /* s as a JSON string with its quotes: control characters, quotes and backslashes escaped. */
 void sbuf_add_json(struct sbuf *b, const char *s);
 /* One element of a PostgreSQL array literal, always quoted and escaped; NULL gives NULL. */

@@ -61,11 +61,6 @@ const char *fault_reason(enum fault f)
     return faults[f].reason;
 }
 
-enum err fault_code(enum fault f)
-{
-    return faults[f].code;
-}
-
 static char *entry(struct arena *a, const char *text)
 {
     return arena_strdup(a, text); /* protobuf-c wants char *, and texts here are const */

@@ -32,7 +32,6 @@ enum fault {
 };
 
 const char *fault_reason(enum fault f); /* "NO_WORKER" */
-enum err fault_code(enum fault f);
 
 struct answer {
     enum fault fault;

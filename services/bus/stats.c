@@ -80,11 +80,6 @@ int64_t stat_get(enum bus_stat s)
     return atomic_load_explicit(&counters[s], memory_order_relaxed);
 }
 
-const char *stat_name(enum bus_stat s)
-{
-    return names[s];
-}
-
 void stats_set_leader(bool is)
 {
     atomic_store(&leader, is);

@@ -41,7 +41,6 @@ enum bus_stat {
 
 void stat_add(enum bus_stat s, int64_t n);
 int64_t stat_get(enum bus_stat s);
-const char *stat_name(enum bus_stat s);
 
 /* Shared state of the relay, for GetStats and metrics. */
 void stats_set_leader(bool leader);

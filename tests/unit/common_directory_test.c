@@ -229,7 +229,8 @@ static void a_calendar_follows_unit_and_date(void **state)
     const struct calendar *other = directory_calendar_at(d, id_of(OTHER), id_of(HQ), T0);
     assert_ptr_equal(other->tz, tz_find("Europe/Berlin"));
     assert_int_equal(other->ndays, 0);
-    assert_int_equal(directory_calendar(d, id_of(99), id_or_nil(0))->workday_end_minute, 1080);
+    assert_int_equal(directory_calendar_at(d, id_of(99), id_or_nil(0), T0)->workday_end_minute,
+                     1080);
     assert_non_null(directory_tenant(d, id_of(COMPANY))->calendar);
 }
 

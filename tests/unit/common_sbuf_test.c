@@ -77,7 +77,7 @@ static void formats_of_any_length(void **state)
     sbuf_fini(&b);
 }
 
-static void numbers_and_hex(void **state)
+static void numbers(void **state)
 {
     (void)state;
     struct sbuf b;
@@ -87,9 +87,7 @@ static void numbers_and_hex(void **state)
     sbuf_add_i64(&b, INT64_MAX);
     sbuf_add_char(&b, ' ');
     sbuf_add_i64(&b, 0);
-    sbuf_add_char(&b, ' ');
-    sbuf_add_hex(&b, "\x00\x0f\xff", 3);
-    assert_string_equal(b.data, "-9223372036854775808 9223372036854775807 0 000fff");
+    assert_string_equal(b.data, "-9223372036854775808 9223372036854775807 0");
     sbuf_fini(&b);
 }
 
@@ -161,7 +159,7 @@ int main(void)
         cmocka_unit_test(a_failure_sticks_until_clear),
         cmocka_unit_test(taking_moves_the_text_out),
         cmocka_unit_test(formats_of_any_length),
-        cmocka_unit_test(numbers_and_hex),
+        cmocka_unit_test(numbers),
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(array_elements_are_quoted),
         cmocka_unit_test(half_an_element_is_never_left),
