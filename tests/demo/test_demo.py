@@ -15,7 +15,7 @@ from stack import ROOT, Stack, wait_until
 
 TENANT = "01933a00-0000-7000-8000-000000000001"
 ACTOR = "01933a00-0000-7000-8002-000000000006"  # E006
-# What the demo promises to show, each as a piece of its output (issue list, in its order).
+# What the demo promises to show, each as a piece of its output (promised list, in its order).
 PROMISED = (
     r"3 units .*24 employees",
     r"customers: 2,100 rows .*2,100 inserted",
