@@ -106,7 +106,7 @@ struct daemon {
     struct daemon_health health;
 
     pthread_mutex_t consumer_lock; /* never destroyed: a thread may be left behind */
-    struct consumer *consumer; /* while its thread runs */
+    struct consumer *consumer;     /* while its thread runs */
 
     atomic_bool stopping; /* from SIGTERM on */
 

@@ -270,4 +270,3 @@ const struct calendar *directory_calendar_at(const struct directory *d, struct i
         return span_at(&t->calendars, at_us);
     return span_at(&((const struct snapshot_unit *)found)->calendars, at_us);
 }
-

@@ -12,9 +12,9 @@
 #include "services/reminders/arrays.h"
 #include "services/reminders/sql.h"
 
-#define TRUST_US SECOND_US /* how long a comparison with PostgreSQL holds */
-#define KNOWN_SLOTS 8192   /* people whose version is remembered; a power of two */
-#define WAITING_SLOTS 8192 /* people whose list waits to be built; a power of two */
+#define TRUST_US SECOND_US        /* how long a comparison with PostgreSQL holds */
+#define KNOWN_SLOTS 8192          /* people whose version is remembered; a power of two */
+#define WAITING_SLOTS 8192        /* people whose list waits to be built; a power of two */
 #define BUILD_PERIOD_US SECOND_US /* a person's list is built ahead no more often */
 #define LIST_TTL_MS (10 * 60 * 1000)
 #define REFRESH_LIMIT_US (2 * SECOND_US)

@@ -6,9 +6,10 @@
  * the person's lists. A cached list carries the version it was built from. Whoever serves a cached
  * list has compared the two within the last second, so a lost invalidation, a slow writer, a crash
  * between commit and cache write or an old value that comes back all end there. To make that rarely
- * necessary, the process that changed lists forgets what it knew, and its refresher builds them anew
- * ahead of their readers: each at most once a second, companies taking turns, so many a second. What
- * waits for that stands in memory only: what a crash or a collision loses, the next reader builds.
+ * necessary, the process that changed lists forgets what it knew, and its refresher builds them
+ * anew ahead of their readers: each at most once a second, companies taking turns, so many a
+ * second. What waits for that stands in memory only: what a crash or a collision loses, the next
+ * reader builds.
  *
  * A cached value is "DTL1", tenant, employee, day, the packed list, and a BLAKE2b of all that: what
  * is cut, altered, foreign or of another kind is deleted and built anew, never shown (F30).
