@@ -4,6 +4,7 @@
 # FUZZ_WITH_<input> := services/<name>/<file>.c. New inputs that reach new code are left in
 # $(BUILD)/fuzz/found/<input>; a crash is left beside the binary and ends the run.
 FUZZ_WITH_mdp := services/bus/frames.c services/bus/context.c
+FUZZ_WITH_import := cli/import_rows.c
 FUZZ_SECONDS ?= 20
 FUZZ_CC ?= clang
 FUZZ := $(BUILD)/fuzz
