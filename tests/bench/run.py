@@ -48,10 +48,9 @@ class Bench:
         p = subprocess.Popen([self.tools / "peer", *map(str, args)], stdout=log, stderr=log,
                              env=env | more)
         try:
-            time.sleep(0.2)
+            yield p
             if p.poll() is not None:
                 raise Failed(f"peer {args} ended; see {log.name}\n" + pathlib.Path(log.name).read_text()[-500:])
-            yield p
         finally:
             p.terminate()
             p.wait()
