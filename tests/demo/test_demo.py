@@ -88,8 +88,8 @@ def shell(stack, lines, **env):
     return done.stdout
 
 
-def examples(language):
-    text = (ROOT / "docs/connect.md").read_text(encoding="utf-8")
+def examples(language, page="docs/connect.md"):
+    text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
@@ -122,6 +122,13 @@ def test_down_stops_all_and_up_goes_on_with_the_same_clock(stack, tmp_path):
     assert len(pids(stack)) == 8
     said = shell(stack, f". var/env/operator.env; daybook tasks E006 --date 2026-11-23 --tenant {TENANT}")
     assert "OVERDUE" in said
+
+
+def test_the_next_steps_of_the_readme_work(stack):
+    [steps] = [block for block in examples("bash", "README.md") if "daybook tasks" in block]
+    said = shell(stack, steps)
+    assert "RecordInteraction" in said
+    assert re.search(r"TMR-01\b.*\bTMR-05\b", said, re.S), said
 
 
 def test_the_documents_examples_work(stack, tmp_path):
