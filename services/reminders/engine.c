@@ -80,7 +80,7 @@ struct engine_thread {
     struct aside aside;
     int64_t careful_until_us; /* monotonic */
     uint64_t fired;           /* batches */
-    int64_t wall_offset_us;   /* wall less monotonic time */
+    int64_t wall_offset_us;   /* wall less boot time */
     int64_t retry_us;         /* pause after a failure; 0 = none */
     struct timer batch[FIRE_BATCH_MAX];
 };
@@ -106,7 +106,7 @@ static bool thread_init(struct engine_thread *t, struct engine *e, int index)
     t->arena = arena_new(BATCH_ARENA);
     t->schedule = schedule_new(HELD_MAX);
     t->floor_us = INT64_MIN;
-    t->wall_offset_us = clock_wall_us() - clock_monotonic_us();
+    t->wall_offset_us = clock_wall_us() - clock_boottime_us();
     return t->db && t->arena && t->schedule;
 }
 
@@ -528,9 +528,9 @@ static bool is_unheard(struct engine_thread *t, int64_t monotonic_us)
 static void note_turn(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
 {
     bool is_first = t->lateness.nsamples == 0;
-    int64_t offset_us = clock_wall_us() - monotonic_us;
+    int64_t boottime_us = clock_boottime_us(), offset_us = clock_wall_us() - boottime_us;
 
-    if (lateness_note(&t->lateness, clock_boottime_us(), now_us)) {
+    if (lateness_note(&t->lateness, boottime_us, now_us)) {
         t->full_look_us = 0;
         doubt(t, is_first ? 0 : HEARING_GRACE_US, monotonic_us);
     }
