@@ -62,6 +62,8 @@ static void open_stage(struct stage *s)
 static void start_program(struct stage *s, const char *program, const char *argument,
                           const char *const *extra)
 {
+    const char *path =
+        path_of(program); /* may fail the test: not in the child, which would go on */
     s->pid = fork();
     assert_true(s->pid >= 0);
     if (s->pid > 0)
@@ -79,7 +81,7 @@ static void start_program(struct stage *s, const char *program, const char *argu
         *value++ = '\0';
         setenv(pair, value, 1);
     }
-    execl(path_of(program), program, argument, (char *)NULL);
+    execl(path, program, argument, (char *)NULL);
     _exit(127);
 }
 
