@@ -68,6 +68,10 @@ static size_t header_find(const struct mdp_frame *frames, size_t nframes, struct
     if (header_read(&frames[0], out))
         return 0;
     for (size_t i = 0; i < nframes && i <= MDP_STACK_MAX; i++) {
+        if (frames[i].len > MDP_STACK_FRAME_MAX) { /* it would come back with every answer */
+            out->why = "return_stack";
+            return nframes;
+        }
         if (frames[i].len > 0)
             continue;
         out->nstack = i;

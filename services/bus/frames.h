@@ -11,9 +11,10 @@
 #include "common/base.h"
 #include "common/mdp.h"
 
-#define MDP_STACK_MAX 8     /* frames before the delimiter */
-#define MDP_BODY_MAX 8      /* body frames of one message */
-#define MDP_SERVICES_MAX 32 /* services of one READY */
+#define MDP_STACK_MAX 8         /* frames before the delimiter */
+#define MDP_STACK_FRAME_MAX 255 /* bytes of each: the longest routing id */
+#define MDP_BODY_MAX 8          /* body frames of one message */
+#define MDP_SERVICES_MAX 32     /* services of one READY */
 #define MDP_SERVICE_NAME_MAX 255
 #define MDP_TOKEN_SIZE 16
 /* Most frames that a legal message has after its routing id. */

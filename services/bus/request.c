@@ -51,11 +51,12 @@ static struct request *request_new(struct incoming *in, zmq_msg_t **body, size_t
     r->delimiter = in->m.delimiter;
     r->nstack = in->m.nstack;
     r->nbody = nbody;
+    r->bytes = sizeof(*r);
     for (size_t i = 0; i < 1 + r->nstack; i++) {
+        r->bytes += zmq_msg_size(&in->frames[i]) + sizeof(zmq_msg_t);
         zmq_msg_init(&r->frames[i]);
         zmq_msg_move(&r->frames[i], &in->frames[i]);
     }
-    r->bytes = sizeof(*r);
     for (size_t i = 0; i < nbody; i++) {
         r->bytes += zmq_msg_size(body[i]) + sizeof(zmq_msg_t);
         zmq_msg_init(&body_of(r)[i]);
@@ -216,8 +217,8 @@ void request_partial(struct broker *b, struct request *r, zmq_msg_t *body, size_
 /* Slices of receive buffers become messages of their own, since they may wait long. */
 static void compact(struct request *r)
 {
-    for (size_t i = 0; i < r->nbody; i++) {
-        zmq_msg_t *m = &body_of(r)[i], copy;
+    for (size_t i = 0; i < 1 + r->nstack + r->nbody; i++) {
+        zmq_msg_t *m = &r->frames[i], copy;
         size_t len = zmq_msg_size(m);
         if (len > COMPACT_MAX || zmq_msg_init_size(&copy, len) != 0)
             continue;
@@ -450,10 +451,6 @@ static struct service *admit(struct broker *b, const struct identity *who)
         refuse(b, FAULT_BAD_SERVICE, "", NULL, NULL);
         return NULL;
     }
-    if (!frames_fit(b)) {
-        refuse(b, FAULT_TOO_LARGE, "", NULL, NULL);
-        return NULL;
-    }
     if (b->draining) {
         refuse(b, FAULT_DRAINING, "", NULL, NULL);
         return NULL;
@@ -507,6 +504,10 @@ void request_take(struct broker *b, const struct identity *who)
     zmq_msg_t *name = incoming_frame(&b->in, b->in.m.service);
     stat_add(STAT_REQUESTS, 1);
     if (who->kind != IDENTITY_NONE) {
+        if (!frames_fit(b)) {
+            refuse(b, FAULT_TOO_LARGE, "", NULL, NULL);
+            return;
+        }
         if (mdp_is_management(zmq_msg_data(name), zmq_msg_size(name))) {
             manage(b);
             return;

@@ -398,6 +398,30 @@ static void queues_and_clients_are_bounded(void **state)
     bus_close(&bus);
 }
 
+/* Waiting bytes are all that is kept of a request, its return stack too (F52). */
+static void the_return_stack_counts_among_the_bytes_that_wait(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    char text[8 * (MDP_STACK_FRAME_MAX + 1) + 64];
+    size_t n = 0;
+    for (int i = 0; i < MDP_STACK_MAX; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%0*d|", MDP_STACK_FRAME_MAX, 1);
+    snprintf(text + n, sizeof(text) - n, "|MDPC02|\1|slow|1");
+    bus_prepare(&bus);
+    bus.config.client_bytes = 5000; /* for one such request, not for two */
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "slow"), *c = dealer(&bus);
+    for (int i = 0; i < 3; i++)
+        say(c, text);
+    hear(w, &m);
+    expect_fault(&bus, c, MDP_STACK_MAX + 4, ERR_RESOURCE_EXHAUSTED, "QUEUE_FULL");
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 /* A client knows an answer by the id that it chose, also when the bus refuses before it has judged
  * the request; what is no id is not given back. */
 static void a_refusal_names_the_request(void **state)
@@ -435,11 +459,15 @@ static void an_oversized_frame_is_refused(void **state)
     bus_prepare(&bus);
     bus_open(&bus);
     void *c = dealer(&bus);
-    zmq_send(c, "MDPC02", 6, ZMQ_SNDMORE);
-    zmq_send(c, "\1", 1, ZMQ_SNDMORE);
-    zmq_send(c, "echo", 4, ZMQ_SNDMORE);
-    zmq_send(c, big, sizeof(big), 0);
-    expect_fault(&bus, c, 3, ERR_RESOURCE_EXHAUSTED, "FRAME_TOO_LARGE");
+    /* also what the bus would answer itself */
+    static const char *const services[] = { "echo", "mmi.service", BUS_SERVICE_NAME };
+    for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+        zmq_send(c, "MDPC02", 6, ZMQ_SNDMORE);
+        zmq_send(c, "\1", 1, ZMQ_SNDMORE);
+        zmq_send(c, services[i], strlen(services[i]), ZMQ_SNDMORE);
+        zmq_send(c, big, sizeof(big), 0);
+        expect_fault(&bus, c, 3, ERR_RESOURCE_EXHAUSTED, "FRAME_TOO_LARGE");
+    }
     zmq_close(c);
     bus_close(&bus);
 }
@@ -659,6 +687,7 @@ int main(void)
         cmocka_unit_test(a_request_waits_for_a_worker_that_comes_later),
         cmocka_unit_test(deadlines_are_kept_waiting_and_at_work),
         cmocka_unit_test(queues_and_clients_are_bounded),
+        cmocka_unit_test(the_return_stack_counts_among_the_bytes_that_wait),
         cmocka_unit_test(a_refusal_names_the_request),
         cmocka_unit_test(an_oversized_frame_is_refused),
         cmocka_unit_test(the_bus_stamps_what_the_client_may_not_say),

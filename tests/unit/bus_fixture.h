@@ -27,6 +27,7 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 #include "services/bus/broker.h"
+#include "services/bus/frames.h"
 #include "services/bus/stats.h"
 #include "services/bus/zap.h"
 #include "daybook/bus/v1/bus.pb-c.h"

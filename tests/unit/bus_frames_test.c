@@ -146,6 +146,24 @@ static void the_return_stack_is_kept_up_to_eight_frames(void **state)
     assert_true(m.delimiter);
 }
 
+/* Every answer brings the stack back, so it may hold routing ids and nothing larger (F52). */
+static void a_frame_of_the_return_stack_is_no_longer_than_a_routing_id(void **state)
+{
+    (void)state;
+    static const char *const headers[] = { "|MDPC02|\1|echo|hi", "|MDPC01|mmi.service",
+                                           "|MDPW01|\1|echo" };
+    char text[300];
+    struct sample s;
+    for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
+        snprintf(text, sizeof(text), "%0*d|%s", MDP_STACK_FRAME_MAX, 1, headers[i]);
+        assert_int_not_equal(parse(&s, text).kind, MDP_BAD);
+        snprintf(text, sizeof(text), "%0*d|%s", MDP_STACK_FRAME_MAX + 1, 1, headers[i]);
+        struct mdp_message m = parse(&s, text);
+        assert_int_equal(m.kind, MDP_BAD);
+        assert_string_equal(m.why, "return_stack");
+    }
+}
+
 /* A.5 pitfall 2. */
 static void the_empty_message_of_probe_router_is_a_probe(void **state)
 {
@@ -221,6 +239,7 @@ int main(void)
         cmocka_unit_test(commands_mean_what_their_version_says),
         cmocka_unit_test(what_is_not_majordomo_is_bad_with_a_word),
         cmocka_unit_test(the_return_stack_is_kept_up_to_eight_frames),
+        cmocka_unit_test(a_frame_of_the_return_stack_is_no_longer_than_a_routing_id),
         cmocka_unit_test(the_empty_message_of_probe_router_is_a_probe),
         cmocka_unit_test(ready_may_name_up_to_thirty_two_services),
         cmocka_unit_test(service_names_are_printable_and_bounded),
