@@ -2,6 +2,7 @@
 #include "services/bus/publish.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <zmq.h>
 
 #include "common/clock.h"
@@ -14,19 +15,26 @@
 #define BURST 512
 #define FRAMES_MAX 4
 #define SUBSCRIPTION_BYTES_MAX 1024 /* larger ones cost their sender the connection */
-#define TOPICS_MAX 64               /* of a key that is not our own */
+#define TOPICS_MAX 64               /* different ones of a key that is not our own */
+#define REFUSED_MAX 256 /* different ones of a key; libzmq keeps them all, up to 32 KiB each */
 #define RESET_US (10 * SECOND_US)
 #define REVIEW_US SECOND_US
 /* A newcomer who asked for heads gets one at once, but not each of a thousand newcomers. */
 #define GREETING_US (50 * MSEC_US)
 #define CLOSE_WAIT_MS 500
 
-/* Somebody who has subscriptions, and what he was when he got them. */
+/* Different topics, by their hashes; it never loses one (publish.h). */
+struct topics {
+    uint64_t hashes[REFUSED_MAX];
+    size_t n;
+};
+
+/* Somebody who asked for subscriptions, and what he was when he got the first. */
 struct listener {
     struct hnode node;
-    bool hears_all;
+    bool subscribed, hears_all;
     struct id tenant;
-    int topics;
+    struct topics admitted, refused;
     char user[48];
 };
 
@@ -39,6 +47,7 @@ struct publisher {
     int64_t review_at_us, greeted_at_us, reset_at_us;
     bool greet;
     bool has_head;
+    uint8_t topic_secret[crypto_shorthash_KEYBYTES];
     uint8_t head_log_id[16], head_seq[8];
 };
 
@@ -131,6 +140,7 @@ struct publisher *publisher_new(const struct publisher_config *config, const cha
     if (!p)
         return NULL;
     p->config = *config;
+    randombytes_buf(p->topic_secret, sizeof(p->topic_secret));
     p->pull = zmq_socket(config->zmq_context, ZMQ_PULL);
     if (p->pull && set_int(p->pull, ZMQ_RCVHWM, 10000) && set_int(p->pull, ZMQ_LINGER, 0) &&
         zmq_bind(p->pull, BROKER_PUBLISH) == 0 && hmap_init(&p->listeners) &&
@@ -173,56 +183,52 @@ static bool may_hear(const struct identity *who, const char *topic, size_t len)
     return len > n && memcmp(topic, own, n) == 0 && topic[n] == '/';
 }
 
-static struct listener *listener_of(struct publisher *p, const char *user,
-                                    const struct identity *who)
+static struct listener *listener_of(struct publisher *p, const char *user)
 {
-    struct hnode *n = hmap_find(&p->listeners, user, strlen(user));
+    struct hnode *n = user ? hmap_find(&p->listeners, user, strlen(user)) : NULL;
     if (n)
         return HMAP_OWNER(n, struct listener, node);
-    struct listener *l = calloc(1, sizeof(*l));
+    struct listener *l = user ? calloc(1, sizeof(*l)) : NULL;
     if (!l || strlen(user) >= sizeof(l->user)) {
         free(l);
         return NULL;
     }
     snprintf(l->user, sizeof(l->user), "%s", user);
-    l->hears_all = who->hears_all;
-    l->tenant = who->tenant;
     hmap_insert(&p->listeners, &l->node, l->user, strlen(l->user));
     return l;
 }
 
-/* Counted by key over all its connections; a reset counts anew. */
-static bool may_have_one_more(struct publisher *p, const char *user, const struct identity *who)
+static uint64_t hash_topic(const struct publisher *p, const char *topic, size_t len)
 {
-    struct listener *l = listener_of(p, user, who);
-    bool trusted = who->hears_all || who->kind == IDENTITY_PLAIN;
-    return l && (trusted || l->topics++ < TOPICS_MAX);
+    uint64_t hash;
+    crypto_shorthash((unsigned char *)&hash, (const unsigned char *)topic, len, p->topic_secret);
+    return hash;
 }
 
-static void forget_topic(struct publisher *p, const char *user)
+/* False: it is new, and there are `max` already. */
+static bool topics_have_or_add(struct topics *t, size_t max, uint64_t hash, bool *new_out)
 {
-    struct hnode *n = user ? hmap_find(&p->listeners, user, strlen(user)) : NULL;
-    if (n && HMAP_OWNER(n, struct listener, node)->topics > 0)
-        HMAP_OWNER(n, struct listener, node)->topics--;
+    *new_out = false;
+    for (size_t i = 0; i < t->n; i++)
+        if (t->hashes[i] == hash)
+            return true;
+    *new_out = true;
+    if (t->n == max)
+        return false;
+    t->hashes[t->n++] = hash;
+    return true;
+}
+
+/* Counted by key over all its connections; a reset counts anew. */
+static bool may_have_one_more(struct listener *l, const struct identity *who, uint64_t topic)
+{
+    bool new, trusted = who->hears_all || who->kind == IDENTITY_PLAIN;
+    return trusted || topics_have_or_add(&l->admitted, TOPICS_MAX, topic, &new);
 }
 
 static bool wants_heads(const char *topic, size_t len)
 {
     return len <= strlen(BUS_TOPIC_HEAD) && memcmp(topic, BUS_TOPIC_HEAD, len) == 0;
-}
-
-static void on_subscribe(struct publisher *p, const char *user, const char *topic, size_t len)
-{
-    const struct identity *who = identity_of(&p->identities, user ? user : "");
-    if (!may_hear(who, topic, len) || !may_have_one_more(p, user, who)) {
-        stat_add(STAT_SUBSCRIPTIONS_REFUSED, 1);
-        log_warn("bus.subscription_refused", "not this key's to hear", "user", user, NULL);
-        return;
-    }
-    /* applies to the peer whose message was read last */
-    if (zmq_setsockopt(p->xpub, ZMQ_SUBSCRIBE, topic, len) == 0)
-        stat_add(STAT_SUBSCRIPTIONS, 1);
-    p->greet = p->greet || wants_heads(topic, len);
 }
 
 static void reset(struct publisher *p)
@@ -231,6 +237,52 @@ static void reset(struct publisher *p)
     close_xpub(p);
     p->review_at_us = 0; /* open it anew */
     p->reset_at_us = clock_monotonic_us() + RESET_US;
+}
+
+/* A key that no well-meaning program would use so. */
+static void throw_out(struct publisher *p, const char *user, const char *why)
+{
+    if (user && strcmp(user, IDENTITY_USER_PLAIN) != 0)
+        keyring_ban(p->config.keyring, user);
+    log_warn("bus.subscribers_reset", why, "user", user, NULL);
+    reset(p);
+}
+
+/* libzmq remembers what was refused for as long as the connection stands (publish.h). */
+static void refuse_topic(struct publisher *p, struct listener *l, const char *user, uint64_t topic)
+{
+    bool new = true;
+    stat_add(STAT_SUBSCRIPTIONS_REFUSED, 1);
+    bool bounded = !l || topics_have_or_add(&l->refused, REFUSED_MAX, topic, &new);
+    if (!bounded)
+        throw_out(p, user, "too many subscriptions were refused to a key: all connect again");
+    else if (new)
+        log_warn("bus.subscription_refused", "not this key's to hear", "user", user, NULL);
+}
+
+static void note_rights(struct listener *l, const struct identity *who)
+{
+    if (l->subscribed)
+        return;
+    l->subscribed = true;
+    l->hears_all = who->hears_all;
+    l->tenant = who->tenant;
+}
+
+static void on_subscribe(struct publisher *p, const char *user, const char *topic, size_t len)
+{
+    const struct identity *who = identity_of(&p->identities, user ? user : "");
+    struct listener *l = listener_of(p, user);
+    uint64_t hash = hash_topic(p, topic, len);
+    if (!l || !may_hear(who, topic, len) || !may_have_one_more(l, who, hash)) {
+        refuse_topic(p, l, user, hash);
+        return;
+    }
+    note_rights(l, who);
+    /* applies to the peer whose message was read last */
+    if (zmq_setsockopt(p->xpub, ZMQ_SUBSCRIBE, topic, len) == 0)
+        stat_add(STAT_SUBSCRIPTIONS, 1);
+    p->greet = p->greet || wants_heads(topic, len);
 }
 
 /* Takes all subscriptions that have come: nothing may be left waiting (publish.h). */
@@ -245,14 +297,8 @@ static void read_subscriptions(struct publisher *p)
             on_subscribe(p, user, data + 1, len - 1);
         } else if (len > 0 && data[0] == 0) {
             zmq_setsockopt(p->xpub, ZMQ_UNSUBSCRIBE, data + 1, len - 1);
-            forget_topic(p, user);
         } else {
-            if (user && strcmp(user, IDENTITY_USER_PLAIN) != 0)
-                keyring_ban(p->config.keyring, user);
-            log_warn("bus.subscribers_reset",
-                     "a subscriber sent a message of its own: all connect again", "user", user,
-                     NULL);
-            reset(p);
+            throw_out(p, user, "a subscriber sent a message of its own: all connect again");
         }
     }
     zmq_msg_close(&m);
@@ -263,6 +309,8 @@ static bool has_revoked(struct publisher *p)
 {
     for (struct hnode *n = NULL; (n = hmap_next(&p->listeners, n));) {
         const struct listener *l = HMAP_OWNER(n, struct listener, node);
+        if (!l->subscribed)
+            continue;
         const struct identity *now = identity_of(&p->identities, l->user);
         if (now->kind == IDENTITY_NONE || now->hears_all != l->hears_all ||
             !id_equal(now->tenant, l->tenant))

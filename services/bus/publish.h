@@ -10,8 +10,13 @@
  * subscriptions is revoked or expires, the socket is opened anew (each ten seconds at most):
  * everybody connects and subscribes again, but for that key.
  *
+ * A partner's key has a bounded number of different topics. They are counted until a reset and no
+ * longer: what libzmq says when a connection ends does not tell whose it was, so nothing could
+ * count down. A topic that the key has had already is free.
+ *
  * libzmq applies an admission to the peer whose message was read last, and its version in Debian 12
- * (4.3.4) trips over two things here. A peer that sends a message of its own instead of a
+ * (4.3.4) trips over three things here. It remembers each subscription of a connection in a tree of
+ * its own, refused or not, so a key that has too many different ones refused is banned. A peer that sends a message of its own instead of a
  * subscription shifts who counts as last: the socket is then closed before anything else is read
  * from it, and the key banned. And a peer that leaves while its subscription waits to be read stays
  * behind as a freed pointer; libzmq only removes peers in calls that look for commands, so nothing

@@ -4,11 +4,13 @@
  */
 #include "tests/unit/bus_fixture.h"
 
+#include "common/directory_build.h"
 #include "services/bus/keyring.h"
 #include "services/bus/publish.h"
 
 #define TENANT "01900000-0000-7000-8000-00000000000a"
 #define OTHER "01900000-0000-7000-8000-00000000000b"
+#define PARTNER "01900000-0000-7000-8000-00000000000c"
 #define LOG_ID "0123456789abcdef"
 #define SEQ "\1\1\1\1\1\1\1\1"
 
@@ -24,7 +26,8 @@ struct station {
     pthread_t thread;
     atomic_bool stop;
     char dir[64], curve[100], plain[100];
-    struct keypair server, daemon;
+    int64_t revision;
+    struct keypair server, daemon, partner;
 };
 
 static bool station_stopping(void *arg)
@@ -40,6 +43,20 @@ static void *publisher_main(void *arg)
     return NULL;
 }
 
+/* The partner's key, as the directory has it. */
+static void register_partner(struct station *s, const char *scopes)
+{
+    struct directory_builder *b = directory_builder_new();
+    struct dir_key key = { .expires_at_us = 0 };
+    assert_true(id_parse(TENANT, &key.tenant) && id_parse(PARTNER, &key.actor));
+    key.credential = key.actor;
+    memcpy(key.public_key, s->partner.public, sizeof(key.public_key));
+    directory_builder_set_revision(b, ++s->revision);
+    directory_builder_add_tenant(b, key.tenant, "Shop", NULL, NULL);
+    directory_builder_add_key(b, &key, scopes);
+    directory_set_for_tests(directory_builder_finish(b));
+}
+
 static void station_open(struct station *s)
 {
     struct identity_plain plain = { .offered = true };
@@ -52,6 +69,7 @@ static void station_open(struct station *s)
     snprintf(s->plain, sizeof(s->plain), "ipc://%s/plain", s->dir);
     zmq_curve_keypair(s->server.public, s->server.secret);
     zmq_curve_keypair(s->daemon.public, s->daemon.secret);
+    zmq_curve_keypair(s->partner.public, s->partner.secret);
     snprintf(path, sizeof(path), "%s/daemon.pub", s->dir);
     FILE *f = fopen(path, "we");
     assert_non_null(f);
@@ -85,23 +103,30 @@ static void station_close(struct station *s)
     zap_stop(s->zap);
     keyring_free(s->keyring);
     zmq_ctx_term(s->zmq);
+    directory_set_for_tests(NULL);
     snprintf(command, sizeof(command), "rm -rf '%s'", s->dir);
     assert_int_equal(system(command), 0);
 }
 
-static void *subscriber(struct station *s, bool curve)
+/* keys: NULL: a plain peer. */
+static void *connected(struct station *s, int type, const struct keypair *keys)
 {
-    void *sub = zmq_socket(s->zmq, ZMQ_SUB);
+    void *sub = zmq_socket(s->zmq, type);
     int linger = 0, wait = WAIT_MS;
     zmq_setsockopt(sub, ZMQ_LINGER, &linger, sizeof(linger));
     zmq_setsockopt(sub, ZMQ_RCVTIMEO, &wait, sizeof(wait));
-    if (curve) {
+    if (keys) {
         zmq_setsockopt(sub, ZMQ_CURVE_SERVERKEY, s->server.public, 41);
-        zmq_setsockopt(sub, ZMQ_CURVE_PUBLICKEY, s->daemon.public, 41);
-        zmq_setsockopt(sub, ZMQ_CURVE_SECRETKEY, s->daemon.secret, 41);
+        zmq_setsockopt(sub, ZMQ_CURVE_PUBLICKEY, keys->public, 41);
+        zmq_setsockopt(sub, ZMQ_CURVE_SECRETKEY, keys->secret, 41);
     }
-    assert_int_equal(zmq_connect(sub, curve ? s->curve : s->plain), 0);
+    assert_int_equal(zmq_connect(sub, keys ? s->curve : s->plain), 0);
     return sub;
+}
+
+static void *subscriber(struct station *s, bool curve)
+{
+    return connected(s, ZMQ_SUB, curve ? &s->daemon : NULL);
 }
 
 static void subscribe(void *sub, const char *topic)
@@ -242,14 +267,9 @@ static void a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61(
     station_open(&s);
     void *stays = subscriber(&s, false);
     subscribe(stays, TENANT "/");
-    void *rogue = zmq_socket(s.zmq, ZMQ_XSUB);
-    int linger = 0, soon = 20;
-    zmq_setsockopt(rogue, ZMQ_LINGER, &linger, sizeof(linger));
+    void *rogue = connected(&s, ZMQ_XSUB, &s.daemon);
+    int soon = 20;
     zmq_setsockopt(rogue, ZMQ_RCVTIMEO, &soon, sizeof(soon));
-    zmq_setsockopt(rogue, ZMQ_CURVE_SERVERKEY, s.server.public, 41);
-    zmq_setsockopt(rogue, ZMQ_CURVE_PUBLICKEY, s.daemon.public, 41);
-    zmq_setsockopt(rogue, ZMQ_CURVE_SECRETKEY, s.daemon.secret, 41);
-    assert_int_equal(zmq_connect(rogue, s.curve), 0);
 
     int64_t refused = stat_get(STAT_ZAP_REFUSED) + stat_get(STAT_ZAP_WAITED);
     zmq_send(rogue, "\5mine", 5, 0);
@@ -266,6 +286,69 @@ static void a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61(
     assert_string_equal(m.part[0], TENANT "/x");
     while (hear_or_not(rogue, &m)) /* at most what came before its message was read */
         assert_string_not_equal(m.part[0], TENANT "/x");
+    zmq_close(rogue);
+    zmq_close(stays);
+    station_close(&s);
+}
+
+static void a_partner_may_come_again_for_what_it_has_as_often_as_it_likes_F33(void **state)
+{
+    (void)state;
+    struct station s;
+    char topic[100];
+    station_open(&s);
+    register_partner(&s, "events.read");
+    int64_t refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    for (int i = 0; i < 70; i++) { /* more than it may have different ones */
+        void *passing = connected(&s, ZMQ_SUB, &s.partner);
+        subscribe(passing, TENANT "/0");
+        zmq_close(passing);
+    }
+    void *sub = connected(&s, ZMQ_SUB, &s.partner), *again = connected(&s, ZMQ_SUB, &s.partner);
+    for (int i = 0; i < 64; i++) {
+        snprintf(topic, sizeof(topic), TENANT "/%d.", i);
+        subscribe(sub, i == 0 ? TENANT "/0" : topic);
+    }
+    assert_int_equal(stat_get(STAT_SUBSCRIPTIONS_REFUSED), refused);
+    subscribe(sub, TENANT "/64.");
+    assert_int_equal(stat_get(STAT_SUBSCRIPTIONS_REFUSED), refused + 1);
+    subscribe(again, TENANT "/63.");
+    publish(&s, TENANT "/64.x", "one too many");
+    publish(&s, TENANT "/63.x", "both");
+    expect_topic(sub, TENANT "/63.x", 4);
+    expect_topic(again, TENANT "/63.x", 4);
+    zmq_close(sub);
+    zmq_close(again);
+    station_close(&s);
+}
+
+/* libzmq keeps every one of them (publish.h). */
+static void a_key_with_too_many_refused_subscriptions_is_banned_F61(void **state)
+{
+    (void)state;
+    struct station s;
+    struct message m;
+    char topic[100];
+    station_open(&s);
+    register_partner(&s, "events.read");
+    void *stays = subscriber(&s, true), *rogue = connected(&s, ZMQ_XSUB, &s.partner);
+    subscribe(stays, TENANT "/");
+    int64_t refused = stat_get(STAT_ZAP_REFUSED);
+    for (int i = 0; i < 300; i++) {
+        int len = snprintf(topic, sizeof(topic), "\1" OTHER "/%d", i);
+        zmq_send(rogue, topic, (size_t)len, 0);
+    }
+    wait_for_stat(STAT_ZAP_REFUSED, refused + 1); /* it was put out and tried to come back */
+    assert_true(keyring_is_banned(s.keyring, s.partner.public));
+    assert_false(keyring_is_banned(s.keyring, s.daemon.public));
+    int soon = 20;
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    zmq_setsockopt(stays, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    do {
+        assert_true(clock_monotonic_us() < until);
+        publish(&s, TENANT "/x", "his");
+    } while (!hear_or_not(stays, &m));
+    assert_string_equal(m.part[0], TENANT "/x");
     zmq_close(rogue);
     zmq_close(stays);
     station_close(&s);
@@ -299,6 +382,8 @@ int main(void)
         cmocka_unit_test(who_asks_for_heads_is_told_at_once),
         cmocka_unit_test(a_revoked_key_hears_nothing_more_and_others_go_on),
         cmocka_unit_test(a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61),
+        cmocka_unit_test(a_partner_may_come_again_for_what_it_has_as_often_as_it_likes_F33),
+        cmocka_unit_test(a_key_with_too_many_refused_subscriptions_is_banned_F61),
         cmocka_unit_test(subscribers_that_come_and_go_leave_nothing_behind_F33),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
