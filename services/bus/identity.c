@@ -32,6 +32,8 @@ struct draft {
 };
 
 #define SCOPE_BUS_READ "bus.read"
+#define SCOPE_EVENTS_READ "events.read"
+#define ROLE_EVENTS_READ "general_manager"
 
 /* --- rights --------------------------------------------------------------------------------- */
 
@@ -112,6 +114,26 @@ static void from_plain(struct draft *d, const struct directory *dir,
     if (!dir || !as_employee(d, dir))
         d->actor_kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE;
     split_scopes(d, plain->scopes);
+}
+
+static bool lists(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* The log is not told to whom ReadEvents would not tell it (event_service.c): service accounts by
+ * scope, people by role and, where their key has scopes, by scope too. */
+static bool hears_own(const struct draft *d)
+{
+    bool scoped = lists(d->scopes, d->nscopes, SCOPE_EVENTS_READ);
+    if (id_is_nil(d->identity.tenant))
+        return false;
+    if (d->actor_kind != DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE)
+        return scoped;
+    return (scoped || d->nscopes == 0) && lists(d->roles, d->nroles, ROLE_EVENTS_READ);
 }
 
 static void resolve(struct draft *d, struct keyring *k, const struct directory *dir,
@@ -232,6 +254,7 @@ static const struct identity *learn(struct identity_cache *c, const char *user)
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     struct draft d = { .identity = { .expires_at_us = INT64_MAX } };
     resolve(&d, c->keyring, dir, user);
+    d.identity.hears_own = hears_own(&d);
     struct known *k = known_make(&d, user);
     if (!k)
         return &nobody;

@@ -71,6 +71,7 @@ struct identity {
     bool brings;           /* its CallContext may name another principal */
     bool brings_system;    /* even one of kind SYSTEM */
     bool hears_all;        /* every subscription */
+    bool hears_own;        /* the subscriptions of its tenant: whom ReadEvents would answer */
     bool reads_bus;        /* has the scope bus.read: state of the bus, though it has a tenant */
     struct id tenant;      /* nil: none */
     int64_t expires_at_us; /* wall clock; INT64_MAX = never */

@@ -32,7 +32,7 @@ struct topics {
 /* Somebody who asked for subscriptions, and what he was when he got the first. */
 struct listener {
     struct hnode node;
-    bool subscribed, hears_all;
+    bool subscribed, hears_all, hears_own;
     struct id tenant;
     struct topics admitted, refused;
     char user[48];
@@ -176,7 +176,7 @@ static bool may_hear(const struct identity *who, const char *topic, size_t len)
         return true;
     if (len == strlen(BUS_TOPIC_HEAD) && memcmp(topic, BUS_TOPIC_HEAD, len) == 0)
         return true;
-    if (id_is_nil(who->tenant))
+    if (!who->hears_own)
         return false;
     id_text(who->tenant, own);
     size_t n = strlen(own);
@@ -266,6 +266,7 @@ static void note_rights(struct listener *l, const struct identity *who)
         return;
     l->subscribed = true;
     l->hears_all = who->hears_all;
+    l->hears_own = who->hears_own;
     l->tenant = who->tenant;
 }
 
@@ -313,7 +314,7 @@ static bool has_revoked(struct publisher *p)
             continue;
         const struct identity *now = identity_of(&p->identities, l->user);
         if (now->kind == IDENTITY_NONE || now->hears_all != l->hears_all ||
-            !id_equal(now->tenant, l->tenant))
+            now->hears_own != l->hears_own || !id_equal(now->tenant, l->tenant))
             return true;
     }
     return false;

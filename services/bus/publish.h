@@ -6,9 +6,10 @@
  * the truth and he reads what he missed.
  *
  * A subscription is a prefix, so it is admitted only if it cannot match another tenant's events: it
- * begins with "<own tenant>/", or is "~head"; our own daemons hear everything. When a key that has
- * subscriptions is revoked or expires, the socket is opened anew (each ten seconds at most):
- * everybody connects and subscribes again, but for that key.
+ * begins with "<own tenant>/" and comes from somebody whom ReadEvents would answer, or is "~head";
+ * our own daemons hear everything. When a key that has subscriptions is revoked, expires or has
+ * other rights, the socket is opened anew (each ten seconds at most): everybody connects and
+ * subscribes again, but for what is not that key's any more.
  *
  * A partner's key has a bounded number of different topics. They are counted until a reset and no
  * longer: what libzmq says when a connection ends does not tell whose it was, so nothing could
@@ -16,12 +17,12 @@
  *
  * libzmq applies an admission to the peer whose message was read last, and its version in Debian 12
  * (4.3.4) trips over three things here. It remembers each subscription of a connection in a tree of
- * its own, refused or not, so a key that has too many different ones refused is banned. A peer that sends a message of its own instead of a
- * subscription shifts who counts as last: the socket is then closed before anything else is read
- * from it, and the key banned. And a peer that leaves while its subscription waits to be read stays
- * behind as a freed pointer; libzmq only removes peers in calls that look for commands, so nothing
- * is left waiting when such a call is made: all subscriptions are read before and after each frame
- * that is sent.
+ * its own, refused or not, so a key that has too many different ones refused is banned. A peer that
+ * sends a message of its own instead of a subscription shifts who counts as last: the socket is
+ * then closed before anything else is read from it, and the key banned. And a peer that leaves
+ * while its subscription waits to be read stays behind as a freed pointer; libzmq only removes
+ * peers in calls that look for commands, so nothing is left waiting when such a call is made: all
+ * subscriptions are read before and after each frame that is sent.
  */
 #ifndef DAYBOOK_BUS_PUBLISH_H
 #define DAYBOOK_BUS_PUBLISH_H

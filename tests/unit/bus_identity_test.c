@@ -3,6 +3,8 @@
  */
 #include "tests/unit/bus_fixture.h"
 
+#include "common/directory_build.h"
+
 /* --- identities ----------------------------------------------------------------------------- */
 
 struct keypair {
@@ -192,6 +194,57 @@ static void plain_peers_act_as_the_one_actor_of_the_settings(void **state)
     guarded_close(&g);
 }
 
+/* The rule of ReadEvents, for the same people. */
+static void the_events_of_a_company_are_for_who_may_read_its_log(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *label, *roles, *scopes; /* roles: NULL: a service account */
+        bool want;
+    } cases[] = {
+        { "an account with the scope", NULL, "customers.read,events.read", true },
+        { "an account without it", NULL, "tenant.all,customers.read", false },
+        { "a general manager whose key says no more", "general_manager", "", true },
+        { "a general manager whose key has the scope", "rep,general_manager", "events.read", true },
+        { "a general manager whose key is for something else", "general_manager", "orders.read",
+          false },
+        { "a rep, whatever his key says", "rep", "events.read", false },
+        { "a rep whose key says no more", "rep", "", false },
+    };
+    const char *z85 = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+    struct dir_key key = { .expires_at_us = 0 };
+    struct identity_cache cache;
+    struct keyring *ring = keyring_new(NULL, NULL);
+    assert_true(id_parse("01900000-0000-7000-8000-00000000000a", &key.tenant));
+    assert_true(id_parse("01900000-0000-7000-8000-00000000000b", &key.actor));
+    key.credential = key.actor;
+    memcpy(key.public_key, z85, sizeof(key.public_key));
+    assert_true(identity_cache_init(&cache, ring));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct directory_builder *b = directory_builder_new();
+        directory_builder_set_revision(b, (int64_t)i + 1);
+        directory_builder_add_tenant(b, key.tenant, "Shop", NULL, NULL);
+        key.is_employee = cases[i].roles != NULL;
+        if (key.is_employee)
+            directory_builder_add_employee(b, key.tenant,
+                                           &(struct directory_employee_in){
+                                               .id = key.actor,
+                                               .employee_no = "1",
+                                               .name = "R",
+                                               .roles = cases[i].roles,
+                                           });
+        directory_builder_add_key(b, &key, cases[i].scopes);
+        directory_set_for_tests(directory_builder_finish(b));
+        identity_cache_refresh(&cache);
+        const struct identity *who = identity_of(&cache, z85);
+        if (who->kind != IDENTITY_ACTOR || who->hears_own != cases[i].want)
+            fail_msg("%s: want %d", cases[i].label, cases[i].want);
+    }
+    identity_cache_fini(&cache);
+    directory_set_for_tests(NULL);
+    keyring_free(ring);
+}
+
 static void plain_endpoints_must_be_local(void **state)
 {
     (void)state;
@@ -219,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_registered_keys_are_admitted_and_rights_go_by_kind),
         cmocka_unit_test(plain_peers_act_as_the_one_actor_of_the_settings),
+        cmocka_unit_test(the_events_of_a_company_are_for_who_may_read_its_log),
         cmocka_unit_test(plain_endpoints_must_be_local),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

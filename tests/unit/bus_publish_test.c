@@ -59,7 +59,7 @@ static void register_partner(struct station *s, const char *scopes)
 
 static void station_open(struct station *s)
 {
-    struct identity_plain plain = { .offered = true };
+    struct identity_plain plain = { .offered = true, .scopes = "events.read" };
     const char *reason = NULL;
     char path[100];
     memset(s, 0, sizeof(*s));
@@ -258,6 +258,62 @@ static void a_revoked_key_hears_nothing_more_and_others_go_on(void **state)
     station_close(&s);
 }
 
+/* What one may not read in the log one does not hear either. */
+static void only_who_may_read_the_log_hears_it(void **state)
+{
+    (void)state;
+    struct station s;
+    struct message m;
+    station_open(&s);
+    register_partner(&s, "customers.read");
+    void *sub = connected(&s, ZMQ_SUB, &s.partner);
+    int64_t refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    subscribe(sub, TENANT "/");
+    assert_int_equal(stat_get(STAT_SUBSCRIPTIONS_REFUSED), refused + 1);
+    subscribe(sub, BUS_TOPIC_HEAD);
+    assert_int_equal(stat_get(STAT_SUBSCRIPTIONS_REFUSED), refused + 1);
+    publish(&s, TENANT "/x", "not his");
+    expect_topic(sub, BUS_TOPIC_HEAD, 4);
+
+    int soon = 20;
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    zmq_setsockopt(sub, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    register_partner(&s, "customers.read,events.read");
+    do { /* put out, it comes back and asks again for both */
+        assert_true(clock_monotonic_us() < until);
+        publish(&s, TENANT "/x", "his");
+    } while (!hear_or_not(sub, &m) || strcmp(m.part[0], TENANT "/x"));
+    zmq_close(sub);
+    station_close(&s);
+}
+
+static void who_may_read_the_log_no_more_hears_no_more(void **state)
+{
+    (void)state;
+    struct station s;
+    struct message m;
+    station_open(&s);
+    register_partner(&s, "events.read");
+    void *sub = connected(&s, ZMQ_SUB, &s.partner);
+    subscribe(sub, TENANT "/");
+    publish(&s, TENANT "/x", "his");
+    expect_topic(sub, TENANT "/x", 4);
+
+    int soon = 20;
+    int64_t refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    zmq_setsockopt(sub, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    register_partner(&s, "customers.read");
+    do { /* put out, it comes back and asks again */
+        assert_true(clock_monotonic_us() < until);
+        assert_false(hear_or_not(sub, &m));
+    } while (stat_get(STAT_SUBSCRIPTIONS_REFUSED) == refused);
+    publish(&s, TENANT "/x", "not his any more");
+    assert_false(hear_or_not(sub, &m));
+    zmq_close(sub);
+    station_close(&s);
+}
+
 /* libzmq would give the admission of the next subscription to another peer (publish.h). */
 static void a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61(void **state)
 {
@@ -381,6 +437,8 @@ int main(void)
         cmocka_unit_test(a_daemon_hears_everything),
         cmocka_unit_test(who_asks_for_heads_is_told_at_once),
         cmocka_unit_test(a_revoked_key_hears_nothing_more_and_others_go_on),
+        cmocka_unit_test(only_who_may_read_the_log_hears_it),
+        cmocka_unit_test(who_may_read_the_log_no_more_hears_no_more),
         cmocka_unit_test(a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61),
         cmocka_unit_test(a_partner_may_come_again_for_what_it_has_as_often_as_it_likes_F33),
         cmocka_unit_test(a_key_with_too_many_refused_subscriptions_is_banned_F61),
