@@ -226,11 +226,20 @@ static enum err write_position(struct consumer *c, int64_t seq, const struct id 
     return e;
 }
 
+/* A piece that was asked for by types may end anywhere. Without its event's id a position could not
+ * be told from another history's (F15), so it is not written: it will be found again. */
+static bool knows_its_event(struct consumer *c)
+{
+    if (!c->has_pos_event)
+        c->has_pos_event = consumer_ask_event_id(c, c->pos, &c->pos_event) == ERR_OK;
+    return c->has_pos_event;
+}
+
 enum err consumer_save(struct consumer *c)
 {
-    if (c->pos <= c->cursor.seq || !c->agreed)
+    if (c->pos <= c->cursor.seq || !c->agreed || !knows_its_event(c))
         return ERR_OK;
-    enum err e = write_position(c, c->pos, c->has_pos_event ? &c->pos_event : NULL);
+    enum err e = write_position(c, c->pos, &c->pos_event);
     return consumer_is_transient(e) ? e : ERR_OK; /* the guard's refusal: the next load tells */
 }
 

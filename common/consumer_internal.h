@@ -136,7 +136,8 @@ NODISCARD enum err consumer_note_try(struct consumer *c, int64_t seq, int *tries
 NODISCARD enum err consumer_queue_advance(struct consumer *c, int64_t seq, const struct id *event);
 /* After the commit of an advance. */
 void consumer_advanced(struct consumer *c, int64_t seq, const struct id *event);
-/* Writes a position that is ahead of the row. ERR_OK also when another replica was faster. */
+/* Writes a position that is ahead of the row, if the id of its event is to be had; uses the batch.
+ * ERR_OK also when another replica was faster. */
 NODISCARD enum err consumer_save(struct consumer *c);
 /* Compares the log with the cursor: adopts a log that holds our event, halts otherwise. */
 NODISCARD enum err consumer_agree(struct consumer *c);

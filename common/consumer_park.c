@@ -204,33 +204,41 @@ static enum err run_waiting(struct consumer *c, struct reaction *r, const struct
     return e ? e : db_queue(c->db, of_schema(c, &sql_parked_done), params);
 }
 
-static enum err queue_put_back(struct consumer *c, const struct waiting *w, bool give_up,
-                               const char *reason)
+/* parked_out: it is given up, unless another replica has made it good since. */
+static enum err queue_put_back(struct consumer *c, const struct waiting *w, const char *reason,
+                               bool *parked_out)
 {
+    bool give_up = w->attempts + 1 >= CONSUMER_TRIES_MAX;
     char seq[24], attempts[16], next[TIME_TEXT_MAX];
     const char *all[] = { c->def->name, w->event->tenant_id, w->event->aggregate, seq, attempts,
                           reason };
     const char *one[] = { c->def->name, seq, attempts, reason, next_try(w->attempts + 1, next) };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
 
     snprintf(seq, sizeof seq, "%" PRId64, w->seq);
     snprintf(attempts, sizeof attempts, "%d", w->attempts + 1);
-    return give_up ? db_queue(c->db, of_schema(c, &sql_parked_again), all)
-                   : db_queue(c->db, of_schema(c, &sql_parked_later), one);
+    enum err e = db_queue(c->db, of_schema(c, &sql_consumer_lock), all); /* as next_waiting() */
+    if (e || !give_up)
+        return e ? e : db_queue(c->db, of_schema(c, &sql_parked_later), one);
+    e = db_exec(c->db, of_schema(c, &sql_parked_again), all, &res);
+    if (e == ERR_OK)
+        *parked_out = PQntuples(res) > 0;
+    return e;
 }
 
 /* Tried again later, or given up after so many times: then what waits behind it is, too. */
 static enum err put_back(struct consumer *c, const struct waiting *w, const char *reason)
 {
-    bool give_up = w->attempts + 1 >= CONSUMER_TRIES_MAX;
+    bool parked = false;
 
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + CONSUMER_TX_US);
     if (e)
         return e;
-    e = queue_put_back(c, w, give_up, reason);
+    e = queue_put_back(c, w, reason, &parked);
     if (e == ERR_OK)
         e = db_commit(c->db);
     db_rollback(c->db);
-    if (e == ERR_OK && give_up)
+    if (e == ERR_OK && parked)
         tell_parked(c, w->event, reason);
     return e;
 }
@@ -257,10 +265,14 @@ static bool replay_one(struct consumer *c)
     if (e == ERR_OK && w.event)
         consumer_react_tell(c, &r);
     consumer_react_close(&r);
-    if (w.event == NULL || consumer_is_transient(e))
+    if (w.event == NULL)
         return false;
     if (e == ERR_OK)
         return true;
+    /* What may pass counts as well while the database answers: else the same event would be taken
+     * each time, and no other would ever have its turn. */
+    if (consumer_is_transient(e) && !db_is_connected(c->db))
+        return false;
     return put_back(c, &w, reason) == ERR_OK;
 }
 

@@ -53,6 +53,10 @@ static const char tables_sql[] =
     "CREATE POLICY wall ON cons.effect"
     "    USING (tenant_id = (SELECT nullif(current_setting('daybook.tenant', true), '')::uuid));"
     "GRANT SELECT, INSERT ON cons.effect, cons.fixed TO daybook_cons;"
+    "CREATE FUNCTION cons.refuse_busy() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$BEGIN RAISE 'somebody has it' USING ERRCODE = '55P03'; END$$;"
+    "CREATE TRIGGER busy BEFORE INSERT ON cons.effect FOR EACH ROW"
+    "    WHEN (NEW.reason = 'busy') EXECUTE FUNCTION cons.refuse_busy();"
     "ALTER ROLE daybook_cons SET lock_timeout = '10s'";
 
 static const struct db_stmt insert_effect = {
@@ -68,9 +72,14 @@ static void must(enum err e)
         fail_msg("unexpected %s", err_name(e));
 }
 
+static void script_of(struct db *db, const char *sql)
+{
+    must(db_script(db, sql, clock_monotonic_us() + LIMIT_US));
+}
+
 static void script(const char *sql)
 {
-    must(db_script(admin, sql, clock_monotonic_us() + LIMIT_US));
+    script_of(admin, sql);
 }
 
 static int64_t number(const char *sql)
@@ -114,6 +123,7 @@ static struct {
     atomic_int replayed;
     atomic_int begins, ends;
     atomic_bool poison_cured;
+    struct db *rival; /* the consumer's thread, as another replica */
 } plan;
 
 static void hook(void *daemon_data, void *arg)
@@ -143,6 +153,10 @@ static enum err on_cancelled(struct reaction *r, const PbEvent *event, const Pro
         return ERR_ABORTED;
     if (strcmp(m->reason, "poison") == 0 && !atomic_load(&plan.poison_cured))
         return ERR_FAILED_PRECONDITION;
+    if (strcmp(m->reason, "rival") == 0) {
+        script_of(plan.rival, "UPDATE cons.parked_event SET state = 'done' WHERE attempts = 4");
+        return ERR_FAILED_PRECONDITION;
+    }
     if (strcmp(m->reason, "die") == 0)
         _exit(CHILD_DIED);
     if (strcmp(m->reason, "emit") == 0) {
@@ -563,6 +577,51 @@ static void a_poisonous_event_is_put_aside_with_what_builds_on_it(void **state) 
                      1);
 }
 
+/* A statement that is cancelled or a lock that is never given, over and over, while the database
+ * answers: it holds up nobody else and is given up in the end. */
+static void an_event_that_is_never_let_in_holds_nobody_up(void **state) /* F36 */
+{
+    (void)state;
+    struct runner r;
+
+    start(&r);
+    add(0, "visits/1", "busy");
+    add(1, "visits/2", "poison");
+    fake_bus_publish(bus, 1);
+    fake_bus_publish(bus, 2);
+    wait_until(CURSOR, 2);
+    assert_int_equal(number("SELECT " PARKED("replay") " AS n"), 2);
+    atomic_store(&plan.poison_cured, true);
+    wait_until(EFFECTS, 1);
+    wait_until(PARKED("parked"), 1);
+    stop(&r);
+    assert_int_equal(number("SELECT attempts AS n FROM cons.parked_event WHERE seq = 1"), 5);
+    assert_int_equal(number("SELECT (reason LIKE '%55P03%')::int AS n"
+                            " FROM cons.parked_event WHERE seq = 1"),
+                     1);
+}
+
+/* Tried for the last time in vain, while another replica's try went well. */
+static void what_another_replica_made_good_is_not_given_up(void **state) /* F36 */
+{
+    (void)state;
+    struct runner r;
+
+    plan.rival = db_new(servers_conninfo(servers), "cons_rival");
+    assert_non_null(plan.rival);
+    start(&r);
+    add(0, "visits/1", "rival");
+    add(0, "visits/1", "after");
+    fake_bus_publish(bus, 1);
+    fake_bus_publish(bus, 2);
+    wait_until(CURSOR, 2);
+    wait_until(PARKED("done") " + " PARKED("parked"), 2);
+    stop(&r);
+    db_free(plan.rival);
+    assert_int_equal(number("SELECT " PARKED("done") " AS n"), 2);
+    expect_each_once_in_order(1);
+}
+
 /* The program itself as a daemon that dies of an event. */
 static int run_child(char **argv)
 {
@@ -729,6 +788,25 @@ static void another_incarnation_with_our_event_is_adopted(void **state) /* F15, 
     expect_each_once_in_order(7);
 }
 
+/* Nothing of ours far and wide: the position moves by pieces, which tell no event. */
+static void a_position_far_behind_can_be_told_from_another_historys(void **state) /* F15, F58 */
+{
+    (void)state;
+    struct runner r;
+
+    for (int i = 0; i < 3000; i++)
+        add_foreign();
+    fake_bus_end_reads(bus, 2999);
+    start(&r);
+    wait_until(CURSOR, 2999);
+    fake_bus_new_log(bus, 3000); /* a standby took over */
+    fake_bus_end_reads(bus, 0);
+    add(0, "visits/1", "x");
+    fake_bus_publish_head(bus);
+    wait_until(EFFECTS, 1);
+    stop(&r);
+}
+
 static void a_rewound_log_stops_the_consumer(void **state) /* F15, F58 */
 {
     (void)state;
@@ -848,11 +926,14 @@ int main(int argc, char **argv)
         TEST(a_bus_that_is_not_heard_is_asked_F32),
         TEST(effects_go_out_with_the_commit),
         TEST(a_poisonous_event_is_put_aside_with_what_builds_on_it),
+        TEST(an_event_that_is_never_let_in_holds_nobody_up),
+        TEST(what_another_replica_made_good_is_not_given_up),
         TEST(an_event_that_ends_the_process_is_put_aside),
         TEST(a_rebuild_repeats_only_what_makes_the_read_model),
         TEST(a_rebuild_leaves_aside_what_was_put_aside),
         TEST(an_idle_position_is_written),
         TEST(another_incarnation_with_our_event_is_adopted),
+        TEST(a_position_far_behind_can_be_told_from_another_historys),
         TEST(a_rewound_log_stops_the_consumer),
         TEST(a_log_without_our_next_event_stops_the_consumer),
         TEST(waits_for_the_bus),

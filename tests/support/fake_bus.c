@@ -27,6 +27,7 @@ struct fake_bus {
     int64_t first; /* seq of log[0], less one */
     struct id log_id;
     atomic_bool refuse;
+    _Atomic int64_t end; /* ReadEvents from there on is refused; 0: never */
     atomic_int reads, subscriptions;
 };
 
@@ -68,6 +69,9 @@ static ProtobufCMessage *read_events(struct fake_bus *b, zmq_msg_t *message, str
     assert(wire_unpack(&daybook__bus__v1__read_events_request__descriptor, zmq_msg_data(message),
                        zmq_msg_size(message), &wire_limits_internal, a, &m, &fault) == ERR_OK);
     const Daybook__Bus__V1__ReadEventsRequest *q = (const void *)m;
+    int64_t end = atomic_load(&b->end);
+    if (end && q->after_seq >= end)
+        return NULL;
     int limit = q->limit ? q->limit : 100;
     out->events = arena_array(a, (size_t)limit, sizeof(void *));
     for (int64_t seq = q->after_seq + 1; seq <= head(b) && (int)out->n_events < limit; seq++)
@@ -75,6 +79,7 @@ static ProtobufCMessage *read_events(struct fake_bus *b, zmq_msg_t *message, str
             out->events[out->n_events++] = at(b, seq);
     out->log_id = db_text_id(a, b->log_id);
     out->head_seq = head(b);
+    out->read_upto_seq = (int)out->n_events == limit ? out->events[limit - 1]->seq : head(b);
     atomic_fetch_add(&b->reads, 1);
     return &out->base;
 }
@@ -114,12 +119,12 @@ static void answer(struct fake_bus *b, struct bus_frames *f)
                        zmq_msg_size(&f->frame[5]), &wire_limits_internal, a, &m, &fault) == ERR_OK);
     result.request_id = ((PbCallContext *)m)->request_id;
     pthread_mutex_lock(&b->lock);
-    if (atomic_load(&b->refuse)) {
-        status.code = ERR_UNAVAILABLE;
-        result.status = &status;
-    } else {
+    if (!atomic_load(&b->refuse))
         reply = bus_frame_is(&f->frame[4], "GetHead", 7) ? get_head(b, a)
                                                          : read_events(b, &f->frame[6], a);
+    if (!reply) {
+        status.code = ERR_UNAVAILABLE;
+        result.status = &status;
     }
     pthread_mutex_unlock(&b->lock);
     assert(bus_send_frame(b->router, &f->frame[0], true));
@@ -312,6 +317,11 @@ void fake_bus_forget(struct fake_bus *b, int64_t seq)
     b->n -= gone;
     b->first = seq;
     pthread_mutex_unlock(&b->lock);
+}
+
+void fake_bus_end_reads(struct fake_bus *b, int64_t seq)
+{
+    atomic_store(&b->end, seq);
 }
 
 void fake_bus_refuse(struct fake_bus *b, bool on)
