@@ -105,7 +105,7 @@ void request_fail(struct broker *b, struct request *r, enum fault fault);
 void request_orphaned(struct broker *b, struct request *r);
 /* Its time has come. */
 void request_expired(struct broker *b, struct request *r);
-/* Answers all that are left. */
+/* Answers all that are left; those that a worker has had, WORKER_LOST. */
 void request_fail_all(struct broker *b, enum fault fault);
 
 /* --- refuse.c: answers of the bus itself, without a request --------------------------------- */

@@ -291,6 +291,13 @@ void request_serve(struct broker *b, struct worker *w)
     worker_set_idle(w, true);
 }
 
+/* Why it is given up. Nobody is told to ask again for what a worker has had: it may have been done.
+ */
+static enum fault given_up(const struct request *r, enum fault fault)
+{
+    return r->worker || r->repeated ? FAULT_WORKER_LOST : fault;
+}
+
 /* Back to the front of its client's lane, or to another worker at once. */
 static void go_again(struct broker *b, struct request *r)
 {
@@ -300,7 +307,7 @@ static void go_again(struct broker *b, struct request *r)
     r->item.bytes = r->bytes;
     if (!deadlines_set(&b->deadlines, &r->expiry, last_start_us(r)) ||
         queue_unpop(&r->service->queue, &r->item, &lane, sizeof(lane))) {
-        request_fail(b, r, FAULT_MEMORY);
+        request_fail(b, r, given_up(r, FAULT_MEMORY));
         return;
     }
     waits(b, r);
@@ -334,14 +341,16 @@ void request_expired(struct broker *b, struct request *r)
         assert(moved);
         return;
     }
-    request_fail(b, r, unserved ? FAULT_NO_WORKER : FAULT_DEADLINE);
+    request_fail(b, r, unserved ? given_up(r, FAULT_NO_WORKER) : FAULT_DEADLINE);
 }
 
 void request_fail_all(struct broker *b, enum fault fault)
 {
-    for (struct deadline *d; (d = deadlines_first(&b->deadlines));)
-        request_fail(b, (struct request *)(void *)((char *)d - offsetof(struct request, expiry)),
-                     fault);
+    for (struct deadline *d; (d = deadlines_first(&b->deadlines));) {
+        struct request *r =
+            (struct request *)(void *)((char *)d - offsetof(struct request, expiry));
+        request_fail(b, r, given_up(r, fault));
+    }
 }
 
 /* --- taking --------------------------------------------------------------------------------- */

@@ -37,6 +37,26 @@ static void ours_go_to_another_worker_once_with_the_same_id(void **state)
     bus_close(&bus);
 }
 
+/* Its first worker may have been lost after its COMMIT. */
+static void what_a_worker_has_had_is_never_to_be_asked_again(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 300;
+    ask(c, "GetHead", &ctx, "abc");
+    hear(w, &m);
+    say(w, "MDPW02|\1|" OURS); /* it starts anew: what it had is lost, and nobody else is there */
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 static void after_a_part_nothing_goes_out_again(void **state)
 {
     (void)state;
@@ -255,8 +275,9 @@ static void a_stopping_bus_answers_what_it_took_and_dismisses_its_workers(void *
     say(c, "MDPC02|\1|echo|1");
     hear(w, &m);
     say(c, "MDPC02|\1|echo|2");
+    say(c, "MDPC02|\1|echo|3");
     say(c, "MDPC02|\1|mmi.service|echo");
-    expect(c, "MDPC02|\3|mmi.service|200"); /* so both were taken */
+    expect(c, "MDPC02|\3|mmi.service|200"); /* so all were taken */
     atomic_store(&bus.stop, true);
     do { /* until the stop is seen */
         say(d, "MDPC02|\1|nobody|3");
@@ -268,8 +289,9 @@ static void a_stopping_bus_answers_what_it_took_and_dismisses_its_workers(void *
     } while (true);
     answer(w, &m, FINAL02, "one");
     expect(c, "MDPC02|\3|echo|one");
-    hear(w, &m); /* the queue is still served; this one is not answered */
+    hear(w, &m); /* the queue is still served; this one is not answered, and may have been done */
     expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "DRAINING");
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
     expect(w, "MDPW02|\6");
     pthread_join(bus.thread, NULL);
     zmq_close(w);
@@ -282,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ours_go_to_another_worker_once_with_the_same_id),
+        cmocka_unit_test(what_a_worker_has_had_is_never_to_be_asked_again),
         cmocka_unit_test(after_a_part_nothing_goes_out_again),
         cmocka_unit_test(foreign_requests_are_not_repeated),
         cmocka_unit_test(a_worker_that_vanished_is_found_out_when_it_is_written_to),
