@@ -81,6 +81,15 @@ static Request *new_request(struct cli *c, struct filter *f, int64_t after, int6
     return r;
 }
 
+/* Where to go on; false: the log has been looked through up to its head. A page may be short or
+ * empty before that, where the filter matches rarely: the bus searches for a second and says how
+ * far. */
+static bool read_on(const Request *asked, const Response *page, int64_t *after)
+{
+    *after = MAX(*after, page->read_upto_seq);
+    return page->read_upto_seq > asked->after_seq && page->read_upto_seq < page->head_seq;
+}
+
 /* --- showing -----------------------------------------------------------------------------------
  */
 
@@ -137,10 +146,9 @@ static int read_log(struct cli *c)
         const Response *answer = (const Response *)(const void *)m;
         for (size_t i = 0; i < answer->n_events && status == 0; i++)
             status = show(c, answer->events[i]);
-        if (status || answer->n_events == 0)
+        if (status || !read_on(r, answer, &after))
             return status;
         left -= (int64_t)answer->n_events;
-        after = answer->events[answer->n_events - 1]->seq;
     }
     return 0;
 }
@@ -234,10 +242,8 @@ static int catch_up(struct tail *t)
             if (status)
                 return status;
         }
-        if (page->n_events < PAGE_MAX) {
-            t->cursor = MAX(t->cursor, page->head_seq);
+        if (!read_on(r, page, &t->cursor) || t->left == 0 || interrupted)
             return 0;
-        }
     }
 }
 

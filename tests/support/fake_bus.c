@@ -27,7 +27,8 @@ struct fake_bus {
     int64_t first; /* seq of log[0], less one */
     struct id log_id;
     atomic_bool refuse;
-    _Atomic int64_t end; /* ReadEvents from there on is refused; 0: never */
+    _Atomic int64_t end;    /* ReadEvents from there on is refused; 0: never */
+    _Atomic int64_t window; /* events that one ReadEvents looks through; 0: all */
     atomic_int reads, subscriptions;
 };
 
@@ -74,12 +75,14 @@ static ProtobufCMessage *read_events(struct fake_bus *b, zmq_msg_t *message, str
         return NULL;
     int limit = q->limit ? q->limit : 100;
     out->events = arena_array(a, (size_t)limit, sizeof(void *));
-    for (int64_t seq = q->after_seq + 1; seq <= head(b) && (int)out->n_events < limit; seq++)
+    int64_t window = atomic_load(&b->window);
+    int64_t upto = window ? MIN(q->after_seq + window, head(b)) : head(b);
+    for (int64_t seq = q->after_seq + 1; seq <= upto && (int)out->n_events < limit; seq++)
         if (at(b, seq) && wanted(q, at(b, seq)))
             out->events[out->n_events++] = at(b, seq);
     out->log_id = db_text_id(a, b->log_id);
     out->head_seq = head(b);
-    out->read_upto_seq = (int)out->n_events == limit ? out->events[limit - 1]->seq : head(b);
+    out->read_upto_seq = (int)out->n_events == limit ? out->events[limit - 1]->seq : upto;
     atomic_fetch_add(&b->reads, 1);
     return &out->base;
 }
@@ -317,6 +320,11 @@ void fake_bus_forget(struct fake_bus *b, int64_t seq)
     b->n -= gone;
     b->first = seq;
     pthread_mutex_unlock(&b->lock);
+}
+
+void fake_bus_search(struct fake_bus *b, int64_t window)
+{
+    atomic_store(&b->window, window);
 }
 
 void fake_bus_end_reads(struct fake_bus *b, int64_t seq)

@@ -32,6 +32,8 @@ void fake_bus_publish_junk(struct fake_bus *b, int64_t seq);
 void fake_bus_new_log(struct fake_bus *b, int64_t keep);
 /* Events up to seq are no longer there. */
 void fake_bus_forget(struct fake_bus *b, int64_t seq);
+/* How many events one ReadEvents looks through; 0: all. */
+void fake_bus_search(struct fake_bus *b, int64_t window);
 /* ReadEvents after seq or later answers `unavailable`; 0: no more so. */
 void fake_bus_end_reads(struct fake_bus *b, int64_t seq);
 /* Answers nothing but `unavailable`. */
