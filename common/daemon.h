@@ -48,6 +48,8 @@ struct daemon_def {
     size_t nthreads;
     bool uses_cache;   /* workers get a Redis connection */
     bool no_directory; /* the bus */
+    /* Seals fields, or lists by pages: their tokens are another replica's too. */
+    bool needs_master_key;
     /* Optional. Makes daemon_data once, before threads start; NULL return with *ok_out false =
      * stop. */
     void *(*start)(struct daemon *d, bool *ok_out);

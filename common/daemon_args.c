@@ -56,7 +56,7 @@ static const struct setting common_settings[] = {
     { .key = "MASTER_KEY",
       .type = SETTING_TEXT,
       .secret = true,
-      .help = "64 hex digits from which the keys of sealed fields are derived." },
+      .help = "64 hex digits from which the keys of sealed fields and page tokens are derived." },
     { .key = "ADMIN_LISTEN",
       .type = SETTING_TEXT,
       .default_value = "127.0.0.1:0",
@@ -154,6 +154,7 @@ bool daemon_make_settings(struct daemon *d, enum daemon_action action)
             common_setting(d, "ADMIN_LISTEN")->default_value = admin_defaults[i].admin_listen;
     if (d->def->no_database)
         common_setting(d, "DB_URL")->required = false;
+    common_setting(d, "MASTER_KEY")->required = d->def->needs_master_key;
 
     d->tables[d->ntables++] = d->common;
     if (d->def->settings)

@@ -6,8 +6,9 @@
  */
 #include "common/secret.h"
 
-#include <assert.h>
 #include <sodium.h>
+
+#include "common/log.h"
 
 #define MASTER_BYTES 32
 #define KEY_BYTES crypto_aead_xchacha20poly1305_ietf_KEYBYTES
@@ -23,10 +24,9 @@ _Static_assert(KEY_BYTES == MASTER_BYTES, "derived keys have the size of BLAKE2b
 static unsigned char *master;                        /* in guarded memory */
 static char sealed_prefix[3 + 2 * KEY_ID_BYTES + 2]; /* "v1:<key id>:" */
 
-/* BLAKE2b of purpose, NUL and tenant under the master key. */
+/* BLAKE2b of purpose, NUL and tenant under the master key, which is there. */
 static void derive(const char *purpose, struct id tenant, unsigned char out[static KEY_BYTES])
 {
-    assert(secret_ready());
     crypto_generichash_state state;
     (void)crypto_generichash_init(&state, master, MASTER_BYTES, KEY_BYTES);
     (void)crypto_generichash_update(&state, (const unsigned char *)purpose, strlen(purpose) + 1);
@@ -69,6 +69,17 @@ bool secret_ready(void)
     return master != NULL;
 }
 
+/* Daemons that need it do not start without (daemon_def.needs_master_key). */
+static bool must_be_ready(void)
+{
+    if (!secret_ready())
+        log_error("secret.no_master_key",
+                  "DAYBOOK_MASTER_KEY is not set: nothing can be sealed, "
+                  "opened or looked for",
+                  NULL);
+    return secret_ready();
+}
+
 /* --- sealed fields
  * --------------------------------------------------------------------------------- */
 
@@ -77,7 +88,7 @@ char *secret_seal(struct arena *a, struct id tenant, const char *what, const cha
     if (!clear || !*clear)
         return arena_strdup(a, clear);
     size_t len = strlen(clear);
-    if (len > CLEAR_MOST)
+    if (len > CLEAR_MOST || !must_be_ready())
         return NULL;
     size_t box_len = NONCE_BYTES + len + TAG_BYTES;
     size_t prefix_len = strlen(sealed_prefix);
@@ -111,8 +122,9 @@ enum err secret_open(struct arena *a, struct id tenant, const char *what, const 
         *clear_out = same;
         return ERR_OK;
     }
+    if (!must_be_ready())
+        return ERR_INTERNAL;
     size_t prefix_len = strlen(sealed_prefix);
-    assert(secret_ready());
     if (strncmp(sealed, sealed_prefix, prefix_len) != 0)
         return ERR_DATA_LOSS; /* not sealed, or under a key that we do not have */
 
@@ -142,9 +154,11 @@ enum err secret_open(struct arena *a, struct id tenant, const char *what, const 
     return ERR_OK;
 }
 
-void secret_blind_index(struct id tenant, const char *kind, const char *normalised,
+bool secret_blind_index(struct id tenant, const char *kind, const char *normalised,
                         char out[static BLIND_INDEX_TEXT])
 {
+    if (!must_be_ready())
+        return false;
     unsigned char key[KEY_BYTES], hash[(BLIND_INDEX_TEXT - 1) / 2];
     crypto_generichash_state state;
     derive("blind-index", tenant, key);
@@ -156,6 +170,7 @@ void secret_blind_index(struct id tenant, const char *kind, const char *normalis
     sodium_bin2hex(out, BLIND_INDEX_TEXT, hash, sizeof(hash));
     sodium_memzero(key, sizeof(key));
     sodium_memzero(&state, sizeof(state));
+    return true;
 }
 
 /* --- masks
@@ -227,14 +242,17 @@ char *secret_mask_email(struct arena *a, const char *email)
 /* --- tokens
  * ---------------------------------------------------------------------------------------- */
 
-void secret_hash_token(const char *token, char out_hex[static 65])
+bool secret_hash_token(const char *token, char out_hex[static 65])
 {
+    if (!must_be_ready())
+        return false;
     unsigned char key[KEY_BYTES], hash[32];
     derive("token", (struct id){ { 0 } }, key);
     (void)crypto_generichash(hash, sizeof(hash), (const unsigned char *)token, strlen(token), key,
                              sizeof(key));
     sodium_bin2hex(out_hex, 65, hash, sizeof(hash));
     sodium_memzero(key, sizeof(key));
+    return true;
 }
 
 void secret_derive(const char *purpose, uint8_t out[static 32])

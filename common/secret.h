@@ -5,7 +5,7 @@
  * master key by BLAKE2b; the record's identity is associated data, so a sealed value cannot be
  * moved to another record. A sealed value is "v1:<key id>:<base64>". Search is by blind index:
  * keyed BLAKE2b of the normalised value under another derived key, 16 bytes. Thread-safe after
- * secret_init().
+ * secret_init(). Without a master key these fail and log it.
  */
 #ifndef DAYBOOK_COMMON_SECRET_H
 #define DAYBOOK_COMMON_SECRET_H
@@ -19,15 +19,16 @@
 NODISCARD bool secret_init(const char *master_hex);
 bool secret_ready(void);
 
-/* NULL or "" is given back as it is. NULL when out of memory. what: e.g. "contact.phone:<id>". */
+/* NULL or "" is given back as it is. NULL when out of memory or
+ * without a master key. what: e.g. "contact.phone:<id>". */
 NODISCARD char *secret_seal(struct arena *a, struct id tenant, const char *what, const char *clear);
-/* ERR_DATA_LOSS: not sealed by us, for another record, or altered. */
+/* ERR_DATA_LOSS: not sealed by us, for another record, or altered; ERR_INTERNAL: no master key. */
 NODISCARD enum err secret_open(struct arena *a, struct id tenant, const char *what,
                                const char *sealed, char **clear_out);
 
 #define BLIND_INDEX_TEXT 33 /* 32 hex digits and a NUL */
-void secret_blind_index(struct id tenant, const char *kind, const char *normalised,
-                        char out[static BLIND_INDEX_TEXT]);
+NODISCARD bool secret_blind_index(struct id tenant, const char *kind, const char *normalised,
+                                  char out[static BLIND_INDEX_TEXT]);
 
 /* "138****1234", "a***@example.com"; never NULL for a non-NULL text. */
 NODISCARD char *secret_mask_phone(struct arena *a, const char *phone);
@@ -36,7 +37,7 @@ NODISCARD char *secret_mask_email(struct arena *a, const char *email);
 NODISCARD char *secret_normalise_phone(struct arena *a, const char *phone);
 
 /* Keyed BLAKE2b, hex, of an API key's secret part, for storage. */
-void secret_hash_token(const char *token, char out_hex[static 65]);
+NODISCARD bool secret_hash_token(const char *token, char out_hex[static 65]);
 /* A key of the installation for another purpose ("page"), derived from the master key. Without a
  * master key it is random and holds for this process only. */
 void secret_derive(const char *purpose, uint8_t out[static 32]);

@@ -131,8 +131,7 @@ static enum err phone_index(struct call *call, const char *phone, char **out)
     *out = arena_alloc(call->arena, BLIND_INDEX_TEXT);
     if (!*out)
         return ERR_RESOURCE_EXHAUSTED;
-    secret_blind_index(call->tenant, "phone", normal, *out);
-    return ERR_OK;
+    return secret_blind_index(call->tenant, "phone", normal, *out) ? ERR_OK : ERR_INTERNAL;
 }
 
 enum err contact_store_insert(struct call *call, PbContact *contact)

@@ -15,6 +15,7 @@ int main(int argc, char **argv)
         .consumer = &customers_consumer,
         .migrations = customers_migrations,
         .nmigrations = customers_migrations_len,
+        .needs_master_key = true,
     };
 
     return daemon_run(&def, argc, argv);

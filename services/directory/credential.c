@@ -176,7 +176,8 @@ enum err credential_create_api_key(struct call *call, const ProtobufCMessage *re
     if (!reply || !secret)
         return ERR_RESOURCE_EXHAUSTED;
     call_withhold_reply(call); /* or else the secret would lie in the record of the command */
-    secret_hash_token(secret, hash);
+    if (!secret_hash_token(secret, hash))
+        return ERR_INTERNAL;
     e = create(call, &w, hash, &reply->credential);
     if (e)
         return e;

@@ -14,6 +14,7 @@ int main(int argc, char **argv)
         .nmethods = directory_methods_len,
         .migrations = directory_migrations,
         .nmigrations = directory_migrations_len,
+        .needs_master_key = true,
     };
 
     return daemon_run(&def, argc, argv);

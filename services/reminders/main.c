@@ -246,6 +246,7 @@ int main(int argc, char **argv)
         .settings = settings,
         .migrations = reminders_migrations,
         .nmigrations = reminders_migrations_len,
+        .needs_master_key = true,
         .threads = threads,
         .nthreads = ARRAY_LEN(threads),
         .uses_cache = true,

@@ -15,6 +15,7 @@ int main(int argc, char **argv)
         .consumer = &scoring_consumer,
         .migrations = scoring_migrations,
         .nmigrations = scoring_migrations_len,
+        .needs_master_key = true,
     };
 
     return daemon_run(&def, argc, argv);

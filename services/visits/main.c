@@ -15,6 +15,7 @@ int main(int argc, char **argv)
         .consumer = &visits_consumer,
         .migrations = visits_migrations,
         .nmigrations = visits_migrations_len,
+        .needs_master_key = true,
     };
 
     return daemon_run(&def, argc, argv);

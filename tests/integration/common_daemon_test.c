@@ -73,6 +73,7 @@ static void start_program(struct stage *s, const char *program, const char *argu
     setenv("DAYBOOK_BUS_EVENTS", s->events_endpoint, 1);
     setenv("DAYBOOK_ADMIN_LISTEN", s->admin, 1);
     setenv("DAYBOOK_WORKERS", "1", 1);
+    setenv("DAYBOOK_INSECURE_ENV_SECRETS", "1", 1);
     setenv("DAYBOOK_DEBUG_DUMPABLE", "1", 1); /* the leak checker reads /proc */
     for (size_t i = 0; extra && extra[i]; i++) {
         char pair[512];
@@ -393,6 +394,32 @@ static void wrong_settings_end_it_with_78(void **state)
     }
 }
 
+#define MASTER_KEY                                                                                 \
+    "DAYBOOK_MASTER_KEY=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+/* Sealed fields and the tokens of pages: found out at the start and not at the first phone number.
+ */
+static void a_daemon_that_needs_the_master_key_asks_for_it(void **state)
+{
+    (void)state;
+    static const char *const programs[] = { "daybook-customers", "daybook-directory",
+                                            "daybook-reminders", "daybook-scoring",
+                                            "daybook-visits" };
+    struct stage s;
+    open_stage(&s);
+    for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
+        start_program(&s, programs[i], "--check-config",
+                      (const char *const[]){ "DAYBOOK_DB_URL=host=x", MASTER_KEY, NULL });
+        assert_int_equal(end_of_daemon(&s), 0);
+        start_program(&s, programs[i], NULL,
+                      (const char *const[]){ "DAYBOOK_DB_URL=host=x", NULL });
+        int status = end_of_daemon(&s);
+        if (status != 78)
+            fail_msg("%s: exit %d", programs[i], status);
+    }
+    close_stage(&s);
+}
+
 static int migrate(struct stage *s, const char *const *extra)
 {
     start_program(s, "daybook-directory", "--migrate", extra);
@@ -410,7 +437,7 @@ static void f55_it_waits_for_its_schema(void **state)
     open_stage(&s);
     snprintf(run_url, sizeof run_url, "DAYBOOK_DB_URL=%s", servers_conninfo(servers));
     snprintf(migrate_url, sizeof migrate_url, "DAYBOOK_MIGRATE_URL=%s", servers_conninfo(servers));
-    const char *const env[] = { run_url, migrate_url, NULL };
+    const char *const env[] = { run_url, migrate_url, MASTER_KEY, NULL };
 
     assert_int_equal(migrate(&s, NULL), 78); /* no address */
     start_program(&s, "daybook-directory", NULL, env);
@@ -439,6 +466,7 @@ int main(void)
         cmocka_unit_test(a_second_signal_ends_it_at_once),
         cmocka_unit_test(wakes_are_heard_once_and_leave_for_the_bus),
         cmocka_unit_test(f10_it_registers_when_postgresql_answers),
+        cmocka_unit_test(a_daemon_that_needs_the_master_key_asks_for_it),
         cmocka_unit_test(f55_it_waits_for_its_schema),
         cmocka_unit_test(wrong_settings_end_it_with_78),
     };

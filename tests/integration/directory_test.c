@@ -982,7 +982,7 @@ static void an_api_key_is_shown_once_and_kept_as_a_hash(void **state)
     assert_memory_equal(r->api_key, prefix, (size_t)n);
     const char *secret = r->api_key + n;
     assert_int_equal(strlen(secret), 43); /* 32 bytes */
-    secret_hash_token(secret, hash);
+    assert_true(secret_hash_token(secret, hash));
     assert_int_equal(
         number("SELECT count(*) AS n FROM directory.credential WHERE secret_hash = '%s'", hash), 1);
     /* Nowhere else: not in the record of the command, not in the event. */
