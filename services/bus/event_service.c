@@ -75,6 +75,8 @@ static enum err check_read(struct call *call, const PbReadEventsRequest *req)
 {
     if (req->after_seq < 0)
         call_violation(call, "after_seq", "must not be negative");
+    if (req->after_seq > INT64_MAX - WINDOW)
+        call_violation(call, "after_seq", "is no position of a log");
     if (req->limit < 0)
         call_violation(call, "limit", "must be 1 to %d, or 0 for %d", LIMIT_MAX, LIMIT_DEFAULT);
     if (req->n_types > TYPES_MAX)

@@ -4,12 +4,12 @@
  */
 #include "services/bus/event_service.h"
 #include "services/bus/sql.h"
-#include "services/bus/sql.h"
 #include "tests/support/asking.h"
 #include "tests/support/rig.h"
 
 #include <setjmp.h>
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "common/clock.h"
 #include "daybook/bus/v1/bus.pb-c.h"
@@ -168,6 +168,50 @@ static void counts_are_the_same_however_far_the_relay_has_counted_F38(void **sta
     }
 }
 
+static int64_t number(struct db *db, const char *sql)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "number", sql, 0, NULL };
+    assert_int_equal(db_exec(db, &stmt, NULL, &res), ERR_OK);
+    struct db_row row = { .res = res };
+    return db_row_i64(&row, "n");
+}
+
+static void *count_all(void *arg)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db *db = arg;
+    const char *limit = "100";
+    bool ok = !db_begin(db, NULL, clock_monotonic_us() + 20 * SECOND_US) &&
+              !db_exec(db, &sql_relay_count, &limit, &res) && !db_commit(db);
+    return ok ? db : NULL;
+}
+
+/* It waited for the row, and knows of the head as it was before. */
+static void a_leader_whose_time_is_over_takes_no_count_back_F59(void **state)
+{
+    (void)state;
+    static const struct db_stmt advance = { "advance", "UPDATE bus.counted SET seq = 20", 0, NULL };
+    struct db *late = db_new(servers_conninfo(rig->servers), "late");
+    pthread_t thread;
+    void *counted;
+    int64_t until_us = clock_monotonic_us() + 10 * SECOND_US;
+    assert_non_null(late);
+    int64_t before = number(rig->admin, "SELECT sum(n)::bigint AS n FROM bus.type_count");
+    assert_int_equal(db_begin(rig->admin, NULL, until_us), ERR_OK);
+    assert_int_equal(db_queue(rig->admin, &advance, NULL), ERR_OK);
+    assert_int_equal(db_flush(rig->admin), ERR_OK);
+    assert_int_equal(pthread_create(&thread, NULL, count_all, late), 0);
+    while (number(rig->admin, "SELECT count(*) AS n FROM pg_locks WHERE NOT granted") == 0)
+        assert_true(clock_monotonic_us() < until_us);
+    assert_int_equal(db_commit(rig->admin), ERR_OK);
+    pthread_join(thread, &counted);
+    assert_ptr_equal(counted, late);
+    assert_int_equal(number(rig->admin, "SELECT seq AS n FROM bus.counted"), 20);
+    assert_int_equal(number(rig->admin, "SELECT sum(n)::bigint AS n FROM bus.type_count"), before);
+    db_free(late);
+}
+
 static void a_read_says_how_far_it_looked(void **state)
 {
     static const struct {
@@ -202,6 +246,8 @@ static void faulty_requests_are_named(void **state)
     (void)state;
     rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "after_seq",
               "{\"afterSeq\":\"-1\"}");
+    rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "after_seq",
+              "{\"afterSeq\":\"9223372036854775807\",\"types\":[\"daybook.\"]}");
     rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "limit", "{\"limit\":-1}");
     rig_fails(rig, "gm", SERVICE, "ReadEvents", ERR_INVALID_ARGUMENT, "types",
               "{\"types\":[\"\"]}");
@@ -217,6 +263,7 @@ int main(void)
         cmocka_unit_test(the_bus_itself_reads_everything),
         cmocka_unit_test(counts_are_those_of_the_callers_view),
         cmocka_unit_test(counts_are_the_same_however_far_the_relay_has_counted_F38),
+        cmocka_unit_test(a_leader_whose_time_is_over_takes_no_count_back_F59),
         cmocka_unit_test(a_read_says_how_far_it_looked),
         cmocka_unit_test(who_does_not_see_the_company_does_not_read_its_log),
         cmocka_unit_test(faulty_requests_are_named),

@@ -1,9 +1,10 @@
 -- params: limit
--- Counts the next events of the log by tenant and type, for GetHead.
+-- Counts the next events of the log by tenant and type, for GetHead. A leader whose time is over may
+-- have waited for the row with an older head: nothing is counted twice, so it never goes back.
 WITH was AS (
     SELECT seq FROM bus.counted WHERE one FOR UPDATE
 ), stretch AS (
-    SELECT w.seq AS after, least(h.last_seq, w.seq + $1::bigint) AS upto
+    SELECT w.seq AS after, greatest(w.seq, least(h.last_seq, w.seq + $1::bigint)) AS upto
       FROM was w CROSS JOIN bus.head h
      WHERE h.one
 ), counts AS (
