@@ -372,6 +372,8 @@ static void close_if_left(struct bus_worker *w, struct link *l, int64_t now_us)
 
 static void tend(struct bus_worker *w, struct link *l, int64_t now_us)
 {
+    if (l->state == LINK_BACKOFF && !w->enlisted)
+        l->state = LINK_OFF; /* lost while it was leaving: it has left */
     if (l->state == LINK_BACKOFF && l->job_state == JOB_FREE && now_us >= l->retry_at_us)
         open_link(w, l, now_us);
     if (l->state == LINK_CONNECTING)

@@ -500,6 +500,28 @@ static void f09_draining_answers_what_crossed_the_disconnect(void **state)
     close_stage(&s);
 }
 
+static void a_link_that_is_lost_while_it_leaves_does_not_come_back_F09(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct bus_frames ready;
+    open_stage(&s, 1, false);
+    enlist(&s, &ready);
+    request(&s.router, &ready, "one", "Slow");
+    until_submitted(&s, 1);
+    bus_worker_withdraw(s.worker, s.now_us);
+    drop_command(&s, &s.router, MDP02_W_DISCONNECT);
+    request(&s.router, &ready, "two", "Slow"); /* the bus has lost count */
+    for (int i = 0; i < 50; i++)               /* until it is read, and past any pause */
+        turn(&s, 10);
+    finish(&s, "dropped");
+    s.now_us += 10 * SECOND_US;
+    expect_silence(&s, &s.router);
+    assert_true(bus_worker_idle(s.worker));
+    bus_frames_close(&ready);
+    close_stage(&s);
+}
+
 static void an_idle_slot_leaves_after_a_moment_or_when_the_bus_agrees(void **state)
 {
     (void)state;
@@ -620,6 +642,7 @@ int main(void)
         cmocka_unit_test(f35_a_body_of_the_wrong_shape_is_answered),
         cmocka_unit_test(a_second_request_for_a_busy_slot_renews_the_link),
         cmocka_unit_test(f09_draining_answers_what_crossed_the_disconnect),
+        cmocka_unit_test(a_link_that_is_lost_while_it_leaves_does_not_come_back_F09),
         cmocka_unit_test(an_idle_slot_leaves_after_a_moment_or_when_the_bus_agrees),
         cmocka_unit_test(slots_work_side_by_side),
         cmocka_unit_test(with_two_buses_the_second_request_waits),
