@@ -157,11 +157,10 @@ static bool join_own_threads(struct daemon *d)
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
-static void forbid_core_dumps(void)
+/* Keys are in memory. Forbidden until the settings, which are read by then, say otherwise. */
+static void allow_core_dumps(bool allowed)
 {
-    const char *allowed = getenv("DAYBOOK_DEBUG_DUMPABLE");
-    if (!allowed || strcmp(allowed, "1") != 0)
-        prctl(PR_SET_DUMPABLE, 0); /* keys are in memory */
+    (void)prctl(PR_SET_DUMPABLE, allowed ? 1 : 0);
 }
 
 static void name_instance(struct daemon *d)
@@ -295,6 +294,7 @@ static int act(struct daemon *d, enum daemon_action action)
     }
     if (!config_load(d->tables, d->ntables))
         return DAEMON_EXIT_SETTINGS;
+    allow_core_dumps(daemon_setting(d, "DEBUG_DUMPABLE")->i64);
     switch (action) {
     case DAEMON_ACTION_MIGRATE:
         return daemon_migrate(d);
@@ -319,7 +319,7 @@ int daemon_run(const struct daemon_def *def, int argc, char **argv)
         daemon_print_version(&d);
         return DAEMON_EXIT_OK;
     }
-    forbid_core_dumps();
+    allow_core_dumps(false);
     int status = act(&d, action);
     if (d.common)
         config_free(d.tables, d.ntables);

@@ -394,6 +394,30 @@ static void wrong_settings_end_it_with_78(void **state)
     }
 }
 
+/* As the table of settings reads it, and not as one word. */
+static void core_dumps_are_forbidden_unless_the_setting_allows_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *setting, *want;
+    } cases[] = {
+        { "DAYBOOK_DEBUG_DUMPABLE=true", "1" },
+        { "DAYBOOK_DEBUG_DUMPABLE=on", "1" },
+        { "DAYBOOK_DEBUG_DUMPABLE=0", "0" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct stage s;
+        struct bus_frames ready;
+        open_stage(&s);
+        start_daemon(&s, (const char *const[]){ cases[i].setting, NULL });
+        expect(&s, MDP02_W_READY, &ready);
+        request(&s, &ready, "Dumps", "");
+        expect_answer(&s, cases[i].want);
+        bus_frames_close(&ready);
+        close_stage(&s);
+    }
+}
+
 #define MASTER_KEY                                                                                 \
     "DAYBOOK_MASTER_KEY=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
@@ -467,6 +491,7 @@ int main(void)
         cmocka_unit_test(wakes_are_heard_once_and_leave_for_the_bus),
         cmocka_unit_test(f10_it_registers_when_postgresql_answers),
         cmocka_unit_test(a_daemon_that_needs_the_master_key_asks_for_it),
+        cmocka_unit_test(core_dumps_are_forbidden_unless_the_setting_allows_them),
         cmocka_unit_test(f55_it_waits_for_its_schema),
         cmocka_unit_test(wrong_settings_end_it_with_78),
     };

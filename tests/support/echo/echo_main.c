@@ -5,11 +5,13 @@
  *   Echo   answers its message
  *   Hold   the same, once the file exists that the message names: a request in work
  *   Wake   publishes its message on the channel "echo.wakes"
+ *   Dumps  answers whether the process may dump core: "1" or "0"
  *   Heard  answers what the daemon's thread heard on that channel so far, parted by newlines
  *
  * ECHO_DB=1 makes it wait for PostgreSQL as other daemons do.
  */
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -42,6 +44,14 @@ static void hold(struct call_env *env, const struct call_frames *in, uint8_t **o
     echo(env, in, out, len_out);
 }
 
+static void dumps(struct call_env *env, const struct call_frames *in, uint8_t **out,
+                  size_t *len_out)
+{
+    (void)in;
+    *out = arena_memdup(env->arena, prctl(PR_GET_DUMPABLE) ? "1" : "0", 1);
+    *len_out = *out ? 1 : 0;
+}
+
 static void wake(struct call_env *env, const struct call_frames *in, uint8_t **out, size_t *len_out)
 {
     struct call_wake_item *item = arena_alloc(env->arena, sizeof *item);
@@ -67,7 +77,9 @@ static void heard(struct call_env *env, const struct call_frames *in, uint8_t **
 static const struct {
     const char *method;
     echo_fn *fn;
-} table[] = { { "Echo", echo }, { "Hold", hold }, { "Wake", wake }, { "Heard", heard } };
+} table[] = {
+    { "Echo", echo }, { "Hold", hold }, { "Dumps", dumps }, { "Wake", wake }, { "Heard", heard }
+};
 
 static void answer(struct call_env *env, const struct call_frames *in, uint8_t **result_out,
                    size_t *result_len_out, uint8_t **reply_out, size_t *reply_len_out)
@@ -135,6 +147,7 @@ int main(int argc, char **argv)
     static const struct method methods[] = {
         { .service = "test.EchoService", .name = "Echo" },
         { .service = "test.EchoService", .name = "Hold" },
+        { .service = "test.EchoService", .name = "Dumps" },
         { .service = "test.HearService", .name = "Wake" },
         { .service = "test.HearService", .name = "Heard" },
     };
