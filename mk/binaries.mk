@@ -19,6 +19,10 @@ $(B)/flags: FORCE
 FORCE:
 
 # Only this object knows the commit, so that a commit does not rebuild the house.
+$(B)/commit: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' > $@
+$(B)/obj/common/version.o: $(B)/commit
 $(B)/obj/common/version.o: private CFLAGS += -DDAYBOOK_COMMIT='"$(COMMIT)"'
 
 COMMON_LIB := $(B)/libdaybook.a
