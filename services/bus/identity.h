@@ -48,7 +48,8 @@ struct keyring;
 /*
  * directory: holds files "<name>.pub": the first line is the key in Z85, further lines are
  * "kind=daemon|edge|system" (default daemon) and comments after '#'. NULL: no keys from files.
- * NULL return: out of memory. Unreadable or malformed files are skipped with a log line.
+ * NULL return: out of memory. Unreadable or malformed files are skipped with a log line; one
+ * that was good before keeps its key until it is good again or gone.
  */
 struct keyring *keyring_new(const char *directory, const struct identity_plain *plain);
 void keyring_free(struct keyring *k);

@@ -2,12 +2,17 @@
  * keyring.c - the operator's key files.
  *
  * The table is small and read often by the ZAP thread and seldom by the others (they cache), so a
- * mutex will do. Whether anything changed is told by names, sizes and times of the files, so that
- * a key that is replaced in place is noticed too.
+ * mutex will do. Whether anything changed is told by names, sizes, times and rights of the files,
+ * so that a key that is replaced in place, or made readable, is noticed too.
+ *
+ * A file that is there and cannot be read as a key, as while it is being written, keeps what it
+ * said before: only a file that is gone ends its key (F57). Then the files are read again next
+ * time.
  */
 #include "services/bus/keyring.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
@@ -24,6 +29,7 @@
 struct key {
     char z85[IDENTITY_KEY_LEN + 1];
     enum identity_kind kind;
+    char file[NAME_MAX + 1];
 };
 
 struct keyring {
@@ -68,7 +74,7 @@ static bool is_z85(const char *text)
 /* Line by line; false: not a key file. text is cut up. */
 static bool key_parse(char *text, struct key *out)
 {
-    *out = (struct key){ .kind = IDENTITY_DAEMON };
+    out->kind = IDENTITY_DAEMON;
     char *rest = text;
     for (char *line; (line = strsep(&rest, "\n"));) {
         line[strcspn(line, "\r")] = 0;
@@ -86,6 +92,8 @@ static bool key_parse(char *text, struct key *out)
 static bool key_read(const char *path, struct key *out)
 {
     char text[FILE_MAX];
+    *out = (struct key){ .kind = IDENTITY_NONE };
+    snprintf(out->file, sizeof(out->file), "%s", strrchr(path, '/') + 1);
     FILE *f = fopen(path, "re");
     if (!f)
         return false;
@@ -123,8 +131,8 @@ static void sign_file(void *arg, const char *path)
     static const uint8_t secret[crypto_shorthash_KEYBYTES];
     struct stat st;
     struct {
-        int64_t size, sec, nsec;
-        uint64_t inode;
+        int64_t size, sec, nsec, changed_sec, changed_nsec;
+        uint64_t inode, mode;
         uint64_t name;
     } what = { 0 };
     uint64_t h = 0;
@@ -133,6 +141,9 @@ static void sign_file(void *arg, const char *path)
     what.size = st.st_size;
     what.sec = st.st_mtim.tv_sec;
     what.nsec = st.st_mtim.tv_nsec;
+    what.changed_sec = st.st_ctim.tv_sec; /* rights and owner */
+    what.changed_nsec = st.st_ctim.tv_nsec;
+    what.mode = st.st_mode;
     what.inode = st.st_ino;
     crypto_shorthash((unsigned char *)&what.name, (const unsigned char *)path, strlen(path),
                      secret);
@@ -141,19 +152,40 @@ static void sign_file(void *arg, const char *path)
 }
 
 struct reading {
+    struct keyring *ring;
     struct key *keys;
     size_t n;
+    bool whole; /* every file was read */
 };
+
+/* What the file said when it was read last; false: it never was. */
+static bool former(struct keyring *k, const char *file, struct key *out)
+{
+    bool found = false;
+    pthread_mutex_lock(&k->lock);
+    for (size_t i = 0; i < k->nkeys && !found; i++) {
+        found = strcmp(k->keys[i].file, file) == 0;
+        if (found)
+            *out = k->keys[i];
+    }
+    pthread_mutex_unlock(&k->lock);
+    return found;
+}
 
 static void read_file(void *arg, const char *path)
 {
     struct reading *r = arg;
     if (r->n >= KEYS_MAX)
         return;
-    if (key_read(path, &r->keys[r->n]))
-        r->n++;
-    else
-        log_warn("bus.key_file_bad", "not a key file, skipped", "file", path, NULL);
+    struct key *key = &r->keys[r->n];
+    bool good = key_read(path, key);
+    bool kept = !good && former(r->ring, key->file, key);
+    if (!good)
+        log_warn("bus.key_file_bad",
+                 kept ? "not a key file: what it said before holds" : "not a key file, skipped",
+                 "file", path, NULL);
+    r->n += good || kept;
+    r->whole = r->whole && !kept;
 }
 
 static uint64_t signature_of(const char *directory)
@@ -175,7 +207,7 @@ void keyring_refresh(struct keyring *k)
                  k->directory, NULL);
         return;
     }
-    struct reading r = { .keys = calloc(KEYS_MAX, sizeof(*r.keys)) };
+    struct reading r = { .ring = k, .keys = calloc(KEYS_MAX, sizeof(*r.keys)), .whole = true };
     if (!r.keys || !each_file(k->directory, read_file, &r)) {
         free(r.keys);
         return;
@@ -184,7 +216,7 @@ void keyring_refresh(struct keyring *k)
     struct key *old = k->keys;
     k->keys = r.keys;
     k->nkeys = r.n;
-    k->signature = signature;
+    k->signature = r.whole ? signature : 0; /* else read again next time */
     pthread_mutex_unlock(&k->lock);
     free(old);
     atomic_fetch_add(&k->generation, 1);

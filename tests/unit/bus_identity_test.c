@@ -4,6 +4,7 @@
 #include "tests/unit/bus_fixture.h"
 
 #include "common/directory_build.h"
+#include "services/bus/keyring.h"
 
 /* --- identities ----------------------------------------------------------------------------- */
 
@@ -145,6 +146,78 @@ static void only_registered_keys_are_admitted_and_rights_go_by_kind(void **state
     guarded_close(&g);
 }
 
+static void put(const char *dir, const char *name, const char *text)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* A file that is being written, or was not readable at first. */
+static void a_key_file_that_cannot_be_read_ends_no_key_F57(void **state)
+{
+    (void)state;
+    char dir[64] = "/tmp/daybook-keys-XXXXXX", good[100], half[30], command[128];
+    struct keypair k, other;
+    zmq_curve_keypair(k.public, k.secret);
+    zmq_curve_keypair(other.public, other.secret);
+    assert_non_null(mkdtemp(dir));
+    snprintf(good, sizeof(good), "%s\nkind=edge\n", k.public);
+    snprintf(half, sizeof(half), "%.20s", k.public);
+    put(dir, "gateway.pub", good);
+    struct keyring *ring = keyring_new(dir, NULL);
+    assert_int_equal(keyring_kind(ring, k.public), IDENTITY_EDGE);
+
+    put(dir, "gateway.pub", half);
+    keyring_refresh(ring);
+    assert_int_equal(keyring_kind(ring, k.public), IDENTITY_EDGE);
+    put(dir, "gateway.pub", "");
+    put(dir, "other.pub", half); /* never was a key */
+    keyring_refresh(ring);
+    assert_int_equal(keyring_kind(ring, k.public), IDENTITY_EDGE);
+    assert_int_equal(keyring_count(ring), 1);
+
+    snprintf(good, sizeof(good), "%s\n", other.public); /* and now another one */
+    put(dir, "gateway.pub", good);
+    keyring_refresh(ring);
+    assert_int_equal(keyring_kind(ring, k.public), IDENTITY_NONE);
+    assert_int_equal(keyring_kind(ring, other.public), IDENTITY_DAEMON);
+    remove_key(dir, "gateway");
+    keyring_refresh(ring);
+    assert_int_equal(keyring_count(ring), 0);
+    keyring_free(ring);
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* As root every file can be read, so that the change itself is looked at. */
+static void a_key_file_that_is_made_readable_is_read(void **state)
+{
+    (void)state;
+    char dir[64] = "/tmp/daybook-keys-XXXXXX", good[100], path[100], command[128];
+    struct keypair k;
+    zmq_curve_keypair(k.public, k.secret);
+    assert_non_null(mkdtemp(dir));
+    snprintf(good, sizeof(good), "%s\n", k.public);
+    snprintf(path, sizeof(path), "%s/visits.pub", dir);
+    put(dir, "visits.pub", good);
+    assert_int_equal(chmod(path, 0), 0);
+    struct keyring *ring = keyring_new(dir, NULL);
+    uint64_t generation = keyring_generation(ring);
+    keyring_refresh(ring);
+    assert_int_equal(keyring_generation(ring), generation);
+    assert_int_equal(chmod(path, 0644), 0);
+    keyring_refresh(ring);
+    assert_int_equal(keyring_generation(ring), generation + 1);
+    assert_int_equal(keyring_kind(ring, k.public), IDENTITY_DAEMON);
+    keyring_free(ring);
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
 static void plain_peers_act_as_the_one_actor_of_the_settings(void **state)
 {
     (void)state;
@@ -271,6 +344,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_registered_keys_are_admitted_and_rights_go_by_kind),
+        cmocka_unit_test(a_key_file_that_cannot_be_read_ends_no_key_F57),
+        cmocka_unit_test(a_key_file_that_is_made_readable_is_read),
         cmocka_unit_test(plain_peers_act_as_the_one_actor_of_the_settings),
         cmocka_unit_test(the_events_of_a_company_are_for_who_may_read_its_log),
         cmocka_unit_test(plain_endpoints_must_be_local),
