@@ -295,6 +295,8 @@ static int act(struct daemon *d, enum daemon_action action)
     if (!config_load(d->tables, d->ntables))
         return DAEMON_EXIT_SETTINGS;
     allow_core_dumps(daemon_setting(d, "DEBUG_DUMPABLE")->i64);
+    if (!daemon_apply_prepare(d))
+        return DAEMON_EXIT_SETTINGS;
     switch (action) {
     case DAEMON_ACTION_MIGRATE:
         return daemon_migrate(d);

@@ -103,9 +103,9 @@ bool daemon_heard(struct daemon *d, int64_t *seq_out, int64_t *head_out);
 
 /*
  * Settings that every daemon has (DAYBOOK_ in front):
- *   DB_URL, BUS_ENDPOINT, BUS_EVENTS, BUS_SERVER_KEY, BUS_PUBLIC_KEY, BUS_SECRET_KEY (secret),
- *   REDIS_URL, REDIS_PASSWORD (secret), MASTER_KEY (secret), ADMIN_LISTEN, WORKERS, LOG_LEVEL,
- *   CLOCK, DRAIN_TIMEOUT, ARENA_BYTES, MIGRATE_URL (for --migrate)
+ *   DB_URL, DB_PREPARE, BUS_ENDPOINT, BUS_EVENTS, BUS_SERVER_KEY, BUS_PUBLIC_KEY, BUS_SECRET_KEY
+ * (secret), REDIS_URL, REDIS_PASSWORD (secret), MASTER_KEY (secret), ADMIN_LISTEN, WORKERS,
+ * LOG_LEVEL, CLOCK, DRAIN_TIMEOUT, ARENA_BYTES, MIGRATE_URL (for --migrate)
  */
 
 #endif

@@ -30,6 +30,10 @@ static const struct setting common_settings[] = {
       .type = SETTING_TEXT,
       .required = true,
       .help = "PostgreSQL of the daemon's role, a libpq conninfo or URL." },
+    { .key = "DB_PREPARE",
+      .type = SETTING_TEXT,
+      .default_value = "auto",
+      .help = "auto, or off behind a pooler that loses prepared statements." },
     { .key = "MIGRATE_URL",
       .type = SETTING_TEXT,
       .help = "PostgreSQL of the role that owns the schemas, for --migrate; DB_URL when unset." },
@@ -194,6 +198,14 @@ static bool apply_log_level(struct daemon *d)
             return true;
         }
     return fault("LOG_LEVEL", "must be debug, info, warn or error");
+}
+
+bool daemon_apply_prepare(const struct daemon *d)
+{
+    const char *text = daemon_setting(d, "DB_PREPARE")->text;
+    bool off = strcmp(text, "off") == 0;
+    db_set_prepare(!off);
+    return off || strcmp(text, "auto") == 0 || fault("DB_PREPARE", "must be auto or off");
 }
 
 static bool apply_clock(struct daemon *d)

@@ -124,6 +124,8 @@ void daemon_print_version(const struct daemon *d);
 NODISCARD bool daemon_make_settings(struct daemon *d, enum daemon_action action);
 /* Judges what a table cannot say, and starts clock, log level and secrets. False: said why. */
 NODISCARD bool daemon_apply_settings(struct daemon *d);
+/* For whatever connects to PostgreSQL. False: said why. */
+NODISCARD bool daemon_apply_prepare(const struct daemon *d);
 int daemon_migrate(struct daemon *d);
 int daemon_exit_of(enum err e); /* of a one-shot command */
 

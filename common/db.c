@@ -25,11 +25,20 @@
 #define BACKOFF_CAP_US (3 * SECOND_US)
 #define BACKOFF_STEPS 5 /* 100 ms << 5 is past the cap */
 
+/* Set by db_set_prepare() before threads start, constant afterwards. */
+static bool prepare_off;
+
+void db_set_prepare(bool on)
+{
+    prepare_off = !on;
+}
+
 struct db *db_new(const char *conninfo, const char *application_name)
 {
     struct db *db = calloc(1, sizeof *db);
     if (db == NULL)
         return NULL;
+    db->prepare_off = prepare_off;
     db->conninfo = strdup(conninfo);
     db->application_name = strdup(application_name);
     if (db->conninfo == NULL || db->application_name == NULL) {
@@ -54,11 +63,6 @@ void db_freep(struct db **db)
 {
     db_free(*db);
     *db = NULL;
-}
-
-void db_set_prepare(struct db *db, bool on)
-{
-    db->prepare_off = !on;
 }
 
 void db_set_relaxed(struct db *db, bool on)

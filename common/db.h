@@ -135,8 +135,11 @@ uint64_t db_round_trips(const struct db *db);
  */
 void db_set_relaxed(struct db *db, bool on);
 
-/* Off: statements travel as text each time (PgBouncer before 1.21 in transaction mode). */
-void db_set_prepare(struct db *db, bool on);
+/*
+ * Off: statements travel as text each time (PgBouncer before 1.21 in transaction mode). For the
+ * connections that are made from then on, of the whole process: call it before threads start.
+ */
+void db_set_prepare(bool on);
 
 /* SQL text of a script, several statements, outside a transaction (migrations, tests). */
 NODISCARD enum err db_script(struct db *db, const char *sql, int64_t deadline_us);

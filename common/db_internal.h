@@ -44,7 +44,7 @@ struct db {
     char *application_name;
     PGconn *conn;
     bool doomed;          /* drop the connection as soon as the transaction is over */
-    bool prepare_off;     /* the caller's wish */
+    bool prepare_off;     /* the process's wish */
     bool relaxed;         /* the caller's wish: COMMIT does not wait for the disk */
     unsigned name_faults; /* since connecting */
     int64_t role_timeout_ms;

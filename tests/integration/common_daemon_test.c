@@ -375,6 +375,7 @@ static void wrong_settings_end_it_with_78(void **state)
         "DAYBOOK_WORKERS=65",
         "DAYBOOK_DRAIN_TIMEOUT=soon",
         "DAYBOOK_LOG_LEVEL=loud",
+        "DAYBOOK_DB_PREPARE=on",
         "DAYBOOK_CLOCK=sundial",
         "DAYBOOK_BUS_SERVER_KEY=short",
         "DAYBOOK_ADMIN_LISTEN=:::",

@@ -278,13 +278,22 @@ static void a_failed_first_use_is_prepared_again(void **state)
 
 static void without_preparing_it_works_too(void **state)
 {
-    struct db *db = *state;
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct db_stmt stmt = { "count_prepared", "SELECT count(*) AS n FROM pg_prepared_statements", 0,
+                            NULL };
+    (void)state;
 
-    db_set_prepare(db, false);
+    db_set_prepare(false); /* DAYBOOK_DB_PREPARE=off */
+    struct db *db = db_new(servers_conninfo(servers), "db_test_unprepared");
+    db_set_prepare(true);
+    assert_non_null(db);
     begin(db);
     insert(db, "1", "one");
     insert(db, "2", NULL);
+    must(db_exec(db, &stmt, NULL, &res));
+    assert_string_equal(PQgetvalue(res, 0, 0), "0");
     must(db_commit(db));
+    db_free(db);
     assert_int_equal(items(), 2);
     assert_int_equal(admin_number("SELECT count(*) AS n FROM t.item WHERE note IS NULL"), 1);
 }
