@@ -1,10 +1,12 @@
 /*
  * commitment.c - the handlers of CommitmentService (VIS-56 to VIS-58, form F15).
  *
- * The due time is fixed when the promise is made: the customer's date, or for an undated promise
- * 24 hours by policy (TMR-43). Being kept late is a fact of its own and never goes away.
+ * The due time is the customer's date, or for an undated promise the hours of a policy, counted as
+ * its duty counts them: a rule that changes while they run moves it (TMR-43, REM-09). Being kept
+ * late is a fact of its own and never goes away.
  */
 #include "common/authority.h"
+#include "common/deadline.h"
 #include "services/visits/visit_life.h"
 #include "services/visits/visit_store.h"
 
@@ -13,28 +15,42 @@
 #define FULFILLED_LATE DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_FULFILLED_LATE
 #define CANCELLED DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_CANCELLED
 
+static int64_t deadline(struct call *call, const PbCommitment *c, const char *key, int64_t start_us,
+                        int64_t judged_us)
+{
+    return deadline_of(call->dir, call->tenant, visit_unit_id(call, c->owner_id), key, start_us,
+                       judged_us);
+}
+
+/* The due time of an undated promise, by the rules as they stand at a moment. */
+static enum err count_due(struct call *call, PbCommitment *c, int64_t judged_us)
+{
+    c->due_at = wire_time(call->arena, deadline(call, c, "commitment_default_due_hours",
+                                                wire_time_us(c->promised_at), judged_us));
+    return c->due_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
 static enum err fix_times(struct call *call, PbCommitment *c, const char *prefix)
 {
     char field[64];
 
     if (!c->promised_at)
         c->promised_at = wire_time(call->arena, call->now_us);
+    if (!c->promised_at)
+        return ERR_RESOURCE_EXHAUSTED;
     int64_t promised = wire_time_us(c->promised_at);
     if (promised > call->now_us) {
         snprintf(field, sizeof(field), "%spromised_at", prefix);
         return call_fail(call, ERR_INVALID_ARGUMENT, field, "lies in the future");
     }
     c->undated = !c->due_at;
-    if (c->undated) {
-        struct policy_value hours =
-            directory_policy(call->dir, call->tenant, visit_unit_id(call, c->owner_id),
-                             "commitment_default_due_hours", promised);
-        c->due_at = wire_time(call->arena, promised + policy_us(hours));
-    } else if (wire_time_us(c->due_at) <= promised) {
+    if (c->undated)
+        return count_due(call, c, call->now_us);
+    if (wire_time_us(c->due_at) <= promised) {
         snprintf(field, sizeof(field), "%sdue_at", prefix);
         return call_fail(call, ERR_INVALID_ARGUMENT, field, "must lie after the promise");
     }
-    return c->due_at && c->promised_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    return ERR_OK;
 }
 
 enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
@@ -166,13 +182,16 @@ enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
     if (at > call->now_us || at < wire_time_us(c->promised_at))
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
                          "must lie between the promise and now");
-    int64_t limit_us =
-        policy_us(directory_policy(call->dir, call->tenant, visit_unit_id(call, c->owner_id),
-                                   "interaction_update_hours", call->now_us));
-    if (call->now_us - at > limit_us) /* else a broken promise could be made a kept one (INT-03) */
+    /* Else a broken promise could be made a kept one (INT-03). */
+    if (call->now_us > deadline(call, c, "interaction_update_hours", at, call->now_us))
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
-                         "lies more than %.4g hours back; leave it out, it then counts from now",
-                         (double)limit_us / HOUR_US);
+                         "lies longer back than interaction_update_hours allows; leave it out, it "
+                         "then counts from now");
+    if (c->undated) {
+        e = count_due(call, c, at);
+        if (e)
+            return e;
+    }
     c->fulfilled_at = wire_time(call->arena, at);
     c->result = req->result;
     c->state = at > wire_time_us(c->due_at) ? FULFILLED_LATE : FULFILLED;

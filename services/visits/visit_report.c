@@ -2,6 +2,7 @@
  * visit_report.c - the visit report and its review, and what visits and commitments share.
  */
 #include "common/authority.h"
+#include "common/deadline.h"
 #include "services/visits/visit_life.h"
 #include "services/visits/visit_store.h"
 
@@ -56,18 +57,19 @@ static enum err check_report(struct call *call, const Daybook__Visits__V1__Submi
     return call_violations(call);
 }
 
+/* Whether the time that a rule gives for the report, counted as its duty counts it, has passed. */
+static bool is_past(struct call *call, const PbVisit *visit, const char *key)
+{
+    return call->now_us > deadline_of(call->dir, call->tenant,
+                                      visit_unit_id(call, visit->visitor_id), key,
+                                      wire_time_us(visit->checked_out_at), call->now_us);
+}
+
 /* The marks count from the end of the visit; the later never excuses the earlier (CON-01). */
 static void mark_lateness(struct call *call, const PbVisit *visit, PbVisitReport *report)
 {
-    struct id unit = visit_unit_id(call, visit->visitor_id);
-    int64_t ended = wire_time_us(visit->checked_out_at);
-    int64_t due =
-        policy_us(directory_policy(call->dir, call->tenant, unit, "visit_report_due_hours", ended));
-    int64_t final = policy_us(
-        directory_policy(call->dir, call->tenant, unit, "visit_report_final_days", ended));
-
-    report->late = visit_rules_is_late(ended, due, call->now_us);
-    report->missed_final = visit_rules_is_late(ended, final, call->now_us);
+    report->late = is_past(call, visit, "visit_report_due_hours");
+    report->missed_final = is_past(call, visit, "visit_report_final_days");
 }
 
 static enum err make_commitments(struct call *call, const PbVisit *visit,

@@ -97,8 +97,3 @@ bool visit_rules_is_far(double distance_m, double accuracy_m, double limit_m)
 {
     return distance_m - MAX(accuracy_m, 0.0) > limit_m;
 }
-
-bool visit_rules_is_late(int64_t ended_us, int64_t limit_us, int64_t now_us)
-{
-    return now_us > ended_us + limit_us;
-}

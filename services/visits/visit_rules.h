@@ -37,8 +37,4 @@ double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2
  * of the device taken off. */
 bool visit_rules_is_far(double distance_m, double accuracy_m, double limit_m);
 
-/* TMR-03 and TMR-05: marks of a report submitted at `now_us` for a visit that ended at `ended_us`.
- */
-bool visit_rules_is_late(int64_t ended_us, int64_t limit_us, int64_t now_us);
-
 #endif

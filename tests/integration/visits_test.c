@@ -113,6 +113,98 @@ static void a_visit_goes_from_request_to_closed_report(void **state)
               "{\"visitId\":\"%s\"}", id);
 }
 
+/* A visit of "rep" that ended on Friday at 16:00 local, with its report of that moment. */
+static json_t *report_of_friday(const char *submitted_at)
+{
+    rig_time(rig, "2026-11-26T01:00:00Z");
+    const char *id = request("2026-11-27");
+    rig_time(rig, "2026-11-27T06:00:00Z");
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id));
+    rig_time(rig, "2026-11-27T08:00:00Z");
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+    rig_time(rig, submitted_at);
+    return rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport", "{\"visitId\":\"%s\"," REPORT "}", id,
+                  ",\"noCommitments\":true");
+}
+
+/* The marks are counted as TMR-03 and TMR-05 are: in working hours if the company counts so, and by
+ * a rule that changed while the time ran. */
+static void the_marks_agree_with_the_duties_CON_10_REM_09(void **state)
+{
+    static const struct {
+        const char *key, *value, *from, *submitted_at, *late, *missed_final;
+    } cases[] = {
+        { NULL, NULL, NULL, "2026-11-28T08:00:00Z", "", "" },
+        { NULL, NULL, NULL, "2026-11-28T08:00:01Z", "true", "" },
+        { NULL, NULL, NULL, "2026-11-29T08:00:01Z", "true", "true" },
+        /* 2 hours on Friday, 9 on Monday and Tuesday, 4 on Wednesday until 13:00; days have 24 */
+        { "hour_clock", "business", "2026-11-01T00:00:00Z", "2026-12-02T05:00:00Z", "", "true" },
+        { "hour_clock", "business", "2026-11-01T00:00:00Z", "2026-12-02T05:00:01Z", "true",
+          "true" },
+        { "visit_report_due_hours", "30", "2026-11-28T00:00:00Z", "2026-11-28T14:00:00Z", "", "" },
+        { "visit_report_due_hours", "30", "2026-11-28T08:00:01Z", "2026-11-28T14:00:00Z", "true",
+          "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (cases[i].key)
+            rig_set_policy(cases[i].key, cases[i].value, cases[i].from);
+        json_t *reported = report_of_friday(cases[i].submitted_at);
+        assert_string_equal(rig_text(reported, "visit.report.late"), cases[i].late);
+        assert_string_equal(rig_text(reported, "visit.report.missedFinal"), cases[i].missed_final);
+        json_decref(reported);
+        rig_clear_policies();
+    }
+}
+
+/* An undated promise of Friday 16:00, kept at that moment. */
+static json_t *kept_at(const char *moment)
+{
+    rig_time(rig, "2026-11-27T08:00:00Z");
+    json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
+                          "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\"}}");
+    rig_time(rig, moment);
+    json_t *kept =
+        rig_ok(rig, "rep", COMMITMENT_SERVICE, "Complete",
+               "{\"commitmentId\":\"%s\",\"result\":\"r\"}", rig_text(made, "commitment.id"));
+    json_decref(made);
+    return kept;
+}
+
+static void an_undated_promise_is_judged_as_its_duty_TMR_43(void **state)
+{
+    static const struct {
+        const char *key, *value, *from, *kept_at, *due_at;
+        bool late;
+    } cases[] = {
+        { NULL, NULL, NULL, "2026-11-28T08:00:00Z", "2026-11-28T08:00:00Z", false },
+        { "hour_clock", "business", "2026-11-01T00:00:00Z", "2026-12-02T05:00:00Z",
+          "2026-12-02T05:00:00Z", false },
+        { "hour_clock", "business", "2026-11-01T00:00:00Z", "2026-12-02T05:00:01Z",
+          "2026-12-02T05:00:00Z", true },
+        { "commitment_default_due_hours", "30", "2026-11-28T00:00:00Z", "2026-11-28T14:00:00Z",
+          "2026-11-28T14:00:00Z", false },
+        { "commitment_default_due_hours", "30", "2026-11-28T08:00:01Z", "2026-11-28T14:00:00Z",
+          "2026-11-28T08:00:00Z", true },
+        { "commitment_default_due_hours", "1", "2026-11-28T00:00:00Z", "2026-11-28T07:00:00Z",
+          "2026-11-27T09:00:00Z", true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (cases[i].key)
+            rig_set_policy(cases[i].key, cases[i].value, cases[i].from);
+        json_t *kept = kept_at(cases[i].kept_at);
+        assert_string_equal(rig_text(kept, "commitment.dueAt"), cases[i].due_at);
+        assert_string_equal(rig_text(kept, "commitment.state"),
+                            cases[i].late ? "COMMITMENT_STATE_FULFILLED_LATE"
+                                          : "COMMITMENT_STATE_FULFILLED");
+        json_decref(kept);
+        rig_clear_policies();
+    }
+}
+
 static void an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22(void **state)
 {
     (void)state;
@@ -323,6 +415,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_visit_goes_from_request_to_closed_report),
+        cmocka_unit_test(the_marks_agree_with_the_duties_CON_10_REM_09),
+        cmocka_unit_test(an_undated_promise_is_judged_as_its_duty_TMR_43),
         cmocka_unit_test(an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22),
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),

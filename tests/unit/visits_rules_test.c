@@ -88,13 +88,6 @@ static void uncertainty_of_the_device_speaks_for_the_visitor(void **state)
     assert_true(visit_rules_is_far(520, -100, 500));
 }
 
-static void a_report_is_late_only_after_the_limit_TMR_03(void **state)
-{
-    (void)state;
-    assert_false(visit_rules_is_late(1000, DAY_US, 1000 + DAY_US));
-    assert_true(visit_rules_is_late(1000, DAY_US, 1001 + DAY_US));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,7 +96,6 @@ int main(void)
         cmocka_unit_test(a_refusal_names_the_states_that_would_do),
         cmocka_unit_test(distances_agree_with_published_ones),
         cmocka_unit_test(uncertainty_of_the_device_speaks_for_the_visitor),
-        cmocka_unit_test(a_report_is_late_only_after_the_limit_TMR_03),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

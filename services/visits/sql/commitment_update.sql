@@ -1,5 +1,5 @@
--- params: tenant_id id state fulfilled_at result
+-- params: tenant_id id due_at state fulfilled_at result
 UPDATE visits.commitment
-   SET state = $3::text, fulfilled_at = $4::timestamptz, result = $5::text,
-       row_version = row_version + 1
+   SET due_at = $3::timestamptz, state = $4::text, fulfilled_at = $5::timestamptz,
+       result = $6::text, row_version = row_version + 1
  WHERE tenant_id = $1::uuid AND id = $2::uuid;
