@@ -2,8 +2,8 @@
  * commitment.c - the handlers of CommitmentService (VIS-56 to VIS-58, form F15).
  *
  * The due time is the customer's date, or for an undated promise the hours of a policy, counted as
- * its duty counts them: a rule that changes while they run moves it (TMR-43, REM-09). Being kept
- * late is a fact of its own and never goes away.
+ * its duty counts them: a rule that changes while they run moves it (TMR-43, REM-09). Being broken
+ * is a fact of its own and never goes away, neither by keeping it late nor by withdrawing it.
  */
 #include "common/authority.h"
 #include "common/deadline.h"
@@ -57,11 +57,10 @@ enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
 {
     char id[ID_TEXT_MAX], field[64];
 
-    if (!visit_employee(call, c->owner_id)) {
-        snprintf(field, sizeof(field), "%sowner_id", prefix);
-        return call_fail(call, ERR_INVALID_ARGUMENT, field, "there is no such employee");
-    }
-    enum err e = fix_times(call, c, prefix);
+    snprintf(field, sizeof(field), "%sowner_id", prefix);
+    enum err e = visit_need_employee(call, c->owner_id, field);
+    if (!e)
+        e = fix_times(call, c, prefix);
     if (e)
         return e;
     c->id = arena_strdup(call->arena, id_text(id_new(), id));
@@ -70,6 +69,7 @@ enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
     c->state = OPEN;
     c->fulfilled_at = NULL;
     c->result = (char *)(uintptr_t) "";
+    c->broken = false;
     e = visits_normalise(call, &c->customer_id);
     if (!e)
         e = visits_normalise(call, &c->owner_id);
@@ -88,18 +88,13 @@ enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
 
 static enum err default_owner(struct call *call, PbCommitment *c)
 {
-    struct id owner;
-
-    if (!*c->owner_id) {
-        if (!call->employee)
-            return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.owner_id",
-                             "say who promised; the caller is not an employee");
-        c->owner_id = db_text_id(call->arena, call->actor);
-        return c->owner_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
-    }
-    if (!id_parse(c->owner_id, &owner))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.owner_id", "is not an id");
-    return authority_need_sight(call, owner, "employee");
+    if (*c->owner_id)
+        return ERR_OK;
+    if (!call->employee)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.owner_id",
+                         "say who promised; the caller is not an employee");
+    c->owner_id = db_text_id(call->arena, call->actor);
+    return c->owner_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 enum err commitment_add(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -140,6 +135,29 @@ enum err commitment_add(struct call *call, const ProtobufCMessage *in, ProtobufC
     reply->commitment = c;
     *reply_out = &reply->base;
     return ERR_OK;
+}
+
+/* A broken promise is not its owner's to clear away (KPI-14), unless nobody stands above him. */
+static enum err need_superior(struct call *call, const PbCommitment *c)
+{
+    const struct dir_employee *owner = visit_employee(call, c->owner_id);
+    const struct dir_employee *actor = call->employee;
+
+    if (!actor && (authority_is_system(call) || authority_has_scope(call, "tenant.all")))
+        return ERR_OK;
+    if (actor && owner && (dir_is_superior(actor, owner) || (actor == owner && !owner->superior)))
+        return ERR_OK;
+    return call_fail(call, ERR_PERMISSION_DENIED, "commitment_id",
+                     "its due time has passed: only a superior of its owner may withdraw it");
+}
+
+/* The marks of a promise that was kept or is withdrawn at that moment. */
+static enum err judge(struct call *call, PbCommitment *c, int64_t at_us)
+{
+    enum err e = c->undated ? count_due(call, c, at_us) : ERR_OK;
+
+    c->broken = at_us > wire_time_us(c->due_at);
+    return e;
 }
 
 /* Locks an open commitment that the actor may see. */
@@ -187,14 +205,12 @@ enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
                          "lies longer back than interaction_update_hours allows; leave it out, it "
                          "then counts from now");
-    if (c->undated) {
-        e = count_due(call, c, at);
-        if (e)
-            return e;
-    }
+    e = judge(call, c, at);
+    if (e)
+        return e;
     c->fulfilled_at = wire_time(call->arena, at);
     c->result = req->result;
-    c->state = at > wire_time_us(c->due_at) ? FULFILLED_LATE : FULFILLED;
+    c->state = c->broken ? FULFILLED_LATE : FULFILLED;
     if (!c->fulfilled_at)
         return ERR_RESOURCE_EXHAUSTED;
     e = commitment_store_update(call, c);
@@ -224,6 +240,10 @@ enum err commitment_cancel(struct call *call, const ProtobufCMessage *in,
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = begin(call, req->commitment_id, &c, &version);
+    if (!e)
+        e = judge(call, c, call->now_us);
+    if (!e && c->broken)
+        e = need_superior(call, c);
     if (e)
         return e;
     c->state = CANCELLED;

@@ -68,6 +68,15 @@ struct id visit_unit_id(struct call *call, const char *employee_id)
     return e && e->unit ? e->unit->id : (struct id){ 0 };
 }
 
+enum err visit_need_employee(struct call *call, const char *employee_id, const char *field)
+{
+    const struct dir_employee *e = visit_employee(call, employee_id);
+
+    if (!e || !e->active)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "there is no such active employee");
+    return authority_need_sight(call, e->id, "employee");
+}
+
 enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out)
 {
     PbVisit *visit;
@@ -125,8 +134,6 @@ enum err visit_need_visitor(struct call *call, const PbVisit *visit)
 /* Who goes: the caller unless a superior plans for somebody of his. */
 static enum err resolve_visitor(struct call *call, PbVisit *visit)
 {
-    struct id visitor;
-
     if (!*visit->visitor_id) {
         if (!call->employee)
             return call_fail(call, ERR_INVALID_ARGUMENT, "visit.visitor_id",
@@ -134,10 +141,7 @@ static enum err resolve_visitor(struct call *call, PbVisit *visit)
         visit->visitor_id = db_text_id(call->arena, call->actor);
         return visit->visitor_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
     }
-    if (!id_parse(visit->visitor_id, &visitor) || !visit_employee(call, visit->visitor_id))
-        return call_fail(call, ERR_INVALID_ARGUMENT, "visit.visitor_id",
-                         "there is no such employee");
-    return authority_need_sight(call, visitor, "employee");
+    return visit_need_employee(call, visit->visitor_id, "visit.visitor_id");
 }
 
 static enum err check_times(struct call *call, const PbVisit *visit)

@@ -29,7 +29,8 @@ call_handler commitment_add, commitment_complete, commitment_cancel, commitment_
 
 /*
  * Inserts a commitment and emits CommitmentMade; fills ids, defaults and the due time of an undated
- * one (TMR-43). prefix: path of the message in the request, for violations ("commitments[2].").
+ * one (TMR-43). The owner must be an active employee whom the actor sees. prefix: path of the
+ * message in the request, for violations ("commitments[2].").
  */
 NODISCARD enum err commitment_make(struct call *call, PbCommitment *commitment, const char *prefix);
 

@@ -411,6 +411,100 @@ static void a_promise_is_kept_late_or_withdrawn_VIS_56(void **state)
     json_decref(list);
 }
 
+/* After the due time the owner cannot clear his broken promise away, and it stays on record. */
+static void a_broken_promise_is_withdrawn_by_a_superior_only_KPI_14(void **state)
+{
+    static const struct {
+        const char *due; /* NULL: undated, 24 hours */
+        const char *now;
+        bool broken;
+    } cases[] = {
+        { "2026-11-17T01:00:00Z", "2026-11-17T01:00:00Z", false },
+        { "2026-11-17T01:00:00Z", "2026-11-17T01:00:01Z", true },
+        { NULL, "2026-11-17T01:00:00Z", false },
+        { NULL, "2026-11-17T01:00:01Z", true },
+    };
+    char due[64], id[ID_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        rig_time(rig, "2026-11-16T01:00:00Z");
+        snprintf(due, sizeof(due), ",\"dueAt\":\"%s\"", cases[i].due ? cases[i].due : "");
+        json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
+                              "{\"commitment\":{\"customerId\":\"" CUSTOMER
+                              "\",\"text\":\"t\",\"broken\":true%s}}",
+                              cases[i].due ? due : "");
+        assert_string_equal(rig_text(made, "commitment.broken"), "");
+        snprintf(id, sizeof(id), "%s", rig_text(made, "commitment.id"));
+        json_decref(made);
+        rig_time(rig, cases[i].now);
+        if (cases[i].broken)
+            rig_fails(rig, "rep", COMMITMENT_SERVICE, "Cancel", ERR_PERMISSION_DENIED, "superior",
+                      "{\"commitmentId\":\"%s\",\"reason\":\"r\"}", id);
+        json_t *off = rig_ok(rig, cases[i].broken ? "lead" : "rep", COMMITMENT_SERVICE, "Cancel",
+                             "{\"commitmentId\":\"%s\",\"reason\":\"r\"}", id);
+        assert_string_equal(rig_text(off, "commitment.broken"), cases[i].broken ? "true" : "");
+        json_decref(off);
+        assert_string_equal(
+            rig_value(rig, "SELECT broken FROM visits.commitment ORDER BY id DESC LIMIT 1"),
+            cases[i].broken ? "t" : "f");
+    }
+}
+
+/* Nobody above him: who else should? */
+static void the_general_manager_withdraws_his_own_broken_promise(void **state)
+{
+    (void)state;
+    rig_time(rig, "2026-11-16T01:00:00Z");
+    json_t *made = rig_ok(rig, "gm", COMMITMENT_SERVICE, "Add",
+                          "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\"}}");
+    rig_time(rig, "2026-11-18T01:00:00Z");
+    json_t *off =
+        rig_ok(rig, "gm", COMMITMENT_SERVICE, "Cancel",
+               "{\"commitmentId\":\"%s\",\"reason\":\"r\"}", rig_text(made, "commitment.id"));
+    assert_string_equal(rig_text(off, "commitment.broken"), "true");
+    json_decref(off);
+    json_decref(made);
+}
+
+/* Neither one whom the caller does not see (VIS-48) nor one who has left. */
+static void nothing_is_laid_on_those_one_does_not_see_or_who_left_VIS_48(void **state)
+{
+    static const struct {
+        const char *caller, *other;
+        enum err code;
+    } cases[] = {
+        { "rep", "rep2", ERR_NOT_FOUND },
+        { "lead", "gone", ERR_INVALID_ARGUMENT },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *caller = cases[i].caller, *other = rig_employee_text(cases[i].other);
+        rig_time(rig, "2026-11-30T01:00:00Z");
+        rig_fails(rig, caller, COMMITMENT_SERVICE, "Add", cases[i].code, "employee",
+                  "{\"commitment\":{\"customerId\":\"" CUSTOMER
+                  "\",\"text\":\"t\",\"ownerId\":\"%s\"}}",
+                  other);
+        rig_fails(
+            rig, caller, VISIT_SERVICE, "Request", cases[i].code, "employee",
+            "{\"visit\":{\"customerId\":\"" CUSTOMER
+            "\",\"visitorId\":\"%s\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+            "\"startsAt\":\"2026-12-01T06:00:00Z\",\"endsAt\":\"2026-12-01T07:00:00Z\",\"goal\":"
+            "\"g\"}}",
+            other);
+        json_t *in =
+            rig_ok(rig, caller, VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}");
+        const char *id = rig_text(in, "visit.id");
+        json_decref(rig_ok(rig, caller, VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+        rig_fails(rig, caller, VISIT_SERVICE, "SubmitReport", cases[i].code, "employee",
+                  "{\"visitId\":\"%s\"," REPORT
+                  ",\"commitments\":[{\"text\":\"t\",\"ownerId\":\"%s\"}]}",
+                  id, "", other);
+        json_decref(in);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +519,9 @@ int main(void)
         cmocka_unit_test(a_slot_is_given_once),
         cmocka_unit_test(what_is_wrong_is_said_and_others_see_nothing),
         cmocka_unit_test(a_promise_is_kept_late_or_withdrawn_VIS_56),
+        cmocka_unit_test(a_broken_promise_is_withdrawn_by_a_superior_only_KPI_14),
+        cmocka_unit_test(the_general_manager_withdraws_his_own_broken_promise),
+        cmocka_unit_test(nothing_is_laid_on_those_one_does_not_see_or_who_left_VIS_48),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -29,13 +29,15 @@ static const struct id unit_other = { { 3, [6] = 0x70, [8] = 0x80, [15] = 3 } };
 static const struct {
     const char *name, *roles, *superior;
     const struct id *tenant, *unit;
+    bool inactive;
 } people[] = {
-    { "gm", "general_manager", NULL, &rig_tenant, &unit_hq },
-    { "sup", "supervisor", "gm", &rig_tenant, &unit_east },
-    { "lead", "team_lead", "sup", &rig_tenant, &unit_east },
-    { "rep", "rep", "lead", &rig_tenant, &unit_east },
-    { "rep2", "rep", "lead", &rig_tenant, &unit_east },
-    { "other", "rep", NULL, &rig_other_tenant, &unit_other },
+    { "gm", "general_manager", NULL, &rig_tenant, &unit_hq, false },
+    { "sup", "supervisor", "gm", &rig_tenant, &unit_east, false },
+    { "lead", "team_lead", "sup", &rig_tenant, &unit_east, false },
+    { "rep", "rep", "lead", &rig_tenant, &unit_east, false },
+    { "rep2", "rep", "lead", &rig_tenant, &unit_east, false },
+    { "other", "rep", NULL, &rig_other_tenant, &unit_other, false },
+    { "gone", "rep", "lead", &rig_tenant, &unit_east, true },
 };
 
 static void must(enum err e, const char *what)
@@ -81,6 +83,7 @@ static void make_company(void)
             .id = rig_employee(people[i].name),
             .unit = *people[i].unit,
             .employee_no = people[i].name,
+            .inactive = people[i].inactive,
             .name = people[i].name,
             .roles = people[i].roles,
         };

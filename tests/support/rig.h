@@ -4,8 +4,8 @@
  * JSON through call_answer(), which is what a worker runs.
  *
  * The company: unit HQ with general manager "gm"; unit EAST below it with supervisor "sup", team
- * lead "lead" and reps "rep" and "rep2"; and another company with rep "other". Everything aborts
- * the test with words when it cannot.
+ * lead "lead", reps "rep" and "rep2", and "gone", a rep who has left; and another company with rep
+ * "other". Everything aborts the test with words when it cannot.
  */
 #ifndef DAYBOOK_TESTS_SUPPORT_RIG_H
 #define DAYBOOK_TESTS_SUPPORT_RIG_H

@@ -51,6 +51,7 @@ CREATE TABLE ${schema}.commitment (
     state         text NOT NULL CHECK (state IN ('open', 'fulfilled', 'fulfilled_late', 'cancelled')),
     fulfilled_at  timestamptz,
     result        text,
+    broken        boolean NOT NULL DEFAULT false,
     row_version   bigint NOT NULL,
     PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, visit_id) REFERENCES ${schema}.visit (tenant_id, id)
