@@ -10,6 +10,7 @@
 
 #define INT POLICY_TYPE_INT
 #define HOURS POLICY_TYPE_HOURS
+#define MINUTES POLICY_TYPE_MINUTES
 #define DAYS POLICY_TYPE_DAYS
 #define DECIMAL POLICY_TYPE_DECIMAL
 #define BOOL POLICY_TYPE_BOOL
@@ -83,6 +84,9 @@ const struct policy_def policy_table[] = {
       "Hours before its start by which a visit must be requested; 0 = until it begins (VIS-20, VIS-21).", NULL },
     { "unregistered_visit_is_absence", BOOL, "true", 0, 0,
       "An unregistered visit counts as absence at once (TMR-14, VIS-22, CON-11).", NULL },
+    { "checkin_window_before_minutes", MINUTES, "180", 0, 1440,
+      "Minutes before its start from which on a check-in is for that visit, also on the day before (CON-23).",
+      NULL },
     { "checkin_far_m", INT, "500", 10, 100000,
       "Metres from the customer's place beyond which a check-in is flagged as far away (VIS-40).",
       NULL },

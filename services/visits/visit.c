@@ -365,6 +365,41 @@ static enum err unplanned_visit(struct call *call, const Daybook__Visits__V1__Ch
     return visits_normalise(call, &visit->customer_id);
 }
 
+static const struct calendar *calendar_of(struct call *call, const PbVisit *visit)
+{
+    return directory_calendar(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id));
+}
+
+/* CON-23 */
+static int64_t check_in_window_us(struct call *call, const PbVisit *visit)
+{
+    return policy_us(directory_policy(call->dir, call->tenant,
+                                      visit_unit_id(call, visit->visitor_id),
+                                      "checkin_window_before_minutes", call->now_us));
+}
+
+/* Who has applied for a visit must name it: else it would stay behind, and he be called absent. */
+static enum err need_no_other(struct call *call, const PbVisit *outing)
+{
+    const struct tz *tz = calendar_of(call, outing)->tz;
+    struct date today = tz_date(tz, call->now_us);
+    const struct visit_day day = {
+        .start_us = tz_instant(tz, today, 0),
+        .end_us = tz_instant(tz, date_add(today, 1), 0),
+        .opens_us = call->now_us + check_in_window_us(call, outing),
+        .now_us = call->now_us,
+    };
+    PbVisit *other;
+    enum err e = visit_store_of_today(call, outing, &day, &other);
+
+    if (e || !other)
+        return e;
+    return call_fail(call, ERR_FAILED_PRECONDITION, "customer_id",
+                     "there is a visit with this customer today, which is %s: name it by visit_id "
+                     "%s",
+                     visit_rules_state_name((int)other->state), other->id);
+}
+
 /* The mark on the visit is a fact; whether it counts as absence is the company's rule (CON-11). */
 static bool counts_as_absence(struct call *call, const PbVisit *visit)
 {
@@ -398,6 +433,8 @@ static enum err check_in_unplanned(struct call *call,
     if (e)
         return e;
     e = unplanned_visit(call, req, &customer, visit_out);
+    if (!e)
+        e = need_no_other(call, *visit_out);
     if (e)
         return e;
     e = judge_check_in(call, *visit_out, req, &customer);
@@ -416,7 +453,11 @@ static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__C
     e = visit_need_visitor(call, visit);
     if (e)
         return e;
-    visit->unregistered = visit_rules_is_unregistered((int)visit->state, (int)visit->mode);
+    bool is_its_day = visit_rules_is_its_day(
+        calendar_of(call, visit)->tz, wire_time_us(visit->starts_at), wire_time_us(visit->ends_at),
+        check_in_window_us(call, visit), call->now_us);
+    visit->unregistered =
+        visit_rules_is_unregistered((int)visit->state, (int)visit->mode, is_its_day);
     e = visit_advance(call, visit, VISIT_ACTION_CHECK_IN);
     if (e)
         return e;

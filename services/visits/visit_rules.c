@@ -77,10 +77,17 @@ const char *visit_rules_state_name(int state)
     return state >= 0 && (size_t)state < ARRAY_LEN(state_names) ? state_names[state] : "unknown";
 }
 
-bool visit_rules_is_unregistered(int state, int mode)
+bool visit_rules_is_its_day(const struct tz *tz, int64_t starts_us, int64_t ends_us,
+                            int64_t window_us, int64_t now_us)
+{
+    return date_number(tz_date(tz, starts_us)) == date_number(tz_date(tz, now_us)) ||
+           (now_us >= starts_us - window_us && now_us <= ends_us);
+}
+
+bool visit_rules_is_unregistered(int state, int mode, bool is_its_day)
 {
     return mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON &&
-           state != STATE(APPROVED);
+           !(state == STATE(APPROVED) && is_its_day);
 }
 
 double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2)

@@ -5,6 +5,7 @@
 #define DAYBOOK_SERVICES_VISITS_VISIT_RULES_H
 
 #include "common/base.h"
+#include "common/tz.h"
 
 enum visit_action {
     VISIT_ACTION_APPROVE,
@@ -26,9 +27,15 @@ void visit_rules_allowed_states(enum visit_action action, char *buf, size_t size
 /* "checked_in" for a state's number. */
 const char *visit_rules_state_name(int state);
 
+/* Whether a check-in is for a visit of that time: on its local day, or from the opening of its
+ * window (CON-23) to its end, for visits near midnight. */
+bool visit_rules_is_its_day(const struct tz *tz, int64_t starts_us, int64_t ends_us,
+                            int64_t window_us, int64_t now_us);
+
 /* VIS-22: somebody who goes out on a visit in this state (0 = none was applied for) has no
- * approval. By phone or video nobody goes out, so none is needed (CON-07). */
-bool visit_rules_is_unregistered(int state, int mode);
+ * approval; what was approved holds for its day (CON-04). By phone or video nobody goes out, so
+ * none is needed (CON-07). */
+bool visit_rules_is_unregistered(int state, int mode, bool is_its_day);
 
 /* Metres between two points on the sphere (haversine, R = 6371.0 km). */
 double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2);

@@ -57,6 +57,31 @@ enum err visit_store_find_customer(struct call *call, const char *id,
     return ERR_OK;
 }
 
+enum err visit_store_of_today(struct call *call, const PbVisit *outing, const struct visit_day *day,
+                              PbVisit **visit_out)
+{
+    const char *lock[] = { call_tenant_text(call), outing->visitor_id };
+    const char *params[] = {
+        call_tenant_text(call),
+        outing->visitor_id,
+        outing->customer_id,
+        db_text_time(call->arena, day->start_us),
+        db_text_time(call->arena, day->end_us),
+        db_text_time(call->arena, day->opens_us),
+        db_text_time(call->arena, day->now_us),
+    };
+    enum err e = db_queue(call->db, &sql_check_in_lock, lock);
+
+    if (e)
+        return e;
+    e = record_find(call->db, &sql_visit_of_today, params, &daybook__visits__v1__visit__descriptor,
+                    call->arena, visit_out);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    *visit_out = NULL;
+    return ERR_OK;
+}
+
 static enum err bind(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message,
                      const char *const **params_out)
 {

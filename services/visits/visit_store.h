@@ -21,6 +21,15 @@ NODISCARD enum err visit_store_lock(struct call *call, const char *id, PbVisit *
 NODISCARD enum err visit_store_find_customer(struct call *call, const char *id,
                                              struct visit_customer *customer_out);
 
+/* The visit of that visitor and customer for which a check-in at now_us may be meant, locked
+ * against others that are only being made; NULL when there is none. day: the local one's bounds.
+ * opens_us: start of the latest visit whose window is open. */
+struct visit_day {
+    int64_t start_us, end_us, opens_us, now_us;
+};
+NODISCARD enum err visit_store_of_today(struct call *call, const PbVisit *outing,
+                                        const struct visit_day *day, PbVisit **visit_out);
+
 /* Sent at once: ERR_ALREADY_EXISTS = the visitor's slot is taken. */
 NODISCARD enum err visit_store_insert(struct call *call, const PbVisit *visit);
 /* Queued. Raises the row version, also in visit->etag. */

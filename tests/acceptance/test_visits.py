@@ -2,6 +2,8 @@
 TMR-05, TMR-42, TMR-43)."""
 
 import datetime as dt
+import threading
+import uuid
 
 import mdp
 import pytest
@@ -127,6 +129,49 @@ def test_vis22_an_unregistered_visit_is_taken_and_flagged(company, stack):
     assert first.type == VISITS + "VisitCheckedIn"
     assert second.type == VISITS + "UnregisteredVisitFlagged"
     assert second.aggregate_version > first.aggregate_version
+
+
+def test_vis22_an_outing_that_was_applied_for_must_be_named(company):
+    """Else the approved visit would stay behind, and of two taps each would make a visit."""
+    shop = company.customer("rep")
+    starts = company.clock.next(3, "11:00", ahead=24)
+    company.clock.turn(starts - 24 * HOUR)
+    visit = request_visit(company, shop, starts)
+    company.supervisor.command(SERVICE + "Review", {"visitId": visit.id, "approve": True})
+    company.clock.turn(starts)
+    error = refused(company.rep, SERVICE + "CheckIn", {"customerId": shop.id}, "not named")
+    assert error.code == "FAILED_PRECONDITION" and visit.id in error.message
+    assert not company.rep.command(SERVICE + "CheckIn", {"visitId": visit.id}).visit.unregistered
+
+
+def test_vis22_of_two_taps_at_once_one_counts(company, stack):
+    taps = [stack.client(company.keys["rep2"]) for _ in range(2)]
+    for n in range(5):
+        shop = company.customer("rep")
+        at_once, codes = threading.Barrier(2), []
+
+        def tap(client):
+            at_once.wait()
+            try:
+                codes.append(client.call(SERVICE + "CheckIn", {"customerId": shop.id}, key=str(uuid.uuid4())).visit.state)
+            except mdp.CallError as error:
+                codes.append(error.code)
+        threads = [threading.Thread(target=tap, args=(client,)) for client in taps]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(map(str, codes)) == [str(CHECKED_IN), "FAILED_PRECONDITION"], n
+
+
+def test_con04_on_another_day_the_approved_visit_is_unregistered(company):
+    shop = company.customer("rep")
+    starts = company.clock.next(1, "11:00", ahead=48)
+    company.clock.turn(starts - 48 * HOUR)
+    visit = request_visit(company, shop, starts)
+    company.supervisor.command(SERVICE + "Review", {"visitId": visit.id, "approve": True})
+    company.clock.turn(starts - 24 * HOUR)
+    assert company.rep.command(SERVICE + "CheckIn", {"visitId": visit.id}).visit.unregistered
 
 
 def test_vis40_a_check_in_far_away_is_flagged_never_refused(company):

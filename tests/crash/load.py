@@ -46,7 +46,7 @@ class Worker(threading.Thread):
         self.shops = rep["customers"]
         self.name = f"{settings['run']}-{number}"
         self.made = 0
-        self.slot = dt.datetime.now(UTC) + dt.timedelta(days=30 + 400 * number)
+        self.number, self.slot = number, 0
         self.questions, self.promises, self.visits = [], [], []
         self.ledger = open(pathlib.Path(settings["ledger"]) / f"{self.name}.jsonl", "a", buffering=1)
 
@@ -166,14 +166,20 @@ class Worker(threading.Thread):
             self.visits.append(visit)
 
     def begin_visit(self):
-        token = self.token()
-        self.slot += dt.timedelta(hours=2)
+        token, starts = self.token(), self.next_slot()
         done = self.command(self.rep, "visit", token, VISITS + "VisitService/Request", {"visit": {
             "customerId": self.rng.choice(self.shops), "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"],
-            "startsAt": stamp(self.slot), "endsAt": stamp(self.slot + dt.timedelta(hours=1)), "goal": token}})
+            "startsAt": stamp(starts), "endsAt": stamp(starts + dt.timedelta(milliseconds=1)), "goal": token}})
         if done:
             self.visits.append({"token": token, "id": done.visit.id, "step": "requested"})
             self.write(kind="visit", token=token, id=done.visit.id, step="requested", **self.at)
+
+    def next_slot(self):
+        """A millisecond of this worker's own, half an hour ahead: the check-in comes before it and within the
+        window of three hours (CON-23), at midnight too, so that no visit is unregistered."""
+        grid = self.settings["threads"]  # milliseconds, one for each worker
+        self.slot = max(self.slot + 1, int((time.time() + 1800) * 1000) // grid + 1)
+        return dt.datetime.fromtimestamp((self.slot * grid + self.number) / 1000, UTC)
 
     def promise(self):
         """Due within seconds (TMR-42)."""

@@ -226,6 +226,72 @@ static void an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22(void **stat
     rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_INVALID_ARGUMENT, "visit_id", "{}");
 }
 
+/* Of a visit at 14:00 local, approved: what was approved holds for its day and its window. */
+static void on_another_day_the_approved_visit_is_unregistered_CON_04(void **state)
+{
+    static const struct {
+        const char *now, *unregistered;
+    } cases[] = {
+        { "2027-01-05T15:59:59Z", "true" }, /* 23:59:59 on the day before */
+        { "2027-01-05T16:00:00Z", "" },
+        { "2027-01-06T15:59:59Z", "" },
+        { "2027-01-06T16:00:00Z", "true" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        rig_time(rig, "2027-01-04T01:00:00Z");
+        const char *id = request("2027-01-06");
+        json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "Review",
+                           "{\"visitId\":\"%s\",\"approve\":true}", id));
+        (void)rig_events(rig);
+        rig_time(rig, cases[i].now);
+        json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id);
+        assert_string_equal(rig_text(in, "visit.unregistered"), cases[i].unregistered);
+        json_decref(in);
+        assert_string_equal(rig_events(rig), *cases[i].unregistered
+                                                 ? "VisitCheckedIn UnregisteredVisitFlagged"
+                                                 : "VisitCheckedIn");
+    }
+}
+
+/* Else the approved visit stays behind, its visitor is called absent, and a second tap does it
+ * again. */
+static void an_outing_that_was_applied_for_must_be_named_VIS_22(void **state)
+{
+    static const char outing[] = "{\"customerId\":\"" CUSTOMER "\"}";
+
+    (void)state;
+    rig_time(rig, "2027-01-12T01:00:00Z");
+    const char *id = request("2027-01-13");
+    rig_time(rig, "2027-01-12T15:59:59Z"); /* the day before: something else */
+    json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", outing);
+    char first[ID_TEXT_MAX];
+    snprintf(first, sizeof(first), "%s", rig_text(in, "visit.id"));
+    json_decref(in);
+    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, first, outing);
+    rig_time(rig, "2027-01-12T16:00:00Z");
+    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, id, outing);
+    json_decref(
+        rig_ok(rig, "sup", VISIT_SERVICE, "Review", "{\"visitId\":\"%s\",\"approve\":true}", id));
+    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, "approved", outing);
+    json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", outing)); /* not his */
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id));
+    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, "checked_in", outing);
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", outing)); /* he came back */
+}
+
+/* One who has forgotten to check out is not kept from the customer for ever. */
+static void a_check_in_of_yesterday_is_in_nobodys_way(void **state)
+{
+    (void)state;
+    rig_time(rig, "2027-01-19T01:00:00Z");
+    json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}"));
+    rig_time(rig, "2027-01-19T16:00:00Z");
+    json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}"));
+}
+
 static void by_phone_nobody_goes_out_CON_07(void **state)
 {
     (void)state;
@@ -512,6 +578,9 @@ int main(void)
         cmocka_unit_test(the_marks_agree_with_the_duties_CON_10_REM_09),
         cmocka_unit_test(an_undated_promise_is_judged_as_its_duty_TMR_43),
         cmocka_unit_test(an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22),
+        cmocka_unit_test(on_another_day_the_approved_visit_is_unregistered_CON_04),
+        cmocka_unit_test(an_outing_that_was_applied_for_must_be_named_VIS_22),
+        cmocka_unit_test(a_check_in_of_yesterday_is_in_nobodys_way),
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
         cmocka_unit_test(a_tier_may_come_before_the_file),

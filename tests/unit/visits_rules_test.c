@@ -40,10 +40,40 @@ static void only_an_approved_visit_is_registered_VIS_22(void **state)
 {
     (void)state;
     for (int s = 0; s < 10; s++) {
-        assert_int_equal(visit_rules_is_unregistered(s, MODE(IN_PERSON)), s != STATE(APPROVED));
-        assert_false(visit_rules_is_unregistered(s, MODE(PHONE))); /* CON-07 */
-        assert_false(visit_rules_is_unregistered(s, MODE(VIDEO)));
+        assert_int_equal(visit_rules_is_unregistered(s, MODE(IN_PERSON), true),
+                         s != STATE(APPROVED));
+        assert_true(visit_rules_is_unregistered(s, MODE(IN_PERSON), false)); /* CON-04 */
+        assert_false(visit_rules_is_unregistered(s, MODE(PHONE), false));    /* CON-07 */
+        assert_false(visit_rules_is_unregistered(s, MODE(VIDEO), false));
     }
+}
+
+static void a_visit_has_its_local_day_and_its_window_CON_23(void **state)
+{
+    static const struct {
+        const char *label;
+        double starts_h, ends_h, now_h; /* from a local midnight on; the window is 3 hours */
+        bool want;
+    } cases[] = {
+        { "as the day begins", 14, 15, 0, true },
+        { "the last second of it", 14, 15, 23.999, true },
+        { "a second before it", 14, 15, -0.001, false },
+        { "the next day", 14, 15, 24, false },
+        { "before midnight, within the window", 1, 2, -2, true },
+        { "before midnight, before the window", 1, 2, -2.001, false },
+        { "after midnight, not over", 23, 25, 25, true },
+        { "after midnight, over", 23, 25, 25.001, false },
+    };
+    const struct tz *tz = tz_find("Asia/Shanghai");
+    const int64_t midnight_us = tz_instant(tz, (struct date){ 2026, 11, 17 }, 0);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (visit_rules_is_its_day(tz, midnight_us + (int64_t)(cases[i].starts_h * HOUR_US),
+                                   midnight_us + (int64_t)(cases[i].ends_h * HOUR_US), 3 * HOUR_US,
+                                   midnight_us + (int64_t)(cases[i].now_h * HOUR_US)) !=
+            cases[i].want)
+            fail_msg("%s: want %d", cases[i].label, cases[i].want);
 }
 
 static void a_refusal_names_the_states_that_would_do(void **state)
@@ -93,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_pair_of_state_and_action_is_decided),
         cmocka_unit_test(only_an_approved_visit_is_registered_VIS_22),
+        cmocka_unit_test(a_visit_has_its_local_day_and_its_window_CON_23),
         cmocka_unit_test(a_refusal_names_the_states_that_would_do),
         cmocka_unit_test(distances_agree_with_published_ones),
         cmocka_unit_test(uncertainty_of_the_device_speaks_for_the_visitor),
