@@ -363,7 +363,10 @@ def week(company):
                    "content": "Showed the new line; the owner wants samples and an offer.",
                    "needs": "Smaller packs.", "feedback": "Likes the range, finds it dear.",
                    "outcome": "GOAL_OUTCOME_PARTLY_MET", "outcomeReason": "Price not agreed.",
-                   "nextStep": "Send samples and an offer."},
+                   "contactName": "张女士", "contactPosition": "店主",
+                   "salesOutcome": "SALES_OUTCOME_QUOTE_REQUESTED",
+                   "nextSteps": [{"text": "Send samples.", "date": "2026-11-18"},
+                                 {"text": "Send an offer.", "date": "2026-11-19"}]},
         "commitments": [
             {"text": "Send samples.", "dueAt": stamp(at(18, "18:00"))},
             {"text": "Send a price offer.", "dueAt": stamp(at(19, "12:00"))}]}, actor=visitor)

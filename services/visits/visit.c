@@ -68,6 +68,11 @@ struct id visit_unit_id(struct call *call, const char *employee_id)
     return e && e->unit ? e->unit->id : (struct id){ 0 };
 }
 
+const struct calendar *visit_calendar(struct call *call, const PbVisit *visit)
+{
+    return directory_calendar(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id));
+}
+
 enum err visit_need_employee(struct call *call, const char *employee_id, const char *field)
 {
     const struct dir_employee *e = visit_employee(call, employee_id);
@@ -365,11 +370,6 @@ static enum err unplanned_visit(struct call *call, const Daybook__Visits__V1__Ch
     return visits_normalise(call, &visit->customer_id);
 }
 
-static const struct calendar *calendar_of(struct call *call, const PbVisit *visit)
-{
-    return directory_calendar(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id));
-}
-
 /* CON-23 */
 static int64_t check_in_window_us(struct call *call, const PbVisit *visit)
 {
@@ -381,7 +381,7 @@ static int64_t check_in_window_us(struct call *call, const PbVisit *visit)
 /* Who has applied for a visit must name it: else it would stay behind, and he be called absent. */
 static enum err need_no_other(struct call *call, const PbVisit *outing)
 {
-    const struct tz *tz = calendar_of(call, outing)->tz;
+    const struct tz *tz = visit_calendar(call, outing)->tz;
     struct date today = tz_date(tz, call->now_us);
     const struct visit_day day = {
         .start_us = tz_instant(tz, today, 0),
@@ -454,8 +454,8 @@ static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__C
     if (e)
         return e;
     bool is_its_day = visit_rules_is_its_day(
-        calendar_of(call, visit)->tz, wire_time_us(visit->starts_at), wire_time_us(visit->ends_at),
-        check_in_window_us(call, visit), call->now_us);
+        visit_calendar(call, visit)->tz, wire_time_us(visit->starts_at),
+        wire_time_us(visit->ends_at), check_in_window_us(call, visit), call->now_us);
     visit->unregistered =
         visit_rules_is_unregistered((int)visit->state, (int)visit->mode, is_its_day);
     e = visit_advance(call, visit, VISIT_ACTION_CHECK_IN);

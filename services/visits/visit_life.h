@@ -12,6 +12,7 @@
 
 const struct dir_employee *visit_employee(struct call *call, const char *employee_id); /* or NULL */
 struct id visit_unit_id(struct call *call, const char *employee_id); /* nil when not known */
+const struct calendar *visit_calendar(struct call *call, const PbVisit *visit); /* the visitor's */
 /* ERR_INVALID_ARGUMENT on the field: not an active employee; ERR_NOT_FOUND: none that the actor
  * sees. What is written in somebody's name is held against him, so not everybody may. */
 NODISCARD enum err visit_need_employee(struct call *call, const char *employee_id,

@@ -39,13 +39,69 @@ enum err visit_read_rows(struct call *call, const struct db_stmt *stmt, const ch
     return e ? e : record_read_all(res, type, call->arena, n_out, array_out);
 }
 
-/* VIS-45, VIS-46, form F2: what a report must say beyond its single fields. A corrected report need
- * not tell the commitments again, which were made with the first one. */
+/* What the form asks of the visit itself is said once: in the request, or by the report of one that
+ * was made by a check-in (VIS-01, form F2). */
+static void check_once(struct call *call, const char *field, bool there, bool given)
+{
+    if (there && given)
+        call_violation(call, field, "stands in the visit already; leave it out");
+    if (!there && !given)
+        call_violation(call, field, "the visit does not say it yet");
+}
+
+static void complete_visit(struct call *call, PbVisit *visit,
+                           const Daybook__Visits__V1__SubmitReportRequest *req)
+{
+    bool in_person = visit->mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON;
+
+    check_once(call, "purposes", visit->n_purposes > 0, req->n_purposes > 0);
+    check_once(call, "goal", *visit->goal, *req->goal);
+    if (in_person || *req->place)
+        check_once(call, "place", *visit->place, *req->place);
+    if (visit->n_purposes == 0) {
+        visit->purposes = req->purposes;
+        visit->n_purposes = req->n_purposes;
+    }
+    if (!*visit->goal)
+        visit->goal = req->goal;
+    if (!*visit->place)
+        visit->place = req->place;
+}
+
+/* VIS-45: each step has an owner and a day. */
+static enum err fix_next_steps(struct call *call, const PbVisit *visit, PbVisitReport *report)
+{
+    const struct tz *tz = visit_calendar(call, visit)->tz;
+    int32_t ended_on = date_number(tz_date(tz, wire_time_us(visit->checked_out_at)));
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; !e && i < report->n_next_steps; i++) {
+        Daybook__Visits__V1__NextStep *step = report->next_steps[i];
+        struct date day;
+        char field[64];
+        if (date_parse(step->date, &day) && date_number(day) < ended_on) {
+            snprintf(field, sizeof(field), "report.next_steps[%zu].date", i);
+            return call_fail(call, ERR_INVALID_ARGUMENT, field, "lies before the visit");
+        }
+        if (!*step->owner_id)
+            step->owner_id = visit->visitor_id;
+        snprintf(field, sizeof(field), "report.next_steps[%zu].owner_id", i);
+        e = visit_need_employee(call, step->owner_id, field);
+        if (!e)
+            e = visits_normalise(call, &step->owner_id);
+    }
+    return e;
+}
+
+/* VIS-46, form F2: what a report must say beyond its single fields. A corrected report need not
+ * tell the commitments again, which were made with the first one. */
 static enum err check_report(struct call *call, const Daybook__Visits__V1__SubmitReportRequest *req,
-                             bool first)
+                             PbVisit *visit)
 {
     const PbVisitReport *report = req->report;
+    bool first = !visit->report;
 
+    complete_visit(call, visit, req);
     if (report->outcome != DAYBOOK__VISITS__V1__GOAL_OUTCOME__GOAL_OUTCOME_MET &&
         !*report->outcome_reason)
         call_violation(call, "report.outcome_reason", "say why the goal was not met");
@@ -96,13 +152,30 @@ static enum err make_commitments(struct call *call, const PbVisit *visit,
     return ERR_OK;
 }
 
+/* As events tell a reported visit: who was seen is nobody else's business. */
+static PbVisit *in_event(struct call *call, const PbVisit *visit)
+{
+    PbVisit *told = arena_alloc(call->arena, sizeof(*told));
+    PbVisitReport *report = arena_alloc(call->arena, sizeof(*report));
+
+    if (!told || !report)
+        return NULL;
+    *told = *visit;
+    *report = *visit->report;
+    report->contact_name = (char *)(uintptr_t) "";
+    told->report = report;
+    return told;
+}
+
 static enum err save_review(struct call *call, PbVisit *visit, bool accepted)
 {
     Daybook__Visits__V1__VisitReportReviewed event = {
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__visit_report_reviewed__descriptor),
-        .visit = visit,
+        .visit = in_event(call, visit),
         .accepted = accepted,
     };
+    if (!event.visit)
+        return ERR_RESOURCE_EXHAUSTED;
     return visit_save(call, visit, &event.base);
 }
 
@@ -131,14 +204,14 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
     e = visit_need_visitor(call, visit);
     if (e)
         return e;
-    bool first = !visit->report;
-    e = check_report(call, req, first);
-    if (e)
-        return e;
     e = visit_advance(call, visit, VISIT_ACTION_REPORT);
+    if (!e)
+        e = check_report(call, req, visit);
+    if (!e)
+        e = fix_next_steps(call, visit, report);
     if (e)
         return e;
-    if (first) {
+    if (!visit->report) {
         mark_lateness(call, visit, report);
     } else { /* a corrected report keeps the marks of the first one */
         report->late = visit->report->late;
@@ -151,9 +224,11 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
 
     Daybook__Visits__V1__VisitReported event = {
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__visit_reported__descriptor),
-        .visit = visit,
+        .visit = in_event(call, visit),
         .unit_id = (char *)(uintptr_t)visits_unit_of(call, visit->visitor_id),
     };
+    if (!event.visit)
+        return ERR_RESOURCE_EXHAUSTED;
     e = visit_save(call, visit, &event.base);
     if (!e && visit_is_of_the_top(call, visit))
         e = accept_by_rule(call, visit);

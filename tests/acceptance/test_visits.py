@@ -16,7 +16,8 @@ PROMISE = VISITS + "CommitmentService/"
 REQUESTED, APPROVED, CHECKED_IN, ENDED, REPORTED, RETURNED, CLOSED = 1, 2, 5, 6, 7, 8, 9
 REPORT = {"participants": ["owner", "rep"], "content": "Showed the new line.", "needs": "Smaller packs.",
           "feedback": "Likes it.", "outcome": "GOAL_OUTCOME_PARTLY_MET", "outcomeReason": "No price yet.",
-          "nextStep": "Send an offer."}
+          "contactName": "Mx Li", "contactPosition": "Owner", "salesOutcome": "SALES_OUTCOME_QUOTE_REQUESTED",
+          "nextSteps": [{"text": "Send an offer.", "date": "2030-01-01"}]}
 
 
 def refused(client, method, request, key):
@@ -28,7 +29,8 @@ def refused(client, method, request, key):
 def request_visit(company, shop, starts, who="rep", hours=1):
     return getattr(company, who).command(SERVICE + "Request", {"visit": {
         "customerId": shop.id, "purposes": ["VISIT_PURPOSE_PROMOTE_NEW_PRODUCT"],
-        "startsAt": stamp(starts), "endsAt": stamp(starts + hours * HOUR), "goal": "Agree on a trial."}}).visit
+        "startsAt": stamp(starts), "endsAt": stamp(starts + hours * HOUR), "goal": "Agree on a trial.",
+        "place": "海棠路12号"}}).visit
 
 
 def visited(company, shop, day, clock="14:00"):
@@ -211,7 +213,8 @@ def test_a_report_must_say_what_the_form_asks(company):
         "visitId": visit.id, "report": {"participants": ["owner"], "content": "x", "needs": "x",
                                         "outcome": "GOAL_OUTCOME_MET"}}, "empty report")
     assert error.code == "INVALID_ARGUMENT"
-    assert set(error.fields) == {"report.feedback", "report.next_step"}
+    assert set(error.fields) == {"report.feedback", "report.next_steps", "report.contact_name",
+                                 "report.contact_position", "report.sales_outcome"}
     error = refused(company.rep, SERVICE + "SubmitReport", {
         "visitId": visit.id, "report": {**REPORT, "outcomeReason": ""}}, "no reason")
     assert set(error.fields) == {"report.outcome_reason", "report.no_commitments"}

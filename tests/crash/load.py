@@ -27,7 +27,8 @@ VISITS = "daybook.visits.v1."
 UTC = dt.timezone.utc
 PATIENCE = 180  # for one command, however often it must be repeated
 REPORT = {"participants": ["owner"], "content": "Seen.", "needs": "None.", "feedback": "Good.",
-          "outcome": "GOAL_OUTCOME_MET", "nextStep": "Call."}
+          "outcome": "GOAL_OUTCOME_MET", "contactName": "Mx Li", "contactPosition": "Owner",
+          "salesOutcome": "SALES_OUTCOME_NONE", "nextSteps": [{"text": "Call.", "date": "2100-01-01"}]}
 
 
 def stamp(moment):
@@ -169,7 +170,8 @@ class Worker(threading.Thread):
         token, starts = self.token(), self.next_slot()
         done = self.command(self.rep, "visit", token, VISITS + "VisitService/Request", {"visit": {
             "customerId": self.rng.choice(self.shops), "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"],
-            "startsAt": stamp(starts), "endsAt": stamp(starts + dt.timedelta(milliseconds=1)), "goal": token}})
+            "startsAt": stamp(starts), "endsAt": stamp(starts + dt.timedelta(milliseconds=1)), "goal": token,
+            "place": "At the shop."}})
         if done:
             self.visits.append({"token": token, "id": done.visit.id, "step": "requested"})
             self.write(kind="visit", token=token, id=done.visit.id, step="requested", **self.at)

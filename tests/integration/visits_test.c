@@ -13,7 +13,9 @@
 #define REPORT                                                                                     \
     "\"report\":{\"participants\":[\"owner\"],\"content\":\"c\",\"needs\":\"n\",\"feedback\":"     \
     "\"f\","                                                                                       \
-    "\"outcome\":\"GOAL_OUTCOME_MET\",\"nextStep\":\"s\"%s}"
+    "\"outcome\":\"GOAL_OUTCOME_MET\",\"contactName\":\"Li\",\"contactPosition\":\"owner\","       \
+    "\"salesOutcome\":\"SALES_OUTCOME_NONE\","                                                     \
+    "\"nextSteps\":[{\"text\":\"s\",\"date\":\"2027-12-31\"}]%s}"
 
 static struct rig *rig;
 
@@ -292,6 +294,86 @@ static void a_check_in_of_yesterday_is_in_nobodys_way(void **state)
     json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}"));
 }
 
+/* VIS-01 and form F2: what nobody said beforehand the report says. */
+static void the_report_says_what_an_unplanned_visit_lacks_VIS_01(void **state)
+{
+    (void)state;
+    rig_time(rig, "2027-01-26T01:00:00Z");
+    json_t *in = rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}");
+    const char *id = rig_text(in, "visit.id");
+    json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const fields[] = { "purposes", "goal", "place" };
+        rig_fails(rig, "rep2", VISIT_SERVICE, "SubmitReport", ERR_INVALID_ARGUMENT, fields[i],
+                  "{\"visitId\":\"%s\"," REPORT "}", id, ",\"noCommitments\":true");
+    }
+    static const char said[] =
+        "{\"visitId\":\"%s\"," REPORT
+        ",\"purposes\":[\"VISIT_PURPOSE_SOLVE_PROBLEM\"],\"goal\":\"g\",\"place\":\"p\"}";
+    json_t *reported =
+        rig_ok(rig, "rep2", VISIT_SERVICE, "SubmitReport", said, id, ",\"noCommitments\":true");
+    json_decref(reported);
+    reported = rig_ok(rig, "rep2", VISIT_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(reported, "visit.purposes.0"), "VISIT_PURPOSE_SOLVE_PROBLEM");
+    assert_string_equal(rig_text(reported, "visit.goal"), "g");
+    assert_string_equal(rig_text(reported, "visit.place"), "p");
+    json_decref(reported);
+    json_decref(rig_ok(rig, "sup", VISIT_SERVICE, "ReviewReport",
+                       "{\"visitId\":\"%s\",\"comment\":\"more\"}", id));
+    rig_fails(rig, "rep2", VISIT_SERVICE, "SubmitReport", ERR_INVALID_ARGUMENT, "purposes", said,
+              id, "");
+    json_decref(in);
+}
+
+/* VIS-45: with owner and day; F2: who was seen, which no event tells. */
+static void next_steps_have_an_owner_and_a_day_VIS_45(void **state)
+{
+    static const struct {
+        const char *steps, *fault;
+        enum err code;
+    } cases[] = {
+        { "", "next_steps", ERR_INVALID_ARGUMENT },
+        { "{\"text\":\"call\"}", "next_steps[0].date", ERR_INVALID_ARGUMENT },
+        { "{\"date\":\"2027-02-03\"}", "next_steps[0].text", ERR_INVALID_ARGUMENT },
+        { "{\"text\":\"call\",\"date\":\"2027-02-02\"}", "before the visit", ERR_INVALID_ARGUMENT },
+        { "{\"text\":\"call\",\"date\":\"2027-02-03\",\"ownerId\":"
+          "\"02000000-0000-7000-8000-000000000005\"}",
+          "employee", ERR_NOT_FOUND },
+        { "{\"text\":\"call\",\"date\":\"2027-02-03\",\"ownerId\":"
+          "\"02000000-0000-7000-8000-000000000007\"}",
+          "next_steps[0].owner_id", ERR_INVALID_ARGUMENT },
+    };
+    static const char report[] =
+        "{\"visitId\":\"%s\",\"report\":{\"participants\":[\"owner\"],\"content\":\"c\",\"needs\":"
+        "\"n\",\"feedback\":\"f\",\"outcome\":\"GOAL_OUTCOME_MET\",\"contactName\":\"Li\","
+        "\"contactPosition\":\"owner\",\"salesOutcome\":\"SALES_OUTCOME_ORDER\",\"noCommitments\":"
+        "true,\"nextSteps\":[%s]}}";
+
+    (void)state;
+    rig_time(rig, "2027-02-02T01:00:00Z");
+    const char *id = request("2027-02-02");
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id));
+    rig_time(rig, "2027-02-02T16:30:00Z"); /* past local midnight: the 3rd */
+    json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        rig_fails(rig, "rep", VISIT_SERVICE, "SubmitReport", cases[i].code, cases[i].fault, report,
+                  id, cases[i].steps);
+    (void)rig_events(rig);
+    json_t *reported = rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport", report, id,
+                              "{\"text\":\"call\",\"date\":\"2027-02-03\"}");
+    assert_string_equal(rig_text(reported, "visit.report.nextSteps.0.ownerId"),
+                        rig_employee_text("rep"));
+    assert_string_equal(rig_text(reported, "visit.report.contactName"), "Li");
+    json_decref(reported);
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM bus.outbox WHERE position('Li'::bytea "
+                                       "IN payload) > 0"),
+                        "0");
+    reported = rig_ok(rig, "lead", VISIT_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(reported, "visit.report.contactName"), "Li");
+    assert_string_equal(rig_text(reported, "visit.report.nextSteps.0.date"), "2027-02-03");
+    json_decref(reported);
+}
+
 static void by_phone_nobody_goes_out_CON_07(void **state)
 {
     (void)state;
@@ -565,7 +647,8 @@ static void nothing_is_laid_on_those_one_does_not_see_or_who_left_VIS_48(void **
         json_decref(rig_ok(rig, caller, VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
         rig_fails(rig, caller, VISIT_SERVICE, "SubmitReport", cases[i].code, "employee",
                   "{\"visitId\":\"%s\"," REPORT
-                  ",\"commitments\":[{\"text\":\"t\",\"ownerId\":\"%s\"}]}",
+                  ",\"purposes\":[\"VISIT_PURPOSE_SOLVE_PROBLEM\"],\"goal\":\"g\","
+                  "\"commitments\":[{\"text\":\"t\",\"ownerId\":\"%s\"}]}",
                   id, "", other);
         json_decref(in);
     }
@@ -581,6 +664,8 @@ int main(void)
         cmocka_unit_test(on_another_day_the_approved_visit_is_unregistered_CON_04),
         cmocka_unit_test(an_outing_that_was_applied_for_must_be_named_VIS_22),
         cmocka_unit_test(a_check_in_of_yesterday_is_in_nobodys_way),
+        cmocka_unit_test(the_report_says_what_an_unplanned_visit_lacks_VIS_01),
+        cmocka_unit_test(next_steps_have_an_owner_and_a_day_VIS_45),
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
         cmocka_unit_test(a_tier_may_come_before_the_file),
