@@ -327,8 +327,12 @@ def week(company):
     kept_question = asked["interaction"]["questions"][0]["id"]
 
     company.advance(at(16, "11:00"))
+    owner = company.call(CUSTOMERS + "ContactService/Create", {"contact": {
+        "customerId": host["id"], "name": "张女士", "position": "店主"}}, actor=visitor)["contact"]
+    company.settle()
     visit = company.call(VISITS + "VisitService/Request", {"visit": {
-        "customerId": host["id"], "purposes": ["VISIT_PURPOSE_PROMOTE_NEW_PRODUCT"],
+        "customerId": host["id"], "contactId": owner["id"],
+        "purposes": ["VISIT_PURPOSE_PROMOTE_NEW_PRODUCT"],
         "startsAt": stamp(at(17, "14:00")), "endsAt": stamp(at(17, "15:00")),
         "goal": "Agree on a trial of the new line."}}, actor=visitor)["visit"]
 

@@ -123,7 +123,7 @@ enum err commitment_add(struct call *call, const ProtobufCMessage *in, ProtobufC
             return call_fail(call, ERR_INVALID_ARGUMENT, "commitment.customer_id",
                              "is not the customer of that visit");
     }
-    e = visit_store_find_customer(call, c->customer_id, &customer);
+    e = visit_store_find_customer(call, c->customer_id, "", &customer);
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, "commitment.customer_id", "there is no customer %s",
                          c->customer_id);

@@ -1,6 +1,7 @@
 /*
- * reactions.c - what visits must know of customers: name, owner, place, tier. The table is a read
- * model and comes from events only, so a rebuild makes the same rows.
+ * reactions.c - what visits must know of customers: name, owner, place, tier, and whose contacts
+ * are whose. The tables are a read model and come from events only, so a rebuild makes the same
+ * rows.
  */
 #include "daybook/customers/v1/events.pb-c.h"
 #include "daybook/scoring/v1/events.pb-c.h"
@@ -36,6 +37,15 @@ static enum err on_customer_updated(struct reaction *r, const PbEvent *event UNU
     return put_customer(r, ((const Daybook__Customers__V1__CustomerUpdated *)data)->customer);
 }
 
+static enum err on_contact_created(struct reaction *r, const PbEvent *event UNUSED,
+                                   const ProtobufCMessage *data)
+{
+    const Daybook__Customers__V1__ContactCreated *e = (const void *)data;
+    const struct record_extra extras[] = { { "tenant_id", db_text_id(r->arena, r->tenant) } };
+
+    return put_row(r, &sql_contact_put, &e->contact->base, extras, ARRAY_LEN(extras));
+}
+
 static enum err on_tier_changed(struct reaction *r, const PbEvent *event UNUSED,
                                 const ProtobufCMessage *data)
 {
@@ -49,10 +59,11 @@ static const struct reaction_def reactions[] = {
       REACTION_LIVE | REACTION_REPLAY },
     { "daybook.customers.v1.CustomerUpdated", on_customer_updated,
       REACTION_LIVE | REACTION_REPLAY },
+    { "daybook.customers.v1.ContactCreated", on_contact_created, REACTION_LIVE | REACTION_REPLAY },
     { "daybook.scoring.v1.CustomerTierChanged", on_tier_changed, REACTION_LIVE | REACTION_REPLAY },
 };
 
-static const char *const read_model_tables[] = { "visits.customer", NULL };
+static const char *const read_model_tables[] = { "visits.customer", "visits.contact", NULL };
 
 const struct consumer_def visits_consumer = {
     .name = "visits",

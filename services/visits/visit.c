@@ -18,6 +18,8 @@
         .unit_id = (char *)(uintptr_t)visits_unit_of(call, visit->visitor_id) }                    \
           .base)
 
+#define IN_PERSON DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON
+
 #define REPLY_VISIT(Name, name)                                                                    \
     do {                                                                                           \
         Daybook__Visits__V1__##Name *reply_ =                                                      \
@@ -170,14 +172,32 @@ static enum err check_times(struct call *call, const PbVisit *visit)
     return call_violations(call);
 }
 
-static enum err find_customer(struct call *call, const char *id, const char *field,
-                              struct visit_customer *customer_out)
+static enum err find_customer(struct call *call, const char *id, const char *contact_id,
+                              const char *field, struct visit_customer *customer_out)
 {
-    enum err e = visit_store_find_customer(call, id, customer_out);
+    enum err e = visit_store_find_customer(call, id, contact_id, customer_out);
 
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, field, "there is no customer %s", id);
     return e;
+}
+
+/* VIS-02: whom one goes to see, organisation and person; by phone the person may stay open. */
+static enum err resolve_object(struct call *call, const PbVisit *visit,
+                               struct visit_customer *customer_out)
+{
+    if (visit->mode == IN_PERSON && !*visit->contact_id)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "visit.contact_id",
+                         "say who is to be seen: one of the customer's contacts");
+    enum err e = find_customer(call, visit->customer_id, visit->contact_id, "visit.customer_id",
+                               customer_out);
+    if (e)
+        return e;
+    if (*visit->contact_id && !customer_out->has_contact)
+        return call_fail(call, ERR_NOT_FOUND, "visit.contact_id",
+                         "the customer has no contact %s; a new one is known a moment later",
+                         visit->contact_id);
+    return ERR_OK;
 }
 
 /* The address of a customer, for those who may see him. */
@@ -220,24 +240,25 @@ enum err visit_request(struct call *call, const ProtobufCMessage *in, ProtobufCM
 
     if (!visit)
         return ERR_RESOURCE_EXHAUSTED;
+    if (!visit->mode)
+        visit->mode = IN_PERSON;
     enum err e = resolve_visitor(call, visit);
     if (e)
         return e;
     e = check_times(call, visit);
     if (e)
         return e;
-    e = find_customer(call, visit->customer_id, "visit.customer_id", &customer);
-    if (e)
-        return e;
-    e = visits_normalise(call, &visit->customer_id);
+    e = resolve_object(call, visit, &customer);
+    if (!e)
+        e = visits_normalise(call, &visit->customer_id);
+    if (!e)
+        e = visits_normalise(call, &visit->contact_id);
     if (!e)
         e = visits_normalise(call, &visit->visitor_id);
     if (e)
         return e;
     if (!*visit->place)
         visit->place = place_of(call, &customer);
-    if (!visit->mode)
-        visit->mode = DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON;
     visit->state = DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_REQUESTED;
     visit->unregistered = visit->late_arrival = false;
     visit->check_in = NULL;
@@ -341,7 +362,7 @@ static enum err judge_check_in(struct call *call, PbVisit *visit,
             visit_rules_distance_m(req->position->latitude, req->position->longitude,
                                    customer->latitude, customer->longitude);
         /* By phone or video nobody goes there (CON-07). */
-        facts->far = visit->mode == DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON &&
+        facts->far = visit->mode == IN_PERSON &&
                      visit_rules_is_far(facts->distance_m, req->accuracy_m, policy_number(limit));
     }
     visit->check_in = facts;
@@ -358,7 +379,7 @@ static enum err unplanned_visit(struct call *call, const Daybook__Visits__V1__Ch
         return ERR_RESOURCE_EXHAUSTED;
     visit->visitor_id = db_text_id(call->arena, call->actor);
     visit->customer_id = req->customer_id;
-    visit->mode = DAYBOOK__VISITS__V1__VISIT_MODE__VISIT_MODE_IN_PERSON;
+    visit->mode = IN_PERSON;
     visit->starts_at = wire_time(call->arena, call->now_us);
     visit->ends_at = wire_time(call->arena, call->now_us + UNPLANNED_SPAN_US);
     visit->place = place_of(call, customer);
@@ -429,7 +450,7 @@ static enum err check_in_unplanned(struct call *call,
     if (!call->employee)
         return call_fail(call, ERR_INVALID_ARGUMENT, "visit_id",
                          "name the visit; only an employee checks in without one");
-    enum err e = find_customer(call, req->customer_id, "customer_id", &customer);
+    enum err e = find_customer(call, req->customer_id, "", "customer_id", &customer);
     if (e)
         return e;
     e = unplanned_visit(call, req, &customer, visit_out);
@@ -463,7 +484,7 @@ static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__C
         return e;
     /* The file was known at the request; while a rebuild reads it again it is no reason to refuse.
      */
-    e = visit_store_find_customer(call, visit->customer_id, &customer);
+    e = visit_store_find_customer(call, visit->customer_id, "", &customer);
     if (e == ERR_NOT_FOUND)
         customer = (struct visit_customer){ .has_place = false };
     else if (e)

@@ -26,10 +26,10 @@ enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out
                       visit_out);
 }
 
-enum err visit_store_find_customer(struct call *call, const char *id,
+enum err visit_store_find_customer(struct call *call, const char *id, const char *contact_id,
                                    struct visit_customer *customer_out)
 {
-    const char *params[] = { call_tenant_text(call), id };
+    const char *params[] = { call_tenant_text(call), id, *contact_id ? contact_id : NULL };
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     enum err e = db_exec(call->db, &sql_customer_load, params, &res);
@@ -42,6 +42,7 @@ enum err visit_store_find_customer(struct call *call, const char *id,
     struct visit_customer c = { .name = arena_strdup(call->arena, db_row_text(&row, "name")) };
     if (!db_row_is_null(&row, "owner_id"))
         c.owner = db_row_id(&row, "owner_id");
+    c.has_contact = db_row_bool(&row, "has_contact");
     const char *address = db_row_text(&row, "address");
     c.address = arena_strdup(call->arena, address ? address : "");
     c.has_place = !db_row_is_null(&row, "latitude") && !db_row_is_null(&row, "longitude");

@@ -8,6 +8,7 @@
 
 /* What visits know of a customer. */
 struct visit_customer {
+    bool has_contact; /* the one that was asked for is his */
     const char *name;
     struct id owner; /* nil when he has none */
     const char *address;
@@ -18,7 +19,9 @@ struct visit_customer {
 /* ERR_NOT_FOUND: no such row for this tenant. */
 NODISCARD enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out);
 NODISCARD enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out);
+/* contact_id: "" when none is asked for. */
 NODISCARD enum err visit_store_find_customer(struct call *call, const char *id,
+                                             const char *contact_id,
                                              struct visit_customer *customer_out);
 
 /* The visit of that visitor and customer for which a check-in at now_us may be meant, locked

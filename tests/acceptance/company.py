@@ -133,6 +133,14 @@ class Company:
             "visits and reminders heard of the customer")
         return made
 
+    def contact(self, customer, who="rep"):
+        """A new person at that customer, known to visits."""
+        made = getattr(self, who).command(CUSTOMERS + "ContactService/Create", {"contact": {
+            "customerId": customer.id, "name": "Mx Li", "position": "Owner"}}).contact
+        wait_until(lambda: self.stack.sql(f"select 1 from visits.contact where id = '{made.id}'"), SECONDS,
+                   "visits heard of the contact")
+        return made
+
     def seen(self, client, method, request):
         """The answer, as soon as there is one: what comes by event is not there at once."""
         def ask():

@@ -28,7 +28,8 @@ def refused(client, method, request, key):
 
 def request_visit(company, shop, starts, who="rep", hours=1):
     return getattr(company, who).command(SERVICE + "Request", {"visit": {
-        "customerId": shop.id, "purposes": ["VISIT_PURPOSE_PROMOTE_NEW_PRODUCT"],
+        "customerId": shop.id, "contactId": company.contact(shop).id,
+        "purposes": ["VISIT_PURPOSE_PROMOTE_NEW_PRODUCT"],
         "startsAt": stamp(starts), "endsAt": stamp(starts + hours * HOUR), "goal": "Agree on a trial.",
         "place": "海棠路12号"}}).visit
 
@@ -110,9 +111,9 @@ def test_the_state_machine_says_what_would_be_needed(company):
 def test_two_visits_in_one_slot(company):
     shop = company.customer("rep")
     starts = company.clock.next(4, "15:00")
-    request_visit(company, shop, starts)
+    visit = request_visit(company, shop, starts)
     error = refused(company.rep, SERVICE + "Request", {"visit": {
-        "customerId": shop.id, "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"], "goal": "Again.",
+        "customerId": shop.id, "contactId": visit.contact_id, "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"], "goal": "Again.",
         "startsAt": stamp(starts + HOUR / 2), "endsAt": stamp(starts + 2 * HOUR)}}, "overlap")
     assert error.code == "ALREADY_EXISTS"
 

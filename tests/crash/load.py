@@ -167,11 +167,11 @@ class Worker(threading.Thread):
             self.visits.append(visit)
 
     def begin_visit(self):
-        token, starts = self.token(), self.next_slot()
+        token, starts, shop = self.token(), self.next_slot(), self.rng.choice(self.shops)
         done = self.command(self.rep, "visit", token, VISITS + "VisitService/Request", {"visit": {
-            "customerId": self.rng.choice(self.shops), "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"],
-            "startsAt": stamp(starts), "endsAt": stamp(starts + dt.timedelta(milliseconds=1)), "goal": token,
-            "place": "At the shop."}})
+            "customerId": shop, "contactId": self.settings["contacts"][shop],
+            "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"], "goal": token, "place": "At the shop.",
+            "startsAt": stamp(starts), "endsAt": stamp(starts + dt.timedelta(milliseconds=1))}})
         if done:
             self.visits.append({"token": token, "id": done.visit.id, "step": "requested"})
             self.write(kind="visit", token=token, id=done.visit.id, step="requested", **self.at)

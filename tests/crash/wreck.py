@@ -38,7 +38,7 @@ LIST_MAX = 1000  # lines of a daily list
 # Tables that a rebuild makes anew, by daemon.
 READ_MODELS = {
     "customers": ("customers.customer_tier", "customers.foreign_event"),
-    "visits": ("visits.customer",),
+    "visits": ("visits.customer", "visits.contact"),
     "scoring": ("scoring.customer", "scoring.order_fact", "scoring.score", "scoring.tier_change",
                 "scoring.policy"),
     "reminders": ("reminders.customer_ref", "reminders.visit_ref"),
@@ -62,8 +62,10 @@ class Wreck:
     def up(self):
         self.stack.up()
         self.company = Company(self.stack)
-        self.shops = {who: [self.company.customer(who, potentialRating=10 * n).id for n in range(10)]
-                      for who in ("rep", "rep2", "rep3")}
+        shops = {who: [self.company.customer(who, potentialRating=10 * n) for n in range(10)]
+                 for who in ("rep", "rep2", "rep3")}
+        self.contacts = {shop.id: self.company.contact(shop, who).id for who in shops for shop in shops[who]}
+        self.shops = {who: [shop.id for shop in shops[who]] for who in shops}
         self.probe_client = self.stack.client(principal=self.company.system.principal)
 
     def start_load(self):
@@ -74,6 +76,7 @@ class Wreck:
             "endpoint": self.stack.env["DAYBOOK_BUS_ENDPOINT"], "ledger": str(self.ledger),
             "server_key": self.stack.env["DAYBOOK_BUS_SERVER_KEY"], "seed": self.seed, "rate": self.rate,
             "run": f"crash{self.seed}", "soon": self.soon, "boss": identity("supervisor"), "threads": self.threads,
+            "contacts": self.contacts,
             "reps": [{**identity(who), "customers": shops} for who, shops in self.shops.items()]}
         each = self.threads // self.processes
         for n in range(self.processes):

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #define CUSTOMER "05000000-0000-7000-8000-000000000001"
+#define CONTACT "06000000-0000-7000-8000-000000000001"
+#define OBJECT "\"customerId\":\"" CUSTOMER "\",\"contactId\":\"" CONTACT "\""
 #define REPORT                                                                                     \
     "\"report\":{\"participants\":[\"owner\"],\"content\":\"c\",\"needs\":\"n\",\"feedback\":"     \
     "\"f\","                                                                                       \
@@ -28,6 +30,9 @@ static int start(void **state)
                          "latitude, longitude) VALUES ('01000000-0000-7000-8000-00000000000a', "
                          "'" CUSTOMER "', '海棠路商行', '02000000-0000-7000-8000-000000000004', "
                          "'月季路90号', 31.2, 121.4) RETURNING 'x'");
+    rig_hear(rig, &visits_consumer, false, "daybook.customers.v1.ContactCreated",
+             "2026-11-15T00:00:00Z",
+             "{\"contact\":{\"id\":\"" CONTACT "\",\"customerId\":\"" CUSTOMER "\"}}");
     return 0;
 }
 
@@ -44,11 +49,11 @@ static const char *request(const char *day)
     static char ids[4][ID_TEXT_MAX];
     static unsigned next;
     char *id = ids[next++ % ARRAY_LEN(ids)];
-    json_t *reply = rig_ok(
-        rig, "rep", VISIT_SERVICE, "Request",
-        "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
-        "\"startsAt\":\"%sT06:00:00Z\",\"endsAt\":\"%sT07:00:00Z\",\"goal\":\"g\"}}",
-        day, day);
+    json_t *reply =
+        rig_ok(rig, "rep", VISIT_SERVICE, "Request",
+               "{\"visit\":{" OBJECT ",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+               "\"startsAt\":\"%sT06:00:00Z\",\"endsAt\":\"%sT07:00:00Z\",\"goal\":\"g\"}}",
+               day, day);
 
     snprintf(id, ID_TEXT_MAX, "%s", rig_text(reply, "visit.id"));
     json_decref(reply);
@@ -374,6 +379,43 @@ static void next_steps_have_an_owner_and_a_day_VIS_45(void **state)
     json_decref(reported);
 }
 
+/* VIS-02, CUS-02: the person to be seen is fixed before, and is one of that customer. */
+static void a_request_says_who_is_to_be_seen_VIS_02(void **state)
+{
+    static const char other[] = "05000000-0000-7000-8000-000000000055",
+                      his[] = "06000000-0000-7000-8000-000000000055";
+    static const struct {
+        const char *contact, *mode, *fault;
+        enum err code;
+    } cases[] = {
+        { "", "IN_PERSON", "visit.contact_id", ERR_INVALID_ARGUMENT },
+        { "", "PHONE", NULL, ERR_OK },
+        { "06000000-0000-7000-8000-000000000055", "PHONE", "has no contact", ERR_NOT_FOUND },
+        { "06000000-0000-7000-8000-000000000055", "IN_PERSON", "has no contact", ERR_NOT_FOUND },
+        { CONTACT, "IN_PERSON", NULL, ERR_OK },
+    };
+    static const char asked[] =
+        "{\"visit\":{\"customerId\":\"" CUSTOMER
+        "\",\"contactId\":\"%s\",\"mode\":\"VISIT_MODE_%s\","
+        "\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"startsAt\":\"2027-02-%02dT06:00:00Z\","
+        "\"endsAt\":\"2027-02-%02dT07:00:00Z\",\"goal\":\"g\"}}";
+
+    (void)state;
+    rig_time(rig, "2027-02-09T01:00:00Z");
+    rig_hear(rig, &visits_consumer, true, "daybook.customers.v1.ContactCreated",
+             "2027-02-09T00:00:00Z", "{\"contact\":{\"id\":\"%s\",\"customerId\":\"%s\"}}", his,
+             other);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int day = 10 + (int)i;
+        if (cases[i].code)
+            rig_fails(rig, "rep", VISIT_SERVICE, "Request", cases[i].code, cases[i].fault, asked,
+                      cases[i].contact, cases[i].mode, day, day);
+        else
+            json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "Request", asked, cases[i].contact,
+                               cases[i].mode, day, day));
+    }
+}
+
 static void by_phone_nobody_goes_out_CON_07(void **state)
 {
     (void)state;
@@ -381,8 +423,8 @@ static void by_phone_nobody_goes_out_CON_07(void **state)
     (void)rig_events(rig);
     json_t *asked =
         rig_ok(rig, "rep", VISIT_SERVICE, "Request",
-               "{\"visit\":{\"customerId\":\"" CUSTOMER
-               "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"mode\":\"VISIT_MODE_PHONE\","
+               "{\"visit\":{" OBJECT
+               ",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"mode\":\"VISIT_MODE_PHONE\","
                "\"startsAt\":\"2026-11-23T06:00:00Z\",\"endsAt\":\"2026-11-23T07:00:00Z\",\"goal\":"
                "\"g\"}}");
     rig_time(rig, "2026-11-23T06:00:00Z");
@@ -402,8 +444,7 @@ static void a_request_cannot_forge_and_shows_no_address_F61(void **state)
     (void)state;
     rig_time(rig, "2026-11-16T01:00:00Z");
     json_t *asked = rig_ok(rig, "rep2", VISIT_SERVICE, "Request",
-                           "{\"visit\":{\"customerId\":\"" CUSTOMER
-                           "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+                           "{\"visit\":{" OBJECT ",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
                            "\"reviewedBy\":\"%s\",\"reviewComment\":\"fine\","
                            "\"startsAt\":\"2026-12-23T06:00:00Z\",\"endsAt\":\"2026-12-23T07:00:"
                            "00Z\",\"goal\":\"g\"}}",
@@ -452,8 +493,7 @@ static void the_general_managers_visit_needs_no_approval_ORG_05(void **state)
     rig_time(rig, "2026-12-01T01:00:00Z");
     (void)rig_events(rig);
     json_t *asked = rig_ok(rig, "gm", VISIT_SERVICE, "Request",
-                           "{\"visit\":{\"customerId\":\"" CUSTOMER
-                           "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+                           "{\"visit\":{" OBJECT ",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
                            "\"startsAt\":\"2026-12-01T06:00:00Z\",\"endsAt\":\"2026-12-01T07:00:"
                            "00Z\",\"goal\":\"g\"}}");
     char id[ID_TEXT_MAX];
@@ -482,8 +522,7 @@ static void a_slot_is_given_once(void **state)
     rig_time(rig, "2026-11-16T01:00:00Z");
     const char *id = request("2026-12-01");
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_ALREADY_EXISTS, "slot",
-              "{\"visit\":{\"customerId\":\"" CUSTOMER
-              "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+              "{\"visit\":{" OBJECT ",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
               "\"startsAt\":\"2026-12-01T06:30:00Z\",\"endsAt\":\"2026-12-01T07:30:00Z\",\"goal\":"
               "\"g\"}}");
     json_decref(
@@ -503,12 +542,12 @@ static void what_is_wrong_is_said_and_others_see_nothing(void **state)
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_INVALID_ARGUMENT, "visit.purposes",
               "{\"visit\":{\"customerId\":\"" CUSTOMER "\"}}");
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_INVALID_ARGUMENT, "past",
-              "{\"visit\":{\"customerId\":\"" CUSTOMER
-              "\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+              "{\"visit\":{" OBJECT ",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
               "\"startsAt\":\"2026-11-01T06:00:00Z\",\"endsAt\":\"2026-11-01T07:00:00Z\",\"goal\":"
               "\"g\"}}");
     rig_fails(rig, "rep", VISIT_SERVICE, "Request", ERR_NOT_FOUND, "customer",
-              "{\"visit\":{\"customerId\":\"05000000-0000-7000-8000-000000000009\",\"purposes\":["
+              "{\"visit\":{\"contactId\":\"" CONTACT
+              "\",\"customerId\":\"05000000-0000-7000-8000-000000000009\",\"purposes\":["
               "\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
               "\"startsAt\":\"2026-12-03T06:00:00Z\",\"endsAt\":\"2026-12-03T07:00:00Z\",\"goal\":"
               "\"g\"}}");
@@ -636,8 +675,8 @@ static void nothing_is_laid_on_those_one_does_not_see_or_who_left_VIS_48(void **
                   other);
         rig_fails(
             rig, caller, VISIT_SERVICE, "Request", cases[i].code, "employee",
-            "{\"visit\":{\"customerId\":\"" CUSTOMER
-            "\",\"visitorId\":\"%s\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
+            "{\"visit\":{" OBJECT
+            ",\"visitorId\":\"%s\",\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],"
             "\"startsAt\":\"2026-12-01T06:00:00Z\",\"endsAt\":\"2026-12-01T07:00:00Z\",\"goal\":"
             "\"g\"}}",
             other);
@@ -666,6 +705,7 @@ int main(void)
         cmocka_unit_test(a_check_in_of_yesterday_is_in_nobodys_way),
         cmocka_unit_test(the_report_says_what_an_unplanned_visit_lacks_VIS_01),
         cmocka_unit_test(next_steps_have_an_owner_and_a_day_VIS_45),
+        cmocka_unit_test(a_request_says_who_is_to_be_seen_VIS_02),
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
         cmocka_unit_test(a_tier_may_come_before_the_file),

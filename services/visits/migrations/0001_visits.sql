@@ -73,10 +73,18 @@ CREATE TABLE ${schema}.customer (
     PRIMARY KEY (tenant_id, id)
 );
 
+-- Read model, made from events of customers only.
+CREATE TABLE ${schema}.contact (
+    tenant_id    uuid NOT NULL,
+    id           uuid NOT NULL,
+    customer_id  uuid NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
 DO $$
 DECLARE t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['visit', 'commitment', 'customer'] LOOP
+    FOREACH t IN ARRAY ARRAY['visit', 'commitment', 'customer', 'contact'] LOOP
         EXECUTE format('ALTER TABLE ${schema}.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE ${schema}.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY tenant ON ${schema}.%I USING (tenant_id = '
