@@ -112,7 +112,7 @@ enum err commitment_add(struct call *call, const ProtobufCMessage *in, ProtobufC
     if (e)
         return e;
     if (*c->visit_id) {
-        e = visit_begin(call, c->visit_id, &visit);
+        e = visit_begin(call, c->visit_id, &visit, NULL);
         if (e)
             return e;
         e = visits_normalise(call, &c->customer_id);

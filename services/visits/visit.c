@@ -84,12 +84,13 @@ enum err visit_need_employee(struct call *call, const char *employee_id, const c
     return authority_need_sight(call, e->id, "employee");
 }
 
-enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out)
+enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out,
+                     struct id *customer_owner_out)
 {
     PbVisit *visit;
-    struct id visitor;
+    struct id visitor, customer_owner;
 
-    enum err e = visit_store_lock(call, id, &visit);
+    enum err e = visit_store_lock(call, id, &visit, &customer_owner);
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, "visit_id", "there is no visit %s; look it up by List", id);
     if (e)
@@ -100,7 +101,15 @@ enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out)
     if (e)
         return e;
     *visit_out = visit;
+    if (customer_owner_out)
+        *customer_owner_out = customer_owner;
     return ERR_OK;
+}
+
+void visit_hide_place(const struct call *call, PbVisit *visit, struct id customer_owner)
+{
+    if (visit->check_in && !authority_sees(call, customer_owner))
+        visit->check_in->distance_m = -1;
 }
 
 enum err visit_advance(struct call *call, PbVisit *visit, enum visit_action action)
@@ -293,7 +302,7 @@ enum err visit_review(struct call *call, const ProtobufCMessage *in, ProtobufCMe
 {
     const Daybook__Visits__V1__ReviewVisitRequest *req = (const void *)in;
     PbVisit *visit;
-    enum err e = visit_begin(call, req->visit_id, &visit);
+    enum err e = visit_begin(call, req->visit_id, &visit, NULL);
 
     if (e)
         return e;
@@ -321,7 +330,7 @@ enum err visit_cancel(struct call *call, const ProtobufCMessage *in, ProtobufCMe
 {
     const Daybook__Visits__V1__CancelVisitRequest *req = (const void *)in;
     PbVisit *visit;
-    enum err e = visit_begin(call, req->visit_id, &visit);
+    enum err e = visit_begin(call, req->visit_id, &visit, NULL);
 
     if (e)
         return e;
@@ -443,7 +452,7 @@ static enum err emit_check_in(struct call *call, PbVisit *visit)
 
 static enum err check_in_unplanned(struct call *call,
                                    const Daybook__Visits__V1__CheckInRequest *req,
-                                   PbVisit **visit_out)
+                                   PbVisit **visit_out, struct id *customer_owner_out)
 {
     struct visit_customer customer;
 
@@ -458,16 +467,17 @@ static enum err check_in_unplanned(struct call *call,
         e = need_no_other(call, *visit_out);
     if (e)
         return e;
+    *customer_owner_out = customer.owner;
     e = judge_check_in(call, *visit_out, req, &customer);
     return e ? e : insert_visit(call, *visit_out);
 }
 
 static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__CheckInRequest *req,
-                                 PbVisit **visit_out)
+                                 PbVisit **visit_out, struct id *customer_owner_out)
 {
     struct visit_customer customer;
     PbVisit *visit;
-    enum err e = visit_begin(call, req->visit_id, &visit);
+    enum err e = visit_begin(call, req->visit_id, &visit, customer_owner_out);
 
     if (e)
         return e;
@@ -501,17 +511,19 @@ enum err visit_check_in(struct call *call, const ProtobufCMessage *in, ProtobufC
 {
     const Daybook__Visits__V1__CheckInRequest *req = (const void *)in;
     PbVisit *visit = NULL;
+    struct id customer_owner;
 
     if (!*req->visit_id && !*req->customer_id)
         return call_fail(call, ERR_INVALID_ARGUMENT, "visit_id",
                          "name the visit, or the customer for an outing that nobody applied for");
-    enum err e = *req->visit_id ? check_in_planned(call, req, &visit)
-                                : check_in_unplanned(call, req, &visit);
+    enum err e = *req->visit_id ? check_in_planned(call, req, &visit, &customer_owner)
+                                : check_in_unplanned(call, req, &visit, &customer_owner);
     if (e)
         return e;
     e = emit_check_in(call, visit);
     if (e)
         return e;
+    visit_hide_place(call, visit, customer_owner);
     REPLY_VISIT(CheckInResponse, check_in_response);
 }
 
@@ -520,7 +532,8 @@ enum err visit_check_out(struct call *call, const ProtobufCMessage *in,
 {
     const Daybook__Visits__V1__CheckOutRequest *req = (const void *)in;
     PbVisit *visit;
-    enum err e = visit_begin(call, req->visit_id, &visit);
+    struct id customer_owner;
+    enum err e = visit_begin(call, req->visit_id, &visit, &customer_owner);
 
     if (e)
         return e;
@@ -536,6 +549,7 @@ enum err visit_check_out(struct call *call, const ProtobufCMessage *in,
     e = visit_save(call, visit, EVENT(VisitEnded, visit_ended));
     if (e)
         return e;
+    visit_hide_place(call, visit, customer_owner);
     REPLY_VISIT(CheckOutResponse, check_out_response);
 }
 
@@ -543,8 +557,8 @@ enum err visit_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessa
 {
     const Daybook__Visits__V1__GetVisitRequest *req = (const void *)in;
     PbVisit *visit;
-    struct id visitor;
-    enum err e = visit_store_find(call, req->id, &visit);
+    struct id visitor, customer_owner;
+    enum err e = visit_store_find(call, req->id, &visit, &customer_owner);
 
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, "id", "there is no visit %s", req->id);
@@ -555,6 +569,7 @@ enum err visit_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessa
     e = authority_need_sight(call, visitor, "visit");
     if (e)
         return e;
+    visit_hide_place(call, visit, customer_owner);
     REPLY_VISIT(GetVisitResponse, get_visit_response);
 }
 

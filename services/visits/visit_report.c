@@ -195,10 +195,11 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
         call_new(call, &daybook__visits__v1__submit_report_response__descriptor);
     PbVisitReport *report = wire_clone(&req->report->base, call->arena);
     PbVisit *visit;
+    struct id customer_owner;
 
     if (!reply || !report)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = visit_begin(call, req->visit_id, &visit);
+    enum err e = visit_begin(call, req->visit_id, &visit, &customer_owner);
     if (e)
         return e;
     e = visit_need_visitor(call, visit);
@@ -237,6 +238,7 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
     e = make_commitments(call, visit, reply, req);
     if (e)
         return e;
+    visit_hide_place(call, visit, customer_owner);
     reply->visit = visit;
     *reply_out = &reply->base;
     return ERR_OK;
@@ -249,12 +251,13 @@ enum err visit_review_report(struct call *call, const ProtobufCMessage *in,
     Daybook__Visits__V1__ReviewReportResponse *reply =
         call_new(call, &daybook__visits__v1__review_report_response__descriptor);
     PbVisit *visit;
+    struct id customer_owner;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
     if (!req->accept && !*req->comment)
         return call_fail(call, ERR_INVALID_ARGUMENT, "comment", "say what is to be corrected");
-    enum err e = visit_begin(call, req->visit_id, &visit);
+    enum err e = visit_begin(call, req->visit_id, &visit, &customer_owner);
     if (e)
         return e;
     e = visit_need_approver(call, visit, "approver_roles_report", "report");
@@ -269,6 +272,7 @@ enum err visit_review_report(struct call *call, const ProtobufCMessage *in,
     e = save_review(call, visit, req->accept);
     if (e)
         return e;
+    visit_hide_place(call, visit, customer_owner);
     reply->visit = visit;
     *reply_out = &reply->base;
     return ERR_OK;

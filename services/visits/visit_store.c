@@ -6,24 +6,36 @@
 #include "common/num.h"
 #include "services/visits/sql.h"
 
-static enum err find_by_id(struct call *call, const struct db_stmt *stmt, const char *id,
-                           const ProtobufCMessageDescriptor *type, void *message_out)
+static enum err find_visit(struct call *call, const struct db_stmt *stmt, const char *id,
+                           PbVisit **visit_out, struct id *customer_owner_out)
 {
     const char *params[] = { call_tenant_text(call), id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
 
-    return record_find(call->db, stmt, params, type, call->arena, message_out);
+    enum err e = db_exec(call->db, stmt, params, &res);
+    if (e)
+        return e;
+    if (PQntuples(res) == 0)
+        return ERR_NOT_FOUND;
+    struct db_row row = { .res = res };
+    *customer_owner_out = db_row_is_null(&row, "_customer_owner")
+                              ? (struct id){ { 0 } }
+                              : db_row_id(&row, "_customer_owner");
+    if (row.bad)
+        return ERR_INTERNAL;
+    return record_read(res, 0, &daybook__visits__v1__visit__descriptor, call->arena, visit_out);
 }
 
-enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out)
+enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out,
+                          struct id *customer_owner_out)
 {
-    return find_by_id(call, &sql_visit_load, id, &daybook__visits__v1__visit__descriptor,
-                      visit_out);
+    return find_visit(call, &sql_visit_load, id, visit_out, customer_owner_out);
 }
 
-enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out)
+enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out,
+                          struct id *customer_owner_out)
 {
-    return find_by_id(call, &sql_visit_lock, id, &daybook__visits__v1__visit__descriptor,
-                      visit_out);
+    return find_visit(call, &sql_visit_lock, id, visit_out, customer_owner_out);
 }
 
 enum err visit_store_find_customer(struct call *call, const char *id, const char *contact_id,

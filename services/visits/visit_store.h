@@ -16,9 +16,11 @@ struct visit_customer {
     double latitude, longitude;
 };
 
-/* ERR_NOT_FOUND: no such row for this tenant. */
-NODISCARD enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out);
-NODISCARD enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out);
+/* ERR_NOT_FOUND: no such row for this tenant. customer_owner_out: nil when not known. */
+NODISCARD enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out,
+                                    struct id *customer_owner_out);
+NODISCARD enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out,
+                                    struct id *customer_owner_out);
 /* contact_id: "" when none is asked for. */
 NODISCARD enum err visit_store_find_customer(struct call *call, const char *id,
                                              const char *contact_id,

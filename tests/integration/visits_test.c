@@ -416,6 +416,41 @@ static void a_request_says_who_is_to_be_seen_VIS_02(void **state)
     }
 }
 
+/* Three of them would tell where a customer is whom one does not see; the row keeps it. */
+static void no_distance_from_a_customer_one_does_not_see_F61(void **state)
+{
+    static const char place[] =
+        "\"position\":{\"latitude\":31.21,\"longitude\":121.4},\"accuracyM\":5";
+    char id[ID_TEXT_MAX];
+
+    (void)state;
+    rig_time(rig, "2027-02-16T01:00:00Z");
+    json_t *got = rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn",
+                         "{\"customerId\":\"" CUSTOMER "\",%s}", place);
+    snprintf(id, sizeof(id), "%s", rig_text(got, "visit.id"));
+    assert_string_equal(rig_text(got, "visit.checkIn.distanceM"), "-1");
+    assert_string_equal(rig_text(got, "visit.checkIn.far"), "true");
+    json_decref(got);
+    got = rig_ok(rig, "rep2", VISIT_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(got, "visit.checkIn.distanceM"), "-1");
+    json_decref(got);
+    got = rig_ok(rig, "rep2", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id);
+    assert_string_equal(rig_text(got, "visit.checkIn.distanceM"), "-1");
+    json_decref(got);
+    for (size_t i = 0; i < 2; i++) {
+        static const char *const askers[] = { "rep2", "lead" }; /* "lead" sees "rep", the owner */
+        got = rig_ok(rig, askers[i], VISIT_SERVICE, "List",
+                     "{\"visitorId\":\"%s\",\"from\":\"2027-02-16T00:00:00Z\"}",
+                     rig_employee_text("rep2"));
+        assert_string_equal(rig_text(got, "visits.0.id"), id);
+        assert_int_equal(strcmp(rig_text(got, "visits.0.checkIn.distanceM"), "-1") == 0, i == 0);
+        json_decref(got);
+    }
+    got = rig_ok(rig, "lead", VISIT_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_not_equal(rig_text(got, "visit.checkIn.distanceM"), "-1");
+    json_decref(got);
+}
+
 static void by_phone_nobody_goes_out_CON_07(void **state)
 {
     (void)state;
@@ -706,6 +741,7 @@ int main(void)
         cmocka_unit_test(the_report_says_what_an_unplanned_visit_lacks_VIS_01),
         cmocka_unit_test(next_steps_have_an_owner_and_a_day_VIS_45),
         cmocka_unit_test(a_request_says_who_is_to_be_seen_VIS_02),
+        cmocka_unit_test(no_distance_from_a_customer_one_does_not_see_F61),
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
         cmocka_unit_test(a_tier_may_come_before_the_file),

@@ -1,10 +1,12 @@
 -- params: tenant_id id
-SELECT id, customer_id, contact_id, visitor_id, purposes, mode, starts_at, ends_at, place, goal, state,
-       unregistered, late_arrival,
-       checkin_at AS "check_in.at", checkin_device_at AS "check_in.device_at",
-       checkin_latitude AS "check_in.position.latitude",
-       checkin_longitude AS "check_in.position.longitude",
-       checkin_accuracy_m AS "check_in.accuracy_m", checkin_distance_m AS "check_in.distance_m",
-       checkin_far AS "check_in.far", checked_out_at, report, reviewed_by, review_comment,
-       row_version::text AS etag
-  FROM visits.visit WHERE tenant_id = $1::uuid AND id = $2::uuid;
+SELECT v.id, v.customer_id, v.contact_id, v.visitor_id, v.purposes, v.mode, v.starts_at, v.ends_at,
+       v.place, v.goal, v.state, v.unregistered, v.late_arrival,
+       v.checkin_at AS "check_in.at", v.checkin_device_at AS "check_in.device_at",
+       v.checkin_latitude AS "check_in.position.latitude",
+       v.checkin_longitude AS "check_in.position.longitude",
+       v.checkin_accuracy_m AS "check_in.accuracy_m", v.checkin_distance_m AS "check_in.distance_m",
+       v.checkin_far AS "check_in.far", v.checked_out_at, v.report, v.reviewed_by,
+       v.review_comment, v.row_version::text AS etag, c.owner_id AS _customer_owner
+  FROM visits.visit v
+  LEFT JOIN visits.customer c ON c.tenant_id = v.tenant_id AND c.id = v.customer_id
+ WHERE v.tenant_id = $1::uuid AND v.id = $2::uuid;
