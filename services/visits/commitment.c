@@ -53,12 +53,37 @@ static enum err fix_times(struct call *call, PbCommitment *c, const char *prefix
     return ERR_OK;
 }
 
+/* VIS-56: besides at a visit a promise is made in a call or for a complaint. */
+static enum err check_source(struct call *call, PbCommitment *c, const char *prefix)
+{
+    static const char *const collections[] = { "interactions/", "complaints/" };
+    char field[64], id_buf[ID_TEXT_MAX];
+    struct id id;
+
+    if (!*c->source)
+        return ERR_OK;
+    snprintf(field, sizeof(field), "%ssource", prefix);
+    if (*c->visit_id)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "it was made at a visit already");
+    for (size_t i = 0; i < ARRAY_LEN(collections); i++) {
+        size_t len = strlen(collections[i]);
+        if (strncmp(c->source, collections[i], len) != 0 || !id_parse(c->source + len, &id))
+            continue;
+        c->source = arena_printf(call->arena, "%s%s", collections[i], id_text(id, id_buf));
+        return c->source ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    }
+    return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                     "must be interactions/ or complaints/ and an id");
+}
+
 enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
 {
     char id[ID_TEXT_MAX], field[64];
 
     snprintf(field, sizeof(field), "%sowner_id", prefix);
     enum err e = visit_need_employee(call, c->owner_id, field);
+    if (!e)
+        e = check_source(call, c, prefix);
     if (!e)
         e = fix_times(call, c, prefix);
     if (e)

@@ -728,6 +728,48 @@ static void nothing_is_laid_on_those_one_does_not_see_or_who_left_VIS_48(void **
     }
 }
 
+static void a_promise_is_made_at_a_visit_in_a_call_or_for_a_complaint_VIS_56(void **state)
+{
+    static const struct {
+        const char *source, *want; /* NULL: refused */
+    } cases[] = {
+        { "", "" },
+        { "interactions/07000000-0000-7000-8000-00000000000A",
+          "interactions/07000000-0000-7000-8000-00000000000a" },
+        { "complaints/07000000-0000-7000-8000-000000000001",
+          "complaints/07000000-0000-7000-8000-000000000001" },
+        { "complaints/", NULL },
+        { "visits/07000000-0000-7000-8000-000000000001", NULL },
+        { "07000000-0000-7000-8000-000000000001", NULL },
+        { "complaints/07000000-0000-7000-8000-000000000001/x", NULL },
+    };
+    static const char add[] =
+        "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\",\"source\":\"%s\"%s}}";
+
+    (void)state;
+    rig_time(rig, "2027-03-01T01:00:00Z");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (!cases[i].want) {
+            rig_fails(rig, "rep2", COMMITMENT_SERVICE, "Add", ERR_INVALID_ARGUMENT, "source", add,
+                      cases[i].source, "");
+            continue;
+        }
+        json_t *made = rig_ok(rig, "rep2", COMMITMENT_SERVICE, "Add", add, cases[i].source, "");
+        json_t *done =
+            rig_ok(rig, "rep2", COMMITMENT_SERVICE, "Complete",
+                   "{\"commitmentId\":\"%s\",\"result\":\"r\"}", rig_text(made, "commitment.id"));
+        assert_string_equal(rig_text(done, "commitment.source"), cases[i].want);
+        json_decref(done);
+        json_decref(made);
+    }
+    json_t *in = rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}");
+    char visit[80];
+    snprintf(visit, sizeof(visit), ",\"visitId\":\"%s\"", rig_text(in, "visit.id"));
+    rig_fails(rig, "rep2", COMMITMENT_SERVICE, "Add", ERR_INVALID_ARGUMENT, "source", add,
+              cases[1].source, visit);
+    json_decref(in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -751,6 +793,7 @@ int main(void)
         cmocka_unit_test(a_promise_is_kept_late_or_withdrawn_VIS_56),
         cmocka_unit_test(a_broken_promise_is_withdrawn_by_a_superior_only_KPI_14),
         cmocka_unit_test(the_general_manager_withdraws_his_own_broken_promise),
+        cmocka_unit_test(a_promise_is_made_at_a_visit_in_a_call_or_for_a_complaint_VIS_56),
         cmocka_unit_test(nothing_is_laid_on_those_one_does_not_see_or_who_left_VIS_48),
     };
     return cmocka_run_group_tests(tests, start, stop);

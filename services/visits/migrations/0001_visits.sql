@@ -43,6 +43,7 @@ CREATE TABLE ${schema}.commitment (
     id            uuid NOT NULL,
     customer_id   uuid NOT NULL,
     visit_id      uuid,
+    source        text,
     text          text NOT NULL,
     owner_id      uuid NOT NULL,
     promised_at   timestamptz NOT NULL,

@@ -1,6 +1,6 @@
 -- params: tenant_id visible owner_id customer_id visit_id open_only after_due after_id limit
 SELECT id, customer_id, visit_id, text, owner_id, promised_at, due_at, undated, state, fulfilled_at,
-       result, broken, row_version AS _row_version
+       result, broken, source, row_version AS _row_version
   FROM visits.commitment
  WHERE tenant_id = $1::uuid
    AND ($2::uuid[] IS NULL OR owner_id = ANY ($2::uuid[]))
