@@ -13,12 +13,12 @@
 
 #define STEP_DUTIES 500
 #define STEP_LIMIT_US (10 * SECOND_US)
-#define ROUND_US (250 * MSEC_US)  /* between two looks for work */
-#define FRESH_US (2500 * MSEC_US) /* by then the directory has surely been read anew */
+#define ROUND_US (250 * MSEC_US) /* between two looks for work */
 #define PURGE_US (60 * SECOND_US)
 #define PURGE_ROWS 1000
 #define PURGE_ROUNDS 100 /* of that many, a company and a minute */
 #define FAILED_US (30 * SECOND_US)
+#define REASON_MAX 200
 #define STEP_ARENA (32 * MIB)
 
 struct chores {
@@ -27,11 +27,6 @@ struct chores {
     struct db *db;
     struct arena *arena;
     struct bell bell;
-    /* The recalculation that was seen last, and when first (monotonic): the directory must have
-     * been read since. */
-    struct id seen;
-    int64_t seen_us;
-    int64_t seen_revision;
     int64_t purged_us;
     struct id failed; /* a recalculation that failed, left aside until then */
     int64_t failed_until_us;
@@ -76,9 +71,9 @@ void chores_ring(struct chores *c)
 /* --- recalculation --------------------------------------------------------------------------- */
 
 struct recalculation {
-    struct id tenant, id, unit;
-    char *key, *value;
-    int64_t effective_us;
+    struct id tenant, id;
+    char *key;
+    bool overdue; /* the pending ones are done, the overdue ones follow */
     struct id after;
     const char *reason;
 };
@@ -104,35 +99,8 @@ static enum err find_next(struct chores *c, struct recalculation *out)
         .tenant = db_row_id(&row, "tenant_id"),
         .id = db_row_id(&row, "id"),
         .key = arena_strdup(c->arena, db_row_text(&row, "policy_key")),
-        .value = arena_strdup(c->arena, db_row_text(&row, "policy_value")),
-        .effective_us = db_row_i64(&row, "effective_us"),
     };
-    if (!db_row_is_null(&row, "unit_id"))
-        out->unit = db_row_id(&row, "unit_id");
-    return row.bad ? ERR_INTERNAL : ERR_OK;
-}
-
-/*
- * Whether the snapshot already knows the change. It says so itself by a new revision or by the
- * value; when neither shows (a later change hides it), enough time settles it.
- */
-static bool is_fresh(struct chores *c, const struct recalculation *job, const struct directory *dir)
-{
-    int64_t now_us = clock_monotonic_us();
-
-    if (!id_equal(c->seen, job->id)) {
-        c->seen = job->id;
-        c->seen_us = now_us;
-        c->seen_revision = directory_revision(dir);
-        directory_refresh();
-    }
-    if (directory_revision(dir) > c->seen_revision || now_us - c->seen_us > FRESH_US)
-        return true;
-    if (!*job->key || !job->value)
-        return false;
-    struct policy_value value =
-        directory_policy(dir, job->tenant, job->unit, job->key, job->effective_us);
-    return strcmp(value.text, job->value) == 0 && id_equal(value.unit, job->unit);
+    return row.bad || !out->key ? ERR_INTERNAL : ERR_OK;
 }
 
 /* One step, in its transaction. */
@@ -141,14 +109,18 @@ struct step {
     struct recalculation *job;
     const struct directory *dir;
     int64_t now_us;
-    size_t n;
+    struct columns rules; /* those that the change may touch */
+    const char *rules_text;
+    size_t n; /* duties in the stretch that this step looks at */
     struct id last;
+    const char *ids;
     size_t changed;
     struct columns replanned, switched_off;
     struct outbox_row *events;
     size_t nevents;
     struct id *people;
     size_t npeople;
+    bool done; /* the recalculation has come to its end */
 };
 
 static enum err lock_job(struct step *s)
@@ -164,8 +136,17 @@ static enum err lock_job(struct step *s)
         return ERR_NOT_FOUND; /* another replica has finished it */
     struct db_row row = { .res = res };
     s->job->after = db_row_id(&row, "after_id");
+    s->job->overdue = db_row_bool(&row, "overdue");
     s->job->reason = arena_strdup(a, db_row_text(&row, "reason"));
     return row.bad || !s->job->reason ? ERR_INTERNAL : ERR_OK;
+}
+
+static enum err name_rules(struct step *s)
+{
+    for (size_t i = 0; i < rules_len; i++)
+        if (rule_depends_on(&rules[i], s->job->key))
+            columns_text(&s->rules, rules[i].id);
+    return columns_params(&s->rules, &s->rules_text);
 }
 
 /* How far this step goes. */
@@ -174,30 +155,32 @@ static enum err find_stretch(struct step *s)
     CLEANUP(db_result_clear) PGresult *res = NULL;
     struct arena *a = s->c->arena;
     const char *const params[] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after),
-                                   db_text_i64(a, STEP_DUTIES) };
+                                   db_text_i64(a, STEP_DUTIES), db_text_time(a, s->now_us),
+                                   s->rules_text };
 
-    enum err e = db_exec(s->c->db, &sql_duties_stretch, params, &res);
+    enum err e = db_exec(s->c->db, s->job->overdue ? &sql_stretch_overdue : &sql_stretch_armed,
+                         params, &res);
     if (e)
         return e;
     struct db_row row = { .res = res };
     s->n = (size_t)db_row_i64(&row, "n");
-    s->last = s->n ? db_row_id(&row, "last_id") : s->job->after;
-    return row.bad ? ERR_INTERNAL : ERR_OK;
+    if (row.bad || !s->n) {
+        s->last = s->job->after;
+        s->ids = "{}";
+        return row.bad ? ERR_INTERNAL : ERR_OK;
+    }
+    s->last = db_row_id(&row, "last_id");
+    s->ids = arena_strdup(a, db_row_text(&row, "ids"));
+    return row.bad || !s->ids ? ERR_INTERNAL : ERR_OK;
 }
 
 static enum err load_duties(struct step *s, PGresult **res_out)
 {
-    CLEANUP(columns_fini) struct columns k = { 0 };
-    struct arena *a = s->c->arena;
-    const char *params[4] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after), NULL,
-                              db_text_id(a, s->last) };
+    const char *const params[] = { db_text_id(s->c->arena, s->job->tenant), s->ids, s->rules_text,
+                                   s->job->overdue ? "f" : "t" };
 
-    columns_init(&k, 1);
-    for (size_t i = 0; i < rules_len; i++)
-        if (rule_depends_on(&rules[i], s->job->key))
-            columns_text(&k, rules[i].id);
-    enum err e = columns_params(&k, &params[2]);
-    return e ? e : db_exec(s->c->db, &sql_duties_pending, params, res_out);
+    return params[0] ? db_exec(s->c->db, &sql_duties_open, params, res_out)
+                     : ERR_RESOURCE_EXHAUSTED;
 }
 
 static enum err add_event(struct step *s, const struct duty *duty, const ProtobufCMessage *message)
@@ -213,20 +196,24 @@ static enum err add_event(struct step *s, const struct duty *duty, const Protobu
     return outbox_pack(&event, s->c->arena, &s->events[s->nevents++]);
 }
 
-/* The rule was switched off for this duty (REM-20): nobody reminds of it any more. */
-static enum err switch_off(struct step *s, struct duty *duty)
+/* The rule was switched off for this duty (REM-20): nobody is told of it any more. */
+static enum err switch_off(struct step *s, const struct rule *rule, struct duty *duty)
 {
     Daybook__Reminders__V1__ReminderClosed event = DAYBOOK__REMINDERS__V1__REMINDER_CLOSED__INIT;
+    char reason[REASON_MAX], note[REASON_MAX + 32];
 
+    snprintf(reason, sizeof(reason), "policy %s", rule->enabled_key);
+    snprintf(note, sizeof(note), "cancelled by %s", reason);
     enum err e = duty_close(duty, true, s->now_us, s->c->arena);
     if (e)
         return e;
     duty->version++;
     duty->pb->etag = db_text_i64(s->c->arena, duty->version);
     columns_id(&s->switched_off, duty->id);
-    columns_bool(&s->switched_off, true);
+    columns_text(&s->switched_off, note);
     columns_time(&s->switched_off, s->now_us);
     event.reminder = duty->pb;
+    event.reason = reason;
     return duty->pb->etag ? add_event(s, duty, &event.base) : ERR_RESOURCE_EXHAUSTED;
 }
 
@@ -260,7 +247,7 @@ static enum err replan(struct step *s, const struct rule *rule, struct duty *dut
     if (duty_timer(duty, s->job->tenant, &timer) &&
         timer.due_us <= s->now_us + engine_horizon_us() + 5 * SECOND_US)
         s->c->near[s->c->nnear++] = timer;
-    char reason[200];
+    char reason[REASON_MAX];
     snprintf(reason, sizeof(reason), "%s", s->job->reason);
     event.reminder = duty->pb;
     event.reason = reason;
@@ -272,12 +259,14 @@ static enum err judge_duty(struct step *s, struct duty *duty)
     const struct rule *rule = rule_find(duty->pb->rule);
     struct rule_book book = { .dir = s->dir, .tenant = s->job->tenant, .at_us = s->now_us };
     bool changed = true;
-    enum err e;
+    enum err e = ERR_OK;
 
     if (!rule || (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit)))
         return ERR_INTERNAL;
     if (!rule_is_enabled(rule, &book))
-        e = switch_off(s, duty);
+        e = switch_off(s, rule, duty);
+    else if (s->job->overdue)
+        changed = false; /* only pending ones are counted anew (REM-09) */
     else
         e = replan(s, rule, duty, &changed);
     if (!e && changed) {
@@ -319,24 +308,45 @@ static enum err queue_columns(struct step *s, const struct db_stmt *stmt, struct
     return e ? e : db_queue(s->c->db, stmt, params);
 }
 
+/* A switch silences overdue duties too (REM-20); everything else is for pending ones (REM-09). */
+static bool is_switch(const char *key)
+{
+    for (size_t i = 0; i < rules_len; i++)
+        if (strcmp(rules[i].enabled_key, key) == 0)
+            return true;
+    return false;
+}
+
+static enum err queue_advance(struct step *s)
+{
+    struct arena *a = s->c->arena;
+    struct recalculation *job = s->job;
+    bool is_end = s->n < STEP_DUTIES;
+    bool turns = is_end && !job->overdue && is_switch(job->key);
+    const char *const params[] = {
+        db_text_id(a, job->tenant),
+        db_text_id(a, job->id),
+        db_text_id(a, turns ? (struct id){ { 0 } } : s->last),
+        db_text_i64(a, (int64_t)s->changed),
+        turns || job->overdue ? "t" : "f",
+        is_end && !turns ? db_text_time(a, s->now_us) : NULL,
+    };
+
+    s->done = is_end && !turns;
+    return db_queue(s->c->db, &sql_recalculation_advance, params);
+}
+
 static enum err write_step(struct step *s)
 {
     struct arena *a = s->c->arena;
-    const char *const advance[] = {
-        db_text_id(a, s->job->tenant),
-        db_text_id(a, s->job->id),
-        db_text_id(a, s->last),
-        db_text_i64(a, (int64_t)s->changed),
-        s->n < STEP_DUTIES ? db_text_time(a, s->now_us) : NULL,
-    };
 
     enum err e = queue_columns(s, &sql_duties_replan, &s->replanned);
     if (!e)
-        e = queue_columns(s, &sql_duties_close, &s->switched_off);
+        e = queue_columns(s, &sql_duties_switch_off, &s->switched_off);
     if (!e)
         e = outbox_queue_rows(s->c->db, s->events, s->nevents, a);
     if (!e)
-        e = db_queue(s->c->db, &sql_recalculation_advance, advance);
+        e = queue_advance(s);
     if (!e)
         e = lists_queue_bump(s->c->db, s->job->tenant, s->people, s->npeople);
     return e ? e : db_commit(s->c->db);
@@ -349,6 +359,8 @@ static enum err run_step(struct step *s)
     enum err e = db_begin(s->c->db, &s->job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
     if (!e)
         e = lock_job(s);
+    if (!e)
+        e = name_rules(s);
     if (!e)
         e = find_stretch(s);
     if (!e)
@@ -369,7 +381,7 @@ static void tell_step(struct step *s)
     if (c->lists && s->npeople)
         task_lists_ring(c->lists);
     c->wake_relay = c->wake_relay || s->nevents;
-    if (s->n < STEP_DUTIES)
+    if (s->done)
         log_info("recalculation.done", "due times were counted anew", "reason", s->job->reason,
                  NULL);
 }
@@ -387,19 +399,21 @@ enum err chores_recalculate(struct chores *c, bool *more_out)
     enum err e = find_next(c, &job);
     if (e == ERR_NOT_FOUND)
         return ERR_OK;
-    if (e || !is_fresh(c, &job, dir)) {
+    if (e) {
         db_rollback(c->db);
         return e;
     }
     struct step s = { .c = c, .job = &job, .dir = dir, .now_us = clock_now_us() };
     columns_init(&s.replanned, 10);
     columns_init(&s.switched_off, 3);
+    columns_init(&s.rules, 1);
     e = run_step(&s);
     if (!e)
         tell_step(&s);
     db_rollback(c->db);
     columns_fini(&s.replanned);
     columns_fini(&s.switched_off);
+    columns_fini(&s.rules);
     if (e == ERR_NOT_FOUND)
         e = ERR_OK;
     if (e && e != ERR_UNAVAILABLE) { /* others' are not to wait for it */

@@ -4,7 +4,8 @@
  *
  * A recalculation is a row that a reaction wrote. It is done in steps of a few hundred duties, each
  * a transaction that also moves the row's cursor, so a crash repeats nothing and several replicas
- * take turns. Only pending duties are touched; each change is an event with its reason.
+ * take turns. Only pending duties are counted anew; of a rule that is switched off all open ones
+ * end, since a rule that is off tells nobody (REM-20). Each change is an event with its reason.
  */
 #ifndef DAYBOOK_REMINDERS_CHORES_H
 #define DAYBOOK_REMINDERS_CHORES_H
@@ -12,6 +13,10 @@
 #include "common/db.h"
 #include "common/directory.h"
 #include "services/reminders/engine.h"
+
+/* A recalculation starts that long after it was asked for (real time): by then every replica reads
+ * the rule book anew, so none opens a duty by the old one behind the cursor. */
+#define CHORES_DELAY_US (2500 * MSEC_US)
 
 struct chores;
 

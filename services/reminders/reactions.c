@@ -291,11 +291,6 @@ static bool any_rule_depends_on(const char *key)
     return false;
 }
 
-static void ring_chores(void *daemon_data, void *arg UNUSED)
-{
-    chores_ring(((struct reminders *)daemon_data)->chores);
-}
-
 static enum err ask_recalculation(struct reaction *r, const PbEvent *event, const char *key,
                                   const char *value, const char *unit, int64_t effective_us)
 {
@@ -308,10 +303,10 @@ static enum err ask_recalculation(struct reaction *r, const PbEvent *event, cons
         *key ? arena_printf(r->arena, "policy %s", key) : "calendar",
         db_text_i64(r->arena, effective_us),
         db_text_time(r->arena, r->now_us),
+        db_text_i64(r->arena, CHORES_DELAY_US),
     };
-    if (!params[0] || !params[5] || !params[6] || !params[7])
+    if (!params[0] || !params[5] || !params[6] || !params[7] || !params[8])
         return ERR_RESOURCE_EXHAUSTED;
-    reaction_after_commit(r, ring_chores, NULL);
     return db_queue(r->db, &sql_recalculation_put, params);
 }
 

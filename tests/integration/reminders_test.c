@@ -422,12 +422,24 @@ static void a_timer_that_cannot_fire_is_parked_and_the_others_do_fire(void **sta
 
 /* --- recalculation (REM-09, F43) ------------------------------------------------------------- */
 
+static void admin(const char *sql)
+{
+    assert_int_equal(db_script(rig->admin, sql, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+/* As if the time in which replicas read the rule book anew had passed. */
+static void start_recalculations(void)
+{
+    admin("UPDATE reminders.recalculation SET start_at = '-infinity'");
+}
+
 static void set_policy(const char *key, const char *value, const char *at)
 {
     rig_set_policy(key, value, at);
     rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.PolicySet", at,
              "{\"setting\":{\"key\":\"%s\",\"value\":\"%s\",\"effectiveFrom\":\"%s\"}}", key, value,
              at);
+    start_recalculations();
 }
 
 static void a_change_of_the_rule_book_moves_pending_duties_and_says_so(void **state)
@@ -482,6 +494,7 @@ static void a_change_that_changes_nothing_for_a_duty_leaves_it_alone(void **stat
     (void)rig_events(rig);
     rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.CalendarImported",
              "2026-11-16T02:00:00Z", "{\"year\":2026,\"changedDates\":[\"2026-11-18\"]}");
+    start_recalculations();
     wait_for("SELECT changed || ' ' || (done_at IS NOT NULL) FROM reminders.recalculation",
              "0 true");
     assert_string_equal(rig_events(rig), "");
@@ -489,6 +502,76 @@ static void a_change_that_changes_nothing_for_a_duty_leaves_it_alone(void **stat
     wait_for("SELECT count(*) FROM reminders.obligation WHERE state = 'cancelled'", "1");
     assert_string_equal(rig_events(rig), "ReminderClosed");
     without_engine();
+}
+
+/* REM-20: pending and overdue, with a timer, without one any more, and with one that was parked. */
+static void a_rule_that_is_switched_off_tells_nobody_any_more_REM_20(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    ask_question(15, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z"); /* pending */
+    ask_question(16, "2026-11-15T01:00:00Z", "2026-11-15T01:00:00Z"); /* overdue, to be escalated */
+    ask_question(17, "2026-11-10T01:00:00Z", "2026-11-10T01:00:00Z"); /* escalated to the top */
+    ask_question(18, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z"); /* parked */
+    wait_for("SELECT count(*) FROM reminders.obligation WHERE state = 'overdue'", "2");
+    wait_for("SELECT count(*) FROM reminders.timer", "3");
+    admin("WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
+          "reminders.obligation WHERE subject LIKE '%12') RETURNING *) INSERT INTO "
+          "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t");
+    char *told = strdup(rig_value(rig, "SELECT count(*) FROM reminders.notification"));
+    (void)rig_events(rig);
+    set_policy("reminder_enabled_tmr_01", "false", "2026-11-16T02:00:00Z");
+    wait_for("SELECT changed || ' ' || (done_at IS NOT NULL) FROM reminders.recalculation",
+             "4 true");
+    assert_string_equal(rig_value(rig, "SELECT string_agg(DISTINCT state, ' ') FROM "
+                                       "reminders.obligation"),
+                        "cancelled");
+    assert_string_equal(rig_value(rig, "SELECT (SELECT count(*) FROM reminders.timer) || ' ' || "
+                                       "(SELECT count(*) FROM reminders.timer_parked)"),
+                        "0 0");
+    assert_string_equal(rig_events(rig),
+                        "ReminderClosed ReminderClosed ReminderClosed ReminderClosed");
+    json_t *got = get("TMR-01", question_subject(16));
+    assert_string_equal(rig_text(got, "reminder.explanation.3"),
+                        "cancelled by policy reminder_enabled_tmr_01");
+    json_decref(got);
+    rig_time(rig, "2026-11-20T02:00:00Z");
+    ask_question(19, "2026-11-20T02:00:00Z", "2026-11-20T02:00:00Z"); /* nor is it opened */
+    without_engine();
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.notification"), told);
+    free(told);
+}
+
+/* REM-09: another replica may yet open a duty by the rule book of before, behind the cursor. */
+static void a_recalculation_waits_until_every_replica_knows_the_change(void **state)
+{
+    (void)state;
+    bool more;
+
+    fresh("2026-11-16T02:00:00Z");
+    rig_set_policy("question_feedback_hours", "8", "2026-11-16T02:00:00Z");
+    rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.PolicySet",
+             "2026-11-16T02:00:00Z",
+             "{\"setting\":{\"key\":\"question_feedback_hours\",\"value\":\"8\",\"effectiveFrom\":"
+             "\"2026-11-16T02:00:00Z\"}}");
+    assert_string_equal(
+        rig_value(rig, "SELECT start_at BETWEEN clock_timestamp() - interval '1 minute' + interval "
+                       "'2.5 s' AND clock_timestamp() + interval '2.5 s' FROM "
+                       "reminders.recalculation"),
+        "t");
+    admin("UPDATE reminders.recalculation SET start_at = clock_timestamp() + interval '1 hour'");
+    assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    rig_clear_policies(); /* a replica that has not read it anew */
+    ask_question(20, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    rig_set_policy("question_feedback_hours", "8", "2026-11-16T02:00:00Z");
+    start_recalculations();
+    do
+        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    while (more);
+    json_t *got = get("TMR-01", question_subject(20));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T10:00:00Z");
+    json_decref(got);
 }
 
 /* --- armed for now ---------------------------------------------------------------------------- */
@@ -527,6 +610,8 @@ int main(void)
         cmocka_unit_test(a_change_of_the_rule_book_moves_pending_duties_and_says_so),
         cmocka_unit_test(a_warning_that_was_given_is_given_again_for_a_later_deadline),
         cmocka_unit_test(a_change_that_changes_nothing_for_a_duty_leaves_it_alone),
+        cmocka_unit_test(a_rule_that_is_switched_off_tells_nobody_any_more_REM_20),
+        cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
         cmocka_unit_test(a_duty_that_is_due_when_it_becomes_known_is_told_at_once),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -1,6 +1,7 @@
 -- params: now_us not_id
-SELECT tenant_id, id, policy_key, policy_value, unit_id, effective_us
+SELECT tenant_id, id, policy_key
   FROM reminders.recalculation
- WHERE done_at IS NULL AND effective_us <= $1::bigint AND id IS DISTINCT FROM $2::uuid
+ WHERE done_at IS NULL AND effective_us <= $1::bigint AND start_at <= clock_timestamp()
+   AND id IS DISTINCT FROM $2::uuid
  ORDER BY effective_us
  LIMIT 1

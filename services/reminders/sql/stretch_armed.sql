@@ -2,11 +2,12 @@
 -- The next timers of a company, whatever their rule: a step is bounded by what it looks at, not by what
 -- it finds.
 WITH stretch AS (
-    SELECT obligation_id FROM reminders.timer
+    SELECT obligation_id AS id FROM reminders.timer
      WHERE tenant_id = $1::uuid AND obligation_id > $2::uuid
      ORDER BY obligation_id
      LIMIT $3::int
 )
 SELECT count(*) AS n,
-       (SELECT obligation_id FROM stretch ORDER BY obligation_id DESC LIMIT 1) AS last_id
+       (SELECT id FROM stretch ORDER BY id DESC LIMIT 1) AS last_id,
+       array_agg(id) AS ids
   FROM stretch
