@@ -133,26 +133,35 @@ static enum err copy_explanation(const struct explain *x, PbReminder *pb, struct
     return ERR_OK;
 }
 
-/* Puts a plan into a duty: due time, steps, the next one, and the reasons. */
-static enum err take_plan(struct duty *duty, const struct plan *plan, const struct explain *x,
-                          struct arena *a)
+/* Puts steps into a duty, of which that one is the next. */
+static enum err take_steps(struct duty *duty, const struct plan *plan, int next_step,
+                           struct arena *a)
 {
     char tells[PLAN_TELLS_MAX];
 
-    assert(plan->nsteps > 0); /* the due step is never dropped */
-    duty->due_us = plan->due_us;
+    assert((size_t)next_step < plan->nsteps); /* the due step is never dropped */
     duty->nsteps = plan->nsteps;
     for (size_t i = 0; i < plan->nsteps; i++)
         duty->at_us[i] = plan->steps[i].at_us;
     plan_tells_write(plan, tells);
     duty->tells = arena_strdup(a, tells);
-    duty->next_step = 0;
-    duty->next_us = duty->at_us[0];
-    duty->pb->due_at = wire_time(a, plan->due_us);
+    duty->next_step = next_step;
+    duty->next_us = duty->at_us[next_step];
     duty->pb->next_at = wire_time(a, duty->next_us);
-    if (!duty->tells || !duty->pb->due_at || !duty->pb->next_at)
+    return duty->tells && duty->pb->next_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+/* Puts a plan into a duty: due time, steps, and the reasons. */
+static enum err take_plan(struct duty *duty, const struct plan *plan, const struct explain *x,
+                          struct arena *a)
+{
+    duty->due_us = plan->due_us;
+    duty->pb->due_at = wire_time(a, plan->due_us);
+    if (!duty->pb->due_at)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = copy_policies(plan, duty->pb, a);
+    enum err e = take_steps(duty, plan, 0, a);
+    if (!e)
+        e = copy_policies(plan, duty->pb, a);
     return e ? e : copy_explanation(x, duty->pb, a);
 }
 
@@ -272,29 +281,23 @@ static int64_t replan_from(const struct duty *duty, int64_t now_us)
     return MAX(duty->known_us, MIN(now_us, duty->at_us[duty->next_step]));
 }
 
-/* Whoever asked to be left alone until then still is (REM-13). */
-static enum err keep_snooze(struct duty *duty, int64_t now_us, struct arena *a)
+/* Whoever asked to be left alone until then still is, and is told then (REM-13). */
+static void keep_snooze(const struct duty *duty, struct plan *plan, int64_t now_us)
 {
     int64_t until_us = duty->pb->snoozed_until ? wire_time_us(duty->pb->snoozed_until) : 0;
-    size_t step;
 
-    if (until_us <= now_us)
-        return ERR_OK;
-    snooze_plan(duty->at_us, duty->nsteps, 0, duty->next_us, duty->due_us, until_us, &step,
-                &duty->next_us);
-    duty->next_step = (int)step;
-    duty->pb->next_at = wire_time(a, duty->next_us);
-    return duty->pb->next_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    if (until_us > now_us)
+        snooze_plan(plan, 0, MIN(until_us, plan->due_us));
+    for (size_t i = (size_t)duty->next_step; i < duty->nsteps; i++)
+        if (duty->at_us[i] == until_us && until_us < plan->due_us)
+            plan_add_step(plan, until_us, "owner");
 }
 
-enum err duty_replan(struct duty *duty, const struct rule *rule, const struct directory *dir,
-                     struct id tenant, int64_t at_us, int64_t now_us, struct arena *a,
-                     bool *changed_out)
+/* Makes the plan of a pending duty anew; changed_out: it is another one. */
+static enum err make_anew(struct duty *duty, const struct rule *rule, const struct rule_book *at,
+                          int64_t now_us, struct arena *a, bool *changed_out)
 {
-    struct rule_book book = { .dir = dir, .tenant = tenant, .at_us = at_us };
-    if (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit))
-        return ERR_INTERNAL;
-
+    struct rule_book book = *at;
     struct explain x = { .arena = a };
     struct plan plan;
     struct plan_input in = {
@@ -305,22 +308,71 @@ enum err duty_replan(struct duty *duty, const struct rule *rule, const struct di
         .policy = rule_book_policy,
         .policy_arg = &book,
         .explain = &x,
-        .calendar = directory_calendar_at(dir, tenant, book.unit, at_us),
+        .calendar = directory_calendar_at(book.dir, book.tenant, book.unit, book.at_us),
     };
     enum err e = plan_make(&in, &plan);
     if (e)
         return e;
     drop_told(duty, &plan);
+    keep_snooze(duty, &plan, now_us);
     *changed_out = !is_same_rest(duty, &plan);
-    if (!*changed_out)
-        return ERR_OK;
+    return *changed_out ? take_plan(duty, &plan, &x, a) : ERR_OK;
+}
+
+/* What is written from here on is another row, its notices others. */
+static enum err count_up(struct duty *duty, struct arena *a)
+{
     duty->round++;
     duty->version++;
     duty->pb->etag = db_text_i64(a, duty->version);
-    if (!duty->pb->etag)
+    return duty->pb->etag ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+enum err duty_replan(struct duty *duty, const struct rule *rule, const struct directory *dir,
+                     struct id tenant, int64_t at_us, int64_t now_us, struct arena *a,
+                     bool *changed_out)
+{
+    struct rule_book book = { .dir = dir, .tenant = tenant, .at_us = at_us };
+
+    if (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit))
+        return ERR_INTERNAL;
+    enum err e = make_anew(duty, rule, &book, now_us, a, changed_out);
+    return e || !*changed_out ? e : count_up(duty, a);
+}
+
+enum err duty_hand_over(struct duty *duty, const struct rule *rule, const struct directory *dir,
+                        struct id tenant, struct id to, int64_t now_us, struct arena *a)
+{
+    const struct dir_employee *employee = directory_employee(dir, tenant, to);
+    struct rule_book book = { .dir = dir, .tenant = tenant, .at_us = now_us };
+    bool changed;
+
+    if (employee && employee->unit)
+        book.unit = employee->unit->id;
+    duty->assignee = to;
+    duty->pb->assignee_id = db_text_id(a, to);
+    duty->pb->unit_id = id_is_nil(book.unit) ? arena_strdup(a, "") : db_text_id(a, book.unit);
+    if (!duty->pb->assignee_id || !duty->pb->unit_id)
         return ERR_RESOURCE_EXHAUSTED;
-    e = take_plan(duty, &plan, &x, a);
-    return e ? e : keep_snooze(duty, now_us, a);
+    enum err e = ERR_OK;
+    if (duty->pb->state == STATE_PENDING && duty->next_step >= 0)
+        e = make_anew(duty, rule, &book, now_us, a, &changed);
+    return e ? e : count_up(duty, a);
+}
+
+enum err duty_snooze(struct duty *duty, int64_t until_us, struct arena *a)
+{
+    struct plan plan = { .due_us = duty->due_us, .nsteps = duty->nsteps };
+
+    for (size_t i = 0; i < duty->nsteps; i++) {
+        plan.steps[i].at_us = duty->at_us[i];
+        if (!plan_tells_read(duty->tells, i, plan.steps[i].tells))
+            return ERR_INTERNAL;
+    }
+    snooze_plan(&plan, (size_t)duty->next_step, until_us);
+    duty->pb->snoozed_until = wire_time(a, until_us);
+    return duty->pb->snoozed_until ? take_steps(duty, &plan, duty->next_step, a)
+                                   : ERR_RESOURCE_EXHAUSTED;
 }
 
 int64_t duty_late_by_s(int64_t due_us, int64_t closed_us)

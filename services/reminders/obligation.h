@@ -75,6 +75,17 @@ NODISCARD enum err duty_replan(struct duty *duty, const struct rule *rule,
                                const struct directory *dir, struct id tenant, int64_t at_us,
                                int64_t now_us, struct arena *a, bool *changed_out);
 
+/*
+ * Gives an open duty to somebody else (REM-18), whose unit's rule book then holds: a pending one is
+ * planned anew by it (REM-09). Steps that were told the one before are not told again.
+ */
+NODISCARD enum err duty_hand_over(struct duty *duty, const struct rule *rule,
+                                  const struct directory *dir, struct id tenant, struct id to,
+                                  int64_t now_us, struct arena *a);
+
+/* Silence for the assignee of a pending duty until then (snooze.h). Leaves the version alone. */
+NODISCARD enum err duty_snooze(struct duty *duty, int64_t until_us, struct arena *a);
+
 /* Fulfilled or cancelled at a moment: state, lateness, no timer any more (not yet in the table). */
 NODISCARD enum err duty_close(struct duty *duty, bool cancelled, int64_t closed_us,
                               struct arena *a);

@@ -114,12 +114,7 @@ static enum err find_due(const struct plan_input *in, struct plan *plan)
 
 /* --- steps ----------------------------------------------------------------------------------- */
 
-/*
- * Adds "who" at a time; a step that is already there at that time tells both. What a company's
- * settings ask for beyond the bounds is left out: a duty without its seventeenth reminder is better
- * than none. The due step always has its place.
- */
-static enum err add_step(struct plan *plan, int64_t at_us, const char *who)
+void plan_add_step(struct plan *plan, int64_t at_us, const char *who)
 {
     size_t i = 0;
 
@@ -131,45 +126,39 @@ static enum err add_step(struct plan *plan, int64_t at_us, const char *who)
         const char *there = strstr(step->tells, who);
         if (there && (there == step->tells || there[-1] == '+') &&
             (there[strlen(who)] == '\0' || there[strlen(who)] == '+'))
-            return ERR_OK;
+            return;
         if (len + 1 + strlen(who) < sizeof(step->tells))
             snprintf(step->tells + len, sizeof(step->tells) - len, "+%s", who);
-        return ERR_OK;
+        return;
     }
     size_t room = PLAN_STEPS_MAX - (at_us != plan->due_us);
     if (plan->nsteps >= room || strlen(who) >= sizeof(plan->steps[0].tells))
-        return ERR_OK;
+        return;
     memmove(&plan->steps[i + 1], &plan->steps[i], (plan->nsteps - i) * sizeof(plan->steps[0]));
     plan->nsteps++;
     plan->steps[i].at_us = at_us;
     snprintf(plan->steps[i].tells, sizeof(plan->steps[i].tells), "%s", who);
-    return ERR_OK;
 }
 
-static enum err add_leads(const struct plan_input *in, struct plan *plan)
+static void add_leads(const struct plan_input *in, struct plan *plan)
 {
     if (in->rule->lead == LEAD_PROMISE) {
         struct policy_value ahead = in->policy(in->policy_arg, in->rule->lead_key);
         int64_t morning_us = calendar_at(in->calendar, plan->due_us, PROMISE_MINUTE);
-        enum err e = ERR_OK;
         if (policy_us(ahead) > 0)
-            e = add_step(plan, plan->due_us - policy_us(ahead), "owner");
-        if (!e && morning_us < plan->due_us)
-            e = add_step(plan, morning_us, "owner");
-        return e;
+            plan_add_step(plan, plan->due_us - policy_us(ahead), "owner");
+        if (morning_us < plan->due_us)
+            plan_add_step(plan, morning_us, "owner");
+        return;
     }
     if (in->rule->lead == LEAD_NONE)
-        return ERR_OK;
+        return;
 
     int64_t offsets[PLAN_STEPS_MAX];
     size_t n =
         policy_offsets_us(in->policy(in->policy_arg, "lead_offsets_24h"), offsets, PLAN_STEPS_MAX);
-    for (size_t i = 0; i < n; i++) {
-        enum err e = add_step(plan, plan->due_us + offsets[i], "owner");
-        if (e)
-            return e;
-    }
-    return ERR_OK;
+    for (size_t i = 0; i < n; i++)
+        plan_add_step(plan, plan->due_us + offsets[i], "owner");
 }
 
 static int64_t step_time(const struct plan_input *in, const struct plan *plan,
@@ -182,22 +171,19 @@ static int64_t step_time(const struct plan_input *in, const struct plan *plan,
     return plan->due_us + step->offset_us;
 }
 
-static enum err add_profile(const struct plan_input *in, struct plan *plan)
+static void add_profile(const struct plan_input *in, struct plan *plan)
 {
     struct policy_step steps[PLAN_STEPS_MAX];
     size_t n =
         policy_steps(in->policy(in->policy_arg, in->rule->profile_key), steps, PLAN_STEPS_MAX);
 
-    for (size_t i = 0; i < n; i++) {
-        enum err e = add_step(plan, step_time(in, plan, &steps[i]), steps[i].recipient);
-        if (e)
-            return e;
-    }
+    for (size_t i = 0; i < n; i++)
+        plan_add_step(plan, step_time(in, plan, &steps[i]), steps[i].recipient);
     /* Every duty has its due step, by which it becomes overdue, whatever the profile says. */
     for (size_t i = 0; i < plan->nsteps; i++)
         if (plan->steps[i].at_us == plan->due_us)
-            return ERR_OK;
-    return add_step(plan, plan->due_us, "owner");
+            return;
+    plan_add_step(plan, plan->due_us, "owner");
 }
 
 /* Warnings of the time before anybody knew of the duty are pointless; what is due since then is due
@@ -223,12 +209,10 @@ enum err plan_make(const struct plan_input *in, struct plan *out)
     struct plan plan = { 0 };
 
     enum err e = find_due(in, &plan);
-    if (!e)
-        e = add_leads(in, &plan);
-    if (!e)
-        e = add_profile(in, &plan);
     if (e)
         return e;
+    add_leads(in, &plan);
+    add_profile(in, &plan);
     start_from(&plan, in->known_us);
     *out = plan;
     return ERR_OK;
@@ -236,9 +220,9 @@ enum err plan_make(const struct plan_input *in, struct plan *out)
 
 /* --- outline --------------------------------------------------------------------------------- */
 
-enum err plan_outline(const struct rule *rule,
-                      struct policy_value (*policy)(void *arg, const char *key), void *policy_arg,
-                      struct plan *out)
+void plan_outline(const struct rule *rule,
+                  struct policy_value (*policy)(void *arg, const char *key), void *policy_arg,
+                  struct plan *out)
 {
     /* A calendar in which every day is worked from midnight to midnight: offsets come out plain. */
     const struct calendar plain = { .tz = tz_find("UTC"),
@@ -252,16 +236,12 @@ enum err plan_outline(const struct rule *rule,
                              .policy_arg = policy_arg };
     struct plan plan = { .due_us = due_us };
 
-    enum err e = ERR_OK;
     if (rule->lead == LEAD_PROMISE)
-        e = add_step(&plan, due_us - policy_us(policy(policy_arg, rule->lead_key)), "owner");
+        plan_add_step(&plan, due_us - policy_us(policy(policy_arg, rule->lead_key)), "owner");
     else
-        e = add_leads(&in, &plan);
-    if (!e)
-        e = add_profile(&in, &plan);
-    if (!e)
-        *out = plan;
-    return e;
+        add_leads(&in, &plan);
+    add_profile(&in, &plan);
+    *out = plan;
 }
 
 enum plan_kind plan_kind_of(const int64_t *at_us, size_t nsteps, size_t step, int64_t due_us)

@@ -45,16 +45,22 @@ struct plan_input {
     struct explain *explain; /* NULL: nobody asks */
 };
 
-/* ERR_INVALID_ARGUMENT: DUE_AT without a named moment; ERR_INTERNAL: a policy value is not to be
- * understood or has too many steps. */
+/* ERR_INVALID_ARGUMENT: DUE_AT without a named moment. */
 NODISCARD enum err plan_make(const struct plan_input *in, struct plan *out);
 
 /* Steps in profile and lead offsets, without a start: for ListRules. Offsets in minutes from due;
  * percent and working-day steps are given as they would be for a due time of 24 hours and plain
  * days. */
-NODISCARD enum err plan_outline(const struct rule *rule,
-                                struct policy_value (*policy)(void *arg, const char *key),
-                                void *policy_arg, struct plan *out);
+void plan_outline(const struct rule *rule,
+                  struct policy_value (*policy)(void *arg, const char *key), void *policy_arg,
+                  struct plan *out);
+
+/*
+ * Adds "who" at a time; a step that is already there at that time tells both. What a company's
+ * settings ask for beyond the bounds is left out: a duty without its seventeenth reminder is better
+ * than none. The due step always has its place.
+ */
+void plan_add_step(struct plan *plan, int64_t at_us, const char *who);
 
 enum plan_kind { PLAN_WARNING = 1, PLAN_DUE = 2, PLAN_ESCALATION = 3 }; /* as StepKind */
 

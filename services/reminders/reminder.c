@@ -7,7 +7,6 @@
 #include "services/reminders/engine.h"
 #include "services/reminders/methods.h"
 #include "services/reminders/obligation.h"
-#include "services/reminders/snooze.h"
 #include "services/reminders/sql.h"
 
 /* --- finding --------------------------------------------------------------------------------- */
@@ -132,22 +131,17 @@ static enum err store_snooze(struct call *call, struct duty *duty, int64_t until
                              const char *reason)
 {
     struct arena *a = call->arena;
-    size_t step = (size_t)duty->next_step;
-    int64_t next_us;
     uint8_t packed[ENGINE_PACKED_SIZE];
 
-    snooze_plan(duty->at_us, duty->nsteps, step, duty->next_us, duty->due_us, until_us, &step,
-                &next_us);
-    duty->next_step = (int)step;
-    duty->next_us = next_us;
-    duty->pb->next_at = wire_time(a, next_us);
-    duty->pb->snoozed_until = wire_time(a, until_us);
-    const char *const params[] = { call_tenant_text(call),          duty->pb->id,
-                                   db_text_time(a, until_us),       reason,
-                                   db_text_i64(a, duty->next_step), db_text_i64(a, next_us) };
+    enum err e = duty_snooze(duty, until_us, a);
+    if (e)
+        return e;
+    const char *const params[] = { call_tenant_text(call),       duty->pb->id,
+                                   db_text_time(a, until_us),    reason,
+                                   duty_plan_text(duty, a),      duty->tells,
+                                   db_text_i64(a, duty->next_us) };
     struct timer *timer = arena_alloc(a, sizeof(*timer));
-    if (!duty->pb->next_at || !duty->pb->snoozed_until || !params[2] || !params[4] || !params[5] ||
-        !timer || !duty_timer(duty, call->tenant, timer))
+    if (!params[2] || !params[4] || !params[6] || !timer || !duty_timer(duty, call->tenant, timer))
         return ERR_RESOURCE_EXHAUSTED;
     call_after_commit(call, offer_timer, timer);
     call_wake(call, WAKE_TIMERS, packed, engine_pack(timer, 1, packed));
@@ -443,8 +437,7 @@ static enum err describe_rule(struct call *call, const struct rule *rule, struct
     if (!e)
         e = copy_events(rule->cancelled_by, RULE_EVENTS_MAX, a, &out->n_cancelled_by,
                         &out->cancelled_by);
-    if (!e)
-        e = plan_outline(rule, rule_book_policy, book, &plan);
+    plan_outline(rule, rule_book_policy, book, &plan);
     return e ? e : copy_steps(&plan, out, a);
 }
 

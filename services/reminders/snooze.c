@@ -3,17 +3,17 @@
  */
 #include "services/reminders/snooze.h"
 
-void snooze_plan(const int64_t *at_us, size_t nsteps, size_t next_step, int64_t next_us,
-                 int64_t due_us, int64_t until_us, size_t *step_out, int64_t *us_out)
+void snooze_plan(struct plan *plan, size_t next_step, int64_t until_us)
 {
-    size_t step = next_step;
+    size_t kept = next_step;
 
-    *step_out = next_step;
-    *us_out = next_us;
-    if (next_us >= until_us || at_us[next_step] >= due_us)
-        return; /* nothing comes before, or what comes is the deadline itself */
-    while (step + 1 < nsteps && at_us[step + 1] <= until_us && at_us[step] < due_us)
-        step++;
-    *step_out = step;
-    *us_out = at_us[step] < due_us ? until_us : at_us[step];
+    for (size_t i = next_step; i < plan->nsteps; i++) {
+        const struct plan_step *step = &plan->steps[i];
+        if (step->at_us >= MIN(until_us, plan->due_us) || strcmp(step->tells, "owner") != 0)
+            plan->steps[kept++] = *step;
+    }
+    if (kept == plan->nsteps)
+        return;
+    plan->nsteps = kept;
+    plan_add_step(plan, until_us, "owner");
 }

@@ -1,18 +1,17 @@
 /*
- * snooze.h - what postponing does to the steps of a duty (REM-13): the next notice moves, the
- * deadline never. Pure.
+ * snooze.h - what postponing does to the steps of a duty (REM-13): the assignee's next notice
+ * moves, the deadline never, and nobody else's notice either. Pure.
  */
 #ifndef DAYBOOK_REMINDERS_SNOOZE_H
 #define DAYBOOK_REMINDERS_SNOOZE_H
 
-#include "common/base.h"
+#include "services/reminders/plan.h"
 
 /*
- * Of the steps (times rising) with the given next one, and with the deadline due_us >= until_us:
- * the one that comes next when silence is wanted until until_us, and its moment. Warnings that
- * would have come meanwhile become one, at until_us; the due step stays where it is.
+ * Silence for the assignee until until_us, which does not lie after plan->due_us: warnings from
+ * next_step on that tell nobody but him and would come before become one, at until_us. next_step
+ * is the number of the next step afterwards too.
  */
-void snooze_plan(const int64_t *at_us, size_t nsteps, size_t next_step, int64_t next_us,
-                 int64_t due_us, int64_t until_us, size_t *step_out, int64_t *us_out);
+void snooze_plan(struct plan *plan, size_t next_step, int64_t until_us);
 
 #endif

@@ -479,13 +479,26 @@ static void snoozing_moves_the_next_notice_never_the_deadline(void **state)
     snooze(0x22, "2026-11-16T22:00:00Z", ERR_OK, "");
     assert_string_equal(next_of(0x22), "16 22:00 0 true 17 01:00");
     snooze(0x22, "2026-11-17T00:30:00Z", ERR_OK, ""); /* past both warnings: one of them is left */
-    assert_string_equal(next_of(0x22), "17 00:30 1 true 17 01:00");
+    assert_string_equal(next_of(0x22), "17 00:30 0 true 17 01:00");
     snooze(0x22, "2026-11-17T01:00:00Z", ERR_OK, ""); /* until the deadline itself */
-    assert_string_equal(next_of(0x22), "17 01:00 2 true 17 01:00");
+    assert_string_equal(next_of(0x22), "17 01:00 0 true 17 01:00");
     snooze(0x22, "2026-11-17T00:45:00Z", ERR_FAILED_PRECONDITION, "3 times");
     assert_string_equal(rig_events(rig), "ReminderSnoozed ReminderSnoozed ReminderSnoozed");
     rig_time(rig, "2026-11-17T01:00:00Z");
     snooze(0x22, "2026-11-17T02:00:00Z", ERR_FAILED_PRECONDITION, "due time has passed");
+}
+
+static void snoozing_does_not_silence_the_superior_REM_13(void **state)
+{
+    (void)state;
+    reset();
+    rig_set_policy("escalation_esc_a", "-2h:superior,0:owner", "2026-01-01T00:00:00Z");
+    ask_question(0x23, "2026-11-16T01:00:00Z", "2026-11-16T01:00:00Z"); /* 21:00, 23:00, 00:00 */
+    snooze(0x23, "2026-11-17T00:30:00Z", ERR_OK, "");
+    assert_string_equal(next_of(0x23), "16 23:00 0 true 17 01:00");
+    assert_string_equal(
+        rig_value(rig, "SELECT tells || ' ' || cardinality(plan) FROM reminders.obligation"),
+        "superior;owner;owner 3");
 }
 
 /* --- lists of reminders, rules and deliveries ------------------------------------------------ */
@@ -663,6 +676,7 @@ int main(void)
         cmocka_unit_test(without_redis_lists_come_from_postgresql_and_changes_are_not_lost),
         cmocka_unit_test(acknowledging_is_for_the_assignee_and_stops_no_clock),
         cmocka_unit_test(snoozing_moves_the_next_notice_never_the_deadline),
+        cmocka_unit_test(snoozing_does_not_silence_the_superior_REM_13),
         cmocka_unit_test(reminders_are_listed_by_their_next_moment_then_the_rest),
         cmocka_unit_test(the_rules_in_force_are_listed),
         cmocka_unit_test(the_ledger_shows_everybody_his_own),

@@ -72,33 +72,56 @@ static void shards_are_used_evenly(void **state)
 
 /* --- snooze ---------------------------------------------------------------------------------- */
 
-static void snoozing_makes_one_warning_of_several_and_leaves_the_deadline(void **state)
+/* "60 owner; 100 owner+superior" */
+static void write_steps(const struct plan *plan, char out[static 200])
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < plan->nsteps; i++)
+        len += (size_t)snprintf(out + len, 200 - len, "%s%" PRId64 " %s", i ? "; " : "",
+                                plan->steps[i].at_us, plan->steps[i].tells);
+}
+
+/* The assignee's snooze silences his own warnings only: never the deadline, never his superior. */
+static void snoozing_makes_one_warning_of_several_and_leaves_all_others_REM_13(void **state)
 {
     (void)state;
-    static const int64_t at[] = { 60, 90, 100, 124 }; /* two warnings, due, escalation */
     static const struct {
         const char *label;
         size_t next;
-        int64_t next_us, until_us;
-        size_t want_step;
-        int64_t want_us;
+        int64_t until_us;
+        const char *superior; /* who is told at 80 besides the owner's warnings at 60 and 90 */
+        const char *want;
     } cases[] = {
-        { "nothing comes before", 0, 60, 50, 0, 60 },
-        { "exactly at the next", 0, 60, 60, 0, 60 },
-        { "the first warning moves", 0, 60, 70, 0, 70 },
-        { "two warnings become one", 0, 60, 95, 1, 95 },
-        { "the second one alone", 0, 60, 90, 1, 90 },
-        { "until the deadline", 0, 60, 100, 2, 100 },
-        { "a snoozed one is snoozed again", 0, 70, 80, 0, 80 },
-        { "and earlier again: stays", 0, 80, 70, 0, 80 },
-        { "the deadline is next", 2, 100, 100, 2, 100 },
+        { "nothing comes before", 0, 50, NULL, "60 owner; 90 owner; 100 owner; 124 superior" },
+        { "exactly at the next", 0, 60, NULL, "60 owner; 90 owner; 100 owner; 124 superior" },
+        { "the first warning moves", 0, 70, NULL, "70 owner; 90 owner; 100 owner; 124 superior" },
+        { "two warnings become one", 0, 95, NULL, "95 owner; 100 owner; 124 superior" },
+        { "the second one alone", 0, 90, NULL, "90 owner; 100 owner; 124 superior" },
+        { "one was told already", 1, 95, NULL, "60 owner; 95 owner; 100 owner; 124 superior" },
+        { "until the deadline", 0, 100, NULL, "100 owner; 124 superior" },
+        { "the deadline is next", 2, 100, NULL, "60 owner; 90 owner; 100 owner; 124 superior" },
+        { "the superior's stays", 0, 95, "superior",
+          "80 superior; 95 owner; 100 owner; 124 superior" },
+        { "also when it is shared", 0, 95, "owner+superior",
+          "80 owner+superior; 95 owner; 100 owner; 124 superior" },
+        { "also until the deadline", 0, 100, "superior", "80 superior; 100 owner; 124 superior" },
+        { "together with the superior's", 0, 80, "superior",
+          "80 superior+owner; 90 owner; 100 owner; 124 superior" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        size_t step;
-        int64_t us;
-        snooze_plan(at, 4, cases[i].next, cases[i].next_us, 100, cases[i].until_us, &step, &us);
-        if (step != cases[i].want_step || us != cases[i].want_us)
-            fail_msg("%s: %zu at %" PRId64, cases[i].label, step, us);
+        char got[200];
+        struct plan plan = { .due_us = 100 };
+        plan_add_step(&plan, 60, "owner");
+        if (cases[i].superior)
+            plan_add_step(&plan, 80, cases[i].superior);
+        plan_add_step(&plan, 90, "owner");
+        plan_add_step(&plan, 100, "owner");
+        plan_add_step(&plan, 124, "superior");
+        snooze_plan(&plan, cases[i].next, cases[i].until_us);
+        write_steps(&plan, got);
+        if (strcmp(got, cases[i].want) != 0)
+            fail_msg("%s: %s", cases[i].label, got);
     }
 }
 
@@ -213,7 +236,7 @@ int main(void)
         cmocka_unit_test(a_duty_has_one_id_by_rule_subject_and_occurrence),
         cmocka_unit_test(a_notice_has_one_id_by_duty_round_step_recipient_and_channel),
         cmocka_unit_test(shards_are_used_evenly),
-        cmocka_unit_test(snoozing_makes_one_warning_of_several_and_leaves_the_deadline),
+        cmocka_unit_test(snoozing_makes_one_warning_of_several_and_leaves_all_others_REM_13),
         cmocka_unit_test(leases_are_spread_evenly_and_few_move),
         cmocka_unit_test(timers_travel_in_wake_messages),
         cmocka_unit_test(retries_follow_the_schedule_of_75_hours),
