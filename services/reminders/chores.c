@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/mdp.h"
 #include "common/outbox.h"
+#include "services/reminders/handover.h"
 #include "services/reminders/obligation.h"
 #include "services/reminders/sql.h"
 #include "services/reminders/task_list.h"
@@ -73,7 +74,9 @@ void chores_ring(struct chores *c)
 struct recalculation {
     struct id tenant, id;
     char *key;
-    bool overdue; /* the pending ones are done, the overdue ones follow */
+    int64_t effective_us;
+    struct id customer, from, to; /* of a handover; else nil */
+    bool overdue;                 /* the pending ones are done, the overdue ones follow */
     struct id after;
     const char *reason;
 };
@@ -99,8 +102,18 @@ static enum err find_next(struct chores *c, struct recalculation *out)
         .tenant = db_row_id(&row, "tenant_id"),
         .id = db_row_id(&row, "id"),
         .key = arena_strdup(c->arena, db_row_text(&row, "policy_key")),
+        .effective_us = db_row_i64(&row, "effective_us"),
     };
+    if (!db_row_is_null(&row, "customer_id")) {
+        out->customer = db_row_id(&row, "customer_id");
+        out->from = db_row_id(&row, "from_id");
+    }
     return row.bad || !out->key ? ERR_INTERNAL : ERR_OK;
+}
+
+static bool is_handover(const struct recalculation *job)
+{
+    return !id_is_nil(job->customer);
 }
 
 /* One step, in its transaction. */
@@ -116,6 +129,7 @@ struct step {
     const char *ids;
     size_t changed;
     struct columns replanned, switched_off;
+    struct handover handover;
     struct outbox_row *events;
     size_t nevents;
     struct id *people;
@@ -137,6 +151,8 @@ static enum err lock_job(struct step *s)
     struct db_row row = { .res = res };
     s->job->after = db_row_id(&row, "after_id");
     s->job->overdue = db_row_bool(&row, "overdue");
+    if (is_handover(s->job))
+        s->job->to = db_row_id(&row, "to_id");
     s->job->reason = arena_strdup(a, db_row_text(&row, "reason"));
     return row.bad || !s->job->reason ? ERR_INTERNAL : ERR_OK;
 }
@@ -144,7 +160,8 @@ static enum err lock_job(struct step *s)
 static enum err name_rules(struct step *s)
 {
     for (size_t i = 0; i < rules_len; i++)
-        if (rule_depends_on(&rules[i], s->job->key))
+        if (is_handover(s->job) ? !rules[i].is_personal && !id_equal(s->job->from, s->job->to)
+                                : rule_depends_on(&rules[i], s->job->key))
             columns_text(&s->rules, rules[i].id);
     return columns_params(&s->rules, &s->rules_text);
 }
@@ -154,12 +171,21 @@ static enum err find_stretch(struct step *s)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     struct arena *a = s->c->arena;
-    const char *const params[] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->after),
-                                   db_text_i64(a, STEP_DUTIES), db_text_time(a, s->now_us),
-                                   s->rules_text };
+    const struct recalculation *job = s->job;
+    const struct db_stmt *stmt = is_handover(job) ? &sql_stretch_held
+                                 : job->overdue   ? &sql_stretch_overdue
+                                                  : &sql_stretch_armed;
+    const char *const params[] = {
+        db_text_id(a, job->tenant),
+        db_text_id(a, job->after),
+        db_text_i64(a, STEP_DUTIES),
+        db_text_time(a, is_handover(job) ? job->effective_us : s->now_us),
+        s->rules_text,
+        db_text_id(a, job->customer),
+        db_text_id(a, job->from),
+    };
 
-    enum err e = db_exec(s->c->db, s->job->overdue ? &sql_stretch_overdue : &sql_stretch_armed,
-                         params, &res);
+    enum err e = db_exec(s->c->db, stmt, params, &res);
     if (e)
         return e;
     struct db_row row = { .res = res };
@@ -177,7 +203,7 @@ static enum err find_stretch(struct step *s)
 static enum err load_duties(struct step *s, PGresult **res_out)
 {
     const char *const params[] = { db_text_id(s->c->arena, s->job->tenant), s->ids, s->rules_text,
-                                   s->job->overdue ? "f" : "t" };
+                                   s->job->overdue || is_handover(s->job) ? "f" : "t" };
 
     return params[0] ? db_exec(s->c->db, &sql_duties_open, params, res_out)
                      : ERR_RESOURCE_EXHAUSTED;
@@ -217,6 +243,32 @@ static enum err switch_off(struct step *s, const struct rule *rule, struct duty 
     return duty->pb->etag ? add_event(s, duty, &event.base) : ERR_RESOURCE_EXHAUSTED;
 }
 
+/* The owner of the shard is told of what is due before its next look. */
+static void note_timer(struct step *s, const struct duty *duty)
+{
+    struct timer timer;
+
+    if (duty_timer(duty, s->job->tenant, &timer) &&
+        timer.due_us <= s->now_us + engine_horizon_us() + 5 * SECOND_US)
+        s->c->near[s->c->nnear++] = timer;
+}
+
+static enum err hand_over(struct step *s, const struct rule *rule, struct duty *duty)
+{
+    Daybook__Reminders__V1__ReminderReassigned event =
+        DAYBOOK__REMINDERS__V1__REMINDER_REASSIGNED__INIT;
+    char from[ID_TEXT_MAX];
+
+    enum err e = handover_add(&s->handover, duty, rule, s->job->to, s->c->arena);
+    if (e)
+        return e;
+    note_timer(s, duty);
+    s->people[s->npeople++] = s->job->from;
+    event.reminder = duty->pb;
+    event.from_id = id_text(s->job->from, from);
+    return add_event(s, duty, &event.base);
+}
+
 static enum err replan(struct step *s, const struct rule *rule, struct duty *duty,
                        bool *changed_out)
 {
@@ -243,15 +295,26 @@ static enum err replan(struct step *s, const struct rule *rule, struct duty *dut
     columns_text(k, policies);
     columns_text(k, explanation);
     columns_i64(k, duty->version);
-    struct timer timer;
-    if (duty_timer(duty, s->job->tenant, &timer) &&
-        timer.due_us <= s->now_us + engine_horizon_us() + 5 * SECOND_US)
-        s->c->near[s->c->nnear++] = timer;
+    note_timer(s, duty);
     char reason[REASON_MAX];
     snprintf(reason, sizeof(reason), "%s", s->job->reason);
     event.reminder = duty->pb;
     event.reason = reason;
     return add_event(s, duty, &event.base);
+}
+
+/* The unit whose rule book holds for the duty from here on. */
+static bool find_unit(const struct step *s, const struct duty *duty, struct id *out)
+{
+    const struct dir_employee *to = NULL;
+
+    if (is_handover(s->job)) {
+        to = directory_employee(s->dir, s->job->tenant, s->job->to);
+        if (to && to->unit)
+            *out = to->unit->id;
+        return true;
+    }
+    return !*duty->pb->unit_id || id_parse(duty->pb->unit_id, out);
 }
 
 static enum err judge_duty(struct step *s, struct duty *duty)
@@ -261,10 +324,12 @@ static enum err judge_duty(struct step *s, struct duty *duty)
     bool changed = true;
     enum err e = ERR_OK;
 
-    if (!rule || (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit)))
+    if (!rule || !find_unit(s, duty, &book.unit))
         return ERR_INTERNAL;
     if (!rule_is_enabled(rule, &book))
         e = switch_off(s, rule, duty);
+    else if (is_handover(s->job))
+        e = hand_over(s, rule, duty);
     else if (s->job->overdue)
         changed = false; /* only pending ones are counted anew (REM-09) */
     else
@@ -281,7 +346,7 @@ static enum err judge_duties(struct step *s, const PGresult *res)
     size_t found = (size_t)PQntuples(res);
 
     s->events = arena_array(s->c->arena, found + 1, sizeof(*s->events));
-    s->people = arena_array(s->c->arena, found + 1, sizeof(*s->people));
+    s->people = arena_array(s->c->arena, 2 * found + 1, sizeof(*s->people));
     if (!s->events || !s->people)
         return ERR_RESOURCE_EXHAUSTED;
     for (size_t i = 0; i < found; i++) {
@@ -344,6 +409,8 @@ static enum err write_step(struct step *s)
     if (!e)
         e = queue_columns(s, &sql_duties_switch_off, &s->switched_off);
     if (!e)
+        e = handover_queue(&s->handover, s->c->db);
+    if (!e)
         e = outbox_queue_rows(s->c->db, s->events, s->nevents, a);
     if (!e)
         e = queue_advance(s);
@@ -382,8 +449,7 @@ static void tell_step(struct step *s)
         task_lists_ring(c->lists);
     c->wake_relay = c->wake_relay || s->nevents;
     if (s->done)
-        log_info("recalculation.done", "due times were counted anew", "reason", s->job->reason,
-                 NULL);
+        log_info("recalculation.done", "duties were judged anew", "reason", s->job->reason, NULL);
 }
 
 enum err chores_recalculate(struct chores *c, bool *more_out)
@@ -407,6 +473,7 @@ enum err chores_recalculate(struct chores *c, bool *more_out)
     columns_init(&s.replanned, 10);
     columns_init(&s.switched_off, 3);
     columns_init(&s.rules, 1);
+    handover_init(&s.handover, dir, job.tenant, s.now_us);
     e = run_step(&s);
     if (!e)
         tell_step(&s);
@@ -414,6 +481,7 @@ enum err chores_recalculate(struct chores *c, bool *more_out)
     columns_fini(&s.replanned);
     columns_fini(&s.switched_off);
     columns_fini(&s.rules);
+    handover_fini(&s.handover);
     if (e == ERR_NOT_FOUND)
         e = ERR_OK;
     if (e && e != ERR_UNAVAILABLE) { /* others' are not to wait for it */

@@ -1,6 +1,7 @@
 /*
  * chores.h - slow work in the background: recalculations after a change of the rule book or
- * calendar (REM-09, F43), and the end of old tombstones.
+ * calendar (REM-09, F43), duties handed over with their customer (REM-18), and the end of old
+ * tombstones.
  *
  * A recalculation is a row that a reaction wrote. It is done in steps of a few hundred duties, each
  * a transaction that also moves the row's cursor, so a crash repeats nothing and several replicas

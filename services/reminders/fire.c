@@ -252,12 +252,12 @@ static const char *kind_text(enum plan_kind kind)
     return texts[kind];
 }
 
-static void format_local(const struct tz *tz, int64_t us, char out[static 40])
+void fire_local_text(const struct tz *tz, int64_t us, char out[static FIRE_LOCAL_MAX])
 {
     struct date d = tz_date(tz, us);
     int minute = tz_minute_of_day(tz, us);
 
-    snprintf(out, 40, "%d月%d日 %02d:%02d", d.month, d.day, minute / 60, minute % 60);
+    snprintf(out, FIRE_LOCAL_MAX, "%d月%d日 %02d:%02d", d.month, d.day, minute / 60, minute % 60);
 }
 
 /* The words for people, in the company's language. */
@@ -266,9 +266,9 @@ static char *notice_text(struct group *g, const struct shot *s, bool to_assignee
     struct fire_context *c = g->volley->c;
     const struct dir_tenant *tenant = directory_tenant(c->dir, g->tenant);
     const struct dir_employee *who = directory_employee(c->dir, g->tenant, s->duty.assignee);
-    char due[40];
+    char due[FIRE_LOCAL_MAX];
 
-    format_local(tenant ? tenant->calendar->tz : tz_find("UTC"), s->duty.due_us, due);
+    fire_local_text(tenant ? tenant->calendar->tz : tz_find("UTC"), s->duty.due_us, due);
     const char *title = s->duty.pb->title, *name = who ? who->name : "";
     if (to_assignee)
         return s->kind == PLAN_WARNING

@@ -57,6 +57,10 @@ NODISCARD enum err fire_batch(struct fire_context *c, struct timer *timers, size
 /* Takes one timer out of the table, under its lease, with the reason. */
 NODISCARD enum err fire_park(struct fire_context *c, const struct timer *timer, const char *reason);
 
+/* A moment in the words of notices, local. */
+#define FIRE_LOCAL_MAX 40
+void fire_local_text(const struct tz *tz, int64_t us, char out[static FIRE_LOCAL_MAX]);
+
 extern struct metric fire_total;    /* by rule and outcome */
 extern struct metric fire_lateness; /* by rule */
 

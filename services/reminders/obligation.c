@@ -351,6 +351,7 @@ enum err duty_hand_over(struct duty *duty, const struct rule *rule, const struct
         book.unit = employee->unit->id;
     duty->assignee = to;
     duty->pb->assignee_id = db_text_id(a, to);
+    duty->pb->acknowledged_at = duty->pb->snoozed_until = NULL; /* they were the other one's */
     duty->pb->unit_id = id_is_nil(book.unit) ? arena_strdup(a, "") : db_text_id(a, book.unit);
     if (!duty->pb->assignee_id || !duty->pb->unit_id)
         return ERR_RESOURCE_EXHAUSTED;

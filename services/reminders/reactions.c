@@ -233,15 +233,51 @@ static enum err on_customer_created(struct reaction *r, const PbEvent *event UNU
     return put_customer(r, ((const Daybook__Customers__V1__CustomerCreated *)data)->customer);
 }
 
-static enum err on_customer_updated(struct reaction *r, const PbEvent *event UNUSED,
+static void ring_chores(void *daemon_data, void *arg UNUSED)
+{
+    chores_ring(((struct reminders *)daemon_data)->chores);
+}
+
+/* REM-18: the duties towards a customer go to his new owner. A chore, since there may be many. */
+static enum err ask_handover(struct reaction *r, const PbEvent *event,
+                             const Daybook__Customers__V1__Customer *customer)
+{
+    struct id to;
+
+    if (r->replaying || !customer || !id_parse(customer->owner_id, &to))
+        return ERR_OK;
+    bool is_known = directory_employee(r->dir, r->tenant, to) != NULL; /* whose unit is to hold */
+    const char *const params[] = {
+        db_text_id(r->arena, r->tenant),
+        event->event_id,
+        customer->id,
+        customer->owner_id,
+        "owner of the customer",
+        db_text_i64(r->arena, wire_time_us(event->occurred_at)),
+        db_text_time(r->arena, r->now_us),
+        db_text_i64(r->arena, is_known ? 0 : CHORES_DELAY_US),
+    };
+    if (!params[0] || !params[5] || !params[6] || !params[7])
+        return ERR_RESOURCE_EXHAUSTED;
+    reaction_after_commit(r, ring_chores, NULL);
+    return db_queue(r->db, &sql_handover_put, params);
+}
+
+static enum err on_customer_updated(struct reaction *r, const PbEvent *event,
                                     const ProtobufCMessage *data)
 {
     const Daybook__Customers__V1__CustomerUpdated *e = (const void *)data;
     struct batch *b = r->batch;
 
-    for (size_t i = 0; i < e->n_changed_fields; i++)
+    enum err failed = ERR_OK;
+    for (size_t i = 0; i < e->n_changed_fields && !failed; i++) {
         if (strcmp(e->changed_fields[i], "name") == 0)
             b->renamed = true;
+        if (strcmp(e->changed_fields[i], "owner_id") == 0)
+            failed = ask_handover(r, event, e->customer);
+    }
+    if (failed)
+        return failed;
     return put_customer(r, e->customer);
 }
 

@@ -50,7 +50,7 @@ static bool is_undated(const ProtobufCMessage *event)
     .collection = "visits",                                                                        \
     .opened_by = { VISITS "VisitEnded", "visit.id", "visit.checked_out_at" },                      \
     .applies = is_in_person, .assignee = "visit.visitor_id", .unit = "unit_id",                    \
-    .customer = "visit.customer_id", .topic = "visit.goal",                                        \
+    .customer = "visit.customer_id", .topic = "visit.goal", .is_personal = true,                   \
     .fulfilled_by = { { VISITS "VisitReported", "visit.id", "visit.report.submitted_at" } },       \
     .cancelled_by = { { VISITS "VisitCancelled", "visit.id", NULL } }
 

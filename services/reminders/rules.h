@@ -49,7 +49,9 @@ struct rule {
     const char *unit;
     const char *customer;
     const char *topic; /* text that is added to the title */
-    const char *due;   /* DUE_AT only */
+    /* Only who was there can do it: it stays with him when the customer gets another owner. */
+    bool is_personal;
+    const char *due; /* DUE_AT only */
     enum due_type due_type;
     const char *policy_key; /* of the number */
     const char *limit_key;  /* DUE_END_OF_DAY: never later than this many days; NULL: no limit */

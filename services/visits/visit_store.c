@@ -141,7 +141,7 @@ enum err visit_store_update(struct call *call, PbVisit *visit)
 }
 
 enum err commitment_store_lock(struct call *call, const char *id, PbCommitment **commitment_out,
-                               int64_t *version_out)
+                               int64_t *version_out, struct id *customer_owner_out)
 {
     const char *params[] = { call_tenant_text(call), id };
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -153,6 +153,9 @@ enum err commitment_store_lock(struct call *call, const char *id, PbCommitment *
         return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
     *version_out = db_row_i64(&row, "_row_version");
+    *customer_owner_out = (struct id){ { 0 } };
+    if (!db_row_is_null(&row, "_customer_owner_id"))
+        *customer_owner_out = db_row_id(&row, "_customer_owner_id");
     return record_read(res, 0, &daybook__visits__v1__commitment__descriptor, call->arena,
                        commitment_out);
 }

@@ -42,9 +42,10 @@ NODISCARD enum err visit_store_update(struct call *call, PbVisit *visit);
 /* Version that the etag stands for. */
 int64_t visit_store_version(const PbVisit *visit);
 
-/* version_out: of the row as read. */
+/* version_out: of the row as read. customer_owner_out: nil when he has none. */
 NODISCARD enum err commitment_store_lock(struct call *call, const char *id,
-                                         PbCommitment **commitment_out, int64_t *version_out);
+                                         PbCommitment **commitment_out, int64_t *version_out,
+                                         struct id *customer_owner_out);
 NODISCARD enum err commitment_store_insert(struct call *call, const PbCommitment *commitment);
 NODISCARD enum err commitment_store_update(struct call *call, const PbCommitment *commitment);
 

@@ -194,6 +194,29 @@ static void an_interaction_opens_its_questions_in_two_round_trips_INT_04(void **
     json_decref(customer);
 }
 
+/* REM-18: he is the one who is reminded of it then. */
+static void the_new_owner_of_a_customer_may_answer_his_questions(void **state)
+{
+    char id[ID_TEXT_MAX], question[ID_TEXT_MAX];
+
+    (void)state;
+    snprintf(id, sizeof(id), "%s", make_customer("换人的客户"));
+    json_t *reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
+                           "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
+                           "\"content\":\"asked\",\"questions\":[{\"text\":\"one?\"}]}}",
+                           id);
+    snprintf(question, sizeof(question), "%s", rig_text(reply, "interaction.questions.0.id"));
+    json_decref(reply);
+    rig_fails(rig, "rep2", INTERACTION_SERVICE, "AnswerQuestion", ERR_NOT_FOUND, "",
+              "{\"questionId\":\"%s\",\"answer\":\"a\"}", question);
+    json_decref(rig_ok(rig, "lead", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"},\"updateMask\":"
+                       "\"ownerId\"}",
+                       id, rig_employee_text("rep2")));
+    json_decref(rig_ok(rig, "rep2", INTERACTION_SERVICE, "AnswerQuestion",
+                       "{\"questionId\":\"%s\",\"answer\":\"a\"}", question));
+}
+
 static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
 {
     char late[ID_TEXT_MAX], kept[ID_TEXT_MAX];
@@ -444,6 +467,7 @@ int main(void)
         cmocka_unit_test(others_do_not_see_it_F61),
         cmocka_unit_test(lists_go_page_by_page_without_hole_or_repeat),
         cmocka_unit_test(an_interaction_opens_its_questions_in_two_round_trips_INT_04),
+        cmocka_unit_test(the_new_owner_of_a_customer_may_answer_his_questions),
         cmocka_unit_test(the_first_answer_decides_whether_it_was_late_TMR_01),
         cmocka_unit_test(an_import_repeated_later_undoes_nobodys_work_CUS_31),
         cmocka_unit_test(a_registered_call_is_completed_by_its_record_TMR_02),

@@ -574,6 +574,113 @@ static void a_recalculation_waits_until_every_replica_knows_the_change(void **st
     json_decref(got);
 }
 
+/* --- handing over (REM-18) ------------------------------------------------------------------- */
+
+static void customer_event(const char *type, const char *at, const char *owner, const char *more)
+{
+    char full[80];
+
+    snprintf(full, sizeof(full), CUSTOMERS "%s", type);
+    rig_hear(rig, &reminders_consumer, false, full, at,
+             "{\"customer\":{\"id\":\"" CUSTOMER "\",\"name\":\"Shop\",\"ownerId\":\"%s\"}%s}",
+             rig_employee_text(owner), more);
+}
+
+static void give_customer(const char *owner, const char *at)
+{
+    customer_event("CustomerUpdated", at, owner, ",\"changedFields\":[\"owner_id\"]");
+}
+
+static void open_duties_follow_the_owner_of_their_customer_REM_18(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    with_engine();
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
+    ask_question(30, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z"); /* pending */
+    ask_question(31, "2026-11-15T01:00:00Z", "2026-11-15T01:00:00Z"); /* overdue */
+    visit_event(VISITS "VisitEnded", "2026-11-16T02:00:00Z", "ENDED",
+                ",\"checkedOutAt\":\"2026-11-16T02:00:00Z\"");
+    wait_for("SELECT count(*) FROM reminders.obligation WHERE state = 'overdue'", "1");
+    (void)rig_events(rig);
+
+    rig_time(rig, "2026-11-16T03:30:00Z");
+    give_customer("rep2", "2026-11-16T03:30:00Z");
+    wait_for("SELECT changed || ' ' || (done_at IS NOT NULL) FROM reminders.recalculation",
+             "2 true");
+    assert_string_equal(rig_events(rig), "ReminderReassigned ReminderReassigned");
+    assert_string_equal(
+        rig_value(rig,
+                  "SELECT string_agg(right(assignee_id::text, 1) || rule || state, ' ' ORDER BY "
+                  "rule, state) FROM reminders.obligation"),
+        "5TMR-01overdue 5TMR-01pending 4TMR-03pending 4TMR-04pending 4TMR-05pending");
+    assert_string_equal(
+        rig_value(rig,
+                  "SELECT string_agg(right(recipient_id::text, 1) || ' ' || text, '; ' ORDER BY "
+                  "text) FROM reminders.notification WHERE step_kind = 'handover'"),
+        "5 转交给您：答复客户问题：Is it frost-proof?，期限 11月16日 09:00，已逾期 2 小时 30 分; "
+        "5 转交给您：答复客户问题：Is it frost-proof?，期限 11月17日 10:00，还剩 22 小时 30 分");
+    assert_string_equal(
+        rig_value(rig, "SELECT count(*) FROM reminders.list_version WHERE employee_id IN ('" REP
+                       "', '" EMPLOYEE(5) "')"),
+        "2");
+
+    /* From here on the new one is told, the one before no more; up the line as ever. */
+    rig_time(rig, "2026-11-17T02:00:00Z");
+    wait_for("SELECT string_agg(DISTINCT right(recipient_id::text, 1), '') FROM "
+             "reminders.notification WHERE rule = 'TMR-01' AND step_kind <> 'handover' AND "
+             "fired_at > '2026-11-16T03:30:00Z' AND state = 'delivered'",
+             "235");
+    without_engine();
+}
+
+/* What goes back and forth, and what is another's, stays where it is. */
+static void a_customer_who_comes_back_moves_nothing_REM_18(void **state)
+{
+    (void)state;
+    bool more;
+
+    fresh("2026-11-16T02:00:00Z");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "lead", "");
+    ask_question(32, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z"); /* of rep, not of lead */
+    give_customer("rep2", "2026-11-16T02:00:00Z");
+    give_customer("rep", "2026-11-16T02:01:00Z");
+    rig_time(rig, "2026-11-16T02:05:00Z");
+    give_customer("rep2", "2026-11-16T02:02:00Z");
+    give_customer("rep", "2026-11-16T02:03:00Z");
+    do
+        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    while (more);
+    assert_string_equal(rig_value(rig, "SELECT count(*) || ' ' || sum(changed) FROM "
+                                       "reminders.recalculation WHERE done_at IS NOT NULL"),
+                        "4 0");
+    assert_string_equal(
+        rig_value(rig, "SELECT right(assignee_id::text, 1) FROM reminders.obligation"), "4");
+}
+
+/* REM-09: the unit of the new owner has policies of its own. */
+static void a_handed_over_duty_is_planned_by_the_rules_of_its_new_unit(void **state)
+{
+    (void)state;
+    bool more;
+
+    fresh("2026-11-16T02:00:00Z");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
+    ask_question(33, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    rig_set_policy("question_feedback_hours", "8", "2026-11-16T02:00:00Z");
+    give_customer("gm", "2026-11-16T02:00:00Z");
+    do
+        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    while (more);
+    json_t *got = rig_ok(rig, "gm", SERVICE, "Get", "{\"rule\":\"TMR-01\",\"subject\":\"%s\"}",
+                         question_subject(33));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T10:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.policies.0.value"), "8");
+    assert_string_not_equal(rig_text(got, "reminder.unitId"), EAST);
+    assert_string_equal(rig_text(got, "deliveries.0.stepKind"), "STEP_KIND_HANDOVER");
+    json_decref(got);
+}
+
 /* --- armed for now ---------------------------------------------------------------------------- */
 
 static void a_duty_that_is_due_when_it_becomes_known_is_told_at_once(void **state)
@@ -612,6 +719,9 @@ int main(void)
         cmocka_unit_test(a_change_that_changes_nothing_for_a_duty_leaves_it_alone),
         cmocka_unit_test(a_rule_that_is_switched_off_tells_nobody_any_more_REM_20),
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
+        cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
+        cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
+        cmocka_unit_test(a_handed_over_duty_is_planned_by_the_rules_of_its_new_unit),
         cmocka_unit_test(a_duty_that_is_due_when_it_becomes_known_is_told_at_once),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -770,6 +770,34 @@ static void a_promise_is_made_at_a_visit_in_a_call_or_for_a_complaint_VIS_56(voi
     json_decref(in);
 }
 
+/* REM-18: he is the one who is reminded of it then. */
+static void the_new_owner_of_a_customer_may_keep_what_was_promised_him(void **state)
+{
+    static const char other[] = "05000000-0000-7000-8000-0000000000aa";
+    char id[ID_TEXT_MAX];
+
+    (void)state;
+    rig_time(rig, "2026-11-16T01:00:00Z");
+    rig_hear(rig, &visits_consumer, false, "daybook.customers.v1.CustomerCreated",
+             "2026-11-16T01:00:00Z",
+             "{\"customer\":{\"id\":\"%s\",\"name\":\"Shop\",\"ownerId\":\"%s\"}}", other,
+             rig_employee_text("rep"));
+    json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
+                          "{\"commitment\":{\"customerId\":\"%s\",\"text\":\"t\"}}", other);
+    snprintf(id, sizeof(id), "%s", rig_text(made, "commitment.id"));
+    json_decref(made);
+    rig_fails(rig, "rep2", COMMITMENT_SERVICE, "Complete", ERR_NOT_FOUND, "",
+              "{\"commitmentId\":\"%s\",\"result\":\"r\"}", id);
+    rig_hear(
+        rig, &visits_consumer, false, "daybook.customers.v1.CustomerUpdated",
+        "2026-11-16T01:00:00Z",
+        "{\"customer\":{\"id\":\"%s\",\"name\":\"Shop\",\"ownerId\":\"%s\"},\"changedFields\":["
+        "\"owner_id\"]}",
+        other, rig_employee_text("rep2"));
+    json_decref(rig_ok(rig, "rep2", COMMITMENT_SERVICE, "Complete",
+                       "{\"commitmentId\":\"%s\",\"result\":\"r\"}", id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -786,6 +814,7 @@ int main(void)
         cmocka_unit_test(no_distance_from_a_customer_one_does_not_see_F61),
         cmocka_unit_test(by_phone_nobody_goes_out_CON_07),
         cmocka_unit_test(a_request_cannot_forge_and_shows_no_address_F61),
+        cmocka_unit_test(the_new_owner_of_a_customer_may_keep_what_was_promised_him),
         cmocka_unit_test(a_tier_may_come_before_the_file),
         cmocka_unit_test(the_general_managers_visit_needs_no_approval_ORG_05),
         cmocka_unit_test(a_slot_is_given_once),

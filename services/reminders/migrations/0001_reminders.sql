@@ -110,7 +110,7 @@ CREATE TABLE ${schema}.notification (
     id             uuid NOT NULL,
     obligation_id  uuid NOT NULL,
     rule           text NOT NULL,
-    step_kind      text NOT NULL CHECK (step_kind IN ('warning', 'due', 'escalation')),
+    step_kind      text NOT NULL CHECK (step_kind IN ('warning', 'due', 'escalation', 'handover')),
     step           smallint NOT NULL,
     recipient_id   uuid NOT NULL,
     channel        text NOT NULL CHECK (channel IN ('in_app', 'http')),
@@ -164,13 +164,17 @@ CREATE TABLE ${schema}.list_version (
     PRIMARY KEY (tenant_id, employee_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 
--- Recalculations that a change of the rule book or calendar asks for (REM-09, F43); kept as record.
+-- Recalculations that a change of the rule book or calendar asks for (REM-09, F43), and duties to be
+-- handed over with their customer (REM-18); kept as record.
 CREATE TABLE ${schema}.recalculation (
     tenant_id     uuid NOT NULL,
     id            uuid NOT NULL, -- of the event
-    policy_key    text NOT NULL, -- '' = the calendar
+    policy_key    text NOT NULL, -- '' = the calendar, or none
     policy_value  text,
     unit_id       uuid,
+    customer_id   uuid, -- a handover of that customer, from one owner to another
+    from_id       uuid,
+    to_id         uuid,
     reason        text NOT NULL,
     effective_us  bigint NOT NULL,
     asked_at      timestamptz NOT NULL,
