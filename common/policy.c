@@ -17,7 +17,7 @@
 #include "common/utf8.h"
 
 #define VALUE_BYTES_MAX 1000
-#define WORD_MAX 64
+#define WORD_MAX POLICY_WORD_MAX
 #define SLOTS 1024 /* a power of two, several times the table */
 
 static uint16_t slots[SLOTS]; /* index + 1; 0 = empty */
@@ -224,13 +224,18 @@ size_t policy_offsets_us(struct policy_value v, int64_t *out, size_t max)
     return n;
 }
 
+/* Role codes of a company's own may have digits and points too. */
+#define ROLE_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+
 static bool parse_step(const char *word, struct policy_step *out)
 {
     struct policy_step step = { 0 };
     size_t place = strcspn(word, ":");
     const char *recipient = word + place + 1;
-    if (!word[place] || !*recipient || strlen(recipient) >= sizeof(step.recipient) ||
-        strspn(recipient, "abcdefghijklmnopqrstuvwxyz_") != strlen(recipient))
+    if (!word[place] || strlen(recipient) >= sizeof(step.recipient))
+        return false;
+    size_t role = strspn(recipient, ROLE_CHARACTERS);
+    if (role == 0 || (recipient[role] && strcmp(recipient + role, POLICY_LIST_MARK) != 0))
         return false;
     memcpy(step.recipient, recipient, strlen(recipient) + 1);
 
@@ -279,6 +284,11 @@ static bool form_steps(const char *text)
     return each_word(text, fits_step, NULL);
 }
 
+static bool form_roles(const char *text)
+{
+    return each_word(text, is_word, NULL);
+}
+
 static bool form_zone(const char *text)
 {
     return tz_find(text) != NULL;
@@ -315,7 +325,9 @@ static const struct form {
     { "currency", form_currency, "three capital letters, such as CNY" },
     { "weekdays", form_weekdays, "weekdays such as Mon,Tue,Wed, at least one" },
     { "span", form_span, "two times such as 21:00-08:00" },
-    { "steps", form_steps, "steps such as 0:owner,24h:supervisor,1wd:sales_manager,75%:superior" },
+    { "steps", form_steps,
+      "steps such as 0:owner,24h:supervisor,1wd:sales_manager!list,75%:superior" },
+    { "roles", form_roles, "role codes such as supervisor,sales_manager" },
 };
 
 static bool form_accepts(const struct policy_def *def, const char *value, const char **reason_out)
@@ -383,11 +395,50 @@ bool policy_accepts(const struct policy_def *def, const char *value, const char 
         return each_word(value, fits_offset, NULL);
     case POLICY_TYPE_LIST:
         *reason_out = "words parted by commas";
-        return each_word(value, is_word, NULL) && form_accepts(def, value, reason_out);
+        return def->form ? form_accepts(def, value, reason_out) : each_word(value, is_word, NULL);
     default: /* POLICY_TYPE_TEXT */
         *reason_out = "a text that is not empty";
         return len > 0 && form_accepts(def, value, reason_out);
     }
+}
+
+/* --- roles ------------------------------------------------------------------------------------ */
+
+/* Requirements 0.4. "system" is the software itself and nobody's role. */
+static const char roles[] = "rep|senior_rep|team_lead|supervisor|sales_manager|regional_manager|"
+                            "general_manager|sales_assistant|customer_service|legal|marketing|"
+                            "tech|production|logistics|hr|admin_office|management_office|finance";
+
+bool policy_role_is_known(const char *role, const char *extra)
+{
+    char word[WORD_MAX];
+    bool bad = false;
+
+    if (is_choice(role, roles))
+        return true;
+    while (*role && next_word(&extra, word, &bad))
+        if (strcmp(word, role) == 0)
+            return true;
+    return false;
+}
+
+bool policy_roles_are_known(const struct policy_def *def, const char *value, const char *extra,
+                            char unknown_out[static POLICY_WORD_MAX])
+{
+    bool is_steps = def->form && strcmp(def->form, "steps") == 0, bad = false;
+    char word[WORD_MAX];
+
+    if (!is_steps && (!def->form || strcmp(def->form, "roles") != 0))
+        return true;
+    while (next_word(&value, word, &bad)) {
+        char *role = is_steps ? word + strcspn(word, ":") + 1 : word;
+        role[strcspn(role, "!")] = '\0';
+        if ((is_steps && is_choice(role, "owner|superior")) || policy_role_is_known(role, extra))
+            continue;
+        snprintf(unknown_out, POLICY_WORD_MAX, "%s", role);
+        return false;
+    }
+    return true;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

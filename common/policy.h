@@ -45,6 +45,14 @@ const struct policy_def *policy_all(size_t *n_out);
 /* Whether a text is a value of that key; reason_out (static) says what is expected. */
 bool policy_accepts(const struct policy_def *def, const char *value, const char **reason_out);
 
+/* One of the roles of requirements 0.4, or of `extra` (the policy extra_roles, ORG-01). */
+bool policy_role_is_known(const char *role, const char *extra);
+/* False: an accepted value names that role, which is neither known nor "owner" or "superior" where
+ * those can be meant. Nobody would ever be told, or approve. */
+#define POLICY_WORD_MAX 64
+NODISCARD bool policy_roles_are_known(const struct policy_def *def, const char *value,
+                                      const char *extra, char unknown_out[static POLICY_WORD_MAX]);
+
 /* One setting, as stored. */
 struct policy_setting {
     const char *key;
@@ -75,14 +83,16 @@ NODISCARD bool policy_span(const char *text, int *from_minute_out, int *to_minut
 
 /*
  * A step of an escalation profile (requirements 4.1), e.g. "-1h:owner", "24h:supervisor",
- * "1wd:sales_manager", "75%:superior". One of the three places is used: a part of the time before
- * due, working days after due, or microseconds from due.
+ * "1wd:sales_manager!list", "75%:superior". One of the three places is used: a part of the time
+ * before due, working days after due, or microseconds from due. "!list": the duty goes into the
+ * list of whoever it is, without a message to him.
  */
+#define POLICY_LIST_MARK "!list"
 struct policy_step {
     int percent;
     int workdays;
     int64_t offset_us;
-    char recipient[32]; /* "owner", "superior" or a role code */
+    char recipient[40]; /* "owner", "superior" or a role code, with the mark */
 };
 size_t policy_steps(struct policy_value v, struct policy_step *out, size_t max);
 

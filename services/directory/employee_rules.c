@@ -3,49 +3,10 @@
  */
 #include "services/directory/employee_rules.h"
 
-/* Requirements 0.4. "system" is the software itself and nobody's role. */
-static const char *const roles[] = {
-    "rep",
-    "senior_rep",
-    "team_lead",
-    "supervisor",
-    "sales_manager",
-    "regional_manager",
-    "general_manager",
-    "sales_assistant",
-    "customer_service",
-    "legal",
-    "marketing",
-    "tech",
-    "production",
-    "logistics",
-    "hr",
-    "admin_office",
-    "management_office",
-    "finance",
-};
+#include "common/policy.h"
 
 /* Roles whose holders can give themselves all others. */
 static const char *const powerful[] = { "general_manager", "admin_office" };
-
-static bool list_has(const char *list, const char *word)
-{
-    size_t len = strlen(word);
-
-    for (; *list; list += strcspn(list, ","), list += *list == ',') {
-        if (strcspn(list, ",") == len && memcmp(list, word, len) == 0)
-            return true;
-    }
-    return false;
-}
-
-bool employee_rules_role_known(const char *role, const char *extra)
-{
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (strcmp(roles[i], role) == 0)
-            return true;
-    return *role && list_has(extra, role);
-}
 
 bool employee_rules_city_ok(const char *code)
 {
@@ -90,7 +51,7 @@ bool employee_rules_ok(const PbEmployee *e, const char *extra_roles, const char 
     if (e->n_roles == 0 || e->n_roles > DIR_ROLES_MAX)
         return wrong(field_out, "employee.roles", text_out, "1 to 8 roles");
     for (size_t i = 0; i < e->n_roles; i++)
-        if (!employee_rules_role_known(e->roles[i], extra_roles))
+        if (!policy_role_is_known(e->roles[i], extra_roles))
             return wrong(field_out, "employee.roles", text_out,
                          "a role that is in no catalogue (ORG-01)");
     if (has_twice(e))

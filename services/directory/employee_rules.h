@@ -9,8 +9,6 @@
 /* A chain of superiors is never longer than this; far beyond any company's. */
 #define EMPLOYEE_LINE_MAX 32
 
-/* One of the roles of requirements 0.4, or of `extra` (parted by commas, policy extra_roles). */
-bool employee_rules_role_known(const char *role, const char *extra);
 bool employee_rules_city_ok(const char *code); /* six digits, or empty */
 bool employee_rules_has_role(const PbEmployee *e, const char *role);
 

@@ -171,15 +171,35 @@ static void check_workday(struct call *call, const struct policy_def *def,
                        other.def->key, other.text);
 }
 
+/* A step for a role that nobody has would be told to nobody. */
+static void check_roles(struct call *call, const struct policy_def *def,
+                        const Daybook__Directory__V1__SetPolicyRequest *req)
+{
+    static const struct id company;
+    int64_t at_us = req->effective_from ? wire_time_us(req->effective_from) : call->now_us;
+    char unknown[POLICY_WORD_MAX];
+    const char *extra =
+        call->dir ? directory_policy(call->dir, call->tenant, company, "extra_roles", at_us).text
+                  : "";
+
+    if (!policy_roles_are_known(def, req->value, extra, unknown))
+        call_violation(call, "value",
+                       "there is no role %s; roles of the company's own stand in the policy "
+                       "extra_roles first",
+                       unknown);
+}
+
 static enum err check_setting(struct call *call, const struct policy_def *def,
                               const Daybook__Directory__V1__SetPolicyRequest *req)
 {
     const char *expected;
 
-    if (!policy_accepts(def, req->value, &expected))
+    if (!policy_accepts(def, req->value, &expected)) {
         call_violation(call, "value", "%s needs %s", def->key, expected);
-    else
+    } else {
         check_workday(call, def, req);
+        check_roles(call, def, req);
+    }
     enum err e = call_violations(call);
     if (e)
         return e;

@@ -454,21 +454,20 @@ static void tell_step(struct step *s)
 
 enum err chores_recalculate(struct chores *c, bool *more_out)
 {
-    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     struct recalculation job;
 
     *more_out = false;
     arena_reset(c->arena);
     c->nnear = 0;
-    if (!dir)
-        return ERR_OK;
     enum err e = find_next(c, &job);
-    if (e == ERR_NOT_FOUND)
-        return ERR_OK;
     if (e) {
         db_rollback(c->db);
-        return e;
+        return e == ERR_NOT_FOUND ? ERR_OK : e;
     }
+    /* Not before: the snapshot must be one of when it may start. */
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    if (!dir)
+        return ERR_OK;
     struct step s = { .c = c, .job = &job, .dir = dir, .now_us = clock_now_us() };
     columns_init(&s.replanned, 10);
     columns_init(&s.switched_off, 3);

@@ -36,6 +36,8 @@ struct shot {
     bool skipped; /* a warning after the due time: recorded, not sent */
     size_t nrecipients;
     struct id recipients[PLAN_RECIPIENTS_MAX];
+    size_t nlisted; /* in whose list it is, without a notice */
+    struct id listed[PLAN_RECIPIENTS_MAX];
 };
 
 /* The timers of one tenant. */
@@ -183,6 +185,7 @@ static void find_recipients(struct group *g, struct shot *s)
     const struct dir_employee *employee =
         directory_employee(g->volley->c->dir, g->tenant, s->duty.assignee);
     s->nrecipients = plan_recipients(tells, s->duty.assignee, employee, s->recipients);
+    s->nlisted = plan_listed(tells, s->duty.assignee, employee, s->listed);
 }
 
 static enum err read_shot(struct group *g, const PGresult *res, int i, struct shot *s)
@@ -330,16 +333,20 @@ static enum err pack_event(struct group *g, struct shot *s, struct outbox_row *r
 {
     struct fire_context *c = g->volley->c;
     Daybook__Reminders__V1__ReminderFired event = DAYBOOK__REMINDERS__V1__REMINDER_FIRED__INIT;
-    char ids[PLAN_RECIPIENTS_MAX][ID_TEXT_MAX];
-    char *texts[PLAN_RECIPIENTS_MAX];
+    char ids[2][PLAN_RECIPIENTS_MAX][ID_TEXT_MAX];
+    char *texts[2][PLAN_RECIPIENTS_MAX];
 
     for (size_t i = 0; i < s->nrecipients; i++)
-        texts[i] = id_text(s->recipients[i], ids[i]);
+        texts[0][i] = id_text(s->recipients[i], ids[0][i]);
+    for (size_t i = 0; i < s->nlisted; i++)
+        texts[1][i] = id_text(s->listed[i], ids[1][i]);
     event.reminder = s->duty.pb;
     event.step_kind = (Daybook__Reminders__V1__StepKind)s->kind;
     event.step = s->step;
     event.n_recipient_ids = s->nrecipients;
-    event.recipient_ids = texts;
+    event.recipient_ids = texts[0];
+    event.n_listed_ids = s->nlisted;
+    event.listed_ids = texts[1];
     event.late_by_s = s->late ? (c->now_us - s->due_us) / SECOND_US : 0;
     const struct outbox_event out = {
         .tenant = g->tenant,

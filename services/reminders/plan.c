@@ -259,23 +259,36 @@ enum plan_kind plan_kind_of(const int64_t *at_us, size_t nsteps, size_t step, in
 static const char *const ladder[] = { "team_lead", "supervisor", "sales_manager",
                                       "regional_manager", "general_manager" };
 
+/* Who has left is told nothing more: the next one up the line is. */
+static const struct dir_employee *active_from(const struct dir_employee *e)
+{
+    while (e && !e->active)
+        e = e->superior; /* a line has no cycles (ORG-02) */
+    return e;
+}
+
+static const struct dir_employee *superior_with(const struct dir_employee *e, const char *role)
+{
+    const char *const roles[] = { role, NULL };
+
+    do
+        e = dir_superior_with_role(e, roles);
+    while (e && !e->active);
+    return e;
+}
+
 static const struct dir_employee *find_role(const struct dir_employee *e, const char *role)
 {
+    const struct dir_employee *found = NULL;
     size_t level = 0;
 
     while (level < ARRAY_LEN(ladder) && strcmp(ladder[level], role) != 0)
         level++;
-    if (level == ARRAY_LEN(ladder)) { /* a role beside the line, e.g. "legal" */
-        const char *const roles[] = { role, NULL };
-        return dir_superior_with_role(e, roles);
-    }
-    for (; level < ARRAY_LEN(ladder); level++) {
-        const char *const roles[] = { ladder[level], NULL };
-        const struct dir_employee *found = dir_superior_with_role(e, roles);
-        if (found)
-            return found;
-    }
-    return NULL;
+    if (level == ARRAY_LEN(ladder)) /* a role beside the line, e.g. "legal" */
+        return superior_with(e, role);
+    for (; level < ARRAY_LEN(ladder) && !found; level++)
+        found = superior_with(e, ladder[level]);
+    return found;
 }
 
 static size_t add_recipient(struct id *out, size_t n, struct id id)
@@ -289,8 +302,18 @@ static size_t add_recipient(struct id *out, size_t n, struct id id)
     return n + 1;
 }
 
-size_t plan_recipients(const char *tells, struct id assignee, const struct dir_employee *employee,
-                       struct id out[static PLAN_RECIPIENTS_MAX])
+static const struct dir_employee *find_person(const char *word, const struct dir_employee *employee)
+{
+    if (strcmp(word, "owner") == 0)
+        return active_from(employee);
+    if (strcmp(word, "superior") == 0)
+        return active_from(employee->superior);
+    return find_role(employee, word);
+}
+
+/* Of the words with the mark, or of those without. */
+static size_t find_people(const char *tells, bool marked, struct id assignee,
+                          const struct dir_employee *employee, struct id *out)
 {
     size_t n = 0;
 
@@ -302,18 +325,33 @@ size_t plan_recipients(const char *tells, struct id assignee, const struct dir_e
         at += len;
         at += *at == '+';
 
-        if (strcmp(word, "owner") == 0) {
-            n = add_recipient(out, n, assignee);
+        char *mark = strstr(word, POLICY_LIST_MARK);
+        if ((mark != NULL) != marked)
+            continue;
+        if (mark)
+            *mark = '\0';
+        if (!employee) {
+            if (strcmp(word, "owner") == 0)
+                n = add_recipient(out, n, assignee);
             continue;
         }
-        if (!employee)
-            continue;
-        const struct dir_employee *found =
-            strcmp(word, "superior") == 0 ? employee->superior : find_role(employee, word);
+        const struct dir_employee *found = find_person(word, employee);
         if (found)
             n = add_recipient(out, n, found->id);
     }
     return n;
+}
+
+size_t plan_recipients(const char *tells, struct id assignee, const struct dir_employee *employee,
+                       struct id out[static PLAN_RECIPIENTS_MAX])
+{
+    return find_people(tells, false, assignee, employee, out);
+}
+
+size_t plan_listed(const char *tells, struct id assignee, const struct dir_employee *employee,
+                   struct id out[static PLAN_RECIPIENTS_MAX])
+{
+    return strstr(tells, POLICY_LIST_MARK) ? find_people(tells, true, assignee, employee, out) : 0;
 }
 
 /* --- tells as one text ----------------------------------------------------------------------- */

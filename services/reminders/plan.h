@@ -21,7 +21,7 @@
 
 struct plan_step {
     int64_t at_us;
-    char tells[64]; /* words parted by "+": owner, superior, or a role code */
+    char tells[64]; /* words parted by "+": owner, superior, or a role code; "!list" (policy.h) */
 };
 
 struct plan {
@@ -69,11 +69,16 @@ enum plan_kind plan_kind_of(const int64_t *at_us, size_t nsteps, size_t step, in
 
 /*
  * The people that `tells` means for a duty of `assignee`: each once. "superior": the direct one; a
- * role: the nearest superior with it or, where that level is absent, with the next one above.
+ * role: the nearest superior with it or, where that level is absent, with the next one above. In
+ * place of somebody who has left, the next one up the line.
  * employee: the assignee, NULL when the directory does not know him (then only "owner" is found).
  */
 size_t plan_recipients(const char *tells, struct id assignee, const struct dir_employee *employee,
                        struct id out[static PLAN_RECIPIENTS_MAX]);
+
+/* Those into whose list the duty goes without a message ("!list"). */
+size_t plan_listed(const char *tells, struct id assignee, const struct dir_employee *employee,
+                   struct id out[static PLAN_RECIPIENTS_MAX]);
 
 /* tells of all steps as one text, parted by ";", and back: the step's part, false when too few. */
 void plan_tells_write(const struct plan *plan, char out[static PLAN_TELLS_MAX]);

@@ -374,18 +374,25 @@ static enum err copy_events(const struct rule_event *events, size_t max, struct 
     return ERR_OK;
 }
 
-/* "owner+superior" as the contract's words. */
+/* "owner+superior+supervisor!list" as the contract's words. */
 static enum err copy_recipients(const char *tells, PbRuleStep *step, struct arena *a)
 {
     step->recipients = arena_array(a, PLAN_RECIPIENTS_MAX, sizeof(*step->recipients));
+    step->listed = arena_array(a, PLAN_RECIPIENTS_MAX, sizeof(*step->listed));
     char *words = arena_strdup(a, tells);
-    if (!step->recipients || !words)
+    if (!step->recipients || !step->listed || !words)
         return ERR_RESOURCE_EXHAUSTED;
-    for (char *word; (word = strsep(&words, "+")) && step->n_recipients < PLAN_RECIPIENTS_MAX;) {
-        char *text = arena_strdup(a, strcmp(word, "owner") == 0 ? "assignee" : word);
-        if (!text)
+    for (char *word; (word = strsep(&words, "+"));) {
+        char *mark = strstr(word, POLICY_LIST_MARK);
+        if (mark)
+            *mark = '\0';
+        char **list = mark ? step->listed : step->recipients;
+        size_t *n = mark ? &step->n_listed : &step->n_recipients;
+        if (*n == PLAN_RECIPIENTS_MAX)
+            continue;
+        list[*n] = arena_strdup(a, strcmp(word, "owner") == 0 ? "assignee" : word);
+        if (!list[(*n)++])
             return ERR_RESOURCE_EXHAUSTED;
-        step->recipients[step->n_recipients++] = text;
     }
     return ERR_OK;
 }

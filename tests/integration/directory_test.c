@@ -809,6 +809,9 @@ static void the_rule_book_has_scopes_dates_and_a_history(void **state)
     expect("out of range",
            say(system, POLICY, "Set", SET, "question_feedback_hours", "1000", "", "r"),
            ERR_INVALID_ARGUMENT, "value");
+    expect("a role that nobody has (REM-05)",
+           say(system, POLICY, "Set", SET, "escalation_esc_a", "0:owner,24h:suprvisor", "", "r"),
+           ERR_INVALID_ARGUMENT, "value");
     expect("no such key", say(system, POLICY, "Set", SET, "no_such_key", "1", "", "r"),
            ERR_NOT_FOUND, NULL);
     expect("no such unit",

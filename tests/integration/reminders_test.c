@@ -302,6 +302,31 @@ static void a_visit_has_its_three_marks_and_one_report_fulfils_them_CON_01(void 
     expect_state("TMR-05", "visits/" VISIT_ID, "REMINDER_STATE_DONE", "");
 }
 
+/* Requirements 4.1: list, no single message; two days, two hours, then a working day. */
+static void the_last_step_of_ESC_B_goes_into_a_list_without_a_message(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T07:00:00Z");
+    with_engine();
+    visit_event(VISITS "VisitEnded", "2026-11-16T07:00:00Z", "ENDED",
+                ",\"checkedOutAt\":\"2026-11-16T07:00:00Z\"");
+    rig_time(rig, "2026-11-18T09:00:00Z");
+    wait_for("SELECT steps_fired FROM reminders.obligation WHERE rule = 'TMR-05'", "4");
+    rig_time(rig, "2026-11-20T09:00:00Z");
+    wait_for("SELECT steps_fired FROM reminders.obligation WHERE rule = 'TMR-05'", "5");
+    assert_string_equal(ledger("TMR-05"), "warning 4 skipped; warning 4 skipped; due 4 delivered; "
+                                          "escalation 3 delivered");
+    assert_string_equal(
+        rig_value(rig, "SELECT count(*) FROM bus.outbox WHERE type LIKE '%ReminderFired' AND "
+                       "position('" EMPLOYEE(2) "'::bytea IN payload) > 0"),
+        "1"); /* the supervisor, listed */
+    json_t *listed = rig_ok(rig, "sup", SERVICE, "ListRules", "{}");
+    assert_string_equal(rig_text(listed, "rules.4.steps.4.listed.0"), "supervisor");
+    assert_string_equal(rig_text(listed, "rules.4.steps.4.recipients.0"), "");
+    json_decref(listed);
+    without_engine();
+}
+
 static void a_cancelled_visit_owes_nothing(void **state)
 {
     (void)state;
@@ -708,6 +733,7 @@ int main(void)
         cmocka_unit_test(opened_and_closed_in_one_batch_make_one_closed_duty),
         cmocka_unit_test(no_tombstone_where_no_opening_event_can_come),
         cmocka_unit_test(a_visit_has_its_three_marks_and_one_report_fulfils_them_CON_01),
+        cmocka_unit_test(the_last_step_of_ESC_B_goes_into_a_list_without_a_message),
         cmocka_unit_test(a_cancelled_visit_owes_nothing),
         cmocka_unit_test(promises_are_due_as_promised_or_in_a_day_TMR_42_43),
         cmocka_unit_test(a_rule_that_is_switched_off_opens_nothing_REM_20),

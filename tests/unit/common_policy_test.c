@@ -127,7 +127,12 @@ static void values_are_judged_by_type_range_and_form(void **state)
         { "escalation_esc_a", "24x:owner", false },
         { "escalation_esc_a", "100%:owner", false },
         { "approver_roles_plan", "supervisor,regional_manager", true },
+        { "escalation_esc_b", "0:owner,1wd:supervisor!list", true },
+        { "escalation_esc_b", "1wd:supervisor!lis", false },
+        { "escalation_esc_b", "1wd:!list", false },
+        { "escalation_esc_b", "1wd:supervisor!list!list", false },
         { "approver_roles_plan", "super visor", false },
+        { "extra_roles", "a!list", false },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *reason = NULL;
@@ -138,6 +143,31 @@ static void values_are_judged_by_type_range_and_form(void **state)
     }
     const char *reason;
     assert_false(policy_accepts(policy_find("timezone"), NULL, &reason));
+}
+
+static void roles_are_those_of_the_catalogue_and_the_companys_own_ORG_01(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value, *extra, *unknown; /* NULL: all known */
+    } cases[] = {
+        { "escalation_esc_a", "0:owner,0:superior,24h:supervisor,1wd:legal!list", "", NULL },
+        { "escalation_esc_a", "0:owner,24h:suprvisor", "", "suprvisor" },
+        { "escalation_esc_a", "24h:suprvisor!list", "", "suprvisor" },
+        { "escalation_esc_a", "24h:coach", "trainer,coach", NULL },
+        { "escalation_esc_a", "24h:coach", "coaches", "coach" },
+        { "escalation_esc_a", "24h:system", "", "system" },
+        { "approver_roles_plan", "supervisor,coach", "coach", NULL },
+        { "approver_roles_plan", "superior", "", "superior" },
+        { "extra_roles", "anything", "", NULL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char unknown[POLICY_WORD_MAX] = "";
+        bool got = policy_roles_are_known(policy_find(cases[i].key), cases[i].value, cases[i].extra,
+                                          unknown);
+        if (got != !cases[i].unknown || strcmp(unknown, got ? "" : cases[i].unknown) != 0)
+            fail_msg("%s = '%s': %d %s", cases[i].key, cases[i].value, got, unknown);
+    }
 }
 
 static void numbers_become_microseconds(void **state)
@@ -218,6 +248,7 @@ int main(void)
         cmocka_unit_test(every_default_is_a_value_of_its_key),
         cmocka_unit_test(defaults_are_those_of_the_requirements),
         cmocka_unit_test(values_are_judged_by_type_range_and_form),
+        cmocka_unit_test(roles_are_those_of_the_catalogue_and_the_companys_own_ORG_01),
         cmocka_unit_test(numbers_become_microseconds),
         cmocka_unit_test(offsets_are_read_in_order),
         cmocka_unit_test(escalation_steps_are_data),

@@ -53,7 +53,7 @@ static void roles_are_those_of_the_catalogue_and_the_companys_own(void **state)
         { "trainer,", "coach,trainer", false },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if (employee_rules_role_known(cases[i].role, cases[i].extra) != cases[i].want)
+        if (policy_role_is_known(cases[i].role, cases[i].extra) != cases[i].want)
             fail_msg("role '%s' with '%s'", cases[i].role, cases[i].extra);
 }
 

@@ -120,7 +120,7 @@ static void every_rule_has_its_due_time_and_steps(void **state)
           { "visit_record_soft_due", "09:30" }, "2026-01-07T09:30:00+08:00", "D+0m owner" },
         { "two days of 24 hours, ESC-B", "TMR-05", "2026-01-09T15:00:00+08:00", 0, 0, { 0 },
           "2026-01-11T15:00:00+08:00",
-          "W-240m owner; W-60m owner; D+0m owner; E+120m superior; E+1620m supervisor" },
+          "W-240m owner; W-60m owner; D+0m owner; E+120m superior; E+1620m supervisor!list" },
         { "a promise with a date", "TMR-42", "2026-01-05T10:00:00+08:00",
           "2026-01-08T15:00:00+08:00", 0, { 0 }, "2026-01-08T15:00:00+08:00",
           "W-1440m owner; W-360m owner; D+0m owner+superior; E+1440m supervisor; "
@@ -268,7 +268,7 @@ static void every_rule_has_an_outline(void **state)
         const char *want = strcmp(rules[i].profile, "ESC-0") == 0 ? "D+0m owner"
                            : strcmp(rules[i].profile, "ESC-B") == 0
                                ? "W-240m owner; W-60m owner; D+0m owner; E+120m superior; "
-                                 "E+2880m supervisor"
+                                 "E+2880m supervisor!list"
                            : rules[i].lead == LEAD_PROMISE
                                ? "W-1440m owner; D+0m owner+superior; E+1440m supervisor; "
                                  "E+2880m sales_manager"
@@ -325,6 +325,25 @@ static void tells_the_right_people_once(void **state)
     assert_string_equal(told("supervisor", &rep), "4");
     manager.superior = NULL;
     assert_string_equal(told("general_manager", &rep), "");
+
+    /* Without a single message (ESC-B): into the list only. */
+    make_line();
+    assert_string_equal(told("superior+supervisor!list", &rep), "2");
+    assert_string_equal(told("supervisor!list", &rep), "");
+    struct id listed[PLAN_RECIPIENTS_MAX];
+    assert_int_equal(plan_listed("superior+supervisor!list", rep.id, &rep, listed), 1);
+    assert_true(id_equal(listed[0], supervisor.id));
+    assert_int_equal(plan_listed("superior", rep.id, &rep, listed), 0);
+
+    /* Who has left is told nothing: the next one up the line is. */
+    lead.active = false;
+    assert_string_equal(told("owner+superior", &rep), "13");
+    rep.active = false;
+    assert_string_equal(told("owner", &rep), "3");
+    supervisor.active = false;
+    assert_string_equal(told("supervisor", &rep), "4");
+    manager.active = gm.active = false;
+    assert_string_equal(told("owner+supervisor", &rep), "");
 
     /* Somebody the directory does not know can still be told himself. */
     struct id out[PLAN_RECIPIENTS_MAX];
