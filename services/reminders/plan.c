@@ -114,6 +114,21 @@ static enum err find_due(const struct plan_input *in, struct plan *plan)
 
 /* --- steps ----------------------------------------------------------------------------------- */
 
+/* False: there is no room. */
+static bool add_word(struct plan_step *step, const char *who)
+{
+    size_t len = strlen(step->tells), n = strlen(who);
+    const char *there = strstr(step->tells, who);
+
+    if (there && (there == step->tells || there[-1] == '+') &&
+        (there[n] == '\0' || there[n] == '+'))
+        return true;
+    if (len + 1 + n >= sizeof(step->tells))
+        return false;
+    snprintf(step->tells + len, sizeof(step->tells) - len, "+%s", who);
+    return true;
+}
+
 void plan_add_step(struct plan *plan, int64_t at_us, const char *who)
 {
     size_t i = 0;
@@ -121,14 +136,7 @@ void plan_add_step(struct plan *plan, int64_t at_us, const char *who)
     while (i < plan->nsteps && plan->steps[i].at_us < at_us)
         i++;
     if (i < plan->nsteps && plan->steps[i].at_us == at_us) {
-        struct plan_step *step = &plan->steps[i];
-        size_t len = strlen(step->tells);
-        const char *there = strstr(step->tells, who);
-        if (there && (there == step->tells || there[-1] == '+') &&
-            (there[strlen(who)] == '\0' || there[strlen(who)] == '+'))
-            return;
-        if (len + 1 + strlen(who) < sizeof(step->tells))
-            snprintf(step->tells + len, sizeof(step->tells) - len, "+%s", who);
+        (void)add_word(&plan->steps[i], who);
         return;
     }
     size_t room = PLAN_STEPS_MAX - (at_us != plan->due_us);
@@ -186,8 +194,22 @@ static void add_profile(const struct plan_input *in, struct plan *plan)
     plan_add_step(plan, plan->due_us, "owner");
 }
 
+/* Makes two steps of one moment one, which tells each person once; false: there is no room. */
+static bool join_steps(struct plan_step *into, const struct plan_step *step)
+{
+    struct plan_step joined = *into;
+    char words[PLAN_WORDS_MAX], *rest = words;
+
+    memcpy(words, step->tells, sizeof(words));
+    for (const char *word; (word = strsep(&rest, "+"));)
+        if (!add_word(&joined, word))
+            return false;
+    *into = joined;
+    return true;
+}
+
 /* Warnings of the time before anybody knew of the duty are pointless; what is due since then is due
- * at once. */
+ * at once, as one step (REM-08). */
 static void start_from(struct plan *plan, int64_t known_us)
 {
     size_t kept = 0;
@@ -199,6 +221,9 @@ static void start_from(struct plan *plan, int64_t known_us)
                 continue;
             step->at_us = known_us;
         }
+        if (kept > 0 && plan->steps[kept - 1].at_us == step->at_us &&
+            join_steps(&plan->steps[kept - 1], step))
+            continue;
         plan->steps[kept++] = *step;
     }
     plan->nsteps = kept;
@@ -369,7 +394,7 @@ void plan_tells_write(const struct plan *plan, char out[static PLAN_TELLS_MAX])
     }
 }
 
-bool plan_tells_read(const char *text, size_t step, char out[static 64])
+bool plan_tells_read(const char *text, size_t step, char out[static PLAN_WORDS_MAX])
 {
     for (; step > 0; step--) {
         text += strcspn(text, ";");
@@ -378,7 +403,7 @@ bool plan_tells_read(const char *text, size_t step, char out[static 64])
         text++;
     }
     size_t len = strcspn(text, ";");
-    if (len == 0 || len >= 64)
+    if (len == 0 || len >= PLAN_WORDS_MAX)
         return false;
     memcpy(out, text, len);
     out[len] = '\0';

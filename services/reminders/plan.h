@@ -15,13 +15,15 @@
 #include "services/reminders/rules.h"
 
 #define PLAN_STEPS_MAX 16
+#define PLAN_WORDS_MAX 64 /* bytes of what one step tells */
 #define PLAN_POLICIES_MAX 6
-#define PLAN_TELLS_MAX 512 /* bytes of the tells text */
+#define PLAN_TELLS_MAX (PLAN_STEPS_MAX * PLAN_WORDS_MAX) /* bytes of the tells text */
 #define PLAN_RECIPIENTS_MAX 8
 
 struct plan_step {
     int64_t at_us;
-    char tells[64]; /* words parted by "+": owner, superior, or a role code; "!list" (policy.h) */
+    char tells[PLAN_WORDS_MAX]; /* words parted by "+": owner, superior, or a role code; "!list"
+                                   (policy.h) */
 };
 
 struct plan {
@@ -82,6 +84,6 @@ size_t plan_listed(const char *tells, struct id assignee, const struct dir_emplo
 
 /* tells of all steps as one text, parted by ";", and back: the step's part, false when too few. */
 void plan_tells_write(const struct plan *plan, char out[static PLAN_TELLS_MAX]);
-NODISCARD bool plan_tells_read(const char *text, size_t step, char out[static 64]);
+NODISCARD bool plan_tells_read(const char *text, size_t step, char out[static PLAN_WORDS_MAX]);
 
 #endif

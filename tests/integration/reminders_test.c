@@ -135,6 +135,45 @@ static void a_closing_event_that_comes_first_leaves_a_tombstone_REM_06(void **st
     assert_string_equal(rig_events(rig), "ReminderOpened ReminderClosed");
 }
 
+static int purge_tombstones(void)
+{
+    char tenant[ID_TEXT_MAX];
+    const char *const params[] = { id_text(rig_tenant, tenant), "100" };
+    PGresult *res = NULL;
+
+    assert_int_equal(db_begin(rig->db, &rig_tenant, clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_exec(rig->db, &sql_tombstones_purge, params, &res), ERR_OK);
+    assert_int_equal(db_commit(rig->db), ERR_OK);
+    int n = PQntuples(res);
+    db_result_clear(&res);
+    return n;
+}
+
+static void admin(const char *sql)
+{
+    assert_int_equal(db_script(rig->admin, sql, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+/* The opening event may be among the parked ones, for longer than tombstones are kept. */
+static void tombstones_wait_for_parked_events_REM_06(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    answer_question(40, "2026-11-16T02:00:00Z");
+    admin(
+        "UPDATE reminders.tombstone SET made_at = now() - interval '8 days';"
+        "INSERT INTO reminders.parked_event (consumer, seq, tenant_id, type, aggregate, event, "
+        "attempts, reason, parked_at, state) SELECT 'reminders', 1, tenant_id, 'x', 'questions/1', "
+        "'', 5, 'test', now(), 'parked' FROM reminders.tombstone");
+    assert_int_equal(purge_tombstones(), 0);
+    ask_question(40, "2026-11-15T01:00:00Z", "2026-11-15T01:00:00Z"); /* replayed */
+    assert_string_equal(rig_value(rig, "SELECT state FROM reminders.obligation"), "done_late");
+    answer_question(41, "2026-11-16T02:00:00Z");
+    admin("UPDATE reminders.tombstone SET made_at = now() - interval '8 days';"
+          "UPDATE reminders.parked_event SET state = 'done'");
+    assert_int_equal(purge_tombstones(), 1);
+}
+
 static void repeated_events_do_nothing_twice_REM_07(void **state)
 {
     (void)state;
@@ -318,6 +357,7 @@ static void the_last_step_of_ESC_B_goes_into_a_list_without_a_message(void **sta
                                           "escalation 3 delivered");
     assert_string_equal(
         rig_value(rig, "SELECT count(*) FROM bus.outbox WHERE type LIKE '%ReminderFired' AND "
+                       "position('TMR-05'::bytea IN payload) > 0 AND "
                        "position('" EMPLOYEE(2) "'::bytea IN payload) > 0"),
         "1"); /* the supervisor, listed */
     json_t *listed = rig_ok(rig, "sup", SERVICE, "ListRules", "{}");
@@ -446,11 +486,6 @@ static void a_timer_that_cannot_fire_is_parked_and_the_others_do_fire(void **sta
 }
 
 /* --- recalculation (REM-09, F43) ------------------------------------------------------------- */
-
-static void admin(const char *sql)
-{
-    assert_int_equal(db_script(rig->admin, sql, clock_monotonic_us() + WAIT_US), ERR_OK);
-}
 
 /* As if the time in which replicas read the rule book anew had passed. */
 static void start_recalculations(void)
@@ -722,6 +757,21 @@ static void a_duty_that_is_due_when_it_becomes_known_is_told_at_once(void **stat
     without_engine();
 }
 
+/* REM-08: an event that is heard days late (parked, imported, after an outage) may find all steps
+ * behind it: they are told as one, so nobody is told twice of it. */
+static void a_duty_that_is_known_days_late_is_told_to_each_once_REM_08(void **state)
+{
+    (void)state;
+    fresh("2026-11-23T02:00:00Z");
+    rig_set_policy("lead_offsets_24h", "-4h,-1h,0,1h,2h", "2026-01-01T00:00:00Z");
+    with_engine();
+    ask_question(42, "2026-11-16T02:00:00Z", "2026-11-23T02:00:00Z"); /* known late: now */
+    wait_for("SELECT count(*) FROM reminders.obligation WHERE next_us IS NULL", "1");
+    assert_string_equal(ledger("TMR-01"),
+                        "due 1 delivered; due 2 delivered; due 3 delivered; due 4 delivered");
+    without_engine();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -729,6 +779,7 @@ int main(void)
         cmocka_unit_test(an_answer_in_time_ends_it_in_silence),
         cmocka_unit_test(a_turned_clock_makes_nothing_late_but_past_warnings_pointless),
         cmocka_unit_test(a_closing_event_that_comes_first_leaves_a_tombstone_REM_06),
+        cmocka_unit_test(tombstones_wait_for_parked_events_REM_06),
         cmocka_unit_test(repeated_events_do_nothing_twice_REM_07),
         cmocka_unit_test(opened_and_closed_in_one_batch_make_one_closed_duty),
         cmocka_unit_test(no_tombstone_where_no_opening_event_can_come),
@@ -749,6 +800,7 @@ int main(void)
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
         cmocka_unit_test(a_handed_over_duty_is_planned_by_the_rules_of_its_new_unit),
         cmocka_unit_test(a_duty_that_is_due_when_it_becomes_known_is_told_at_once),
+        cmocka_unit_test(a_duty_that_is_known_days_late_is_told_to_each_once_REM_08),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }
