@@ -236,46 +236,57 @@ enum err reminder_get(struct call *call, const ProtobufCMessage *in, ProtobufCMe
 /* --- list ------------------------------------------------------------------------------------ */
 
 /*
- * Two stretches: duties by their next moment, then those without one by id. A page may hold the end
- * of the one and the beginning of the other. Page keys: stretch, moment, id.
+ * Three stretches: duties by their next moment, open ones without one by id, closed ones from the
+ * last closed on. A page may hold the end of one and the beginning of the next. Page keys: stretch,
+ * moment, id.
  */
+enum stretch { STRETCH_NEXT, STRETCH_REST, STRETCH_CLOSED, STRETCHES };
+
+static const char *const stretch_names[STRETCHES] = { "next", "rest", "closed" };
+
 struct listing {
     struct call *call;
     struct call_page page;
     const char *people; /* NULL = everybody */
-    const char *open_only;
+    bool open_only;
     PbReminder **rows;
     size_t n, max;
-    bool at_rest;     /* the second stretch has begun */
-    int64_t last_key; /* moment of the last row of the first stretch */
 };
 
 /* What is at rest was due by some replica's clock, of which ours may be behind. */
 #define REST_SLACK_US MINUTE_US
 
-static enum err list_stretch(struct listing *l, bool rest, const char *after_us,
+/* Rows of one stretch after those keys; NULL: from its beginning. */
+static enum err list_stretch(struct listing *l, enum stretch stretch, const char *after_at,
                              const char *after_id)
 {
-    static const struct db_stmt *const stmts[2][2] = {
-        { &sql_duties_next_all, &sql_duties_next_of },
-        { &sql_duties_rest_all, &sql_duties_rest_of },
-    };
+    static const char nil[] = "00000000-0000-0000-0000-000000000000";
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *params[6] = { call_tenant_text(l->call) };
-    size_t n = 1, got;
+    struct arena *a = l->call->arena;
+    const char *until = db_text_time(a, l->call->now_us + REST_SLACK_US);
+    const char *limit = db_text_i64(a, (int64_t)(l->max - l->n));
+    const char *tenant = call_tenant_text(l->call);
+    const char *next_after = after_at ? after_at : "-9223372036854775808";
+    const char *next_id = after_id ? after_id : nil;
+    const char *const of[] = { tenant, l->people, next_after, next_id, limit };
+    const char *const all[] = { tenant, next_after, next_id, limit };
+    const char *const rest[] = { tenant, l->people, until, next_id, limit };
+    const char *const closed[] = { tenant, l->people, after_at, after_id, limit };
     PbReminder **rows;
+    size_t got;
+    enum err e;
 
-    if (l->people)
-        params[n++] = l->people;
-    params[n++] = rest ? l->open_only : after_us;
-    params[n++] = after_id;
-    params[n++] = db_text_i64(l->call->arena, (int64_t)(l->max - l->n));
-    params[n++] = db_text_time(l->call->arena, l->call->now_us + REST_SLACK_US);
-    if (!params[n - 2] || !params[n - 1])
+    if (!until || !limit)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_exec(l->call->db, stmts[rest][l->people != NULL], params, &res);
+    if (stretch == STRETCH_NEXT)
+        e = l->people ? db_exec(l->call->db, &sql_duties_next_of, of, &res)
+                      : db_exec(l->call->db, &sql_duties_next_all, all, &res);
+    else if (stretch == STRETCH_REST)
+        e = db_exec(l->call->db, &sql_duties_rest, rest, &res);
+    else
+        e = db_exec(l->call->db, &sql_duties_closed, closed, &res);
     if (!e)
-        e = record_read_all(res, &reminder_descriptor, l->call->arena, &got, &rows);
+        e = record_read_all(res, &reminder_descriptor, a, &got, &rows);
     if (e)
         return e;
     memcpy(l->rows + l->n, rows, got * sizeof(PbReminder *));
@@ -285,29 +296,31 @@ static enum err list_stretch(struct listing *l, bool rest, const char *after_us,
 
 static enum err list_rows(struct listing *l)
 {
-    static const char nil[] = "00000000-0000-0000-0000-000000000000";
     const char *const *keys = l->page.keys;
+    int end = l->open_only ? STRETCH_CLOSED : STRETCHES, at = 0;
     enum err e = ERR_OK;
 
-    l->at_rest = keys[0] && strcmp(keys[0], "rest") == 0;
-    if (!l->at_rest)
-        e = list_stretch(l, false, keys[0] ? keys[1] : "-9223372036854775808",
-                         keys[0] ? keys[2] : nil);
-    if (!e && l->n < l->max)
-        e = list_stretch(l, true, NULL, l->at_rest ? keys[2] : nil);
+    while (keys[0] && at < end && strcmp(keys[0], stretch_names[at]) != 0)
+        at++;
+    for (bool first = keys[0] != NULL; at < end && l->n < l->max && !e; at++, first = false)
+        e = list_stretch(l, (enum stretch)at, first ? keys[1] : NULL, first ? keys[2] : NULL);
     return e;
 }
 
 static enum err list_token(struct listing *l, char **token_out)
 {
     const PbReminder *last = l->rows[l->n - 1];
-    const char *const keys[] = {
-        last->next_at ? "next" : "rest",
-        last->next_at ? db_text_i64(l->call->arena, wire_time_us(last->next_at)) : "0",
-        last->id,
-        NULL,
-    };
-    return keys[1] ? call_page_end(l->call, &l->page, keys, token_out) : ERR_RESOURCE_EXHAUSTED;
+    struct arena *a = l->call->arena;
+    enum stretch stretch = last->next_at     ? STRETCH_NEXT
+                           : last->closed_at ? STRETCH_CLOSED
+                                             : STRETCH_REST;
+    const char *moment = stretch == STRETCH_NEXT ? db_text_i64(a, wire_time_us(last->next_at))
+                         : stretch == STRETCH_CLOSED
+                             ? db_text_time(a, wire_time_us(last->closed_at))
+                             : "0";
+    const char *const keys[] = { stretch_names[stretch], moment, last->id, NULL };
+
+    return moment ? call_page_end(l->call, &l->page, keys, token_out) : ERR_RESOURCE_EXHAUSTED;
 }
 
 static enum err list_people(struct listing *l, const char *assignee)
@@ -331,7 +344,7 @@ enum err reminder_list(struct call *call, const ProtobufCMessage *in, ProtobufCM
     const Daybook__Reminders__V1__ListRemindersRequest *req = (const void *)in;
     Daybook__Reminders__V1__ListRemindersResponse *reply =
         call_new(call, &daybook__reminders__v1__list_reminders_response__descriptor);
-    struct listing l = { .call = call, .open_only = req->open_only ? "t" : "f" };
+    struct listing l = { .call = call, .open_only = req->open_only };
 
     l.page.filter = arena_printf(call->arena, "reminders/%s/%s/%d", call_actor_text(call),
                                  req->assignee_id, req->open_only);

@@ -1,4 +1,6 @@
 -- params: tenant_id people reminder_id unread_only before_at before_id limit
+-- Of each person in the very order of the index, so that a page costs what it shows however long the
+-- history: hence ties there, and ids only outside.
 WITH RECURSIVE told AS (
     (SELECT recipient_id FROM reminders.notification
       WHERE tenant_id = $1::uuid AND $2::uuid[] IS NULL
@@ -26,7 +28,7 @@ SELECT n.*
                                             AND read_at IS NULL))
                    AND fired_at <= coalesce($5::timestamptz, 'infinity')
                    AND ($5::timestamptz IS NULL OR (fired_at, id) < ($5::timestamptz, $6::uuid))
-                 ORDER BY fired_at DESC, id DESC
-                 LIMIT $7::int) AS n
+                 ORDER BY fired_at DESC
+                 FETCH FIRST ($7::int) ROWS WITH TIES) AS n
  ORDER BY n.fired_at DESC, n.id DESC
  LIMIT $7::int
