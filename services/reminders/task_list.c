@@ -16,6 +16,9 @@
 #define KNOWN_SLOTS 8192          /* people whose version is remembered; a power of two */
 #define WAITING_SLOTS 8192        /* people whose list waits to be built; a power of two */
 #define BUILD_PERIOD_US SECOND_US /* a person's list is built ahead no more often */
+#define KEPT_SLOTS 512            /* lists in memory while the cache is away; a power of two */
+#define KEPT_US (2 * SECOND_US)
+#define FLIGHT_US (2 * SECOND_US) /* how long others wait for whoever builds a list */
 #define LIST_TTL_MS (10 * 60 * 1000)
 #define REFRESH_LIMIT_US (2 * SECOND_US)
 #define REFRESH_ARENA (8 * MIB)
@@ -48,8 +51,20 @@ struct waiting {
     int64_t not_before_us; /* the next time it may be built */
 };
 
+/* A list for as long as the cache is away, as bytes of the cache. */
+struct kept {
+    struct list_key key;
+    int64_t version;
+    uint8_t *data;
+    size_t len;
+    int64_t at_us;          /* monotonic; 0 = none */
+    int64_t built_until_us; /* somebody builds it now, by then at the latest; 0 = nobody */
+};
+
 struct task_lists {
     pthread_mutex_t lock;
+    pthread_cond_t built;
+    struct kept kept[KEPT_SLOTS];          /* by hash; a collision only forgets */
     struct known known[KNOWN_SLOTS];       /* by hash; a collision only forgets */
     struct waiting waiting[WAITING_SLOTS]; /* by hash; a collision leaves it to the next reader */
     size_t nwaiting;
@@ -62,6 +77,11 @@ struct task_lists *task_lists_new(void)
 
     if (!t)
         return NULL;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->built, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&t->lock, NULL);
     bell_init(&t->bell);
     metric_register(&list_reads);
@@ -74,7 +94,10 @@ void task_lists_free(struct task_lists *t)
 {
     if (!t)
         return;
+    for (size_t i = 0; i < KEPT_SLOTS; i++)
+        free(t->kept[i].data);
     bell_fini(&t->bell);
+    pthread_cond_destroy(&t->built);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -278,6 +301,82 @@ enum err list_build(struct db *db, const struct list_key *key, const struct tz *
     return e;
 }
 
+/* --- while the cache is away (F27) ------------------------------------------------------------ */
+
+/* Under the lock, as the next. */
+static struct kept *kept_slot(struct task_lists *t, const struct list_key *key)
+{
+    size_t hash = hash_of(key->tenant, key->employee) + (size_t)date_number(key->day);
+    return &t->kept[hash & (KEPT_SLOTS - 1)];
+}
+
+static bool is_list(const struct kept *k, const struct list_key *key)
+{
+    return id_equal(k->key.tenant, key->tenant) && id_equal(k->key.employee, key->employee) &&
+           date_number(k->key.day) == date_number(key->day);
+}
+
+static enum err find_kept(struct task_lists *t, const struct list_key *key, struct arena *a,
+                          PbDailyTaskList **list_out)
+{
+    int64_t version = 0;
+    uint8_t *data = NULL;
+    size_t len = 0;
+
+    pthread_mutex_lock(&t->lock);
+    const struct kept *k = kept_slot(t, key);
+    if (k->at_us && is_list(k, key) && clock_monotonic_us() - k->at_us < KEPT_US) {
+        data = arena_alloc(a, k->len);
+        len = k->len;
+        version = k->version;
+        if (data)
+            memcpy(data, k->data, len);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return data && !list_decode(key, version, data, len, a, list_out) ? ERR_OK : ERR_NOT_FOUND;
+}
+
+/* Keeps what the cache did not take; NULL data: nothing, and what was kept is forgotten. Whoever
+ * waits for the list looks again. */
+static void keep(struct task_lists *t, const struct list_key *key, int64_t version,
+                 const uint8_t *data, size_t len)
+{
+    uint8_t *copy = data ? malloc(len) : NULL;
+
+    if (copy)
+        memcpy(copy, data, len);
+    pthread_mutex_lock(&t->lock);
+    struct kept *k = kept_slot(t, key);
+    if (copy || is_list(k, key)) {
+        free(k->data);
+        *k = (struct kept){ *key, version, copy, len, copy ? clock_monotonic_us() : 0, 0 };
+    }
+    pthread_cond_broadcast(&t->built);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* True: the caller is to build it. False: somebody was doing so, and has ended or takes too long.
+ */
+static bool may_build(struct task_lists *t, const struct list_key *key)
+{
+    bool mine = true;
+
+    pthread_mutex_lock(&t->lock);
+    struct kept *k = kept_slot(t, key);
+    while (is_list(k, key) && k->built_until_us > clock_monotonic_us()) {
+        struct timespec until = { .tv_sec = (time_t)(k->built_until_us / SECOND_US),
+                                  .tv_nsec = (long)(k->built_until_us % SECOND_US) * 1000 };
+        mine = false;
+        pthread_cond_timedwait(&t->built, &t->lock, &until);
+    }
+    if (mine) {
+        free(k->data);
+        *k = (struct kept){ .key = *key, .built_until_us = clock_monotonic_us() + FLIGHT_US };
+    }
+    pthread_mutex_unlock(&t->lock);
+    return mine;
+}
+
 /* --- serving --------------------------------------------------------------------------------- */
 
 static void count_read(const char *outcome)
@@ -285,7 +384,8 @@ static void count_read(const char *outcome)
     metric_add(&list_reads, 1, (const char *const[]){ outcome });
 }
 
-/* ERR_OK: a list as whole as it was written, of whatever age. ERR_NOT_FOUND: none, or no cache. */
+/* ERR_OK: a list as whole as it was written, of whatever age. ERR_NOT_FOUND: none. ERR_UNAVAILABLE:
+ * no cache, or it is away. */
 static enum err find_cached(struct cache *cache, const struct list_key *key, struct arena *a,
                             PbDailyTaskList **list_out)
 {
@@ -295,10 +395,11 @@ static enum err find_cached(struct cache *cache, const struct list_key *key, str
     size_t len;
 
     if (!cache)
-        return ERR_NOT_FOUND;
-    if (cache_get_versioned(cache, list_key_text(key, text), a, &version, &data, &len))
-        return ERR_NOT_FOUND;
-    enum err e = list_decode(key, version, data, len, a, list_out);
+        return ERR_UNAVAILABLE;
+    enum err e = cache_get_versioned(cache, list_key_text(key, text), a, &version, &data, &len);
+    if (e)
+        return e == ERR_NOT_FOUND ? e : ERR_UNAVAILABLE;
+    e = list_decode(key, version, data, len, a, list_out);
     if (e != ERR_DATA_LOSS)
         return e;
     count_read("bad");
@@ -324,19 +425,23 @@ static enum err ask_version(struct db *db, const struct list_key *key, struct ar
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-/* What cannot be stored now is stored by the refresher or by the next reader. */
-static bool store(struct cache *cache, const struct list_key *key, const PbDailyTaskList *list,
-                  struct arena *a)
+/* What cannot be stored now is stored by the refresher or by the next reader, and kept till then.
+ */
+static bool store(struct task_lists *t, struct cache *cache, const struct list_key *key,
+                  const PbDailyTaskList *list, struct arena *a)
 {
     char text[LIST_KEY_MAX];
     uint8_t *data;
     size_t len;
 
-    if (!cache || list_encode(key, list, a, &data, &len))
+    if (list_encode(key, list, a, &data, &len))
         return false;
-    enum err e =
-        cache_set_versioned(cache, list_key_text(key, text), list->version, data, len, LIST_TTL_MS);
-    return e == ERR_OK || e == ERR_ABORTED; /* a newer one is there */
+    enum err e = cache ? cache_set_versioned(cache, list_key_text(key, text), list->version, data,
+                                             len, LIST_TTL_MS)
+                       : ERR_UNAVAILABLE;
+    bool stored = e == ERR_OK || e == ERR_ABORTED; /* a newer one is there */
+    keep(t, key, list->version, stored ? NULL : data, len);
+    return stored;
 }
 
 /* Is the cached list the newest? Compares with what was learnt within the last second, else asks.
@@ -374,7 +479,7 @@ static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *ca
     if (old && old->version >= (*list_out)->version &&
         cache_delete(cache, list_key_text(key, text)))
         return ERR_OK;
-    (void)store(cache, key, *list_out, a);
+    (void)store(t, cache, key, *list_out, a);
     return ERR_OK;
 }
 
@@ -396,14 +501,24 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
                   PbDailyTaskList **list_out, bool *from_cache_out)
 {
     PbDailyTaskList *cached = NULL;
-    bool right = false;
+    bool right = false, waited = false, away;
+    enum err e;
 
-    enum err e = find_cached(cache, key, a, &cached);
-    if (e == ERR_OK)
-        e = judge(t, db, key, cached, a, &right);
-    if (e && e != ERR_NOT_FOUND)
-        return e;
-    if (right && !has_aged(cached, now_us)) {
+    do {
+        cached = NULL;
+        e = find_cached(cache, key, a, &cached);
+        away = e == ERR_UNAVAILABLE;
+        if (away)
+            e = find_kept(t, key, a, &cached);
+        if (e == ERR_OK)
+            e = judge(t, db, key, cached, a, &right);
+        if (e && e != ERR_NOT_FOUND)
+            return e;
+        right = right && !has_aged(cached, now_us);
+        /* Of many who miss it at once one builds it. */
+        waited = !right && away && !waited && !may_build(t, key);
+    } while (waited);
+    if (right) {
         count_read("hit");
         *list_out = cached;
         *from_cache_out = true;
@@ -411,7 +526,10 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
     }
     count_read(cached ? "stale" : "miss");
     *from_cache_out = false;
-    return serve_anew(t, db, cache, key, tz, now_us, cached, a, list_out);
+    e = serve_anew(t, db, cache, key, tz, now_us, cached, a, list_out);
+    if (e && away)
+        keep(t, key, 0, NULL, 0);
+    return e;
 }
 
 /* --- raising versions ------------------------------------------------------------------------ */
@@ -527,7 +645,7 @@ static enum err refresh_one(struct task_lists *t, struct db *db, struct cache *c
     if (e)
         return e;
     remember(t, &key, list->version, asked_us);
-    return store(cache, &key, list, a) ? ERR_OK : ERR_UNAVAILABLE;
+    return store(t, cache, &key, list, a) ? ERR_OK : ERR_UNAVAILABLE;
 }
 
 size_t lists_refresh(struct task_lists *t, struct db *db, struct cache *cache,

@@ -57,7 +57,9 @@ NODISCARD enum err list_build(struct db *db, const struct list_key *key, const s
 
 /*
  * Gives the list from the cache where that is known to be right, else from the tables (and then
- * caches it). cache: NULL = none. from_cache_out: which it was.
+ * caches it). While the cache is away, lists of the last two seconds are in memory, on the same
+ * terms, and of many who miss one at once one builds it. cache: NULL = none. from_cache_out: which
+ * it was.
  */
 NODISCARD enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
                             const struct list_key *key, const struct tz *tz, int64_t now_us,

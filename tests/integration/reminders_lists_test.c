@@ -379,8 +379,17 @@ static void wait_for_cache(void)
 {
     int64_t until_us = clock_monotonic_us() + WAIT_US;
 
-    while (!strstr(today(), "CACHE"))
+    while (cache_delete(rig->cache, "none") || !strstr(today(), "CACHE"))
         assert_true(clock_monotonic_us() < until_us);
+}
+
+/* Whether from memory or built anew. */
+static void expect_tasks(const char *tasks)
+{
+    const char *got = today();
+    size_t len = strlen(tasks);
+    if (strncmp(got, tasks, len) != 0 || strncmp(got + len, " / ", 3) != 0)
+        fail_msg("got %s, want %s", got, tasks);
 }
 
 static void without_redis_lists_come_from_postgresql_and_changes_are_not_lost(void **state)
@@ -397,17 +406,74 @@ static void without_redis_lists_come_from_postgresql_and_changes_are_not_lost(vo
     assert_string_equal(today(), "xTMR-01 11 / DATABASE");
     assert_int_equal(refresh(rig->cache), 0);
     servers_resume_redis(rig->servers); /* and it still has the old list */
-    assert_string_equal(today(), "xTMR-01 11 / DATABASE");
+    expect_tasks("xTMR-01 11");
     wait_for_cache();
     assert_string_equal(today(), "xTMR-01 11 / CACHE");
 
     servers_stop_redis(rig->servers);
-    assert_string_equal(today(), "xTMR-01 11 / DATABASE");
+    expect_tasks("xTMR-01 11");
     a_question_for_today(0x12);
     assert_string_equal(today(), "xTMR-01 11, oTMR-01 12 / DATABASE");
     servers_start_redis(rig->servers);
     wait_for_cache();
     assert_string_equal(today(), "xTMR-01 11, oTMR-01 12 / CACHE");
+}
+
+#define READERS 8
+
+struct reader {
+    pthread_t thread;
+    pthread_barrier_t *start;
+    bool from_memory;
+    size_t ntasks;
+};
+
+static void *read_list(void *arg)
+{
+    struct reader *r = arg;
+    struct db *db = db_new(conninfo, "reader");
+    struct arena *a = arena_new(MIB);
+    const struct list_key key = { rig_tenant, rig_employee("rep"), { 2026, 11, 16 } };
+    PbDailyTaskList *list = NULL;
+
+    enum err e = db_begin(db, &rig_tenant, clock_monotonic_us() + WAIT_US);
+    if (!e)
+        e = db_flush(db);
+    pthread_barrier_wait(r->start);
+    if (!e)
+        e = list_get(self.lists, db, NULL, &key, tz_find("Asia/Shanghai"), clock_now_us(), a, &list,
+                     &r->from_memory);
+    r->ntasks = e ? SIZE_MAX : list->n_tasks;
+    db_rollback(db);
+    db_free(db);
+    arena_free(a);
+    return NULL;
+}
+
+/* Without a cache: one builds it, the others take it from memory; a change shows at once. */
+static void while_the_cache_is_away_a_list_is_built_once_for_many_F27(void **state)
+{
+    (void)state;
+    for (int round = 1; round <= 2; round++) {
+        struct reader readers[READERS] = { 0 };
+        pthread_barrier_t barrier;
+        int built = 0;
+        if (round == 1)
+            reset();
+        a_question_for_today(0x50 + round);
+        pthread_barrier_init(&barrier, NULL, READERS);
+        for (int i = 0; i < READERS; i++) {
+            readers[i].start = &barrier;
+            assert_int_equal(pthread_create(&readers[i].thread, NULL, read_list, &readers[i]), 0);
+        }
+        for (int i = 0; i < READERS; i++) {
+            pthread_join(readers[i].thread, NULL);
+            assert_int_equal(readers[i].ntasks, round);
+            built += !readers[i].from_memory;
+        }
+        assert_int_equal(built, 1);
+        pthread_barrier_destroy(&barrier);
+    }
 }
 
 /* --- acknowledge and snooze (REM-13) --------------------------------------------------------- */
@@ -754,6 +820,7 @@ int main(void)
         cmocka_unit_test(what_is_not_that_list_is_never_shown),
         cmocka_unit_test(a_wrong_type_and_a_flush_are_ordinary_misses),
         cmocka_unit_test(without_redis_lists_come_from_postgresql_and_changes_are_not_lost),
+        cmocka_unit_test(while_the_cache_is_away_a_list_is_built_once_for_many_F27),
         cmocka_unit_test(acknowledging_is_for_the_assignee_and_stops_no_clock),
         cmocka_unit_test(snoozing_moves_the_next_notice_never_the_deadline),
         cmocka_unit_test(snoozing_does_not_silence_the_superior_REM_13),
