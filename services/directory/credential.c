@@ -33,17 +33,6 @@ struct wish {
     const char *curve_public_key; /* NULL: an API key */
 };
 
-/* A person's key without scopes carries all the rights of his roles; who holds only scopes has none
- * of these to give. */
-static bool gives_roles(const struct call *call, const struct wish *w)
-{
-    const PbPrincipal *p = call->context->principal;
-
-    return *w->employee_id && w->n_scopes == 0 &&
-           p->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE &&
-           !authority_has_scope(call, "tenant.all");
-}
-
 static enum err check_wish(struct call *call, const struct wish *w)
 {
     const char *scope;
@@ -61,22 +50,20 @@ static enum err check_wish(struct call *call, const struct wish *w)
         return e;
     if (w->expires_at && wire_time_us(w->expires_at) <= call->now_us)
         return call_fail(call, ERR_FAILED_PRECONDITION, "expires_at", "must lie ahead");
-    if (gives_roles(call, w))
-        return call_fail(call, ERR_PERMISSION_DENIED, "scopes",
-                         "name scopes: a key without them acts with all rights of the employee");
     if (!credential_rules_may_grant(call->context->principal, w->scopes, w->n_scopes, &scope))
         return call_fail(call, ERR_PERMISSION_DENIED, "scopes",
                          "you cannot give the scope %s, which you do not have", scope);
     return ERR_OK;
 }
 
-/* Of the company, and still there. */
-static enum err need_employee(struct call *call, const char *id)
+/* Of the company, still there, and one as whom the caller may let somebody act. */
+static enum err need_employee(struct call *call, const struct wish *w)
 {
-    const char *params[] = { call_tenant_text(call), id, NULL };
+    const char *params[] = { call_tenant_text(call), w->employee_id, NULL };
     PbEmployee *employee = NULL;
+    const char *text;
 
-    if (!*id)
+    if (!*w->employee_id)
         return ERR_OK;
     enum err e = record_find(call->db, &sql_employee_find, params,
                              &daybook__directory__v1__employee__descriptor, call->arena, &employee);
@@ -84,6 +71,9 @@ static enum err need_employee(struct call *call, const char *id)
         return call_fail(call, e, "employee_id", "there is no such employee");
     if (!e && !employee->active)
         return call_fail(call, ERR_FAILED_PRECONDITION, "employee_id", "this employee has left");
+    if (!e && !credential_rules_may_stand_for(call->context->principal, call->employee, employee,
+                                              w->n_scopes, &text))
+        return call_fail(call, ERR_PERMISSION_DENIED, "employee_id", "%s", text);
     return e;
 }
 
@@ -144,7 +134,7 @@ static enum err create(struct call *call, const struct wish *w, const char *secr
 
     enum err e = directory_lock(call);
     if (!e)
-        e = need_employee(call, w->employee_id);
+        e = need_employee(call, w);
     if (!e)
         e = make(call, w, &c);
     if (!e)

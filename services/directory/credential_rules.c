@@ -3,6 +3,8 @@
  */
 #include "services/directory/credential_rules.h"
 
+#include "services/directory/employee_rules.h"
+
 #define Z85_KEY_LEN 40
 #define SCOPE_MAX 64
 
@@ -60,6 +62,26 @@ static bool holds(const PbPrincipal *p, const char *scope)
         if (strcmp(p->scopes[i], scope) == 0)
             return true;
     return false;
+}
+
+bool credential_rules_may_stand_for(const PbPrincipal *giver, const struct dir_employee *actor,
+                                    const PbEmployee *holder, size_t nscopes, const char **text_out)
+{
+    char own[ID_TEXT_MAX];
+
+    if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM)
+        return true;
+    if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE) {
+        *text_out = "a service account makes keys of service accounts only, not of employees";
+        return holds(giver, "tenant.all");
+    }
+    *text_out = "name scopes: a key without them acts with all rights of the employee";
+    if (giver->n_scopes > 0 && nscopes == 0)
+        return false;
+    *text_out = "only the general manager makes a key of an employee with this role";
+    return actor && (dir_employee_has_role(actor, "general_manager") ||
+                     strcmp(id_text(actor->id, own), holder->id) == 0 ||
+                     !employee_rules_is_powerful(holder));
 }
 
 bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,

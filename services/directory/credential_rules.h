@@ -21,4 +21,16 @@ bool credential_rules_scope_ok(const char *scope);
 NODISCARD bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,
                                           const char **scope_out);
 
+/*
+ * The bus admits a key as the employee that it names, with the roles that he has: scopes narrow its
+ * methods, not its sight. So only a service account with tenant.all makes keys of employees, only
+ * the general manager those of somebody else whose roles may do everything, and who himself acts by
+ * a key with scopes makes none without.
+ * actor: NULL unless the giver is an employee. *text_out: why not.
+ */
+NODISCARD bool credential_rules_may_stand_for(const PbPrincipal *giver,
+                                              const struct dir_employee *actor,
+                                              const PbEmployee *holder, size_t nscopes,
+                                              const char **text_out);
+
 #endif

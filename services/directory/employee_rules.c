@@ -22,6 +22,14 @@ bool employee_rules_has_role(const PbEmployee *e, const char *role)
     return false;
 }
 
+bool employee_rules_is_powerful(const PbEmployee *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(powerful); i++)
+        if (employee_rules_has_role(e, powerful[i]))
+            return true;
+    return false;
+}
+
 static bool has_twice(const PbEmployee *e)
 {
     for (size_t i = 0; i < e->n_roles; i++)

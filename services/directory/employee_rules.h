@@ -11,6 +11,7 @@
 
 bool employee_rules_city_ok(const char *code); /* six digits, or empty */
 bool employee_rules_has_role(const PbEmployee *e, const char *role);
+bool employee_rules_is_powerful(const PbEmployee *e); /* has a role that only the top gives */
 
 /* The first thing wrong with the record itself; false: *field_out and *text_out say it. */
 NODISCARD bool employee_rules_ok(const PbEmployee *e, const char *extra_roles,

@@ -1060,6 +1060,15 @@ static void curve_keys_are_admitted_and_refused_at_once(void **state)
                "{\"employeeId\":\"%s\",\"label\":\"x\",\"curvePublicKey\":\"%s\"}",
                text_of(person_of(1)), z85_two),
            ERR_PERMISSION_DENIED, NULL);
+    expect("a person's sight, by scopes that it has",
+           say(service_of(t, limited), CREDENTIAL, "RegisterCurveKey", REGISTER,
+               text_of(person_of(GM)), "customers.read", z85_two),
+           ERR_PERMISSION_DENIED, NULL);
+    expect("the same by an API key",
+           say(service_of(t, limited), CREDENTIAL, "CreateApiKey",
+               "{\"employeeId\":\"%s\",\"label\":\"x\",\"scopes\":[\"customers.read\"]}",
+               text_of(person_of(GM))),
+           ERR_PERMISSION_DENIED, NULL);
 
     expect(
         "of another company",

@@ -107,12 +107,77 @@ static void nobody_gives_away_more_than_he_has(void **state)
     }
 }
 
+/* A key names the employee as whom the bus lets its holder act (SEC-11). */
+static void who_may_let_somebody_act_as_an_employee(void **state)
+{
+    (void)state;
+    enum {
+        EMPLOYEE = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE,
+        SERVICE = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE,
+        SYSTEM = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM,
+    };
+    char *some[] = { text("credentials.write"), text("visits.write"), text("customers.read") };
+    char *all[] = { text("credentials.write"), text("tenant.all") };
+    const struct {
+        const char *label;
+        int kind;
+        const char *role; /* of the giver, an employee */
+        char **has;
+        size_t nhas;
+        const char *holder_role;
+        bool self;
+        size_t nwish;
+        bool want;
+    } cases[] = {
+        { "system", SYSTEM, NULL, NULL, 0, "general_manager", false, 0, true },
+        { "a service, scopes for the top", SERVICE, NULL, some, 3, "general_manager", false, 3,
+          false },
+        { "a service, scopes for a rep", SERVICE, NULL, some, 3, "rep", false, 3, false },
+        { "a service, a rep's roles", SERVICE, NULL, some, 3, "rep", false, 0, false },
+        { "a service for all rows", SERVICE, NULL, all, 2, "general_manager", false, 0, true },
+        { "the office for a rep", EMPLOYEE, "admin_office", NULL, 0, "rep", false, 0, true },
+        { "the office for itself", EMPLOYEE, "admin_office", NULL, 0, "admin_office", true, 0,
+          true },
+        { "the office for its twin", EMPLOYEE, "admin_office", NULL, 0, "admin_office", false, 1,
+          false },
+        { "the office for the top", EMPLOYEE, "admin_office", NULL, 0, "general_manager", false, 0,
+          false },
+        { "... with scopes", EMPLOYEE, "admin_office", NULL, 0, "general_manager", false, 1,
+          false },
+        { "the top for the office", EMPLOYEE, "general_manager", NULL, 0, "admin_office", false, 0,
+          true },
+        { "a limited key of the top, unlimited", EMPLOYEE, "general_manager", some, 3,
+          "general_manager", true, 0, false },
+        { "a limited key of the top, limited", EMPLOYEE, "general_manager", some, 3,
+          "general_manager", true, 1, true },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct dir_employee actor = { .id = { { 1 } }, .roles = { cases[i].role } };
+        struct id holder_id = { { cases[i].self ? 1 : 2 } };
+        char own[ID_TEXT_MAX], *role = text(cases[i].holder_role);
+        PbEmployee holder = DAYBOOK__DIRECTORY__V1__EMPLOYEE__INIT;
+        holder.id = text(id_text(holder_id, own));
+        holder.roles = &role;
+        holder.n_roles = 1;
+        PbPrincipal p = DAYBOOK__COMMON__V1__PRINCIPAL__INIT;
+        p.kind = (Daybook__Common__V1__ActorKind)cases[i].kind;
+        p.scopes = cases[i].has;
+        p.n_scopes = cases[i].nhas;
+        const char *why = NULL;
+        bool got = credential_rules_may_stand_for(&p, cases[i].role ? &actor : NULL, &holder,
+                                                  cases[i].nwish, &why);
+        if (got != cases[i].want || (!got && !why))
+            fail_msg("%s", cases[i].label);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_curve_key_is_32_bytes_in_z85),
         cmocka_unit_test(a_scope_is_an_area_and_a_verb),
         cmocka_unit_test(nobody_gives_away_more_than_he_has),
+        cmocka_unit_test(who_may_let_somebody_act_as_an_employee),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
