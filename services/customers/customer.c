@@ -7,6 +7,7 @@
  */
 #include "common/authority.h"
 #include "common/call_page.h"
+#include "common/deadline.h"
 #include "services/customers/customer_rules.h"
 #include "services/customers/customer_store.h"
 
@@ -36,6 +37,15 @@ char *customers_unit_of(struct call *call, const char *employee_id)
         e && e->unit ? db_text_id(call->arena, e->unit->id) : arena_strdup(call->arena, "");
 
     return text;
+}
+
+int64_t customers_deadline(struct call *call, const char *unit, const char *key, int64_t start_us)
+{
+    struct id id = { 0 };
+
+    if (unit && *unit && !id_parse(unit, &id))
+        id = (struct id){ 0 };
+    return deadline_of(call->dir, call->tenant, id, key, start_us, call->now_us);
 }
 
 enum err customers_need_employee(struct call *call, const char *employee_id, const char *field)

@@ -45,6 +45,9 @@ call_handler timeline_get;
 
 /* Unit of an employee as text; "" when not known. */
 char *customers_unit_of(struct call *call, const char *employee_id);
+/* Until when the rule `key` (hours) lets what began at start_us wait, by the rule book as it stands
+ * now; unit: as in the event that opened the duty, "" or NULL for the company's. */
+int64_t customers_deadline(struct call *call, const char *unit, const char *key, int64_t start_us);
 /* ERR_INVALID_ARGUMENT naming the field: not an active employee of the tenant. */
 NODISCARD enum err customers_need_employee(struct call *call, const char *employee_id,
                                            const char *field);

@@ -58,6 +58,33 @@ static enum err need_contact(struct call *call, const PbInteraction *it)
                      "the customer has no contact %s", it->contact_id);
 }
 
+/*
+ * An on-site visit has the clocks of its report in place of TMR-02 (CON-10). Whoever says that a
+ * talk was one must name a visit to that customer, or he could be rid of every clock.
+ */
+static enum err need_visit(struct call *call, PbInteraction *it, const char *field)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct id visit;
+
+    if (!*it->visit_id)
+        return ERR_OK;
+    if (it->channel != DAYBOOK__CUSTOMERS__V1__CHANNEL__CHANNEL_IN_PERSON)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "is for talks in person only");
+    if (!id_parse(it->visit_id, &visit))
+        return ERR_INTERNAL;
+    it->visit_id = db_text_id(call->arena, visit); /* as visits write it */
+    if (!it->visit_id)
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *params[] = { call_tenant_text(call), it->customer_id,
+                             arena_printf(call->arena, "visits/%s", it->visit_id) };
+    enum err e = db_exec(call->db, &sql_visit_of_customer, params, &res);
+    if (e || PQntuples(res))
+        return e;
+    return call_fail(call, ERR_NOT_FOUND, field, "no visit %s to this customer is known",
+                     it->visit_id);
+}
+
 static enum err touch_customer(struct call *call, const PbInteraction *it)
 {
     const char *params[] = { call_tenant_text(call), it->customer_id,
@@ -69,10 +96,13 @@ static enum err touch_customer(struct call *call, const PbInteraction *it)
 
 static enum err insert_interaction(struct call *call, PbInteraction *it)
 {
+    char *unit = customers_unit_of(call, it->employee_id);
+
     it->id = customers_new_id(call);
-    if (!it->id)
+    if (!it->id || !unit)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = store_queue(call, &sql_interaction_insert, &it->base, NULL, 0);
+    const struct record_extra extras[] = { { "unit_id", *unit ? unit : NULL } };
+    enum err e = store_queue(call, &sql_interaction_insert, &it->base, extras, ARRAY_LEN(extras));
     /* Only a reference can clash, so only then the answer is worth a round trip of its own. */
     if (!e && it->external_ref)
         e = db_flush(call->db);
@@ -98,10 +128,13 @@ enum err interaction_register_ended(struct call *call, const ProtobufCMessage *i
     it->direction = req->direction;
     it->ended_at = req->ended_at;
     it->external_ref = req->external_ref;
+    it->visit_id = req->visit_id;
     it->state = STATE_ENDED;
     enum err e = fix_who_and_when(call, it, "");
     if (!e)
         e = customer_store_need(call, it->customer_id, "customer_id");
+    if (!e)
+        e = need_visit(call, it, "visit_id");
     if (!e)
         e = insert_interaction(call, it);
     if (!e)
@@ -119,18 +152,24 @@ enum err interaction_register_ended(struct call *call, const ProtobufCMessage *i
 }
 
 /* TMR-02: the mark counts from the end of the communication and stays for ever. */
-static bool is_late(struct call *call, const PbInteraction *it)
+static bool is_late(struct call *call, const PbInteraction *it, const char *unit)
 {
-    const struct dir_employee *e = NULL;
-    struct id id;
+    return !*it->visit_id &&
+           call->now_us > customers_deadline(call, unit, "interaction_update_hours",
+                                             wire_time_us(it->ended_at));
+}
 
-    if (id_parse(it->employee_id, &id))
-        e = directory_employee(call->dir, call->tenant, id);
-    int64_t ended = wire_time_us(it->ended_at);
-    struct policy_value hours =
-        directory_policy(call->dir, call->tenant, e && e->unit ? e->unit->id : (struct id){ 0 },
-                         "interaction_update_hours", ended);
-    return call->now_us > ended + policy_us(hours);
+/* Somebody who is there, and to whom the caller may give work (as of promises, VIS-56). */
+static enum err need_assignee(struct call *call, const char *assignee_id, const char *field)
+{
+    struct id assignee;
+
+    enum err e = customers_need_employee(call, assignee_id, field);
+    if (e)
+        return e;
+    if (!id_parse(assignee_id, &assignee))
+        return ERR_INTERNAL;
+    return authority_need_sight(call, assignee, "employee");
 }
 
 /* Ids, defaults and judgement of the questions; they become rows and events of their own. */
@@ -143,8 +182,8 @@ static enum err prepare_questions(struct call *call, PbInteraction *it)
         q->customer_id = it->customer_id;
         q->interaction_id = it->id;
         q->state = QUESTION_OPEN;
-        q->answer = (char *)(uintptr_t) "";
-        q->preliminary_answered_at = q->answered_at = NULL;
+        q->answer = q->preliminary_answer = (char *)(uintptr_t) "";
+        q->preliminary_answered_at = q->final_promised_at = q->answered_at = NULL;
         q->late = false;
         if (!q->asked_at)
             q->asked_at = it->ended_at;
@@ -153,7 +192,10 @@ static enum err prepare_questions(struct call *call, PbInteraction *it)
         if (!q->id)
             return ERR_RESOURCE_EXHAUSTED;
         snprintf(field, sizeof(field), "interaction.questions[%zu].assignee_id", i);
-        enum err e = customers_need_employee(call, q->assignee_id, field);
+        /* Who held it may be somebody whom the recorder does not see: the question is his. */
+        enum err e = strcmp(q->assignee_id, it->employee_id) == 0
+                         ? customers_need_employee(call, q->assignee_id, field)
+                         : need_assignee(call, q->assignee_id, field);
         if (e)
             return e;
         snprintf(field, sizeof(field), "interaction.questions[%zu].asked_at", i);
@@ -166,7 +208,12 @@ static enum err prepare_questions(struct call *call, PbInteraction *it)
 static enum err write_questions(struct call *call, PbInteraction *it)
 {
     for (size_t i = 0; i < it->n_questions; i++) {
-        enum err e = store_queue(call, &sql_question_insert, &it->questions[i]->base, NULL, 0);
+        char *unit = customers_unit_of(call, it->questions[i]->assignee_id);
+        if (!unit)
+            return ERR_RESOURCE_EXHAUSTED;
+        const struct record_extra extras[] = { { "unit_id", *unit ? unit : NULL } };
+        enum err e = store_queue(call, &sql_question_insert, &it->questions[i]->base, extras,
+                                 ARRAY_LEN(extras));
         if (e)
             return e;
     }
@@ -193,17 +240,22 @@ static enum err emit_recorded(struct call *call, PbInteraction *it, int64_t vers
     return e;
 }
 
-/* Finds the registered interaction that a record completes; *found_out NULL: none, make a new one.
- */
+/* The registered interaction that a record completes. */
+struct registered {
+    PbInteraction *it; /* NULL: none, make a new one */
+    char *unit;        /* of the event that told of it; NULL: none */
+    int64_t version;
+};
+
 static enum err find_registered(struct call *call, const PbInteraction *it,
-                                PbInteraction **found_out, int64_t *version_out)
+                                struct registered *found_out)
 {
     const char *params[] = { call_tenant_text(call), *it->id ? it->id : NULL,
                              it->external_ref ? it->external_ref->source : NULL,
                              it->external_ref ? it->external_ref->id : NULL };
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
-    *found_out = NULL;
+    *found_out = (struct registered){ 0 };
     if (!*it->id && !it->external_ref)
         return ERR_OK;
     enum err e = db_exec(call->db, &sql_interaction_lock, params, &res);
@@ -215,19 +267,23 @@ static enum err find_registered(struct call *call, const PbInteraction *it,
                        : ERR_OK;
     struct db_row row = { .res = res };
     struct id owner = db_row_id(&row, "_owner_id"), held_by = db_row_id(&row, "employee_id");
-    *version_out = db_row_i64(&row, "_row_version");
+    found_out->version = db_row_i64(&row, "_row_version");
+    if (!db_row_is_null(&row, "_unit_id"))
+        found_out->unit = db_text_id(call->arena, db_row_id(&row, "_unit_id"));
     if (row.bad)
         return ERR_INTERNAL;
     /* Whoever held it must be able to write its record, whosesoever the customer is (TMR-02). */
     e = authority_sees(call, held_by) ? ERR_OK : authority_need_sight(call, owner, "interaction");
     return e ? e
              : record_read(res, 0, &daybook__customers__v1__interaction__descriptor, call->arena,
-                           found_out);
+                           &found_out->it);
 }
 
 /* Completes a registered interaction: what was registered stands, the record is added. */
-static enum err complete(struct call *call, PbInteraction *it, const PbInteraction *registered)
+static enum err complete(struct call *call, PbInteraction *it, const struct registered *found)
 {
+    const PbInteraction *registered = found->it;
+
     if (registered->state != STATE_ENDED)
         return call_fail(call, ERR_FAILED_PRECONDITION, "interaction.id",
                          "the record is complete already; it would have to be missing");
@@ -241,7 +297,8 @@ static enum err complete(struct call *call, PbInteraction *it, const PbInteracti
     it->direction = registered->direction;
     it->ended_at = registered->ended_at;
     it->external_ref = registered->external_ref;
-    it->late = is_late(call, it);
+    it->visit_id = registered->visit_id;
+    it->late = is_late(call, it, found->unit);
     enum err e = need_contact(call, it);
     if (!e)
         e = prepare_questions(call, it);
@@ -259,9 +316,11 @@ static enum err record_new(struct call *call, PbInteraction *it)
         e = customer_store_need(call, it->customer_id, "interaction.customer_id");
     if (!e)
         e = need_contact(call, it);
+    if (!e)
+        e = need_visit(call, it, "interaction.visit_id");
     if (e)
         return e;
-    it->late = is_late(call, it);
+    it->late = is_late(call, it, customers_unit_of(call, it->employee_id));
     e = insert_interaction(call, it);
     return e ? e : prepare_questions(call, it);
 }
@@ -272,25 +331,25 @@ enum err interaction_record(struct call *call, const ProtobufCMessage *in,
     const Daybook__Customers__V1__RecordInteractionRequest *req = (const void *)in;
     Daybook__Customers__V1__RecordInteractionResponse *reply =
         call_new(call, &daybook__customers__v1__record_interaction_response__descriptor);
-    PbInteraction *it = wire_clone(&req->interaction->base, call->arena), *registered;
-    int64_t version = 0;
+    PbInteraction *it = wire_clone(&req->interaction->base, call->arena);
+    struct registered found;
 
     if (!reply || !it)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = find_registered(call, it, &registered, &version);
+    enum err e = find_registered(call, it, &found);
     if (e)
         return e;
     it->state = STATE_RECORDED;
     it->recorded_at = wire_time(call->arena, call->now_us);
     if (!it->recorded_at)
         return ERR_RESOURCE_EXHAUSTED;
-    e = registered ? complete(call, it, registered) : record_new(call, it);
+    e = found.it ? complete(call, it, &found) : record_new(call, it);
     if (!e)
         e = write_questions(call, it);
     if (!e)
         e = touch_customer(call, it);
     if (!e)
-        e = emit_recorded(call, it, version + 1);
+        e = emit_recorded(call, it, found.version + 1);
     if (e)
         return e;
     reply->interaction = it;

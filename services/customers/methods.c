@@ -56,6 +56,7 @@ static const struct check ended_checks[] = {
     { "channel", CHECK_REQUIRED | CHECK_ENUM, 0, 0 },
     { "direction", CHECK_ENUM, 0, 0 },
     { "ended_at", CHECK_TIME, 0, 0 },
+    { "visit_id", CHECK_ID, 0, 0 },
     { "external_ref.source", CHECK_REQUIRED | CHECK_CODE | CHECK_LENGTH, 1, 32 },
     { "external_ref.id", CHECK_REQUIRED | CHECK_LENGTH, 1, 128 },
     END,
@@ -66,6 +67,7 @@ static const struct check record_checks[] = {
     { "interaction.customer_id", CHECK_ID, 0, 0 },
     { "interaction.contact_id", CHECK_ID, 0, 0 },
     { "interaction.employee_id", CHECK_ID, 0, 0 },
+    { "interaction.visit_id", CHECK_ID, 0, 0 },
     { "interaction.channel", CHECK_ENUM, 0, 0 },
     { "interaction.direction", CHECK_ENUM, 0, 0 },
     { "interaction.ended_at", CHECK_TIME, 0, 0 },
@@ -87,6 +89,7 @@ static const struct check answer_checks[] = {
     { "question_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
     { "answer", CHECK_REQUIRED | CHECK_LENGTH, 1, 8000 },
     { "answered_at", CHECK_TIME, 0, 0 },
+    { "final_promised_at", CHECK_TIME, 0, 0 },
     END,
 };
 static const struct check order_checks[] = {

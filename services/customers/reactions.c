@@ -10,9 +10,9 @@
 #define BOTH (REACTION_LIVE | REACTION_REPLAY)
 
 static enum err add_foreign(struct reaction *r, const PbEvent *event, const char *customer_id,
-                            const char *kind, const char *summary)
+                            const char *kind, const char *subject, const char *summary)
 {
-    if (!summary)
+    if (!subject || !summary)
         return ERR_RESOURCE_EXHAUSTED;
     const char *params[] = {
         db_text_id(r->arena, r->tenant),
@@ -20,7 +20,7 @@ static enum err add_foreign(struct reaction *r, const PbEvent *event, const char
         db_text_time(r->arena, wire_time_us(event->occurred_at)),
         event->event_id,
         kind,
-        event->aggregate,
+        subject,
         summary,
         *event->actor_id ? event->actor_id : NULL,
     };
@@ -40,7 +40,7 @@ static enum err on_tier_changed(struct reaction *r, const PbEvent *event,
     enum err e = db_queue(r->db, &sql_tier_put, params);
     if (e)
         return e;
-    return add_foreign(r, event, changed->customer_id, "tier",
+    return add_foreign(r, event, changed->customer_id, "tier", event->aggregate,
                        arena_printf(r->arena, "tier %c, value score %.2f", tier[0] - 'a' + 'A',
                                     changed->score ? changed->score->value_score : 0.0));
 }
@@ -61,7 +61,9 @@ static enum err on_visit(struct reaction *r, const PbEvent *event, const Protobu
 
     for (size_t i = 0; name && any->visit && i < ARRAY_LEN(words); i++)
         if (strcmp(name + 1, words[i].event) == 0)
-            return add_foreign(r, event, any->visit->customer_id, "visit", words[i].summary);
+            return add_foreign(r, event, any->visit->customer_id, "visit",
+                               arena_printf(r->arena, "visits/%s", any->visit->id),
+                               words[i].summary);
     return ERR_INVALID_ARGUMENT;
 }
 

@@ -14,12 +14,11 @@
 
 /* --- conditions ------------------------------------------------------------------------------ */
 
-/* CON-10: a talk on site is a visit, which has its own clocks (TMR-03 to TMR-05). */
-static bool is_not_on_site(const ProtobufCMessage *event)
+/* CON-10: a talk that was an on-site visit has the clocks of the visit (TMR-03 to TMR-05). */
+static bool is_no_visit(const ProtobufCMessage *event)
 {
     const Daybook__Customers__V1__InteractionEnded *e = (const void *)event;
-    return e->interaction &&
-           e->interaction->channel != DAYBOOK__CUSTOMERS__V1__CHANNEL__CHANNEL_IN_PERSON;
+    return e->interaction && !*e->interaction->visit_id;
 }
 
 static bool is_in_person(const ProtobufCMessage *event)
@@ -84,7 +83,7 @@ const struct rule rules[] = {
       .title = "补全沟通记录",
       .collection = "interactions",
       .opened_by = { CUSTOMERS "InteractionEnded", "interaction.id", "interaction.ended_at" },
-      .applies = is_not_on_site,
+      .applies = is_no_visit,
       .assignee = "interaction.employee_id", .unit = "unit_id",
       .customer = "interaction.customer_id",
       .due_type = DUE_HOURS, .policy_key = "interaction_update_hours", .lead = LEAD_24H, ESC_A,

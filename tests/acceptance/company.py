@@ -161,8 +161,9 @@ class Company:
         return made.interaction.questions[0]
 
     def answer(self, question, who="rep", final=True):
+        promised = {} if final else {"finalPromisedAt": self.at(hours=72)}
         return getattr(self, who).command(CUSTOMERS + "InteractionService/AnswerQuestion", {
-            "questionId": question.id, "answer": "Yes.", "final": final}).question
+            "questionId": question.id, "answer": "Yes.", "final": final, **promised}).question
 
     def reminder(self, rule, subject, condition=lambda got: True, what="it was there"):
         """The duty as ReminderService/Get tells it, as soon as the condition holds."""

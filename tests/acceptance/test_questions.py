@@ -83,6 +83,7 @@ def test_a_preliminary_answer_stops_the_clock(company):
     company.reminder("TMR-01", subject(question), lambda g: g.reminder.state == DONE, "done")
     final = company.answer(question, final=True)
     assert final.HasField("preliminary_answered_at") and final.HasField("answered_at")
+    assert final.preliminary_answer and final.HasField("final_promised_at"), "both stay (INT-04)"
     with pytest.raises(mdp.CallError) as error:
         company.rep.call(CUSTOMERS + "InteractionService/AnswerQuestion",
                          {"questionId": question.id, "answer": "Again", "final": True}, key="thrice")
@@ -189,12 +190,18 @@ def test_tmr02_a_talk_whose_record_is_missing(company):
     company.reminder("TMR-02", f"interactions/{ended.id}", lambda g: g.reminder.state == DONE_LATE, "done late")
 
 
-def test_con10_a_talk_on_site_has_the_clocks_of_the_visit_instead(company, stack):
+def test_con10_only_a_visit_has_other_clocks_than_a_talk(company, stack):
     shop = company.customer("rep")
-    ended = company.rep.command(CUSTOMERS + "InteractionService/RegisterEnded", {
-        "customerId": shop.id, "channel": "CHANNEL_IN_PERSON"}).interaction
+    visit = company.rep.command("daybook.visits.v1.VisitService/CheckIn", {"customerId": shop.id}).visit
+
+    def ended(**which):
+        return company.rep.command(CUSTOMERS + "InteractionService/RegisterEnded", {
+            "customerId": shop.id, "channel": "CHANNEL_IN_PERSON", **which}).interaction.id
+    stack.settle()
+    visited, talked = ended(visitId=visit.id), ended()
+    company.reminder("TMR-02", f"interactions/{talked}")
     stack.settle()
     with pytest.raises(mdp.CallError) as error:
         company.system.call(REMINDERS + "ReminderService/Get",
-                            {"rule": "TMR-02", "subject": f"interactions/{ended.id}"})
+                            {"rule": "TMR-02", "subject": f"interactions/{visited}"})
     assert error.value.code == "NOT_FOUND"

@@ -367,6 +367,152 @@ static void a_timeline_with_many_entries_of_one_moment_is_whole_INT_22(void **st
     assert_int_equal(seen, 131);
 }
 
+/* A question of that customer, asked at the rig's time; the id lives until the next call. */
+static const char *question_of(const char *actor, const char *customer, const char *assignee)
+{
+    static char id[ID_TEXT_MAX];
+    json_t *reply = rig_ok(rig, actor, INTERACTION_SERVICE, "RecordInteraction",
+                           "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\","
+                           "\"content\":\"asked\",\"employeeId\":\"%s\","
+                           "\"questions\":[{\"text\":\"when?\",\"assigneeId\":\"%s\"}]}}",
+                           customer, rig_employee_text(actor), rig_employee_text(assignee));
+
+    snprintf(id, sizeof(id), "%s", rig_text(reply, "interaction.questions.0.id"));
+    json_decref(reply);
+    return id;
+}
+
+/* The mark on the record and the reminder count alike: working hours where the rule book says so,
+ * and by the rule that holds while the time runs (CON-10, REM-09). */
+static void lateness_is_counted_as_the_reminder_counts_CON_10(void **state)
+{
+    static const struct {
+        const char *label, *clock, *change, *answered_at;
+        bool late;
+    } cases[] = {
+        { "Friday 16:00 + 24 h", "absolute", NULL, "2026-11-21T08:00:00Z", false },
+        { "a second more", "absolute", NULL, "2026-11-21T08:00:01Z", true },
+        { "working time: 2 h on Friday, 9 on Monday and Tuesday, 4 on Wednesday", "business", NULL,
+          "2026-11-25T05:00:00Z", false },
+        { "a second more", "business", NULL, "2026-11-25T05:00:01Z", true },
+        { "shortened while it runs", "absolute", "8", "2026-11-20T17:00:00Z", true },
+        { "prolonged while it runs", "absolute", "48", "2026-11-22T08:00:00Z", false },
+    };
+    const char *customer = customer_of("rep", "counted");
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        rig_set_policy("hour_clock", cases[i].clock, "2026-01-01T00:00:00Z");
+        rig_time(rig, "2026-11-20T08:00:00Z"); /* Friday 16:00 in Shanghai */
+        char id[ID_TEXT_MAX];
+        snprintf(id, sizeof(id), "%s", question_of("rep", customer, "rep"));
+        if (cases[i].change) {
+            rig_set_policy("question_feedback_hours", cases[i].change, "2026-11-20T10:00:00Z");
+            rig_set_policy("interaction_update_hours", cases[i].change, "2026-11-20T10:00:00Z");
+        }
+        char ref[16];
+        snprintf(ref, sizeof(ref), "call-%zu", i);
+        json_decref(rig_ok(rig, "service", INTERACTION_SERVICE, "RegisterEnded",
+                           "{\"customerId\":\"%s\",\"employeeId\":\"%s\",\"channel\":"
+                           "\"CHANNEL_PHONE\",\"externalRef\":{\"source\":\"pbx\",\"id\":"
+                           "\"%s\"}}",
+                           customer, rig_employee_text("rep"), ref));
+        rig_time(rig, cases[i].answered_at);
+        json_t *answered = rig_ok(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion",
+                                  "{\"questionId\":\"%s\",\"answer\":\"soon\",\"final\":true}", id);
+        json_t *recorded =
+            rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
+                   "{\"interaction\":{\"externalRef\":{\"source\":\"pbx\",\"id\":\"%s\"},"
+                   "\"content\":\"talked\"}}",
+                   ref);
+        const char *want = cases[i].late ? "true" : "";
+        if (strcmp(rig_text(answered, "question.late"), want) != 0 ||
+            strcmp(rig_text(recorded, "interaction.late"), want) != 0)
+            fail_msg("%s, %s: question '%s', record '%s'", cases[i].label, cases[i].answered_at,
+                     rig_text(answered, "question.late"), rig_text(recorded, "interaction.late"));
+        json_decref(answered);
+        json_decref(recorded);
+        rig_clear_policies();
+    }
+    rig_time(rig, "2026-11-16T01:00:00Z");
+}
+
+/* Only a visit is free of the 24 hours, not every talk in person (TMR-02, INT-03, CON-10). */
+static void a_talk_in_person_is_late_unless_it_was_a_visit_CON_10(void **state)
+{
+    static const char visit[] = "01900000-0000-7000-8000-0000000000c1";
+    const char *customer = customer_of("rep", "visited"), *rep = rig_employee_text("rep");
+
+    (void)state;
+    rig_hear(rig, &customers_consumer, false, "daybook.visits.v1.VisitRequested",
+             "2026-11-15T01:00:00Z", "{\"visit\":{\"id\":\"%s\",\"customerId\":\"%s\"}}", visit,
+             customer);
+#define TALK "\"customerId\":\"%s\",\"employeeId\":\"%s\",\"endedAt\":\"2026-11-14T00:00:00Z\","
+#define RECORD "{\"interaction\":{" TALK "\"content\":\"x\",\"channel\":\"%s\"%s%s%s}}"
+    json_t *reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", RECORD, customer,
+                           rep, "CHANNEL_IN_PERSON", "", "", "");
+    assert_string_equal(rig_text(reply, "interaction.late"), "true");
+    json_decref(reply);
+    reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", RECORD, customer, rep,
+                   "CHANNEL_IN_PERSON", ",\"visitId\":\"", visit, "\"");
+    assert_string_equal(rig_text(reply, "interaction.late"), "");
+    assert_string_equal(rig_text(reply, "interaction.visitId"), visit);
+    json_decref(reply);
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_INVALID_ARGUMENT,
+              "in person", RECORD, customer, rep, "CHANNEL_PHONE", ",\"visitId\":\"", visit, "\"");
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_NOT_FOUND, "no visit",
+              RECORD, customer, rep, "CHANNEL_IN_PERSON", ",\"visitId\":\"", customer, "\"");
+    /* What was registered stands: who did not name a visit then has the clock running. */
+    for (int with = 0; with < 2; with++) {
+        reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RegisterEnded",
+                       "{" TALK "\"channel\":\"CHANNEL_IN_PERSON\"%s%s%s}", customer, rep,
+                       with ? ",\"visitId\":\"" : "", with ? visit : "", with ? "\"" : "");
+        char id[ID_TEXT_MAX];
+        snprintf(id, sizeof(id), "%s", rig_text(reply, "interaction.id"));
+        json_decref(reply);
+        reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction",
+                       "{\"interaction\":{\"id\":\"%s\",\"content\":\"x\",\"visitId\":\"%s\"}}", id,
+                       visit);
+        assert_string_equal(rig_text(reply, "interaction.late"), with ? "" : "true");
+        assert_string_equal(rig_text(reply, "interaction.visitId"), with ? visit : "");
+        json_decref(reply);
+    }
+}
+
+static void a_preliminary_answer_promises_the_final_one_INT_04(void **state)
+{
+    const char *id = question_of("rep", customer_of("rep", "promised"), "rep");
+
+    (void)state;
+#define ANSWER "{\"questionId\":\"%s\",\"answer\":\"x\",\"final\":%s%s}"
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_INVALID_ARGUMENT,
+              "when the final answer comes", ANSWER, id, "false", "");
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_INVALID_ARGUMENT,
+              "must lie ahead", ANSWER, id, "false",
+              ",\"finalPromisedAt\":\"2026-11-16T01:00:00Z\"");
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_INVALID_ARGUMENT,
+              "preliminary", ANSWER, id, "true", ",\"finalPromisedAt\":\"2026-11-18T01:00:00Z\"");
+}
+
+/* Nobody gives work to whom he does not see; who owns the customer may answer in his stead. */
+static void a_question_is_given_to_whom_one_sees_VIS_48(void **state)
+{
+    char mine[ID_TEXT_MAX];
+
+    (void)state;
+    snprintf(mine, sizeof(mine), "%s", customer_of("rep", "asked of another"));
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_NOT_FOUND, "employee",
+              "{\"interaction\":{\"customerId\":\"%s\",\"channel\":\"CHANNEL_PHONE\",\"content\":"
+              "\"x\",\"questions\":[{\"text\":\"a?\",\"assigneeId\":\"%s\"}]}}",
+              mine, rig_employee_text("rep2"));
+    json_decref(rig_ok(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ANSWER,
+                       question_of("lead", mine, "rep2"), "true", ""));
+    json_decref(rig_ok(rig, "rep2", INTERACTION_SERVICE, "AnswerQuestion", ANSWER,
+                       question_of("lead", mine, "rep2"), "true", ""));
+    rig_fails(rig, "rep2", INTERACTION_SERVICE, "AnswerQuestion", ERR_NOT_FOUND, "question", ANSWER,
+              question_of("lead", mine, "rep"), "true", "");
+}
+
 /* --- full batches (CUS-31) ----------------------------------------------------------------------
  */
 
@@ -444,6 +590,10 @@ int main(void)
         cmocka_unit_test(a_reference_of_another_customer_is_refused_in_a_batch_too),
         cmocka_unit_test(orders_in_bulk_are_taken_from_managers_CUS_31),
         cmocka_unit_test(an_import_looks_at_every_contact),
+        cmocka_unit_test(lateness_is_counted_as_the_reminder_counts_CON_10),
+        cmocka_unit_test(a_talk_in_person_is_late_unless_it_was_a_visit_CON_10),
+        cmocka_unit_test(a_preliminary_answer_promises_the_final_one_INT_04),
+        cmocka_unit_test(a_question_is_given_to_whom_one_sees_VIS_48),
         cmocka_unit_test(a_mask_of_a_field_that_cannot_change_is_refused),
         cmocka_unit_test(the_owner_of_a_key_account_changes_by_a_supervisor_CUS_14),
         cmocka_unit_test(nobody_records_in_the_name_of_one_he_does_not_see_INT_01),

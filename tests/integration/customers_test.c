@@ -235,13 +235,14 @@ static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
 
     /* What was said is entered within 24 hours (INT-03); later nobody can have been in time. */
     rig_time(rig, "2026-11-17T02:00:00Z");
-    rig_fails(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_INVALID_ARGUMENT,
-              "more than 24 hours back",
-              "{\"questionId\":\"%s\",\"answer\":\"yes\",\"answeredAt\":\"2026-11-16T01:59:59Z\"}",
-              kept);
+    rig_fails(
+        rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_INVALID_ARGUMENT, "further back",
+        "{\"questionId\":\"%s\",\"answer\":\"yes\",\"answeredAt\":\"2026-11-16T01:59:59Z\"}", kept);
     rig_time(rig, "2026-11-17T01:00:00Z"); /* 24 hours to the second: in time (REM-03) */
     reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion",
-                   "{\"questionId\":\"%s\",\"answer\":\"yes\"}", kept);
+                   "{\"questionId\":\"%s\",\"answer\":\"yes\","
+                   "\"finalPromisedAt\":\"2026-11-18T01:00:00Z\"}",
+                   kept);
     assert_string_equal(rig_text(reply, "question.state"), "QUESTION_STATE_PRELIMINARY_ANSWERED");
     assert_string_equal(rig_text(reply, "question.late"), "");
     json_decref(reply);
@@ -254,6 +255,15 @@ static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
     reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion",
                    "{\"questionId\":\"%s\",\"answer\":\"really\",\"final\":true}", kept);
     assert_string_equal(rig_text(reply, "question.late"), "");
+    assert_string_equal(rig_text(reply, "question.answer"),
+                        "really"); /* beside the first (INT-04) */
+    assert_string_equal(rig_text(reply, "question.preliminaryAnswer"), "yes");
+    assert_string_equal(rig_text(reply, "question.finalPromisedAt"), "2026-11-18T01:00:00Z");
+    json_decref(reply);
+    reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "List", "{\"customerId\":\"%s\"}", id);
+    assert_string_equal(rig_text(reply, "interactions.0.questions.1.preliminaryAnswer"), "yes");
+    assert_string_equal(rig_text(reply, "interactions.0.questions.1.finalPromisedAt"),
+                        "2026-11-18T01:00:00Z");
     json_decref(reply);
     rig_fails(rig, "rep", INTERACTION_SERVICE, "AnswerQuestion", ERR_FAILED_PRECONDITION,
               "answered already", "{\"questionId\":\"%s\",\"answer\":\"again\"}", kept);

@@ -58,6 +58,8 @@ CREATE TABLE ${schema}.interaction (
     customer_id      uuid NOT NULL,
     contact_id       uuid,
     employee_id      uuid NOT NULL,
+    unit_id          uuid, -- whose rules count the time: that of the event of the duty (CON-10)
+    visit_id         uuid, -- it was an on-site visit, which has its own clocks (CON-10)
     channel          text NOT NULL,
     direction        text,
     ended_at         timestamptz NOT NULL,
@@ -88,8 +90,11 @@ CREATE TABLE ${schema}.question (
     text                     text NOT NULL,
     asked_at                 timestamptz NOT NULL,
     assignee_id              uuid NOT NULL,
+    unit_id                  uuid, -- as of interaction
     state                    text NOT NULL CHECK (state IN ('open', 'preliminary_answered', 'answered')),
     preliminary_answered_at  timestamptz,
+    preliminary_answer       text NOT NULL DEFAULT '',
+    final_promised_at        timestamptz,
     answered_at              timestamptz,
     answer                   text NOT NULL DEFAULT '',
     late                     boolean NOT NULL DEFAULT false,

@@ -1,5 +1,5 @@
 -- params: tenant_id customer_id before_ended before_id limit
-SELECT i.id, i.customer_id, i.contact_id, i.employee_id, i.channel, i.direction, i.ended_at, i.content,
+SELECT i.id, i.customer_id, i.contact_id, i.employee_id, i.visit_id, i.channel, i.direction, i.ended_at, i.content,
        i.needs, i.result, i.next_step, i.next_contact_at, i.satisfaction, i.state, i.recorded_at,
        i.late, i.ref_source AS "external_ref.source", i.ref_id AS "external_ref.id",
        i.row_version AS _row_version,
@@ -9,7 +9,8 @@ SELECT i.id, i.customer_id, i.contact_id, i.employee_id, i.channel, i.direction,
                'assigneeId', q.assignee_id, 'state', 'QUESTION_STATE_' || upper(q.state),
                'preliminaryAnsweredAt', to_char(q.preliminary_answered_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                'answeredAt', to_char(q.answered_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-               'answer', q.answer, 'late', q.late) ORDER BY q.id)
+               'answer', q.answer, 'late', q.late, 'preliminaryAnswer', q.preliminary_answer,
+               'finalPromisedAt', to_char(q.final_promised_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY q.id)
           FROM customers.question q
          WHERE q.tenant_id = i.tenant_id AND q.interaction_id = i.id) AS questions
   FROM customers.interaction i
