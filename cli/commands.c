@@ -96,7 +96,7 @@ const struct command commands[] = {
               "             potential_rating contact_name contact_position contact_role\n"
               "             contact_phone contact_email contact_birthday\n"
               "  orders     external_id* customer_external_id* ordered_at* amount_minor*\n"
-              "             currency* kind\n"
+              "             currency* kind cancels_external_id (of a cancellation: its order)\n"
               "Others are named and left out. Rows are recognised by external_id, so running\n"
               "it again, also after an interruption, adds nothing twice. Faulty rows are left\n"
               "out and told, the others are taken.\n"

@@ -25,7 +25,18 @@ typedef Daybook__Common__V1__ExternalRef Ref;
 typedef Daybook__Common__V1__LatLng Place;
 typedef Daybook__Common__V1__Money Money;
 
-enum part { ROW, MAIN, REF, CONTACT, PLACE_LAT, PLACE_LON, CUSTOMER_REF, MONEY, PARTS };
+enum part {
+    ROW,
+    MAIN,
+    REF,
+    CONTACT,
+    PLACE_LAT,
+    PLACE_LON,
+    CUSTOMER_REF,
+    CANCELS_REF,
+    MONEY,
+    PARTS
+};
 
 enum cell { TEXT, ENUM, INT32, INT64, DOUBLE, BOOL, TIME };
 
@@ -77,6 +88,7 @@ static const struct import_column order_columns[] = {
     { "currency", MONEY, TEXT, offsetof(Money, currency_code), NULL, true },
     { "kind", MAIN, ENUM, offsetof(Order, kind), &daybook__customers__v1__order_kind__descriptor,
       false },
+    { "cancels_external_id", CANCELS_REF, TEXT, offsetof(Ref, id), NULL, false },
     { .name = NULL },
 };
 
@@ -153,9 +165,9 @@ static bool begin_order(void *parts[], struct arena *a, const char *source)
 {
     OrderRow *row = wire_new(&daybook__customers__v1__record_order_request__descriptor, a);
     Order *order = wire_new(&daybook__customers__v1__order__descriptor, a);
-    Ref *ref = new_ref(a, source), *customer = new_ref(a, source);
+    Ref *ref = new_ref(a, source), *customer = new_ref(a, source), *cancels = new_ref(a, source);
     Money *money = wire_new(&daybook__common__v1__money__descriptor, a);
-    if (!row || !order || !ref || !customer || !money)
+    if (!row || !order || !ref || !customer || !cancels || !money)
         return false;
     order->external_ref = ref;
     order->amount = money;
@@ -166,14 +178,16 @@ static bool begin_order(void *parts[], struct arena *a, const char *source)
     parts[MAIN] = order;
     parts[REF] = ref;
     parts[CUSTOMER_REF] = customer;
+    parts[CANCELS_REF] = cancels;
     parts[MONEY] = money;
     return true;
 }
 
 static const char *finish_order(void *parts[], const bool *used)
 {
-    (void)parts;
-    (void)used;
+    OrderRow *row = parts[ROW];
+    if (used[CANCELS_REF])
+        row->cancels_external_ref = parts[CANCELS_REF];
     return NULL;
 }
 
@@ -199,7 +213,8 @@ static ImportResult *const *orders_results(const ProtobufCMessage *answer, size_
 
 /*
  * Customers go one batch after another: whether a row duplicates one of an earlier batch can only
- * be judged once that is written (CUS-07). Orders do not look at each other.
+ * be judged once that is written (CUS-07). Orders do not look at each other; a
+ * cancellation whose order is on its way in another batch is refused and found by the next run.
  */
 static const struct import_kind kinds[] = {
     { .name = "customers",

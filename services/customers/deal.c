@@ -56,6 +56,23 @@ static const char *order_fault(struct call *call, const PbOrder *o, const char *
     return NULL;
 }
 
+/* The same of the order that it takes back. */
+static const char *cancel_fault(const PbOrderRow *row, const char **field_out)
+{
+    bool by_id = *row->order->cancels_order_id;
+    struct id id;
+
+    *field_out = by_id ? "order.cancels_order_id" : "cancels_external_ref";
+    if (!by_id && !row->cancels_external_ref)
+        return NULL;
+    if (row->order->kind != KIND_CANCELLATION)
+        return "is for cancellations only";
+    if (by_id ? !id_parse(row->order->cancels_order_id, &id)
+              : !customer_rules_ref_ok(row->cancels_external_ref))
+        return "names no order";
+    return NULL;
+}
+
 /* The customer of one order by id or by reference, seen by the actor. */
 static enum err resolve_customer(struct call *call, const PbOrderRow *row, PbOrder *order)
 {
@@ -113,6 +130,32 @@ static enum err find_by_ref(struct call *call, const Daybook__Common__V1__Extern
     return record_find(call->db, stmt, params, type, call->arena, message_out);
 }
 
+/* What a cancellation takes back must be an order, and of the same customer. */
+static enum err resolve_cancelled(struct call *call, const PbOrderRow *row, PbOrder *order)
+{
+    const char *field, *fault = cancel_fault(row, &field);
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    PbOrder *found = NULL;
+    enum err e = ERR_OK;
+
+    if (fault)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field, "%s", fault);
+    if (!*order->cancels_order_id && row->cancels_external_ref) {
+        e = find_by_ref(call, row->cancels_external_ref, &sql_order_by_ref,
+                        &daybook__customers__v1__order__descriptor, &found);
+        if (!e)
+            order->cancels_order_id = found->id;
+    }
+    if (!e && *order->cancels_order_id) {
+        const char *params[] = { call_tenant_text(call), order->cancels_order_id,
+                                 order->customer_id };
+        e = db_exec(call->db, &sql_order_of_customer, params, &res);
+        if (!e && (!PQntuples(res) || strcmp(PQgetvalue(res, 0, 0), "order") != 0))
+            e = ERR_NOT_FOUND;
+    }
+    return e == ERR_NOT_FOUND ? call_fail(call, e, field, "the customer has no such order") : e;
+}
+
 /* Never shows the record of one customer to whom only another one is known. */
 static enum err taken(struct call *call, const char *field)
 {
@@ -142,6 +185,9 @@ enum err deal_record_order(struct call *call, const ProtobufCMessage *in,
     if (!e && !same_id(reply->order->customer_id, order->customer_id))
         return taken(call, "order.external_ref");
     if (e != ERR_NOT_FOUND)
+        return e;
+    e = resolve_cancelled(call, req, order);
+    if (e)
         return e;
     order->id = customers_new_id(call);
     if (!order->id)
@@ -215,6 +261,7 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
 struct ref {
     const char *source, *id, *row_id;
     struct id whose; /* of a customer its owner, of an order its customer */
+    bool is_order;   /* and no cancellation */
 };
 
 static int compare_refs(const void *x, const void *y)
@@ -248,8 +295,10 @@ static enum err find_refs(struct call *call, const struct db_stmt *stmt, const s
         refs[i].id = arena_strdup(call->arena, db_row_text(&row, "ref_id"));
         refs[i].row_id = arena_strdup(call->arena, db_row_text(&row, "id"));
         refs[i].whose = db_row_id(&row, whose);
-        if (row.bad)
+        const char *kind = db_row_text(&row, "kind");
+        if (row.bad || !kind)
             return ERR_INTERNAL;
+        refs[i].is_order = strcmp(kind, "order") == 0;
         if (!refs[i].source || !refs[i].id || !refs[i].row_id)
             return ERR_RESOURCE_EXHAUSTED;
     }
@@ -312,6 +361,27 @@ static bool customer_key(const PbOrderRow *row, char id_buf[static ID_TEXT_MAX],
     return true;
 }
 
+/* How a cancellation names its order, in the same way. */
+static bool cancelled_key(const PbOrderRow *row, char id_buf[static ID_TEXT_MAX],
+                          struct ref *key_out)
+{
+    const Daybook__Common__V1__ExternalRef *ref = row->cancels_external_ref;
+    const char *field;
+    struct id id;
+
+    if (cancel_fault(row, &field))
+        return false;
+    if (*row->order->cancels_order_id) {
+        if (!id_parse(row->order->cancels_order_id, &id))
+            return false;
+        *key_out = (struct ref){ .source = "", .id = id_text(id, id_buf) };
+        return true;
+    }
+    if (ref)
+        *key_out = (struct ref){ .source = ref->source, .id = ref->id };
+    return ref != NULL;
+}
+
 /* Which of the rows' customers and orders are there: two round trips for the batch. */
 static enum err look_up_batch(struct call *call, struct batch *b)
 {
@@ -329,6 +399,8 @@ static enum err look_up_batch(struct call *call, struct batch *b)
             add_pair(&csources, &cids, key.source, key.id);
         if (b->req->rows[i]->order)
             add_ref(&osources, &oids, b->req->rows[i]->order->external_ref);
+        if (b->req->rows[i]->order && cancelled_key(b->req->rows[i], id_buf, &key))
+            add_pair(&osources, &oids, key.source, key.id);
     }
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         sbuf_add_char(all[i], '}');
@@ -359,6 +431,26 @@ static bool is_of(const struct ref *order, const struct ref *customer)
     return id_parse(customer->row_id, &id) && id_equal(id, order->whose);
 }
 
+/* The order that a row takes back: one that is there, or of an earlier row. NULL: the customer has
+ * none such. */
+static const char *cancelled_of(const struct batch *b, const struct ref *key,
+                                const struct ref *customer)
+{
+    const struct ref *there = lookup(b->orders, b->norders, key);
+
+    if (there)
+        return there->is_order && is_of(there, customer) ? there->row_id : NULL;
+    for (size_t i = 0; i < b->nfresh; i++) {
+        const Daybook__Common__V1__ExternalRef *ref = b->fresh[i]->external_ref;
+        if (ref && strcmp(ref->id, key->id) == 0 && strcmp(ref->source, key->source) == 0)
+            return b->fresh[i]->kind == KIND_ORDER &&
+                           same_id(b->fresh[i]->customer_id, customer->row_id)
+                       ? b->fresh[i]->id
+                       : NULL;
+    }
+    return NULL;
+}
+
 /* Judges one row; a good new one goes into b->fresh. */
 static enum err judge_row(struct call *call, struct batch *b, size_t index, PbImportResult *result)
 {
@@ -373,6 +465,8 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
     if (!row->order)
         return refuse(call, result, "order", "is missing");
     fault = order_fault(call, row->order, &field);
+    if (!fault)
+        fault = cancel_fault(row, &field);
     if (fault)
         return refuse(call, result, field, fault);
     if (!customer || !authority_sees(call, customer->whose))
@@ -394,6 +488,11 @@ static enum err judge_row(struct call *call, struct batch *b, size_t index, PbIm
     PbOrder *order = wire_clone(&row->order->base, call->arena);
     if (!order)
         return ERR_RESOURCE_EXHAUSTED;
+    if (cancelled_key(row, id_buf, &key)) {
+        order->cancels_order_id = (char *)(uintptr_t)cancelled_of(b, &key, customer);
+        if (!order->cancels_order_id)
+            return refuse(call, result, field, "the customer has no such order");
+    }
     order->id = customers_new_id(call);
     order->customer_id = (char *)(uintptr_t)customer->row_id;
     result->outcome = OUTCOME(INSERTED);

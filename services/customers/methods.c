@@ -96,6 +96,7 @@ static const struct check order_checks[] = {
     { "order", CHECK_REQUIRED, 0, 0 },
     { "order.customer_id", CHECK_ID, 0, 0 },
     { "order.ordered_at", CHECK_TIME, 0, 0 },
+    { "order.cancels_order_id", CHECK_ID, 0, 0 },
     { "order.external_ref.source", CHECK_REQUIRED | CHECK_CODE | CHECK_LENGTH, 1, 32 },
     { "order.external_ref.id", CHECK_REQUIRED | CHECK_LENGTH, 1, 128 },
     END,

@@ -50,12 +50,12 @@ static enum err on_customer_updated(struct reaction *r, const PbEvent *event,
 
 /* The columns of many orders as array literals. */
 struct order_arrays {
-    struct sbuf customers, ids, times, kinds, amounts;
+    struct sbuf customers, ids, times, kinds, amounts, orders;
 };
 
 static void arrays_init(struct order_arrays *a)
 {
-    struct sbuf *all[] = { &a->customers, &a->ids, &a->times, &a->kinds, &a->amounts };
+    struct sbuf *all[] = { &a->customers, &a->ids, &a->times, &a->kinds, &a->amounts, &a->orders };
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         sbuf_init(all[i], ARRAYS_LIMIT);
@@ -70,11 +70,12 @@ static void arrays_fini(struct order_arrays *a)
     sbuf_fini(&a->times);
     sbuf_fini(&a->kinds);
     sbuf_fini(&a->amounts);
+    sbuf_fini(&a->orders);
 }
 
 static void arrays_add(struct order_arrays *a, const PbOrder *order, bool first)
 {
-    struct sbuf *all[] = { &a->customers, &a->ids, &a->times, &a->kinds, &a->amounts };
+    struct sbuf *all[] = { &a->customers, &a->ids, &a->times, &a->kinds, &a->amounts, &a->orders };
     char time[TIME_TEXT_MAX];
     bool is_order = order->kind == DAYBOOK__CUSTOMERS__V1__ORDER_KIND__ORDER_KIND_ORDER;
 
@@ -85,6 +86,7 @@ static void arrays_add(struct order_arrays *a, const PbOrder *order, bool first)
     sbuf_add_pg_element(&a->times, time_format(wire_time_us(order->ordered_at), time));
     sbuf_add_text(&a->kinds, is_order ? "order" : "cancellation");
     sbuf_add_i64(&a->amounts, order->amount ? order->amount->minor_units : 0);
+    sbuf_add_text(&a->orders, *order->cancels_order_id ? order->cancels_order_id : order->id);
 }
 
 /* Orders of one event are one step: facts first, then each customer touched is scored once. */
@@ -97,7 +99,7 @@ static enum err take_orders(struct reaction *r, const PbEvent *event, PbOrder *c
     arrays_init(&a);
     for (size_t i = 0; i < n; i++)
         arrays_add(&a, orders[i], i == 0);
-    struct sbuf *all[] = { &a.customers, &a.ids, &a.times, &a.kinds, &a.amounts };
+    struct sbuf *all[] = { &a.customers, &a.ids, &a.times, &a.kinds, &a.amounts, &a.orders };
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         sbuf_add_char(all[i], '}');
         bad = bad || all[i]->bad;
@@ -109,7 +111,8 @@ static enum err take_orders(struct reaction *r, const PbEvent *event, PbOrder *c
                              a.ids.data,
                              a.times.data,
                              a.kinds.data,
-                             a.amounts.data };
+                             a.amounts.data,
+                             a.orders.data };
     enum err e = db_queue(r->db, &sql_orders_add, params);
     return e ? e : score_customers(r, a.customers.data, wire_time_us(event->occurred_at));
 }

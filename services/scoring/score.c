@@ -110,8 +110,7 @@ static char *explain_part(struct reaction *r, enum score_part part, const struct
         return arena_printf(r->arena, "last order %d days ago, 0 points from %.15g on",
                             (int)result->recency_days, model->recency_days);
     case SCORE_FREQUENCY:
-        return arena_printf(r->arena,
-                            "%d orders less cancellations in %.15g months, reference %.15g",
+        return arena_printf(r->arena, "%d orders that stand in %.15g months, reference %.15g",
                             (int)facts->orders, model->window_months, model->frequency_reference);
     case SCORE_MONEY:
         return arena_printf(r->arena, "%.2f in %.15g months, reference %.2f",

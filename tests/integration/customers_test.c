@@ -365,6 +365,54 @@ static void an_order_comes_twice_and_counts_once(void **state)
               id, id);
 }
 
+/* A cancellation names its order, one by one and in a batch, which may bring the order itself. */
+static void a_cancellation_names_the_order_that_it_takes_back(void **state)
+{
+    const char *id = make_customer("退货的客户"), *other = make_customer("别人");
+    char order[ID_TEXT_MAX];
+
+    (void)state;
+#define CANCEL                                                                                     \
+    "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_CANCELLATION\",\"orderedAt\":"        \
+    "\"2026-11-10T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"-40\"}%s%s%s}" \
+    "%s}"
+#define BOUGHT                                                                                     \
+    "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\",\"orderedAt\":"               \
+    "\"2026-11-01T00:00:00Z\",\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"100\"},"       \
+    "\"externalRef\":{\"source\":\"erp\",\"id\":\"%s\"}}}"
+    json_t *reply = rig_ok(rig, "rep", DEAL_SERVICE, "RecordOrder", BOUGHT, id, "back-1");
+    snprintf(order, sizeof(order), "%s", rig_text(reply, "order.id"));
+    json_decref(reply);
+    reply = rig_ok(rig, "rep", DEAL_SERVICE, "RecordOrder", CANCEL, id, "", "", "",
+                   ",\"cancelsExternalRef\":{\"source\":\"erp\",\"id\":\"back-1\"}");
+    assert_string_equal(rig_text(reply, "order.cancelsOrderId"), order);
+    json_decref(reply);
+    json_decref(rig_ok(rig, "rep", DEAL_SERVICE, "RecordOrder", CANCEL, id,
+                       ",\"cancelsOrderId\":\"", order, "\"", ""));
+    rig_fails(rig, "rep", DEAL_SERVICE, "RecordOrder", ERR_NOT_FOUND, "no such order", CANCEL,
+              other, ",\"cancelsOrderId\":\"", order, "\"", "");
+    rig_fails(rig, "rep", DEAL_SERVICE, "RecordOrder", ERR_NOT_FOUND, "no such order", CANCEL, id,
+              "", "", "", ",\"cancelsExternalRef\":{\"source\":\"erp\",\"id\":\"none\"}");
+    reply = rig_ok(rig, "gm", DEAL_SERVICE, "BatchRecordOrders",
+                   "{\"rows\":[" BOUGHT "," CANCEL "," CANCEL "," CANCEL "]}", id, "back-2", id, "",
+                   "", "", ",\"cancelsExternalRef\":{\"source\":\"erp\",\"id\":\"back-2\"}", id,
+                   ",\"cancelsOrderId\":\"", order, "\"", "", other, "", "", "",
+                   ",\"cancelsExternalRef\":{\"source\":\"erp\",\"id\":\"back-1\"}");
+    for (int i = 0; i < 3; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "results.%d.outcome", i);
+        assert_string_equal(rig_text(reply, path), "IMPORT_OUTCOME_INSERTED");
+    }
+    assert_string_equal(rig_text(reply, "results.3.outcome"), "IMPORT_OUTCOME_INVALID");
+    json_decref(reply);
+    assert_string_equal(rig_value(rig, "SELECT string_agg(o.ref_id || ' ' || n, ', ' ORDER BY "
+                                       "o.ref_id) FROM (SELECT cancels_order_id, count(*) AS n "
+                                       "FROM customers.sales_order WHERE cancels_order_id IS NOT "
+                                       "NULL GROUP BY 1) c JOIN customers.sales_order o ON o.id = "
+                                       "c.cancels_order_id"),
+                        "back-1 3, back-2 1");
+}
+
 #define IMPORT_ROWS                                                                                  \
     "{\"rows\":["                                                                                    \
     "{\"customer\":{\"externalRef\":{\"source\":\"import\",\"id\":\"1\"},\"name\":\"一号店\","    \
@@ -482,6 +530,7 @@ int main(void)
         cmocka_unit_test(an_import_repeated_later_undoes_nobodys_work_CUS_31),
         cmocka_unit_test(a_registered_call_is_completed_by_its_record_TMR_02),
         cmocka_unit_test(an_order_comes_twice_and_counts_once),
+        cmocka_unit_test(a_cancellation_names_the_order_that_it_takes_back),
         cmocka_unit_test(an_import_judges_each_row_and_can_be_repeated_CUS_31),
         cmocka_unit_test(imported_orders_find_their_customers_and_count_once),
         cmocka_unit_test(the_timeline_is_whole_and_in_order_INT_22),

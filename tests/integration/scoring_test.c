@@ -49,6 +49,20 @@ static void order(bool replaying, const char *customer_id, const char *at, long 
              amount > 0 ? "ORDER_KIND_ORDER" : "ORDER_KIND_CANCELLATION", at, amount);
 }
 
+/* A cancellation that names the order of that moment. */
+static void cancel(bool replaying, const char *customer_id, const char *order_at, const char *at,
+                   long amount)
+{
+    char id[ID_TEXT_MAX], order_id[ID_TEXT_MAX];
+
+    rig_hear(rig, &scoring_consumer, replaying, EVENTS "OrderRecorded", at,
+             "{\"order\":{\"id\":\"%s\",\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_CANCELLATION\","
+             "\"orderedAt\":\"%s\",\"cancelsOrderId\":\"%s\","
+             "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"%ld\"}}}",
+             id_text(id_derived(customer_id, at, NULL), id), customer_id, at,
+             id_text(id_derived(customer_id, order_at, NULL), order_id), amount);
+}
+
 static void policy(bool replaying, const char *key, const char *from, const char *value)
 {
     rig_hear(rig, &scoring_consumer, replaying, "daybook.directory.v1.PolicySet",
@@ -63,9 +77,10 @@ static void tell(bool replaying)
     policy(replaying, "tier_threshold_c", "2030-01-01T00:00:00Z", "95"); /* not yet in force */
     customer(replaying, CUSTOMER, 90);
     customer(replaying, OTHER, 0);
-    order(replaying, CUSTOMER, "2026-01-10T00:00:00Z", 30000000);  /* M 50, F 8.3: 49.5, C */
-    order(replaying, CUSTOMER, "2026-02-10T00:00:00Z", 30000000);  /* M 100, F 16.7: 72, B */
-    order(replaying, CUSTOMER, "2026-02-11T00:00:00Z", -30000000); /* back to 47, C */
+    order(replaying, CUSTOMER, "2026-01-10T00:00:00Z", 30000000); /* M 50, F 8.3: 49.5, C */
+    order(replaying, CUSTOMER, "2026-02-10T00:00:00Z", 30000000); /* M 100, F 16.7: 72, B */
+    cancel(replaying, CUSTOMER, "2026-02-10T00:00:00Z", "2026-02-11T00:00:00Z",
+           -30000000); /* back to 47, C */
     order(replaying, CUSTOMER, "2026-03-10T00:00:00Z", 60000000);
     rig_hear(rig, &scoring_consumer, replaying, "daybook.scoring.v1.RecomputeRequested",
              "2027-03-11T00:00:00Z", "{\"customerIds\":[\"" CUSTOMER "\"]}");
@@ -104,6 +119,40 @@ static void tiers_follow_orders_and_are_explained_SCO_02(void **state)
     assert_string_equal(rig_text(got, "score.policies.2.provenance"), "default");
     assert_string_equal(rig_text(got, "history.0.newTier"), "TIER_D");
     json_decref(got);
+}
+
+/* 5.1 F: an order stays one as long as something is left of it; what is taken back of an order
+ * outside the window takes nothing off the orders inside. */
+static void an_order_counts_until_nothing_is_left_of_it_5_1(void **state)
+{
+    static const char who[] = "01900000-0000-7000-8000-0000000000aa";
+    static const char first[] = "2026-01-10T00:00:00Z", second[] = "2026-05-10T00:00:00Z";
+    static const struct {
+        const char *label, *cancelled, *at;
+        long amount;
+        const char *want; /* orders, amount */
+    } steps[] = {
+        { "a part of the first", first, "2026-06-01T00:00:00Z", -400, "2 1600" },
+        { "the rest of it", first, "2026-06-02T00:00:00Z", -600, "1 1000" },
+        { "a credit note of no order", NULL, "2026-06-03T00:00:00Z", -100, "1 900" },
+        { "of one outside of the window", first, "2027-02-01T00:00:00Z", -50, "1 -150" },
+    };
+
+    (void)state;
+    customer(false, who, 50);
+    order(false, who, first, 1000);
+    order(false, who, second, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        if (steps[i].cancelled)
+            cancel(false, who, steps[i].cancelled, steps[i].at, steps[i].amount);
+        else
+            order(false, who, steps[i].at, steps[i].amount);
+        const char *got = rig_value(rig, "SELECT orders_12m || ' ' || amount_minor FROM "
+                                         "scoring.score WHERE customer_id = "
+                                         "'01900000-0000-7000-8000-0000000000aa'");
+        if (strcmp(got, steps[i].want) != 0)
+            fail_msg("%s: %s", steps[i].label, got);
+    }
 }
 
 static void a_replay_of_the_log_ends_in_the_same_rows(void **state)
@@ -265,6 +314,7 @@ int main(void)
         cmocka_unit_test(to_recompute_is_asked_through_the_log),
         cmocka_unit_test(many_orders_of_one_event_are_one_step),
         cmocka_unit_test(a_thousand_customers_of_one_event_fit_the_memory_of_a_batch),
+        cmocka_unit_test(an_order_counts_until_nothing_is_left_of_it_5_1),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -115,8 +115,10 @@ CREATE TABLE ${schema}.sales_order (
     ordered_at     timestamptz NOT NULL,
     amount_minor   bigint NOT NULL CHECK (amount_minor <> 0 AND (kind = 'order') = (amount_minor > 0)),
     currency_code  text NOT NULL,
+    cancels_order_id  uuid CHECK (cancels_order_id IS NULL OR kind = 'cancellation'),
     PRIMARY KEY (tenant_id, id),
-    FOREIGN KEY (tenant_id, customer_id) REFERENCES ${schema}.customer (tenant_id, id)
+    FOREIGN KEY (tenant_id, customer_id) REFERENCES ${schema}.customer (tenant_id, id),
+    FOREIGN KEY (tenant_id, cancels_order_id) REFERENCES ${schema}.sales_order (tenant_id, id)
 );
 CREATE UNIQUE INDEX sales_order_ref ON ${schema}.sales_order (tenant_id, ref_source, ref_id)
     WHERE ref_id IS NOT NULL;

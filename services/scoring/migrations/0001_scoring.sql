@@ -15,10 +15,11 @@ CREATE TABLE ${schema}.order_fact (
     ordered_at    timestamptz NOT NULL,
     kind          text NOT NULL CHECK (kind IN ('order', 'cancellation')),
     amount_minor  bigint NOT NULL,
+    order_id      uuid NOT NULL, -- itself; of a cancellation the order that it names, if it does
     PRIMARY KEY (tenant_id, customer_id, id)
 );
 CREATE INDEX order_fact_by_time ON ${schema}.order_fact (tenant_id, customer_id, ordered_at)
-    INCLUDE (kind, amount_minor);
+    INCLUDE (kind, amount_minor, order_id);
 
 CREATE TABLE ${schema}.score (
     tenant_id       uuid NOT NULL,
