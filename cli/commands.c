@@ -28,6 +28,7 @@ static const struct option call_options[] = {
 
 static const struct option import_options[] = {
     { "dry-run", NULL, "judge every row, change nothing" },
+    { "update-owner", NULL, "customers: give those who are there to the owners of the file" },
     { "result", "FILE", "write what became of each row to this CSV file" },
     { "source", "NAME", "name of the system the ids are from (import)" },
     { "batch", "N", "rows a batch (500 customers, 1000 orders)" },
@@ -99,7 +100,8 @@ const struct command commands[] = {
               "             currency* kind cancels_external_id (of a cancellation: its order)\n"
               "Others are named and left out. Rows are recognised by external_id, so running\n"
               "it again, also after an interruption, adds nothing twice. Faulty rows are left\n"
-              "out and told, the others are taken.\n"
+              "out and told, the others are taken. A new customer needs owner_no or owner_id;\n"
+              "one who is there keeps his owner unless --update-owner is given.\n"
               "\n"
               "  daybook import customers shops.csv --tenant ID --dry-run --result report.csv\n"
               "  daybook import orders orders.csv --tenant ID --json\n"

@@ -174,7 +174,7 @@ static int fill(struct import *im)
         return 0;
     s->state = SLOT_DONE; /* nothing to send, unless there are good rows */
     if (s->nrows) {
-        s->request = im->kind->request(s->arena, s->rows, s->nrows, im->dry_run);
+        s->request = im->kind->request(s->arena, s->rows, s->nrows, im->wish);
         if (!s->request || !make_key(im, s))
             return no_memory(im);
         s->state = SLOT_READY;
@@ -426,7 +426,8 @@ static int read_options(struct import *im)
         return EXIT_USAGE;
     im->batch = (size_t)batch;
     im->key = args_value(&c->args, "key");
-    im->dry_run = args_has(&c->args, "dry-run");
+    im->wish.dry_run = args_has(&c->args, "dry-run");
+    im->wish.update_owner = args_has(&c->args, "update-owner");
     im->strict = args_has(&c->args, "strict");
     im->timeout_us = args_has(&c->args, "timeout") ? c->timeout_us : TIMEOUT_US;
     im->nslots = im->kind->window + 1;

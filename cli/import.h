@@ -53,7 +53,8 @@ struct import {
     const struct import_kind *kind;
     const PbPrincipal *who;
     const char *source, *key;
-    bool dry_run, strict;
+    struct import_wish wish;
+    bool strict;
     size_t batch;
     int64_t timeout_us;
 

@@ -139,7 +139,7 @@ static const char *finish_customer(void *parts[], const bool *used)
 }
 
 static ProtobufCMessage *customers_request(struct arena *a, ProtobufCMessage **rows, size_t n,
-                                           bool dry_run)
+                                           struct import_wish wish)
 {
     Daybook__Customers__V1__BatchImportCustomersRequest *r =
         wire_new(&daybook__customers__v1__batch_import_customers_request__descriptor, a);
@@ -147,7 +147,8 @@ static ProtobufCMessage *customers_request(struct arena *a, ProtobufCMessage **r
         return NULL;
     r->rows = (ImportCustomer **)(void *)rows;
     r->n_rows = n;
-    r->dry_run = dry_run;
+    r->dry_run = wish.dry_run;
+    r->update_owner = wish.update_owner;
     return &r->base;
 }
 
@@ -192,7 +193,7 @@ static const char *finish_order(void *parts[], const bool *used)
 }
 
 static ProtobufCMessage *orders_request(struct arena *a, ProtobufCMessage **rows, size_t n,
-                                        bool dry_run)
+                                        struct import_wish wish)
 {
     Daybook__Customers__V1__BatchRecordOrdersRequest *r =
         wire_new(&daybook__customers__v1__batch_record_orders_request__descriptor, a);
@@ -200,7 +201,7 @@ static ProtobufCMessage *orders_request(struct arena *a, ProtobufCMessage **rows
         return NULL;
     r->rows = (OrderRow **)(void *)rows;
     r->n_rows = n;
-    r->dry_run = dry_run;
+    r->dry_run = wish.dry_run;
     return &r->base;
 }
 

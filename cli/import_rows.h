@@ -15,6 +15,12 @@ typedef Daybook__Customers__V1__ImportResult ImportResult;
 
 struct import_column;
 
+/* What the user wants of the service besides the rows. */
+struct import_wish {
+    bool dry_run;
+    bool update_owner; /* customers only */
+};
+
 struct import_kind {
     const char *name; /* "customers" */
     const char *service;
@@ -25,7 +31,8 @@ struct import_kind {
     size_t batch;  /* rows a request has at most */
     size_t window; /* requests on their way at once */
     /* The request of n rows; NULL: the arena is full. */
-    ProtobufCMessage *(*request)(struct arena *a, ProtobufCMessage **rows, size_t n, bool dry_run);
+    ProtobufCMessage *(*request)(struct arena *a, ProtobufCMessage **rows, size_t n,
+                                 struct import_wish wish);
     ImportResult *const *(*results)(const ProtobufCMessage *answer, size_t *n_out);
     /* private */
     bool (*begin)(void *parts[], struct arena *a, const char *source);

@@ -90,7 +90,7 @@ static int show_json_summary(const struct import *im, double seconds)
         json_object_set_new(counts, import_outcomes[i], json_integer((json_int_t)im->counts[i]));
     return rows_print_json(
         im->c, json_pack("{s:I,s:f,s:b,s:o,s:I,s:I,s:I,s:O}", "rows", (json_int_t)im->rows,
-                         "seconds", seconds, "dryRun", (int)im->dry_run, "counts", counts,
+                         "seconds", seconds, "dryRun", (int)im->wish.dry_run, "counts", counts,
                          "batches", (json_int_t)im->batches, "replayed", (json_int_t)im->replayed,
                          "lastLine", (json_int_t)im->last_line, "faults", im->faults));
 }
@@ -103,7 +103,8 @@ void import_show_summary(const struct import *im)
         return;
     }
     (void)printf("%s: %zu rows in %.1f s (%.0f a second)%s\n", im->kind->name, im->rows, seconds,
-                 (double)im->rows / MAX(seconds, 1e-6), im->dry_run ? ", nothing was changed" : "");
+                 (double)im->rows / MAX(seconds, 1e-6),
+                 im->wish.dry_run ? ", nothing was changed" : "");
     for (size_t i = 1; i < IMPORT_OUTCOMES; i++)
         if (im->counts[i])
             (void)printf("  %-10s %8zu\n", import_outcomes[i], im->counts[i]);

@@ -54,6 +54,9 @@ const struct policy_def policy_table[] = {
     /* --- organisation and rules */
     { "extra_roles", LIST, "", 0, 0,
       "Role codes of the company besides those of requirements 0.4 (ORG-01).", NULL },
+    { "key_account_from_tier", TEXT, "A", 0, 0,
+      "Customers of this tier and above are key accounts, marked or not (CON-02, CUS-14).",
+      "=A|B|C|D|none" },
     /* --- the 24-hour family */
     { "question_feedback_hours", HOURS, "24", 0.01, 720,
       "Hours until a customer's open question must have a preliminary answer (TMR-01, INT-04, CON-22).",

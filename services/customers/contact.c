@@ -29,8 +29,7 @@ static enum err need_room(struct call *call, const char *customer_id)
 }
 
 /* The log is for ever and a person must be erasable, so the event names nobody. */
-static enum err emit_created(struct call *call, const PbCustomer *customer,
-                             const PbContact *contact)
+enum err contact_emit_created(struct call *call, const PbContact *contact, int64_t version)
 {
     PbContact *shown = wire_clone(&contact->base, call->arena);
 
@@ -41,8 +40,7 @@ static enum err emit_created(struct call *call, const PbCustomer *customer,
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__contact_created__descriptor),
         .contact = shown,
     };
-    return call_emit(call, "customers", customer->id, customer_store_version(customer),
-                     &event.base);
+    return call_emit(call, "customers", contact->customer_id, version, &event.base);
 }
 
 enum err contact_create(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -83,7 +81,7 @@ enum err contact_create(struct call *call, const ProtobufCMessage *in, ProtobufC
         return e;
     reply->contact = contact;
     *reply_out = &reply->base;
-    return emit_created(call, customer, contact);
+    return contact_emit_created(call, contact, customer_store_version(customer));
 }
 
 /* The clear text of a sealed field. */

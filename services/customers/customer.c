@@ -101,17 +101,21 @@ static enum err resolve_owner(struct call *call, PbCustomer *customer)
     return authority_need_sight(call, owner, "employee");
 }
 
-/* CUS-14: the counterpart of a key account changes by a supervisor's word only; taking the mark
- * away in the same breath does not help. */
-static enum err change_owner(struct call *call, PbCustomer *customer, bool was_key_account)
+/* CUS-14: the counterpart of a key account changes by a supervisor's word only, and so does the
+ * mark go: else one took it away first and handed the customer over then. */
+static enum err guard_key_account(struct call *call, PbCustomer *customer, const PbCustomer *before)
 {
     static const char *const roles[] = { "supervisor", "sales_manager", "regional_manager",
                                          "general_manager", NULL };
-    enum err e = resolve_owner(call, customer);
+    bool moves = strcmp(before->owner_id, customer->owner_id) != 0;
+    bool was_key = before->key_account || before->key_account_by_tier;
+    enum err e = moves ? resolve_owner(call, customer) : ERR_OK;
 
-    if (e || !was_key_account)
-        return e;
-    return authority_need_role(call, roles, "change the owner of a key account");
+    if (!e && moves && was_key)
+        return authority_need_role(call, roles, "change the owner of a key account");
+    if (!e && before->key_account && !customer->key_account)
+        return authority_need_role(call, roles, "take the mark of a key account away");
+    return e;
 }
 
 static enum err refuse_duplicate(struct call *call, const struct duplicate_hit *hit)
@@ -193,6 +197,7 @@ enum err customer_create(struct call *call, const ProtobufCMessage *in,
     customer->etag = arena_strdup(call->arena, "1");
     customer->created_at = wire_time(call->arena, call->now_us);
     customer->tier = DAYBOOK__CUSTOMERS__V1__TIER__TIER_UNSPECIFIED;
+    customer->key_account_by_tier = false;
     customer->last_contact_at = NULL;
     customer->open_questions = 0;
     if (!customer->id || !customer->etag || !customer->created_at)
@@ -213,7 +218,10 @@ enum err customer_create(struct call *call, const ProtobufCMessage *in,
     };
     reply->customer = customer;
     *reply_out = &reply->base;
-    return call_emit(call, "customers", customer->id, 1, &event.base);
+    e = call_emit(call, "customers", customer->id, 1, &event.base);
+    for (size_t i = 0; !e && i < reply->n_contacts; i++)
+        e = contact_emit_created(call, reply->contacts[i], 1);
+    return e;
 }
 
 enum err customer_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -238,6 +246,8 @@ enum err customer_get(struct call *call, const ProtobufCMessage *in, ProtobufCMe
     if (e == ERR_NOT_FOUND ||
         (!e && (!id_parse(reply->customer->owner_id, &owner) || !authority_sees(call, owner))))
         return call_fail(call, ERR_NOT_FOUND, "external_ref", "there is no such customer");
+    if (!e)
+        customer_store_mark(call, reply->customer);
     return e;
 }
 
@@ -261,8 +271,7 @@ enum err customer_update(struct call *call, const ProtobufCMessage *in,
     if (*req->customer->etag && strcmp(req->customer->etag, customer->etag) != 0)
         return call_fail(call, ERR_ABORTED, "customer.etag",
                          "the customer was changed meanwhile; read it again");
-    const char *old_owner = customer->owner_id;
-    bool was_key = customer->key_account;
+    const PbCustomer before = *customer;
     const char *unknown = customer_rules_apply(
         customer, req->customer, req->update_mask ? req->update_mask->paths : NULL,
         req->update_mask ? req->update_mask->n_paths : 0, changed, ARRAY_LEN(changed), &nchanged);
@@ -274,8 +283,8 @@ enum err customer_update(struct call *call, const ProtobufCMessage *in,
         return ERR_OK;
     customer_rules_fill(customer);
     e = check_all(call, customer, NULL, 0);
-    if (!e && strcmp(old_owner, customer->owner_id) != 0)
-        e = change_owner(call, customer, was_key);
+    if (!e)
+        e = guard_key_account(call, customer, &before);
     if (!e)
         e = customer_store_update(call, customer);
     if (e)
@@ -323,6 +332,8 @@ enum err customer_list(struct call *call, const ProtobufCMessage *in, ProtobufCM
     if (e)
         return e;
     reply->n_customers = call_page_rows(&page, reply->n_customers);
+    for (size_t i = 0; i < reply->n_customers; i++)
+        customer_store_mark(call, reply->customers[i]);
     if (!page.more)
         return ERR_OK;
     const PbCustomer *last = reply->customers[reply->n_customers - 1];

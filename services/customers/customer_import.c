@@ -8,6 +8,7 @@
  */
 #include "common/authority.h"
 #include "common/sbuf.h"
+#include "common/secret.h"
 #include "services/customers/customer_rules.h"
 #include "services/customers/customer_store.h"
 
@@ -48,6 +49,11 @@ static bool is_open(const struct row *row)
     return row->result->outcome == OUTCOME(UNSPECIFIED);
 }
 
+static bool names_owner(const struct row *row)
+{
+    return *row->in->owner_no || *row->customer->owner_id;
+}
+
 /* Owner by staff number or id; true when he is somebody. */
 static bool fill_owner(struct call *call, struct row *row)
 {
@@ -84,8 +90,6 @@ static enum err check_row(struct call *call, struct row *row)
         snprintf(field, sizeof(field), "contacts[%zu].%s", i, fault.field);
         return refuse(call, row, OUTCOME(INVALID), field, fault.message);
     }
-    if (!fill_owner(call, row))
-        return refuse(call, row, OUTCOME(INVALID), "owner_no", "there is no such active employee");
     return ERR_OK;
 }
 
@@ -167,43 +171,62 @@ static enum err load_known(struct call *call, struct import *im)
     return e;
 }
 
-/* Rows that are there: changed or the same. Rows that stand twice: the first counts. */
-static enum err match_known(struct call *call, struct import *im)
+/* A row whose reference stands in the batch before; the first counts. */
+static bool repeats(const struct import *im, size_t index)
+{
+    for (size_t k = 0; k < index; k++)
+        if (im->rows[k].result->outcome != OUTCOME(INVALID) && im->rows[k].customer &&
+            compare_refs(im->rows[k].customer->external_ref,
+                         im->rows[index].customer->external_ref) == 0)
+            return true;
+    return false;
+}
+
+/*
+ * A customer who is there: changed or the same. His owner stays unless the request says otherwise:
+ * the file may be older than a handing over, and its owner may have left (CUS-14, CUS-31). That
+ * importers may change the owner of a key account too is what customers_need_importer() judged.
+ */
+static enum err match_row(struct call *call, struct row *row, PbCustomer *known, bool update_owner)
+{
+    struct id owner;
+
+    if (!id_parse(known->owner_id, &owner) || !authority_sees(call, owner))
+        return refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
+                      "belongs to a customer that you may not change");
+    if (!update_owner || !names_owner(row))
+        row->customer->owner_id = known->owner_id;
+    else if (!fill_owner(call, row))
+        return refuse(call, row, OUTCOME(INVALID), "owner_no", "there is no such active employee");
+    row->known = known;
+    row->result->id = known->id;
+    (void)customer_rules_apply(known, row->customer, NULL, 0, row->changed, CHANGED_MAX,
+                               &row->nchanged); /* without paths nothing can be unknown */
+    row->result->outcome = row->nchanged ? OUTCOME(UPDATED) : OUTCOME(UNCHANGED);
+    return ERR_OK;
+}
+
+/* Which rows are known, and whose the others are to be. */
+static enum err match_known(struct call *call, struct import *im, bool update_owner)
 {
     for (size_t i = 0; i < im->n; i++) {
         struct row *row = &im->rows[i];
+        enum err e = ERR_OK;
         if (!is_open(row))
             continue;
-        for (size_t k = 0; k < i; k++) {
-            if (im->rows[k].result->outcome != OUTCOME(INVALID) && im->rows[k].customer &&
-                compare_refs(im->rows[k].customer->external_ref, row->customer->external_ref) ==
-                    0) {
-                enum err e = refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
-                                    "stands in this batch twice; the first row counts");
-                if (e)
-                    return e;
-                break;
-            }
-        }
-        if (!is_open(row) || im->nknown == 0)
-            continue;
         const PbCustomer *key = row->customer;
-        PbCustomer **hit = bsearch(&key, im->known, im->nknown, sizeof(*im->known), compare_known);
-        if (!hit)
-            continue;
-        struct id owner;
-        if (!id_parse((*hit)->owner_id, &owner) || !authority_sees(call, owner)) {
-            enum err e = refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
-                                "belongs to a customer that you may not change");
-            if (e)
-                return e;
-            continue;
-        }
-        row->known = *hit;
-        row->result->id = row->known->id;
-        (void)customer_rules_apply(row->known, row->customer, NULL, 0, row->changed, CHANGED_MAX,
-                                   &row->nchanged); /* without paths nothing can be unknown */
-        row->result->outcome = row->nchanged ? OUTCOME(UPDATED) : OUTCOME(UNCHANGED);
+        PbCustomer **hit =
+            im->nknown ? bsearch(&key, im->known, im->nknown, sizeof(*im->known), compare_known)
+                       : NULL;
+        if (repeats(im, i))
+            e = refuse(call, row, OUTCOME(INVALID), "customer.external_ref",
+                       "stands in this batch twice; the first row counts");
+        else if (hit)
+            e = match_row(call, row, *hit, update_owner);
+        else if (!fill_owner(call, row))
+            e = refuse(call, row, OUTCOME(INVALID), "owner_no", "there is no such active employee");
+        if (e)
+            return e;
     }
     return ERR_OK;
 }
@@ -222,6 +245,93 @@ static enum err mark_duplicate(struct call *call, struct row *row, const char *o
     row->result->id = (char *)(uintptr_t)other_id;
     return refuse(call, row, OUTCOME(DUPLICATE), "customer",
                   "looks the same as an existing customer (CUS-07)");
+}
+
+/* A contact's number in a new row; numbers that are the same share a group. */
+struct phone {
+    const char *digits;
+    size_t row, group;
+};
+
+static int compare_digits(const void *x, const void *y)
+{
+    const struct phone *a = x, *b = y;
+
+    return strcmp(a->digits, b->digits);
+}
+
+static int compare_rows(const void *x, const void *y)
+{
+    const struct phone *a = x, *b = y;
+
+    return (a->row > b->row) - (a->row < b->row);
+}
+
+/* The numbers of all open rows, in the order of the rows. */
+static enum err list_phones(struct call *call, const struct import *im, struct phone **phones_out,
+                            size_t *n_out)
+{
+    size_t n = 0, max = 0;
+
+    for (size_t i = 0; i < im->n; i++)
+        max += im->rows[i].in->n_contacts;
+    struct phone *phones = arena_array(call->arena, max, sizeof(*phones));
+    if (!phones)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < im->n; i++)
+        for (size_t k = 0; is_open(&im->rows[i]) && k < im->rows[i].in->n_contacts; k++) {
+            char *digits = secret_normalise_phone(call->arena, im->rows[i].in->contacts[k]->phone);
+            if (!digits)
+                return ERR_RESOURCE_EXHAUSTED;
+            if (*digits)
+                phones[n++] = (struct phone){ .digits = digits, .row = i };
+        }
+    qsort(phones, n, sizeof(*phones), compare_digits);
+    for (size_t i = 1; i < n; i++)
+        phones[i].group =
+            phones[i - 1].group + (strcmp(phones[i - 1].digits, phones[i].digits) != 0);
+    qsort(phones, n, sizeof(*phones), compare_rows);
+    *phones_out = phones;
+    *n_out = n;
+    return ERR_OK;
+}
+
+static bool has_taken(const struct phone *phones, size_t n, const bool *taken)
+{
+    for (size_t i = 0; i < n; i++)
+        if (taken[phones[i].group])
+            return true;
+    return false;
+}
+
+/* New rows that look the same as an earlier one that is taken: by file or by a contact's number. */
+static enum err find_twins(struct call *call, struct import *im)
+{
+    struct phone *phones;
+    size_t nphones, at = 0;
+
+    enum err e = list_phones(call, im, &phones, &nphones);
+    if (e)
+        return e;
+    bool *taken = arena_array(call->arena, nphones, sizeof(*taken)); /* by group */
+    if (!taken)
+        return ERR_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < im->n; i++) {
+        struct row *row = &im->rows[i];
+        size_t n = 0;
+        while (at + n < nphones && phones[at + n].row == i)
+            n++;
+        bool twin = is_open(row) && has_taken(phones + at, n, taken);
+        for (size_t k = 0; !twin && is_open(row) && k < i; k++)
+            twin = is_open(&im->rows[k]) && same_file(&im->rows[k], row);
+        e = twin ? mark_duplicate(call, row, "") : ERR_OK;
+        if (e)
+            return e;
+        for (size_t k = at; is_open(row) && k < at + n; k++)
+            taken[phones[k].group] = true;
+        at += n;
+    }
+    return ERR_OK;
 }
 
 /* Duplicates among new rows: against the database in one query, then against each other. */
@@ -257,15 +367,10 @@ static enum err find_duplicates(struct call *call, struct import *im)
         if (hits[i].id && is_open(row))
             e = mark_duplicate(call, row, hits[i].id);
     }
-    for (size_t i = 0; !e && i < im->n; i++) {
-        struct row *row = &im->rows[i];
-        for (size_t k = 0; !e && is_open(row) && k < i; k++)
-            if (is_open(&im->rows[k]) && same_file(&im->rows[k], row))
-                e = mark_duplicate(call, row, "");
-    }
-    return e;
+    return e ? e : find_twins(call, im);
 }
 
+/* Under the version of the customer, after the event of himself. */
 static enum err write_contacts(struct call *call, struct row *row)
 {
     for (size_t i = 0; i < row->in->n_contacts; i++) {
@@ -277,6 +382,8 @@ static enum err write_contacts(struct call *call, struct row *row)
         if (!contact->id)
             return ERR_RESOURCE_EXHAUSTED;
         enum err e = contact_store_insert(call, contact);
+        if (!e)
+            e = contact_emit_created(call, contact, 1);
         if (e)
             return e;
     }
@@ -294,20 +401,20 @@ static enum err write_new(struct call *call, struct row *row)
     if (!c->id || !c->etag || !c->created_at)
         return ERR_RESOURCE_EXHAUSTED;
     c->tier = DAYBOOK__CUSTOMERS__V1__TIER__TIER_UNSPECIFIED;
+    c->key_account_by_tier = false;
     c->last_contact_at = NULL;
     c->open_questions = 0;
     row->result->id = c->id;
     row->result->outcome = OUTCOME(INSERTED);
     enum err e = customer_store_insert(call, c);
-    if (!e)
-        e = write_contacts(call, row);
     if (e)
         return e;
     Daybook__Customers__V1__CustomerCreated event = {
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__customer_created__descriptor),
         .customer = c,
     };
-    return call_emit(call, "customers", c->id, 1, &event.base);
+    e = call_emit(call, "customers", c->id, 1, &event.base);
+    return e ? e : write_contacts(call, row);
 }
 
 static enum err write_changed(struct call *call, struct row *row)
@@ -371,7 +478,7 @@ enum err customer_batch_import(struct call *call, const ProtobufCMessage *in,
     if (!e)
         e = load_known(call, &im);
     if (!e)
-        e = match_known(call, &im);
+        e = match_known(call, &im, req->update_owner);
     if (!e)
         e = find_duplicates(call, &im);
     return e ? e : finish(call, &im, req->dry_run);

@@ -65,6 +65,16 @@ enum err customer_store_need(struct call *call, const char *id, const char *fiel
     return authority_sees(call, owner) ? ERR_OK : not_found(call, field, id);
 }
 
+void customer_store_mark(const struct call *call, PbCustomer *customer)
+{
+    struct policy_value from = directory_policy(call->dir, call->tenant, (struct id){ 0 },
+                                                "key_account_from_tier", call->now_us);
+    int last = from.text[0] - 'A' + 1; /* "none" is beyond all tiers and marks nobody */
+
+    customer->key_account_by_tier =
+        customer->tier && strlen(from.text) == 1 && (int)customer->tier <= last;
+}
+
 enum err customer_store_load(struct call *call, const struct db_stmt *stmt, const char *id,
                              const char *field, PbCustomer **customer_out)
 {
@@ -82,6 +92,7 @@ enum err customer_store_load(struct call *call, const struct db_stmt *stmt, cons
         return ERR_INTERNAL;
     if (!authority_sees(call, owner))
         return not_found(call, field, id);
+    customer_store_mark(call, customer);
     *customer_out = customer;
     return ERR_OK;
 }

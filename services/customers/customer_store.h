@@ -22,6 +22,9 @@ NODISCARD enum err customer_store_load(struct call *call, const struct db_stmt *
                                        const char *id, const char *field,
                                        PbCustomer **customer_out);
 
+/* CON-02: says of a customer that was read whether his tier makes him a key account. */
+void customer_store_mark(const struct call *call, PbCustomer *customer);
+
 NODISCARD enum err customer_store_insert(struct call *call, const PbCustomer *customer);
 /* Raises the version, also in customer->etag. */
 NODISCARD enum err customer_store_update(struct call *call, PbCustomer *customer);

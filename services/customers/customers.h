@@ -53,6 +53,9 @@ NODISCARD enum err customers_need_employee(struct call *call, const char *employ
                                            const char *field);
 /* CUS-31: bulk import is for managers. */
 NODISCARD enum err customers_need_importer(struct call *call, const char *what);
+/* Tells of a contact that was stored, and masked by that; version: the customer's. */
+NODISCARD enum err contact_emit_created(struct call *call, const PbContact *contact,
+                                        int64_t version);
 /* A new id as arena text; NULL when the arena is full. */
 char *customers_new_id(struct call *call);
 

@@ -250,9 +250,107 @@ static void the_owner_of_a_key_account_changes_by_a_supervisor_CUS_14(void **sta
         rig, "lead", CUSTOMER_SERVICE, "Update", ERR_PERMISSION_DENIED, "supervisor",
         "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"},\"updateMask\":\"ownerId,keyAccount\"}",
         id, rig_employee_text("rep2"));
+    /* nor in the breath before */
+    rig_fails(rig, "lead", CUSTOMER_SERVICE, "Update", ERR_PERMISSION_DENIED, "supervisor",
+              "{\"customer\":{\"id\":\"%s\"},\"updateMask\":\"keyAccount\"}", id);
     json_decref(rig_ok(rig, "sup", CUSTOMER_SERVICE, "Update",
                        "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id,
                        rig_employee_text("rep2")));
+    json_decref(rig_ok(rig, "sup", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\"},\"updateMask\":\"keyAccount\"}", id));
+    json_decref(rig_ok(rig, "lead", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id,
+                       rig_employee_text("rep")));
+}
+
+/* A customer of tier A is a key account without being marked (CON-02). */
+static void a_tier_makes_a_key_account_CON_02(void **state)
+{
+    const char *id = customer_of("rep", "large by tier");
+
+    (void)state;
+    rig_hear(rig, &customers_consumer, false, "daybook.scoring.v1.CustomerTierChanged",
+             "2026-11-15T01:00:00Z", "{\"customerId\":\"%s\",\"newTier\":\"TIER_B\"}", id);
+    json_t *got = rig_ok(rig, "rep", CUSTOMER_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(got, "customer.keyAccountByTier"), "");
+    json_decref(got);
+    rig_hear(rig, &customers_consumer, false, "daybook.scoring.v1.CustomerTierChanged",
+             "2026-11-15T02:00:00Z", "{\"customerId\":\"%s\",\"newTier\":\"TIER_A\"}", id);
+    got = rig_ok(rig, "rep", CUSTOMER_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(got, "customer.keyAccountByTier"), "true");
+    assert_string_equal(rig_text(got, "customer.keyAccount"), "");
+    json_decref(got);
+    rig_fails(rig, "lead", CUSTOMER_SERVICE, "Update", ERR_PERMISSION_DENIED, "supervisor",
+              "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id, rig_employee_text("rep2"));
+    rig_set_policy("key_account_from_tier", "none", "2026-01-01T00:00:00Z");
+    json_decref(rig_ok(rig, "lead", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}", id,
+                       rig_employee_text("rep2")));
+    rig_clear_policies();
+}
+
+/* The file is older than the handing over, or its owner has left: neither undoes anything. */
+static void an_old_file_hands_nobody_back_CUS_31(void **state)
+{
+    (void)state;
+    json_decref(rig_ok(rig, "lead", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"ownerId\":\"%s\"}}",
+                       customer_of("rep", "handed over"), rig_employee_text("rep2")));
+    static const struct {
+        const char *named, *more, *outcome, *owner;
+    } cases[] = {
+        { ",\"ownerNo\":\"rep\"", "", "UPDATED", "rep2" },
+        { ",\"ownerNo\":\"gone\"", "", "UPDATED", "rep2" },
+        { "", "", "UPDATED", "rep2" },
+        { "", ",\"updateOwner\":true", "UPDATED", "rep2" },
+        { ",\"ownerNo\":\"gone\"", ",\"updateOwner\":true", "INVALID", "rep2" },
+        { ",\"ownerNo\":\"rep\"", ",\"updateOwner\":true", "UPDATED", "rep" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char industry[8], want[48];
+        snprintf(industry, sizeof(industry), "no %zu", i);
+        snprintf(want, sizeof(want), "IMPORT_OUTCOME_%s", cases[i].outcome);
+        json_t *reply =
+            rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport",
+                   "{\"rows\":[{\"customer\":{\"name\":\"handed over\",\"industry\":"
+                   "\"%s\",\"externalRef\":{\"source\":\"erp\",\"id\":\"handed over\"}}%s}]%s}",
+                   industry, cases[i].named, cases[i].more);
+        const char *owner = rig_value(rig, "SELECT owner_id::text FROM customers.customer WHERE "
+                                           "ref_id = 'handed over'");
+        if (strcmp(rig_text(reply, "results.0.outcome"), want) != 0 ||
+            strcmp(owner, rig_employee_text(cases[i].owner)) != 0)
+            fail_msg("case %zu: %s, of %s", i, rig_text(reply, "results.0.outcome"), owner);
+        json_decref(reply);
+    }
+}
+
+/* Two rows of a file with one contact are one customer (CUS-07). */
+static void a_phone_twice_in_a_batch_is_a_duplicate_CUS_07(void **state)
+{
+#define CALLED(n, name, phone)                                                                     \
+    "{\"customer\":{\"name\":\"" name "\",\"externalRef\":{\"source\":\"twin\",\"id\":\"" n        \
+    "\"}},\"ownerNo\":\"rep\",\"contacts\":[{\"name\":\"a\",\"phone\":\"" phone                    \
+    "\"},{\"name\":\"b\",\"phone\":\"" phone "\"}]}"
+    static const char *const want[] = { "INSERTED", "DUPLICATE", "INSERTED", "DUPLICATE" };
+
+    (void)state;
+    (void)rig_events(rig);
+    json_t *reply =
+        rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport",
+               "{\"rows\":[" CALLED("1", "first twin", "13812345678") "," CALLED(
+                   "2", "second twin",
+                   "138 1234-5678") "," CALLED("3", "no twin",
+                                               "13812345679") "," CALLED("4", "third twin",
+                                                                         "13812345678") "]}");
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        char path[32], outcome[48];
+        snprintf(path, sizeof(path), "results.%zu.outcome", i);
+        snprintf(outcome, sizeof(outcome), "IMPORT_OUTCOME_%s", want[i]);
+        assert_string_equal(rig_text(reply, path), outcome);
+    }
+    json_decref(reply);
+    assert_string_equal(rig_events(rig), "CustomerCreated ContactCreated ContactCreated "
+                                         "CustomerCreated ContactCreated ContactCreated");
 }
 
 static void nobody_records_in_the_name_of_one_he_does_not_see_INT_01(void **state)
@@ -549,7 +647,7 @@ static void a_full_import_fits_the_memory_of_a_request(void **state)
     assert_string_equal(rig_text(reply, "results.499.outcome"), "IMPORT_OUTCOME_INSERTED");
     json_decref(reply);
     sbuf_fini(&rows);
-    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox"), "500");
+    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox"), "2000");
 }
 
 static void a_full_batch_of_orders_fits_memory_and_one_event(void **state)
@@ -596,6 +694,9 @@ int main(void)
         cmocka_unit_test(a_question_is_given_to_whom_one_sees_VIS_48),
         cmocka_unit_test(a_mask_of_a_field_that_cannot_change_is_refused),
         cmocka_unit_test(the_owner_of_a_key_account_changes_by_a_supervisor_CUS_14),
+        cmocka_unit_test(a_tier_makes_a_key_account_CON_02),
+        cmocka_unit_test(an_old_file_hands_nobody_back_CUS_31),
+        cmocka_unit_test(a_phone_twice_in_a_batch_is_a_duplicate_CUS_07),
         cmocka_unit_test(nobody_records_in_the_name_of_one_he_does_not_see_INT_01),
         cmocka_unit_test(who_must_write_the_record_may_write_it_TMR_02),
         cmocka_unit_test(the_contact_of_a_communication_is_the_customers),
