@@ -45,6 +45,13 @@ static const struct check customer_id_checks[] = {
     { "customer_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
     END,
 };
+static const struct check timeline_checks[] = {
+    { "customer_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { "kinds", CHECK_COUNT, 0, 16 },
+    { "from", CHECK_TIME, 0, 0 },
+    { "to", CHECK_TIME, 0, 0 },
+    END,
+};
 static const struct check contact_checks[] = {
     { "contact", CHECK_REQUIRED, 0, 0 },
     { "contact.customer_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
@@ -127,7 +134,7 @@ const struct method customers_methods[] = {
     { CUSTOMER_SERVICE, "FindDuplicates", customer_find_duplicates, READ, find_duplicates_checks,
       false },
     { CUSTOMER_SERVICE, "BatchImport", customer_batch_import, WRITE, import_checks, false },
-    { CUSTOMER_SERVICE, "GetTimeline", timeline_get, READ, customer_id_checks, false },
+    { CUSTOMER_SERVICE, "GetTimeline", timeline_get, READ, timeline_checks, false },
     { CONTACT_SERVICE, "Create", contact_create, WRITE, contact_checks, false },
     { CONTACT_SERVICE, "List", contact_list, READ, customer_id_checks, false },
     { INTERACTION_SERVICE, "RegisterEnded", interaction_register_ended, WRITE, ended_checks,

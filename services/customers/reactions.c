@@ -1,6 +1,6 @@
 /*
- * reactions.c - what customers hear of others: tiers, and visits for the timeline. Both tables are
- * read models; a rebuild makes the same rows.
+ * reactions.c - what customers hear of others: tiers, and visits for the timeline and as contacts.
+ * Both tables are read models; a rebuild makes the same rows.
  */
 #include "daybook/scoring/v1/events.pb-c.h"
 #include "daybook/visits/v1/events.pb-c.h"
@@ -67,6 +67,24 @@ static enum err on_visit(struct reaction *r, const PbEvent *event, const Protobu
     return ERR_INVALID_ARGUMENT;
 }
 
+/* A visit is a contact (4.3): the latest one stays, so hearing it again changes nothing. The file
+ * is no read model: a rebuild leaves it as it is. */
+static enum err on_visit_ended(struct reaction *r, const PbEvent *event,
+                               const ProtobufCMessage *data)
+{
+    const Daybook__Visits__V1__Visit *visit =
+        ((const Daybook__Visits__V1__VisitEnded *)data)->visit;
+
+    enum err e = on_visit(r, event, data);
+    if (e || r->replaying)
+        return e;
+    int64_t at_us =
+        wire_time_us(visit->checked_out_at ? visit->checked_out_at : event->occurred_at);
+    const char *params[] = { db_text_id(r->arena, r->tenant), visit->customer_id,
+                             db_text_time(r->arena, at_us), "0" };
+    return db_queue(r->db, &sql_customer_contacted, params);
+}
+
 static const struct reaction_def reactions[] = {
     { "daybook.scoring.v1.CustomerTierChanged", on_tier_changed, BOTH },
     { "daybook.visits.v1.VisitRequested", on_visit, BOTH },
@@ -74,7 +92,7 @@ static const struct reaction_def reactions[] = {
     { "daybook.visits.v1.VisitRejected", on_visit, BOTH },
     { "daybook.visits.v1.VisitCancelled", on_visit, BOTH },
     { "daybook.visits.v1.VisitCheckedIn", on_visit, BOTH },
-    { "daybook.visits.v1.VisitEnded", on_visit, BOTH },
+    { "daybook.visits.v1.VisitEnded", on_visit_ended, BOTH },
     { "daybook.visits.v1.VisitReported", on_visit, BOTH },
 };
 

@@ -5,6 +5,7 @@
  * It runs inside a reaction only, one event after the other: hysteresis depends on the tier before,
  * so the order of the log is part of the result, and a rebuild ends in the same tiers.
  */
+#include "common/money.h"
 #include "services/scoring/score_rules.h"
 #include "services/scoring/scoring.h"
 #include "services/scoring/sql.h"
@@ -101,7 +102,8 @@ static enum err load_model(struct reaction *r, int64_t at_us, struct model_use *
 }
 
 static char *explain_part(struct reaction *r, enum score_part part, const struct score_facts *facts,
-                          const struct score_model *model, const struct score_result *result)
+                          const struct score_model *model, const struct score_result *result,
+                          const char *currency)
 {
     switch (part) {
     case SCORE_RECENCY:
@@ -113,9 +115,10 @@ static char *explain_part(struct reaction *r, enum score_part part, const struct
         return arena_printf(r->arena, "%d orders that stand in %.15g months, reference %.15g",
                             (int)facts->orders, model->window_months, model->frequency_reference);
     case SCORE_MONEY:
-        return arena_printf(r->arena, "%.2f in %.15g months, reference %.2f",
-                            (double)facts->amount_minor / 100, model->window_months,
-                            model->money_reference_minor / 100);
+        return arena_printf(r->arena, "%s in %.15g months, reference %s",
+                            money_text(r->arena, currency, facts->amount_minor),
+                            model->window_months,
+                            money_text(r->arena, currency, (int64_t)model->money_reference_minor));
     case SCORE_POTENTIAL:
         return arena_strdup(r->arena, "as rated by rep or supervisor");
     case SCORE_PARTS:
@@ -140,7 +143,8 @@ static enum err add_parts(struct reaction *r, PbCustomerScore *score,
         part->rating = result->ratings[i];
         part->weight = result->weights[i];
         part->points = result->ratings[i] * result->weights[i];
-        part->explanation = explain_part(r, (enum score_part)i, facts, model, result);
+        part->explanation = explain_part(r, (enum score_part)i, facts, model, result,
+                                         score->amount_12m->currency_code);
         if (!part->explanation)
             return ERR_RESOURCE_EXHAUSTED;
         score->parts[score->n_parts++] = part;

@@ -611,6 +611,69 @@ static void a_question_is_given_to_whom_one_sees_VIS_48(void **state)
               question_of("lead", mine, "rep"), "true", "");
 }
 
+/* Kinds and a half-open period; a page goes on in the same (INT-22). */
+static void a_timeline_shows_what_is_asked_for_INT_22(void **state)
+{
+    static const struct {
+        const char *more;
+        const char *want;
+    } cases[] = {
+        { "\"kinds\":[\"TIMELINE_KIND_ORDER\"]", "order of CNY 0.07 order of CNY 10.00 " },
+        { "\"kinds\":[\"TIMELINE_KIND_ORDER\",\"TIMELINE_KIND_PAYMENT\"]",
+          "payment of CNY 0.05 order of CNY 0.07 order of CNY 10.00 " },
+        { "\"from\":\"2026-11-01T00:00:00Z\",\"to\":\"2026-11-02T00:00:00Z\"",
+          "order of CNY 10.00 " },
+        { "\"from\":\"2026-11-02T00:00:00Z\",\"to\":\"2026-11-16T00:00:00Z\"",
+          "payment of CNY 0.05 order of CNY 0.07 " },
+        { "\"kinds\":[\"TIMELINE_KIND_VISIT\"]", "visit ended visit ended " },
+    };
+    char id[ID_TEXT_MAX], token[2048];
+
+    (void)state;
+    snprintf(id, sizeof(id), "%s", customer_of("rep", "filtered"));
+    for (int i = 0; i < 2; i++)
+        json_decref(rig_ok(rig, "rep", DEAL_SERVICE, "RecordOrder",
+                           "{\"order\":{\"customerId\":\"%s\",\"kind\":\"ORDER_KIND_ORDER\","
+                           "\"orderedAt\":\"2026-11-0%dT00:00:00Z\",\"amount\":{\"currencyCode\":"
+                           "\"CNY\",\"minorUnits\":\"%d\"}}}",
+                           id, i + 1, i ? 7 : 1000));
+    json_decref(rig_ok(rig, "rep", DEAL_SERVICE, "RecordPayment",
+                       "{\"payment\":{\"customerId\":\"%s\",\"paidAt\":\"2026-11-03T00:00:00Z\","
+                       "\"amount\":{\"currencyCode\":\"CNY\",\"minorUnits\":\"5\"}}}",
+                       id));
+    static const char *const visits[] = { "2026-12-01T00:00:00Z", "2026-10-01T00:00:00Z" };
+    for (size_t i = 0; i < ARRAY_LEN(visits); i++) /* the latest contact stays (4.3) */
+        rig_hear(
+            rig, &customers_consumer, false, "daybook.visits.v1.VisitEnded", visits[i],
+            "{\"visit\":{\"id\":\"01900000-0000-7000-8000-0000000000c2\",\"customerId\":\"%s\","
+            "\"checkedOutAt\":\"%s\"}}",
+            id, visits[i]);
+    json_t *got = rig_ok(rig, "rep", CUSTOMER_SERVICE, "Get", "{\"id\":\"%s\"}", id);
+    assert_string_equal(rig_text(got, "customer.lastContactAt"), "2026-12-01T00:00:00Z");
+    json_decref(got);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char seen[512] = "";
+        token[0] = '\0';
+        do {
+            json_t *page = rig_ok(rig, "rep", CUSTOMER_SERVICE, "GetTimeline",
+                                  "{\"customerId\":\"%s\",\"pageSize\":1,\"pageToken\":\"%s\",%s}",
+                                  id, token, cases[i].more);
+            size_t len = strlen(seen);
+            if (*rig_text(page, "entries.0.summary"))
+                snprintf(seen + len, sizeof(seen) - len, "%s ",
+                         rig_text(page, "entries.0.summary"));
+            snprintf(token, sizeof(token), "%s", rig_text(page, "nextPageToken"));
+            json_decref(page);
+        } while (*token);
+        if (strncmp(seen, cases[i].want, sizeof(seen)) != 0)
+            fail_msg("%s: '%s'", cases[i].more, seen);
+    }
+    rig_fails(rig, "rep", CUSTOMER_SERVICE, "GetTimeline", ERR_INVALID_ARGUMENT, "before from",
+              "{\"customerId\":\"%s\",\"from\":\"2026-11-02T00:00:00Z\",\"to\":"
+              "\"2026-11-01T00:00:00Z\"}",
+              id);
+}
+
 /* --- full batches (CUS-31) ----------------------------------------------------------------------
  */
 
@@ -694,6 +757,7 @@ int main(void)
         cmocka_unit_test(a_question_is_given_to_whom_one_sees_VIS_48),
         cmocka_unit_test(a_mask_of_a_field_that_cannot_change_is_refused),
         cmocka_unit_test(the_owner_of_a_key_account_changes_by_a_supervisor_CUS_14),
+        cmocka_unit_test(a_timeline_shows_what_is_asked_for_INT_22),
         cmocka_unit_test(a_tier_makes_a_key_account_CON_02),
         cmocka_unit_test(an_old_file_hands_nobody_back_CUS_31),
         cmocka_unit_test(a_phone_twice_in_a_batch_is_a_duplicate_CUS_07),
