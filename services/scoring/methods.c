@@ -68,13 +68,12 @@ enum err score_list(struct call *call, const ProtobufCMessage *in, ProtobufCMess
     enum err e = call_page_begin(call, req->page_size, req->page_token, &page);
     if (e)
         return e;
-    const char *params[] = { call_tenant_text(call),
-                             authority_visible_owners(call),
-                             tier && *tier ? tier : NULL,
-                             page.keys[0],
-                             page.keys[1],
-                             page.limit };
-    e = db_exec(call->db, &sql_score_list, params, &res);
+    const char *owners = authority_visible_owners(call), *only = tier && *tier ? tier : NULL;
+    const char *all[] = { call_tenant_text(call), only, page.keys[0], page.keys[1], page.limit };
+    const char *owned[] = { call_tenant_text(call), owners,       only,
+                            page.keys[0],           page.keys[1], page.limit };
+    e = owners ? db_exec(call->db, &sql_score_list_owned, owned, &res)
+               : db_exec(call->db, &sql_score_list, all, &res);
     if (!e)
         e = record_read_all(res, &daybook__scoring__v1__customer_score__descriptor, call->arena,
                             &reply->n_scores, &reply->scores);

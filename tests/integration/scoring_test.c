@@ -233,6 +233,9 @@ static void scores_are_listed_best_first_and_seen_by_whom_they_concern(void **st
     assert_string_equal(rig_text(list, "scores.0.customerId"), OTHER);
     assert_string_equal(rig_text(list, "nextPageToken"), "");
     json_decref(list);
+    list = rig_ok(rig, "gm", SCORE_SERVICE, "List", "{\"tier\":\"TIER_D\"}"); /* of the company */
+    assert_int_equal(json_array_size(json_object_get(list, "scores")), 2);
+    json_decref(list);
     list = rig_ok(rig, "rep2", SCORE_SERVICE, "List", "{}");
     assert_int_equal(json_array_size(json_object_get(list, "scores")), 0);
     json_decref(list);

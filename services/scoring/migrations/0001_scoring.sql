@@ -7,6 +7,7 @@ CREATE TABLE ${schema}.customer (
     potential_rating  int NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
+CREATE INDEX customer_by_owner ON ${schema}.customer (tenant_id, owner_id);
 
 CREATE TABLE ${schema}.order_fact (
     tenant_id     uuid NOT NULL,
