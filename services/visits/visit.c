@@ -72,7 +72,8 @@ struct id visit_unit_id(struct call *call, const char *employee_id)
 
 const struct calendar *visit_calendar(struct call *call, const PbVisit *visit)
 {
-    return directory_calendar(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id));
+    return directory_calendar_at(call->dir, call->tenant, visit_unit_id(call, visit->visitor_id),
+                                 call->now_us);
 }
 
 enum err visit_need_employee(struct call *call, const char *employee_id, const char *field)
