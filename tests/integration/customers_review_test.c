@@ -532,6 +532,11 @@ static void lateness_is_counted_as_the_reminder_counts_CON_10(void **state)
         json_decref(recorded);
         rig_clear_policies();
     }
+    /* by the rules of the unit that the events named, wherever the person is now */
+    assert_string_equal(rig_value(rig, "SELECT (bool_and(q.unit_id IS NOT NULL) AND "
+                                       "bool_and(q.unit_id = i.unit_id))::text FROM "
+                                       "customers.question q, customers.interaction i"),
+                        "true");
     rig_time(rig, "2026-11-16T01:00:00Z");
 }
 

@@ -120,6 +120,13 @@ static void orders(void **state)
           "\"ORDER_KIND_CANCELLATION\",\"orderedAt\":\"2024-11-17T01:16:31Z\",\"amount\":"
           "{\"currencyCode\":\"CNY\",\"minorUnits\":\"-5\"}},\"customerExternalRef\":"
           "{\"source\":\"erp\",\"id\":\"S-1\"}}" },
+        { "external_id,customer_external_id,ordered_at,amount_minor,currency,kind,"
+          "cancels_external_id\nO-2,S-1,2024-11-17T01:16:31Z,-5,CNY,cancellation,O-1\n",
+          "{\"order\":{\"externalRef\":{\"source\":\"erp\",\"id\":\"O-2\"},\"kind\":"
+          "\"ORDER_KIND_CANCELLATION\",\"orderedAt\":\"2024-11-17T01:16:31Z\",\"amount\":"
+          "{\"currencyCode\":\"CNY\",\"minorUnits\":\"-5\"}},\"customerExternalRef\":"
+          "{\"source\":\"erp\",\"id\":\"S-1\"},\"cancelsExternalRef\":"
+          "{\"source\":\"erp\",\"id\":\"O-1\"}}" },
         { HEAD "O-1,S-1,2024-11-17 09:16,1,CNY,order\n",
           "!ordered_at: must be a time with zone such as 2026-11-16T09:00:00+08:00" },
         { HEAD "O-1,S-1,2024-11-17T01:16:31Z,12.50,CNY,order\n",
@@ -145,6 +152,18 @@ static void headers_that_will_not_do(void **state)
     assert_null(import_kind("payments"));
 }
 
+static void what_is_wished_for_goes_into_the_request(void **state)
+{
+    (void)state;
+    const Daybook__Customers__V1__BatchImportCustomersRequest *r =
+        (const void *)import_kind("customers")
+            ->request(arena, NULL, 0, (struct import_wish){ .update_owner = true });
+    assert_true(r->update_owner && !r->dry_run);
+    r = (const void *)import_kind("customers")
+            ->request(arena, NULL, 0, (struct import_wish){ .dry_run = true });
+    assert_true(!r->update_owner && r->dry_run);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -167,6 +186,7 @@ int main(void)
         cmocka_unit_test(customers),
         cmocka_unit_test(orders),
         cmocka_unit_test(headers_that_will_not_do),
+        cmocka_unit_test(what_is_wished_for_goes_into_the_request),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
