@@ -214,7 +214,7 @@ static void the_new_owner_of_a_customer_may_answer_his_questions(void **state)
                        "\"ownerId\"}",
                        id, rig_employee_text("rep2")));
     json_decref(rig_ok(rig, "rep2", INTERACTION_SERVICE, "AnswerQuestion",
-                       "{\"questionId\":\"%s\",\"answer\":\"a\"}", question));
+                       "{\"questionId\":\"%s\",\"answer\":\"a\",\"final\":true}", question));
 }
 
 static void the_first_answer_decides_whether_it_was_late_TMR_01(void **state)
