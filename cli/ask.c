@@ -21,8 +21,7 @@
 
 #define DIRECTORY_SERVICE "daybook.directory.v1.DirectoryService"
 
-/* --- one call ----------------------------------------------------------------------------------
- */
+/* --- one call --------------------------------------------------------------------------------- */
 
 static bool is_again(enum err e, const struct bus_answer *answer)
 {
@@ -55,8 +54,7 @@ static enum err ask_as(struct cli *c, struct bus_client *bus, struct bus_request
     }
 }
 
-/* --- on whose behalf ---------------------------------------------------------------------------
- */
+/* --- on whose behalf -------------------------------------------------------------------------- */
 
 static PbPrincipal *new_principal(struct cli *c, int kind)
 {
@@ -139,8 +137,7 @@ bool cli_principal(struct cli *c, const PbPrincipal **out, int *status_out)
     return true;
 }
 
-/* --- public ------------------------------------------------------------------------------------
- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 enum err cli_ask(struct cli *c, const char *service, const char *method,
                  const ProtobufCMessage *request, struct bus_answer *answer_out)

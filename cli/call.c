@@ -9,8 +9,7 @@
 
 #define REQUEST_LIMIT (4 * MIB)
 
-/* --- the request -------------------------------------------------------------------------------
- */
+/* --- the request ------------------------------------------------------------------------------ */
 
 /* All of a file; "-" is stdin. False: said why. */
 static bool read_all(const struct cli *c, const char *path, struct sbuf *out)
@@ -63,8 +62,7 @@ static ProtobufCMessage *read_request(struct cli *c, const struct schema_method 
     return request;
 }
 
-/* --- the method --------------------------------------------------------------------------------
- */
+/* --- the method ------------------------------------------------------------------------------- */
 
 static bool ends_in(const char *name, const char *end)
 {

@@ -7,8 +7,7 @@
 
 #define TYPES_MAX 200 /* shown at once */
 
-/* --- --list ------------------------------------------------------------------------------------
- */
+/* --- --list ----------------------------------------------------------------------------------- */
 
 static size_t first_sentence(const char *comment)
 {
@@ -55,8 +54,7 @@ int call_list(struct cli *c, const char *service)
     return 0;
 }
 
-/* --- --describe --------------------------------------------------------------------------------
- */
+/* --- --describe ------------------------------------------------------------------------------- */
 
 /* Types still to be shown, each once, in the order in which they are met. */
 struct queue {

@@ -89,8 +89,7 @@ const char *cli_setting(const struct cli *c, const char *key)
     return config_get(c->settings, key)->text;
 }
 
-/* --- start and end -----------------------------------------------------------------------------
- */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 static bool open_options(struct cli *c)
 {
@@ -170,8 +169,7 @@ void cli_close(struct cli *c)
     arena_free(c->arena);
 }
 
-/* --- connections -------------------------------------------------------------------------------
- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 struct bus_address cli_bus_address(const struct cli *c)
 {

@@ -31,8 +31,7 @@ static const struct place {
     { "help", "0 ", "%commands" },
 };
 
-/* --- lists -------------------------------------------------------------------------------------
- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 /* The last part of its name where that is enough. */
 static const char *short_name(const struct schema_service *s)
@@ -87,8 +86,7 @@ static void print_options(const struct option *o)
         (void)printf(" --%s", o->name);
 }
 
-/* --- values of options -------------------------------------------------------------------------
- */
+/* --- values of options ------------------------------------------------------------------------ */
 
 /* Those of a name that stands in several tables are of one kind. */
 static void each_value_option(void (*fn)(const struct option *))
@@ -119,8 +117,7 @@ static void print_value(const struct option *o)
     }
 }
 
-/* --- the common part ---------------------------------------------------------------------------
- */
+/* --- the common part -------------------------------------------------------------------------- */
 
 static void print_place(const struct place *p)
 {
@@ -211,8 +208,7 @@ static void print_what_function(void)
     (void)printf("    esac\n    return 0\n}\n");
 }
 
-/* --- shells ------------------------------------------------------------------------------------
- */
+/* --- shells ----------------------------------------------------------------------------------- */
 
 static void print_bash(void)
 {

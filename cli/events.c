@@ -34,8 +34,7 @@ struct filter {
     char *aggregate;
 };
 
-/* --- what is asked -----------------------------------------------------------------------------
- */
+/* --- what is asked ---------------------------------------------------------------------------- */
 
 static bool read_filter(struct cli *c, struct filter *f)
 {
@@ -90,8 +89,7 @@ static bool read_on(const Request *asked, const Response *page, int64_t *after)
     return page->read_upto_seq > asked->after_seq && page->read_upto_seq < page->head_seq;
 }
 
-/* --- showing -----------------------------------------------------------------------------------
- */
+/* --- showing ---------------------------------------------------------------------------------- */
 
 static int show_json(const struct cli *c, const Event *event)
 {
@@ -125,8 +123,7 @@ static int show(const struct cli *c, const Event *event)
     return 0;
 }
 
-/* --- read --------------------------------------------------------------------------------------
- */
+/* --- read ------------------------------------------------------------------------------------- */
 
 static int read_log(struct cli *c)
 {
@@ -153,8 +150,7 @@ static int read_log(struct cli *c)
     return 0;
 }
 
-/* --- tail --------------------------------------------------------------------------------------
- */
+/* --- tail ------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 

@@ -74,8 +74,7 @@ int cli_fail(const struct cli *c, enum err e, const char *fmt, ...)
     return err_exit_code(e);
 }
 
-/* --- details -----------------------------------------------------------------------------------
- */
+/* --- details ---------------------------------------------------------------------------------- */
 
 static const ProtobufCMessage *detail(struct arena *a, const PbCallResult *r,
                                       const ProtobufCMessageDescriptor *type)
@@ -111,8 +110,7 @@ bool result_has(const PbCallResult *result, const char *key, const char *value)
     return false;
 }
 
-/* --- for people --------------------------------------------------------------------------------
- */
+/* --- for people ------------------------------------------------------------------------------- */
 
 static void line(struct arena *a, const char *label, const char *subject, const char *text)
 {
@@ -176,8 +174,7 @@ static const char *own_words(enum err e)
     }
 }
 
-/* --- for programs ------------------------------------------------------------------------------
- */
+/* --- for programs ----------------------------------------------------------------------------- */
 
 static void show_json(const char *what, enum err e, const PbCallResult *r)
 {

@@ -76,8 +76,7 @@ static void print_exit_codes(void)
         "With --json the last line on stderr tells a failure: {\"code\":...,\"message\":...}\n");
 }
 
-/* --- settings ----------------------------------------------------------------------------------
- */
+/* --- settings --------------------------------------------------------------------------------- */
 
 static void print_settings(void)
 {
@@ -96,8 +95,7 @@ static void print_settings(void)
     (void)printf("\nThose of a daemon: daybook-NAME --help-settings\n");
 }
 
-/* --- JSON --------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 static json_t *options_json(const struct option *o)
 {
@@ -138,8 +136,7 @@ static json_t *all_json(void)
                      "settings", settings_json(), "exitCodes", exits);
 }
 
-/* --- public ------------------------------------------------------------------------------------
- */
+/* --- public ----------------------------------------------------------------------------------- */
 
 int help_all(const struct cli *c)
 {

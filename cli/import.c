@@ -27,8 +27,7 @@
 #define RETRY_CAP_US (5 * SECOND_US)
 #define SOURCE_DEFAULT "import"
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static ptrdiff_t read_file(void *arg, void *buf, size_t size)
 {
@@ -184,8 +183,7 @@ static int fill(struct import *im)
     return 0;
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static int given_up(struct import *im, struct slot *s, enum err e, const struct bus_answer *answer)
 {
@@ -257,8 +255,7 @@ static int send_ready(struct import *im)
     return 0;
 }
 
-/* --- hearing -----------------------------------------------------------------------------------
- */
+/* --- hearing ---------------------------------------------------------------------------------- */
 
 static struct slot *slot_of(struct import *im, const char *request_id)
 {
@@ -358,8 +355,7 @@ static int hear(struct import *im)
     return e ? again(im, s, e, &answer) : take_answer(im, s, &answer);
 }
 
-/* --- in the order of the file -------------------------------------------------------------------
- */
+/* --- in the order of the file ----------------------------------------------------------------- */
 
 /* Batches whose fate is known, in the order of the file. */
 static void flush_done(struct import *im)
@@ -379,8 +375,7 @@ static void flush_done(struct import *im)
     }
 }
 
-/* --- the command -------------------------------------------------------------------------------
- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static int run(struct import *im)
 {

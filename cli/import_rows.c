@@ -92,8 +92,7 @@ static const struct import_column order_columns[] = {
     { .name = NULL },
 };
 
-/* --- customers ---------------------------------------------------------------------------------
- */
+/* --- customers -------------------------------------------------------------------------------- */
 
 static Ref *new_ref(struct arena *a, const char *source)
 {
@@ -159,8 +158,7 @@ static ImportResult *const *customers_results(const ProtobufCMessage *answer, si
     return r->results;
 }
 
-/* --- orders ------------------------------------------------------------------------------------
- */
+/* --- orders ----------------------------------------------------------------------------------- */
 
 static bool begin_order(void *parts[], struct arena *a, const char *source)
 {
@@ -252,8 +250,7 @@ const struct import_kind *import_kind(const char *name)
     return NULL;
 }
 
-/* --- the header --------------------------------------------------------------------------------
- */
+/* --- the header ------------------------------------------------------------------------------- */
 
 static const struct import_column *find_column(const struct import_kind *kind, const char *name,
                                                size_t len)
@@ -329,8 +326,7 @@ bool import_map_header(const struct import_kind *kind, const struct csv_row *hea
     return !missing(map, header);
 }
 
-/* --- cells -------------------------------------------------------------------------------------
- */
+/* --- cells ------------------------------------------------------------------------------------ */
 
 /* "market_research" -> CUSTOMER_SOURCE_MARKET_RESEARCH, without its prefix in the text. */
 static const ProtobufCEnumValue *enum_value(const ProtobufCEnumDescriptor *e, const char *text)
@@ -443,8 +439,7 @@ static bool set_cell(void *part, const struct import_column *column, const char 
     return false;
 }
 
-/* --- rows --------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void fault(struct import_fault *f, const char *field, const char *message)
 {

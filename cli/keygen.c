@@ -53,8 +53,7 @@ static int cannot_write(const struct cli *c, const char *path)
     return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", path, strerror(errno));
 }
 
-/* --- what to do with it ------------------------------------------------------------------------
- */
+/* --- what to do with it ----------------------------------------------------------------------- */
 
 /* RegisterCurveKeyRequest; a key has no character that JSON or a shell would mind. */
 static void add_request(struct sbuf *out, const char *prefix, const char *public_key)

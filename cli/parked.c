@@ -35,8 +35,7 @@ static int no_consumer(const struct cli *c, const char *name)
                      name);
 }
 
-/* --- parked ------------------------------------------------------------------------------------
- */
+/* --- parked ----------------------------------------------------------------------------------- */
 
 /* A schema that is not migrated yet has none. */
 static enum err list_one(struct cli *c, struct db *db, const char *schema, json_t *list)
@@ -92,8 +91,7 @@ int events_parked(struct cli *c)
     return status;
 }
 
-/* --- replay ------------------------------------------------------------------------------------
- */
+/* --- replay ----------------------------------------------------------------------------------- */
 
 static enum err mark(struct cli *c, struct db *db, const char *consumer, json_t *list)
 {

@@ -23,8 +23,7 @@
 #define WAIT_STEP_MS 20
 #define BUS_SERVICE "daybook.bus.v1.BusService"
 
-/* --- the admin listeners -----------------------------------------------------------------------
- */
+/* --- the admin listeners ---------------------------------------------------------------------- */
 
 static char *text_of(struct cli *c, const json_t *object, const char *key)
 {
@@ -126,8 +125,7 @@ static bool ask_daemons(struct cli *c, struct status *s)
     return true;
 }
 
-/* --- the bus -----------------------------------------------------------------------------------
- */
+/* --- the bus ---------------------------------------------------------------------------------- */
 
 static void ask_bus(struct cli *c, struct status *s)
 {
@@ -148,8 +146,7 @@ static void ask_bus(struct cli *c, struct status *s)
     s->bus_fault = "";
 }
 
-/* --- the database ------------------------------------------------------------------------------
- */
+/* --- the database ----------------------------------------------------------------------------- */
 
 static enum err exists(struct db *db, const char *name, bool *out)
 {
@@ -236,8 +233,7 @@ static void ask_database(struct cli *c, struct status *s)
     s->log_fault = e ? err_name(e) : s->has_log ? "" : "the schemas are not there: daybook migrate";
 }
 
-/* --- the sum -----------------------------------------------------------------------------------
- */
+/* --- the sum ---------------------------------------------------------------------------------- */
 
 static bool settled_by_database(const struct status *s)
 {

@@ -4,8 +4,7 @@
 #include "cli/rows.h"
 #include "cli/status.h"
 
-/* --- tables ------------------------------------------------------------------------------------
- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 static bool show_daemons(struct cli *c, const struct status *s)
 {
@@ -104,8 +103,7 @@ static int show_tables(struct cli *c, const struct status *s)
     return ok ? 0 : cli_fail(c, ERR_RESOURCE_EXHAUSTED, "the status cannot be shown");
 }
 
-/* --- JSON --------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 static json_t *daemons_json(const struct status *s)
 {

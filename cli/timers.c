@@ -31,8 +31,7 @@ static const struct column armed_columns[] = {
     { NULL, "tenantId", "tenant_id", COLUMN_TEXT }, { .key = NULL },
 };
 
-/* --- company by company ------------------------------------------------------------------------
- */
+/* --- company by company ----------------------------------------------------------------------- */
 
 /* The statement for the one of --tenant, else for each in the order of the engine's locks. */
 static enum err for_companies(struct cli *c, struct db *db, bool all, const struct db_stmt *stmt,
@@ -72,8 +71,7 @@ enum err timers_waiting(struct cli *c, struct db *db, int64_t *n_out)
     return e;
 }
 
-/* --- parked ------------------------------------------------------------------------------------
- */
+/* --- parked ----------------------------------------------------------------------------------- */
 
 static enum err add_parked(void *ctx, const PGresult *res)
 {
@@ -100,8 +98,7 @@ static int parked(struct cli *c, struct db *db, json_t *list)
     return e ? cli_fail(c, e, "parked timers cannot be read") : show_parked(c, list);
 }
 
-/* --- replay ------------------------------------------------------------------------------------
- */
+/* --- replay ----------------------------------------------------------------------------------- */
 
 static enum err add_armed(void *ctx, const PGresult *res)
 {

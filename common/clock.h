@@ -8,9 +8,10 @@
  *   offset:<duration>                    wall clock plus (or, with -, minus) a duration
  *   scaled:<domain RFC 3339>@<real RFC 3339>x<factor>
  *                                        domain = given moment at the real moment, then factor
- * times as fast file:<path>                          a small shared file that tells (base, origin,
- * rate); all daemons of a machine read it, clock_steer() writes it, and a change holds at once. For
- * demos and tests.
+ *                                        times as fast
+ *   file:<path>                          a small shared file that tells (base, origin, rate); all
+ *                                        daemons of a machine read it, clock_steer() writes it, and
+ *                                        a change holds at once; for demos and tests
  *
  * Sleeping and deadlines of calls use the monotonic clock, never domain time. All functions but
  * clock_init() are thread-safe and do not block.

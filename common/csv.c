@@ -85,8 +85,7 @@ uint64_t csv_bytes(const struct csv *c)
     return c->bytes - (c->chunk_len - c->chunk_at);
 }
 
-/* --- bytes -------------------------------------------------------------------------------------
- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 /* Reads more behind what is in the chunk. */
 static bool read_more(struct csv *c)
@@ -124,8 +123,7 @@ static void move_on(struct csv *c, int byte)
     }
 }
 
-/* --- rows --------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void note(struct csv *c, size_t line, size_t column, const char *reason)
 {
@@ -258,8 +256,7 @@ static bool end_row(struct csv *c, bool *bad_out)
     return true;
 }
 
-/* --- the file ----------------------------------------------------------------------------------
- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static enum csv_result give_up(struct csv *c, size_t line, size_t column, const char *reason,
                                struct csv_fault *fault_out)
@@ -356,8 +353,7 @@ enum csv_result csv_next(struct csv *c, struct csv_row *row_out, struct csv_faul
     }
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 void csv_write_cell(FILE *out, const char *text)
 {

@@ -30,8 +30,7 @@ static struct {
     struct db *db;         /* the thread's */
 } refresher = { .lock = PTHREAD_MUTEX_INITIALIZER, .held_revision = -1 };
 
-/* --- rows to pieces ----------------------------------------------------------------------------
- */
+/* --- rows to pieces --------------------------------------------------------------------------- */
 
 /* Nil where the column is NULL. */
 static struct id optional_id(struct db_row *row, const char *column)
@@ -168,8 +167,7 @@ static enum err load(struct db *db, int64_t revision)
     return ERR_OK;
 }
 
-/* --- looking ------------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 /* Whether the snapshot is out of date although the revision stands: a calendar policy set for a
  * later date has come into force (the domain clock may also have been turned). */
@@ -216,8 +214,7 @@ static enum err look(struct db *db, int64_t held, int64_t *held_out)
     return e;
 }
 
-/* --- the thread ---------------------------------------------------------------------------------
- */
+/* --- the thread ------------------------------------------------------------------------------- */
 
 /* Waits for a wish or the time; under the lock. Waiting uses the monotonic clock. */
 static void wait_for_wish(void)

@@ -254,8 +254,7 @@ enum err deal_record_payment(struct call *call, const ProtobufCMessage *in,
     return call_emit(call, "payments", payment->id, 1, &event.base);
 }
 
-/* --- many at once ------------------------------------------------------------------------------
- */
+/* --- many at once ----------------------------------------------------------------------------- */
 
 /* A set of references found in the database: (source, id) -> row's id, sorted for look-up. */
 struct ref {

@@ -197,8 +197,7 @@ enum err credential_register_curve_key(struct call *call, const ProtobufCMessage
     return e;
 }
 
-/* --- ending -------------------------------------------------------------------------------------
- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 /* A key of the other kind counts as none: each is ended by its own method. */
 static enum err lock_credential(struct call *call, const char *id, int kind, PbCredential **c_out,
@@ -282,8 +281,7 @@ enum err credential_revoke_curve_key(struct call *call, const ProtobufCMessage *
     return revoke(call, req->id, KIND_CURVE, &reply->credential);
 }
 
-/* --- listing ------------------------------------------------------------------------------------
- */
+/* --- listing ---------------------------------------------------------------------------------- */
 
 /* A person without the right sees his own keys only. */
 enum err credential_list(struct call *call, const ProtobufCMessage *request,

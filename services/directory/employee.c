@@ -22,8 +22,7 @@ static const struct constraint_words words[] = {
     { NULL, ERR_OK, NULL, NULL },
 };
 
-/* --- rows ---------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static enum err store(struct call *call, const struct db_stmt *stmt, const PbEmployee *employee)
 {
@@ -74,8 +73,7 @@ static enum err count_reports(struct call *call, const char *id, int64_t *n_out)
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-/* --- judging ------------------------------------------------------------------------------------
- */
+/* --- judging ---------------------------------------------------------------------------------- */
 
 /* Roles of the company's own stand in a policy (ORG-01). */
 static const char *extra_roles(const struct call *call)
@@ -128,8 +126,7 @@ static enum err normalise(struct call *call, PbEmployee *employee)
     return e ? e : directory_normalise(call, &employee->superior_id);
 }
 
-/* --- making -------------------------------------------------------------------------------------
- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static enum err emit_created(struct call *call, PbEmployee *employee)
 {
@@ -183,8 +180,7 @@ enum err employee_create(struct call *call, const ProtobufCMessage *request,
     return ERR_OK;
 }
 
-/* --- changing -----------------------------------------------------------------------------------
- */
+/* --- changing --------------------------------------------------------------------------------- */
 
 static enum err lock_current(struct call *call, const PbEmployee *change, PbEmployee **current_out)
 {
@@ -304,8 +300,7 @@ enum err employee_update(struct call *call, const ProtobufCMessage *request,
     return ERR_OK;
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 enum err employee_get(struct call *call, const ProtobufCMessage *request,
                       ProtobufCMessage **reply_out)

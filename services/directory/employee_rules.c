@@ -95,8 +95,7 @@ bool employee_rules_line_ok(const char *employee_id, const struct employee_line 
     return true;
 }
 
-/* --- merging ------------------------------------------------------------------------------------
- */
+/* --- merging ---------------------------------------------------------------------------------- */
 
 static bool name_set(const PbEmployee *e)
 {
@@ -194,8 +193,7 @@ bool employee_rules_merge(PbEmployee *into, const PbEmployee *change,
     return true;
 }
 
-/* --- who may ------------------------------------------------------------------------------------
- */
+/* --- who may ---------------------------------------------------------------------------------- */
 
 static bool same_roles(const PbEmployee *x, const PbEmployee *y)
 {

@@ -10,8 +10,7 @@
 
 #define HISTORY_MAX "1000"
 
-/* --- keys ---------------------------------------------------------------------------------------
- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static enum err need_key(struct call *call, const char *key, const struct policy_def **def_out)
 {
@@ -50,8 +49,7 @@ static enum err describe(struct call *call, const struct policy_def *def, PbPoli
     return e;
 }
 
-/* --- values in force ----------------------------------------------------------------------------
- */
+/* --- values in force -------------------------------------------------------------------------- */
 
 static enum err read_in_force(struct call *call, const char *key, const char *unit_id,
                               int64_t at_us, PGresult **res_out)
@@ -140,8 +138,7 @@ enum err rulebook_list(struct call *call, const ProtobufCMessage *request,
     return ERR_OK;
 }
 
-/* --- setting ------------------------------------------------------------------------------------
- */
+/* --- setting ---------------------------------------------------------------------------------- */
 
 static const struct constraint_words words[] = {
     { "policy_setting_unit", ERR_NOT_FOUND, "unit_id", "there is no such unit" },

@@ -5,8 +5,7 @@
 
 #include "services/directory/sql.h"
 
-/* --- rights -------------------------------------------------------------------------------------
- */
+/* --- rights ----------------------------------------------------------------------------------- */
 
 static const char *const people_roles[] = { "general_manager", "sales_manager", "admin_office",
                                             "hr", NULL };
@@ -47,8 +46,7 @@ enum err directory_need_right(struct call *call, enum directory_right right)
     return authority_need_role(call, rights[right].roles, rights[right].what);
 }
 
-/* --- the frame of a command ---------------------------------------------------------------------
- */
+/* --- the frame of a command ------------------------------------------------------------------- */
 
 enum err directory_lock(struct call *call)
 {

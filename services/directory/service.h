@@ -25,8 +25,7 @@ typedef Daybook__Directory__V1__Credential PbCredential;
 extern const struct method directory_methods[];
 extern const size_t directory_methods_len;
 
-/* --- use cases, one a method --------------------------------------------------------------------
- */
+/* --- use cases, one a method ------------------------------------------------------------------ */
 
 call_handler tenant_create;
 call_handler unit_create;
@@ -48,8 +47,7 @@ call_handler credential_revoke_api_key;
 call_handler credential_revoke_curve_key;
 call_handler credential_list;
 
-/* --- shared -------------------------------------------------------------------------------------
- */
+/* --- shared ----------------------------------------------------------------------------------- */
 
 /* What an employee must be to do something; service accounts were judged by scope before. */
 enum directory_right {

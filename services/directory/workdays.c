@@ -15,8 +15,7 @@
 #define LIST_DAYS_MAX 400
 #define ARRAY_LIMIT (1 * MIB)
 
-/* --- reading the tables -------------------------------------------------------------------------
- */
+/* --- reading the tables ----------------------------------------------------------------------- */
 
 static enum err read_day(struct call *call, struct db_row *row, struct calendar_day *day_out)
 {
@@ -62,8 +61,7 @@ static enum err is_loaded(struct call *call, const char *year, bool *loaded_out)
     return e;
 }
 
-/* --- import -------------------------------------------------------------------------------------
- */
+/* --- import ----------------------------------------------------------------------------------- */
 
 struct import {
     const char *year; /* as text */
@@ -229,8 +227,7 @@ enum err workdays_import(struct call *call, const ProtobufCMessage *request,
     return ERR_OK;
 }
 
-/* --- questions ----------------------------------------------------------------------------------
- */
+/* --- questions -------------------------------------------------------------------------------- */
 
 static enum err add_policies(struct call *call, struct directory_builder *b)
 {

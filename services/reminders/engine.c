@@ -484,8 +484,7 @@ static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_
     return ERR_OK;
 }
 
-/* --- late, unheard, not to be believed ----------------------------------------------------------
- */
+/* --- late, unheard, not to be believed -------------------------------------------------------- */
 
 static int64_t late_before(const struct engine_thread *t)
 {

@@ -98,8 +98,7 @@ static enum err queue_fence(struct volley *v, const struct timer *timers, size_t
     return leases_queue_fence(v->c->leases, v->c->db, list, count);
 }
 
-/* --- round before: leave out what others hold --------------------------------------------------
- */
+/* --- round before: leave out what others hold ------------------------------------------------- */
 
 static enum err queue_ids(struct group *g, const struct db_stmt *stmt, db_check_fn *check)
 {

@@ -8,9 +8,8 @@
 
 #define NONE UINT32_MAX
 #define TENANT_QUANTUM 64 /* taken of one tenant before the next has its turn */
-#define TENANT_SLOTS                                                                               \
-    4096 /* tenants with ready timers at one time; past it they share one queue                    \
-          */
+/* Tenants with ready timers at one time; past it they share one queue. */
+#define TENANT_SLOTS 4096
 
 struct slot {
     struct timer timer;

@@ -50,8 +50,7 @@ static void run_proxy(void *context, const char *front, const char *back)
     zmq_proxy(router, dealer, NULL);
 }
 
-/* --- workers: one thread that serves `nslots` connections --------------------------------------
- */
+/* --- workers: one thread that serves `nslots` connections ------------------------------------- */
 
 struct workers {
     void *slot[SLOTS_MAX];
@@ -83,8 +82,7 @@ static void workers_turn(struct workers *w)
         while (gear_readable(w->slot[ready[i].data.u64]));
 }
 
-/* --- the raw one: sends back what comes --------------------------------------------------------
- */
+/* --- the raw one: sends back what comes ------------------------------------------------------- */
 
 static void serve_raw(void *s)
 {

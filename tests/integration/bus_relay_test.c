@@ -231,7 +231,7 @@ static void wait_for_leader(void)
 
 /* First, while this process has one thread: a relay is killed that has committed and published
  * half. Its publisher is not there, so it is stuck where a queue of 10 000 messages is full. */
-static void F03_a_relay_killed_between_commit_and_publish_leaves_nothing_out(void **state)
+static void a_relay_killed_between_commit_and_publish_leaves_nothing_out_F03(void **state)
 {
     (void)state;
     struct station s;
@@ -387,7 +387,7 @@ static void nothing_is_lost_or_reordered_whoever_leads(void **state)
     station_close(&t);
 }
 
-static void F59_a_leader_whose_term_is_over_moves_nothing(void **state)
+static void a_leader_whose_term_is_over_moves_nothing_F59(void **state)
 {
     (void)state;
     struct station s;
@@ -414,7 +414,7 @@ static void F59_a_leader_whose_term_is_over_moves_nothing(void **state)
     station_close(&s);
 }
 
-static void F23_a_leader_whose_session_is_ended_is_back_within_5_s(void **state)
+static void a_leader_whose_session_is_ended_is_back_within_5_s_F23(void **state)
 {
     (void)state;
     struct station s;
@@ -435,7 +435,7 @@ static void F23_a_leader_whose_session_is_ended_is_back_within_5_s(void **state)
     station_close(&s);
 }
 
-static void F08_a_frozen_leader_is_put_out_when_there_is_work(void **state)
+static void a_frozen_leader_is_put_out_when_there_is_work_F08(void **state)
 {
     (void)state;
     struct station s;
@@ -464,7 +464,7 @@ static void F08_a_frozen_leader_is_put_out_when_there_is_work(void **state)
     station_close(&s);
 }
 
-static void F37_a_backlog_is_drained_at_5000_a_second(void **state)
+static void a_backlog_is_drained_at_5000_a_second_F37(void **state)
 {
     (void)state;
     struct station s;
@@ -490,7 +490,7 @@ static void F37_a_backlog_is_drained_at_5000_a_second(void **state)
 }
 
 /* A batch of large events that is more than the memory takes must not stop the log for good. */
-static void F37_events_too_large_for_one_batch_go_in_several(void **state)
+static void events_too_large_for_one_batch_go_in_several_F37(void **state)
 {
     (void)state;
     struct station s;
@@ -506,7 +506,7 @@ static void F37_events_too_large_for_one_batch_go_in_several(void **state)
     check_log(60);
 }
 
-static void F11_a_killed_database_is_used_again_within_5_s(void **state)
+static void a_killed_database_is_used_again_within_5_s_F11(void **state)
 {
     (void)state;
     struct station s;
@@ -529,7 +529,7 @@ static void F11_a_killed_database_is_used_again_within_5_s(void **state)
 }
 
 /* A restore: the head is behind what this process has published. */
-static void F15_a_log_whose_history_went_back_gets_a_new_id(void **state)
+static void a_log_whose_history_went_back_gets_a_new_id_F15(void **state)
 {
     (void)state;
     struct station s;
@@ -600,16 +600,16 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(F03_a_relay_killed_between_commit_and_publish_leaves_nothing_out),
+        cmocka_unit_test(a_relay_killed_between_commit_and_publish_leaves_nothing_out_F03),
         cmocka_unit_test(an_event_comes_out_at_once_in_the_frames_of_the_contract),
         cmocka_unit_test(nothing_is_lost_or_reordered_whoever_leads),
-        cmocka_unit_test(F59_a_leader_whose_term_is_over_moves_nothing),
-        cmocka_unit_test(F23_a_leader_whose_session_is_ended_is_back_within_5_s),
-        cmocka_unit_test(F08_a_frozen_leader_is_put_out_when_there_is_work),
-        cmocka_unit_test(F37_a_backlog_is_drained_at_5000_a_second),
-        cmocka_unit_test(F37_events_too_large_for_one_batch_go_in_several),
-        cmocka_unit_test(F11_a_killed_database_is_used_again_within_5_s),
-        cmocka_unit_test(F15_a_log_whose_history_went_back_gets_a_new_id),
+        cmocka_unit_test(a_leader_whose_term_is_over_moves_nothing_F59),
+        cmocka_unit_test(a_leader_whose_session_is_ended_is_back_within_5_s_F23),
+        cmocka_unit_test(a_frozen_leader_is_put_out_when_there_is_work_F08),
+        cmocka_unit_test(a_backlog_is_drained_at_5000_a_second_F37),
+        cmocka_unit_test(events_too_large_for_one_batch_go_in_several_F37),
+        cmocka_unit_test(a_killed_database_is_used_again_within_5_s_F11),
+        cmocka_unit_test(a_log_whose_history_went_back_gets_a_new_id_F15),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

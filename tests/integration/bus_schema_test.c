@@ -95,7 +95,7 @@ static enum err refused(struct db *db, const char *sql)
     return e && strcmp(db_last_error(db)->sqlstate, "42501") == 0 ? ERR_OK : ERR_INTERNAL;
 }
 
-static void a_daemon_hands_in_for_its_tenant_only(void **state) /* F61 */
+static void a_daemon_hands_in_for_its_tenant_only_F61(void **state)
 {
     (void)state;
     struct db *daemon = connect_as("daybook_shop");
@@ -210,7 +210,7 @@ static void *sequence_events(void *arg)
     return NULL;
 }
 
-static void two_sequencers_lose_and_reorder_nothing(void **state) /* F03, F59 */
+static void two_sequencers_lose_and_reorder_nothing_F03_F59(void **state)
 {
     (void)state;
     pthread_t writers[WRITERS], sequencers[2];
@@ -273,11 +273,11 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_daemon_hands_in_for_its_tenant_only),
+        cmocka_unit_test(a_daemon_hands_in_for_its_tenant_only_F61),
         cmocka_unit_test(a_daemon_reads_the_log_and_changes_nothing),
         cmocka_unit_test(the_bus_sees_all_and_does_not_rewrite_the_log),
         cmocka_unit_test(ids_of_the_outbox_are_not_cached),
-        cmocka_unit_test(two_sequencers_lose_and_reorder_nothing),
+        cmocka_unit_test(two_sequencers_lose_and_reorder_nothing_F03_F59),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -119,7 +119,7 @@ static void keeps_values_with_their_versions(void **state)
     expect_missing();
 }
 
-static void an_older_version_never_covers_a_newer_one(void **state) /* F31 */
+static void an_older_version_never_covers_a_newer_one_F31(void **state)
 {
     (void)state;
     static const struct {
@@ -146,7 +146,7 @@ static void an_older_version_never_covers_a_newer_one(void **state) /* F31 */
     }
 }
 
-static void values_of_others_are_deleted_not_shown(void **state) /* F30 */
+static void values_of_others_are_deleted_not_shown_F30(void **state)
 {
     (void)state;
     static const char *const spoil[] = {
@@ -175,7 +175,7 @@ static void values_of_others_are_deleted_not_shown(void **state) /* F30 */
     expect(1, "mended");
 }
 
-static void a_flushed_server_is_told_the_script_again(void **state) /* F29 */
+static void a_flushed_server_is_told_the_script_again_F29(void **state)
 {
     (void)state;
     assert_int_equal(set(2, "two"), ERR_OK);
@@ -185,7 +185,7 @@ static void a_flushed_server_is_told_the_script_again(void **state) /* F29 */
     expect(1, "one");
 }
 
-static void a_full_server_refuses_writes_only(void **state) /* F29 */
+static void a_full_server_refuses_writes_only_F29(void **state)
 {
     (void)state;
     static char big[200000];
@@ -200,7 +200,7 @@ static void a_full_server_refuses_writes_only(void **state) /* F29 */
     expect(2, "two");
 }
 
-static void a_hung_server_costs_its_budget_once(void **state) /* F28 */
+static void a_hung_server_costs_its_budget_once_F28(void **state)
 {
     (void)state;
     char *text;
@@ -220,7 +220,7 @@ static void a_hung_server_costs_its_budget_once(void **state) /* F28 */
     expect_back();
 }
 
-static void a_server_that_hangs_at_connecting_costs_no_more(void **state) /* F28 */
+static void a_server_that_hangs_at_connecting_costs_no_more_F28(void **state)
 {
     (void)state;
     struct cache *fresh = cache_new(address, NULL);
@@ -236,7 +236,7 @@ static void a_server_that_hangs_at_connecting_costs_no_more(void **state) /* F28
     cache_free(fresh);
 }
 
-static void a_stopped_server_is_done_without(void **state) /* F27 */
+static void a_stopped_server_is_done_without_F27(void **state)
 {
     (void)state;
     char *text;
@@ -254,7 +254,7 @@ static void a_stopped_server_is_done_without(void **state) /* F27 */
 }
 
 /* A restart between two calls is not noticed at all. */
-static void a_restarted_server_is_found_again_at_once(void **state) /* F27 */
+static void a_restarted_server_is_found_again_at_once_F27(void **state)
 {
     (void)state;
     assert_int_equal(set(1, "one"), ERR_OK);
@@ -265,7 +265,7 @@ static void a_restarted_server_is_found_again_at_once(void **state) /* F27 */
     expect(1, "one");
 }
 
-static void a_replica_is_not_written_to(void **state) /* F27 */
+static void a_replica_is_not_written_to_F27(void **state)
 {
     (void)state;
     assert_int_equal(set(1, "one"), ERR_OK);
@@ -363,15 +363,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(keeps_values_with_their_versions),
-        TEST(an_older_version_never_covers_a_newer_one),
-        TEST(values_of_others_are_deleted_not_shown),
-        TEST(a_flushed_server_is_told_the_script_again),
-        TEST(a_full_server_refuses_writes_only),
-        TEST(a_hung_server_costs_its_budget_once),
-        TEST(a_server_that_hangs_at_connecting_costs_no_more),
-        TEST(a_stopped_server_is_done_without),
-        TEST(a_restarted_server_is_found_again_at_once),
-        TEST(a_replica_is_not_written_to),
+        TEST(an_older_version_never_covers_a_newer_one_F31),
+        TEST(values_of_others_are_deleted_not_shown_F30),
+        TEST(a_flushed_server_is_told_the_script_again_F29),
+        TEST(a_full_server_refuses_writes_only_F29),
+        TEST(a_hung_server_costs_its_budget_once_F28),
+        TEST(a_server_that_hangs_at_connecting_costs_no_more_F28),
+        TEST(a_stopped_server_is_done_without_F27),
+        TEST(a_restarted_server_is_found_again_at_once_F27),
+        TEST(a_replica_is_not_written_to_F27),
         TEST(a_password_is_needed_where_one_is_set),
         TEST(refuses_malformed_addresses),
         TEST(serves_over_tcp),

@@ -441,7 +441,7 @@ static void a_request_id_serves_as_key(void **state)
     asker_close(&a);
 }
 
-static void a_key_with_another_body_is_refused(void **state) /* F60 */
+static void a_key_with_another_body_is_refused_F60(void **state)
 {
     (void)state;
     struct asker a;
@@ -456,7 +456,7 @@ static void a_key_with_another_body_is_refused(void **state) /* F60 */
     asker_close(&a);
 }
 
-static void a_key_belongs_to_tenant_and_actor(void **state) /* F61 */
+static void a_key_belongs_to_tenant_and_actor_F61(void **state)
 {
     (void)state;
     struct asker a;
@@ -498,7 +498,7 @@ static void ask_twins(call_handler *handler, struct asker pair[2])
         asker_close(&pair[i]);
 }
 
-static void twins_have_one_effect_and_one_answer(void **state) /* F60 */
+static void twins_have_one_effect_and_one_answer_F60(void **state)
 {
     (void)state;
     struct asker pair[2];
@@ -507,7 +507,7 @@ static void twins_have_one_effect_and_one_answer(void **state) /* F60 */
     assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), 1);
 }
 
-static void a_twin_is_not_refused_for_what_the_other_did(void **state) /* F60 */
+static void a_twin_is_not_refused_for_what_the_other_did_F60(void **state)
 {
     (void)state;
     struct asker pair[2];
@@ -545,7 +545,7 @@ static void a_key_in_work_is_aborted(void **state) /* H.1 */
     asker_close(&other);
 }
 
-static void events_go_out_for_the_company_they_are_of(void **state) /* F61 */
+static void events_go_out_for_the_company_they_are_of_F61(void **state)
 {
     (void)state;
     struct asker a;
@@ -613,7 +613,7 @@ static void an_answered_command_is_answered_again_in_another_state(void **state)
     asker_close(&a);
 }
 
-static void lost_races_are_run_again(void **state) /* F19 */
+static void lost_races_are_run_again_F19(void **state)
 {
     (void)state;
     static const struct {
@@ -648,7 +648,7 @@ static void lost_races_are_run_again(void **state) /* F19 */
     assert_int_equal(records(), 2);
 }
 
-static void a_connection_lost_before_commit_is_run_again(void **state) /* F23 */
+static void a_connection_lost_before_commit_is_run_again_F23(void **state)
 {
     (void)state;
     struct asker a;
@@ -683,7 +683,7 @@ static void release_commits(void)
 }
 
 /* The server rolls back, since its process is ended at the COMMIT: the command is run again. */
-static void a_commit_in_doubt_that_failed_is_run_again(void **state) /* F01, F11 */
+static void a_commit_in_doubt_that_failed_is_run_again_F01_F11(void **state)
 {
     (void)state;
     struct asker a;
@@ -705,7 +705,7 @@ static void a_commit_in_doubt_that_failed_is_run_again(void **state) /* F01, F11
 
 /* The connection breaks under a COMMIT that the server then carries out: one effect, one answer,
  * whether the look-up comes before or after. */
-static void a_commit_in_doubt_that_succeeded_is_found(void **state) /* F01, F11 */
+static void a_commit_in_doubt_that_succeeded_is_found_F01_F11(void **state)
 {
     (void)state;
     struct asker a;
@@ -728,7 +728,7 @@ static void a_commit_in_doubt_that_succeeded_is_found(void **state) /* F01, F11 
     asker_close(&a);
 }
 
-static void a_doubt_that_cannot_be_settled_is_told(void **state) /* F11 */
+static void a_doubt_that_cannot_be_settled_is_told_F11(void **state)
 {
     (void)state;
     struct asker a;
@@ -757,7 +757,7 @@ static void a_doubt_that_cannot_be_settled_is_told(void **state) /* F11 */
     asker_close(&a);
 }
 
-static void the_deadline_ends_a_slow_statement(void **state) /* F17 */
+static void the_deadline_ends_a_slow_statement_F17(void **state)
 {
     (void)state;
     struct asker a;
@@ -861,20 +861,20 @@ int main(void)
         cmocka_unit_test_setup(a_simple_command_costs_two_round_trips, set_up),
         cmocka_unit_test_setup(a_repeated_command_gets_the_first_answer, set_up),
         cmocka_unit_test_setup(a_request_id_serves_as_key, set_up),
-        cmocka_unit_test_setup(a_key_with_another_body_is_refused, set_up),
-        cmocka_unit_test_setup(a_key_belongs_to_tenant_and_actor, set_up),
-        cmocka_unit_test_setup(twins_have_one_effect_and_one_answer, set_up),
-        cmocka_unit_test_setup(a_twin_is_not_refused_for_what_the_other_did, set_up),
+        cmocka_unit_test_setup(a_key_with_another_body_is_refused_F60, set_up),
+        cmocka_unit_test_setup(a_key_belongs_to_tenant_and_actor_F61, set_up),
+        cmocka_unit_test_setup(twins_have_one_effect_and_one_answer_F60, set_up),
+        cmocka_unit_test_setup(a_twin_is_not_refused_for_what_the_other_did_F60, set_up),
         cmocka_unit_test_setup(a_key_in_work_is_aborted, set_up),
-        cmocka_unit_test_setup(events_go_out_for_the_company_they_are_of, set_up),
+        cmocka_unit_test_setup(events_go_out_for_the_company_they_are_of_F61, set_up),
         cmocka_unit_test_setup(failures_are_not_remembered, set_up),
         cmocka_unit_test_setup(an_answered_command_is_answered_again_in_another_state, set_up),
-        cmocka_unit_test_setup(lost_races_are_run_again, set_up),
-        cmocka_unit_test_setup(a_connection_lost_before_commit_is_run_again, set_up),
-        cmocka_unit_test_setup(a_commit_in_doubt_that_failed_is_run_again, set_up),
-        cmocka_unit_test_setup(a_commit_in_doubt_that_succeeded_is_found, set_up),
-        cmocka_unit_test_setup(a_doubt_that_cannot_be_settled_is_told, set_up),
-        cmocka_unit_test_setup(the_deadline_ends_a_slow_statement, set_up),
+        cmocka_unit_test_setup(lost_races_are_run_again_F19, set_up),
+        cmocka_unit_test_setup(a_connection_lost_before_commit_is_run_again_F23, set_up),
+        cmocka_unit_test_setup(a_commit_in_doubt_that_failed_is_run_again_F01_F11, set_up),
+        cmocka_unit_test_setup(a_commit_in_doubt_that_succeeded_is_found_F01_F11, set_up),
+        cmocka_unit_test_setup(a_doubt_that_cannot_be_settled_is_told_F11, set_up),
+        cmocka_unit_test_setup(the_deadline_ends_a_slow_statement_F17, set_up),
         cmocka_unit_test_setup(a_large_answer_is_not_kept, set_up),
         cmocka_unit_test_setup(old_records_are_swept, set_up),
     };

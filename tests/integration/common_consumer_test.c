@@ -373,7 +373,7 @@ static void an_event_takes_effect_within_milliseconds(void **state)
     assert_true(total_us / ROUNDS < slack(100 * MSEC_US));
 }
 
-static void doubled_reordered_and_lost_messages_do_no_harm(void **state) /* F34 */
+static void doubled_reordered_and_lost_messages_do_no_harm_F34(void **state)
 {
     (void)state;
     struct runner r;
@@ -408,7 +408,7 @@ static void doubled_reordered_and_lost_messages_do_no_harm(void **state) /* F34 
     expect_each_once_in_order(EVENTS);
 }
 
-static void what_was_missed_is_read(void **state) /* F38 */
+static void what_was_missed_is_read_F38(void **state)
 {
     (void)state;
     struct runner r;
@@ -459,7 +459,7 @@ static void replicas_share_the_work(void **state) /* architecture 6 */
     assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), EVENTS / 100);
 }
 
-static void lost_connections_neither_lose_nor_double(void **state) /* F11, F23 */
+static void lost_connections_neither_lose_nor_double_F11_F23(void **state)
 {
     (void)state;
     struct runner r;
@@ -478,7 +478,7 @@ static void lost_connections_neither_lose_nor_double(void **state) /* F11, F23 *
     expect_each_once_in_order(ROUNDS * EACH);
 }
 
-static void a_lost_race_is_run_again(void **state) /* F19 */
+static void a_lost_race_is_run_again_F19(void **state)
 {
     (void)state;
     struct runner r;
@@ -531,7 +531,7 @@ static void effects_go_out_with_the_commit(void **state)
 
 #define PARKED(state) "(SELECT count(*) FROM cons.parked_event WHERE state = '" state "')"
 
-static void a_poisonous_event_is_put_aside_with_what_builds_on_it(void **state) /* F36 */
+static void a_poisonous_event_is_put_aside_with_what_builds_on_it_F36(void **state)
 {
     (void)state;
     struct runner r;
@@ -579,7 +579,7 @@ static void a_poisonous_event_is_put_aside_with_what_builds_on_it(void **state) 
 
 /* A statement that is cancelled or a lock that is never given, over and over, while the database
  * answers: it holds up nobody else and is given up in the end. */
-static void an_event_that_is_never_let_in_holds_nobody_up(void **state) /* F36 */
+static void an_event_that_is_never_let_in_holds_nobody_up_F36(void **state)
 {
     (void)state;
     struct runner r;
@@ -602,7 +602,7 @@ static void an_event_that_is_never_let_in_holds_nobody_up(void **state) /* F36 *
 }
 
 /* Tried for the last time in vain, while another replica's try went well. */
-static void what_another_replica_made_good_is_not_given_up(void **state) /* F36 */
+static void what_another_replica_made_good_is_not_given_up_F36(void **state)
 {
     (void)state;
     struct runner r;
@@ -652,7 +652,7 @@ static int spawn_and_wait(const char *conninfo)
     return WEXITSTATUS(status);
 }
 
-static void an_event_that_ends_the_process_is_put_aside(void **state) /* F36 */
+static void an_event_that_ends_the_process_is_put_aside_F36(void **state)
 {
     (void)state;
     char *conninfo = servers_conninfo_of(servers, "daybook_cons");
@@ -729,7 +729,7 @@ static void a_rebuild_repeats_only_what_makes_the_read_model(void **state)
 }
 
 /* The live model lacks what was put aside, so the rebuilt one does; put back, it runs once. */
-static void a_rebuild_leaves_aside_what_was_put_aside(void **state) /* F36 */
+static void a_rebuild_leaves_aside_what_was_put_aside_F36(void **state)
 {
     (void)state;
     struct runner r;
@@ -770,7 +770,7 @@ static void an_idle_position_is_written(void **state)
     assert_int_equal(atomic_load(&plan.begins), 0);
 }
 
-static void another_incarnation_with_our_event_is_adopted(void **state) /* F15, F58 */
+static void another_incarnation_with_our_event_is_adopted_F15_F58(void **state)
 {
     (void)state;
     struct runner r;
@@ -789,7 +789,7 @@ static void another_incarnation_with_our_event_is_adopted(void **state) /* F15, 
 }
 
 /* Nothing of ours far and wide: the position moves by pieces, which tell no event. */
-static void a_position_far_behind_can_be_told_from_another_historys(void **state) /* F15, F58 */
+static void a_position_far_behind_can_be_told_from_another_historys_F15_F58(void **state)
 {
     (void)state;
     struct runner r;
@@ -807,7 +807,7 @@ static void a_position_far_behind_can_be_told_from_another_historys(void **state
     stop(&r);
 }
 
-static void a_rewound_log_stops_the_consumer(void **state) /* F15, F58 */
+static void a_rewound_log_stops_the_consumer_F15_F58(void **state)
 {
     (void)state;
     struct runner r;
@@ -835,7 +835,7 @@ static void a_rewound_log_stops_the_consumer(void **state) /* F15, F58 */
     expect_each_once_in_order(6);
 }
 
-static void a_log_without_our_next_event_stops_the_consumer(void **state) /* F38 */
+static void a_log_without_our_next_event_stops_the_consumer_F38(void **state)
 {
     (void)state;
     struct runner r;
@@ -851,7 +851,7 @@ static void a_log_without_our_next_event_stops_the_consumer(void **state) /* F38
     stop(&r);
 }
 
-static void waits_for_the_bus(void **state) /* F10 */
+static void waits_for_the_bus_F10(void **state)
 {
     (void)state;
     struct runner r;
@@ -917,26 +917,26 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(what_is_published_takes_effect_once),
         TEST(an_event_takes_effect_within_milliseconds),
-        TEST(doubled_reordered_and_lost_messages_do_no_harm),
-        TEST(what_was_missed_is_read),
+        TEST(doubled_reordered_and_lost_messages_do_no_harm_F34),
+        TEST(what_was_missed_is_read_F38),
         TEST(the_head_alone_tells_that_something_was_missed),
         TEST(replicas_share_the_work),
-        TEST(lost_connections_neither_lose_nor_double),
-        TEST(a_lost_race_is_run_again),
+        TEST(lost_connections_neither_lose_nor_double_F11_F23),
+        TEST(a_lost_race_is_run_again_F19),
         TEST(a_bus_that_is_not_heard_is_asked_F32),
         TEST(effects_go_out_with_the_commit),
-        TEST(a_poisonous_event_is_put_aside_with_what_builds_on_it),
-        TEST(an_event_that_is_never_let_in_holds_nobody_up),
-        TEST(what_another_replica_made_good_is_not_given_up),
-        TEST(an_event_that_ends_the_process_is_put_aside),
+        TEST(a_poisonous_event_is_put_aside_with_what_builds_on_it_F36),
+        TEST(an_event_that_is_never_let_in_holds_nobody_up_F36),
+        TEST(what_another_replica_made_good_is_not_given_up_F36),
+        TEST(an_event_that_ends_the_process_is_put_aside_F36),
         TEST(a_rebuild_repeats_only_what_makes_the_read_model),
-        TEST(a_rebuild_leaves_aside_what_was_put_aside),
+        TEST(a_rebuild_leaves_aside_what_was_put_aside_F36),
         TEST(an_idle_position_is_written),
-        TEST(another_incarnation_with_our_event_is_adopted),
-        TEST(a_position_far_behind_can_be_told_from_another_historys),
-        TEST(a_rewound_log_stops_the_consumer),
-        TEST(a_log_without_our_next_event_stops_the_consumer),
-        TEST(waits_for_the_bus),
+        TEST(another_incarnation_with_our_event_is_adopted_F15_F58),
+        TEST(a_position_far_behind_can_be_told_from_another_historys_F15_F58),
+        TEST(a_rewound_log_stops_the_consumer_F15_F58),
+        TEST(a_log_without_our_next_event_stops_the_consumer_F38),
+        TEST(waits_for_the_bus_F10),
     };
     return cmocka_run_group_tests(tests, start_servers, stop_servers);
 }

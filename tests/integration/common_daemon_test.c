@@ -219,7 +219,7 @@ static void it_serves_and_stops_in_order(void **state)
     close_stage(&s);
 }
 
-static void f09_sigterm_lets_the_request_in_work_finish(void **state)
+static void sigterm_lets_the_request_in_work_finish_F09(void **state)
 {
     (void)state;
     struct stage s;
@@ -336,7 +336,7 @@ static void wakes_are_heard_once_and_leave_for_the_bus(void **state)
 }
 
 /* F10, F11: no order of starts; registered only while PostgreSQL answers. */
-static void f10_it_registers_when_postgresql_answers(void **state)
+static void it_registers_when_postgresql_answers_F10(void **state)
 {
     (void)state;
     struct stage s;
@@ -452,7 +452,7 @@ static int migrate(struct stage *s, const char *const *extra)
 }
 
 /* F10, F55: a daemon may be there before its schema is. */
-static void f55_it_waits_for_its_schema(void **state)
+static void it_waits_for_its_schema_F55(void **state)
 {
     (void)state;
     struct stage s;
@@ -486,14 +486,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_serves_and_stops_in_order),
-        cmocka_unit_test(f09_sigterm_lets_the_request_in_work_finish),
+        cmocka_unit_test(sigterm_lets_the_request_in_work_finish_F09),
         cmocka_unit_test(a_drain_that_takes_too_long_ends_with_75),
         cmocka_unit_test(a_second_signal_ends_it_at_once),
         cmocka_unit_test(wakes_are_heard_once_and_leave_for_the_bus),
-        cmocka_unit_test(f10_it_registers_when_postgresql_answers),
+        cmocka_unit_test(it_registers_when_postgresql_answers_F10),
         cmocka_unit_test(a_daemon_that_needs_the_master_key_asks_for_it),
         cmocka_unit_test(core_dumps_are_forbidden_unless_the_setting_allows_them),
-        cmocka_unit_test(f55_it_waits_for_its_schema),
+        cmocka_unit_test(it_waits_for_its_schema_F55),
         cmocka_unit_test(wrong_settings_end_it_with_78),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

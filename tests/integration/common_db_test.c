@@ -495,7 +495,7 @@ static void a_refused_commit_is_not_in_doubt(void **state)
     assert_int_equal(admin_number("SELECT count(*) AS n FROM t.child"), 1);
 }
 
-static void a_lock_held_by_another_is_unavailable(void **state) /* F20 */
+static void a_lock_held_by_another_is_unavailable_F20(void **state)
 {
     struct db *db = *state, *daemon = connect_as("t_daemon");
 
@@ -509,7 +509,7 @@ static void a_lock_held_by_another_is_unavailable(void **state) /* F20 */
     db_free(daemon);
 }
 
-static void too_many_connections_is_unavailable_and_backs_off(void **state) /* F18 */
+static void too_many_connections_is_unavailable_and_backs_off_F18(void **state)
 {
     (void)state;
     char *conninfo = servers_conninfo_of(servers, "t_daemon");
@@ -528,7 +528,7 @@ static void too_many_connections_is_unavailable_and_backs_off(void **state) /* F
 
 /* --- deadlines --- */
 
-static void a_slow_statement_ends_at_the_deadline(void **state) /* F17 */
+static void a_slow_statement_ends_at_the_deadline_F17(void **state)
 {
     struct db *db = *state;
     int64_t start_us = clock_monotonic_us();
@@ -556,7 +556,7 @@ static void a_deadline_in_the_past_sends_nothing(void **state)
     assert_int_equal(db_round_trips(db) - before, 0);
 }
 
-static void a_frozen_server_does_not_hold_us(void **state) /* F08, F26 */
+static void a_frozen_server_does_not_hold_us_F08_F26(void **state)
 {
     struct db *db = *state;
 
@@ -606,7 +606,7 @@ static void terminate_others(void)
                  " WHERE application_name = 'db_test' AND backend_type = 'client backend'");
 }
 
-static void an_idle_connection_that_died_is_replaced_unseen(void **state) /* F23 */
+static void an_idle_connection_that_died_is_replaced_unseen_F23(void **state)
 {
     struct db *db = *state;
 
@@ -620,7 +620,7 @@ static void an_idle_connection_that_died_is_replaced_unseen(void **state) /* F23
     assert_int_equal(items(), 2);
 }
 
-static void a_session_ended_in_a_transaction_is_unavailable(void **state) /* F23 */
+static void a_session_ended_in_a_transaction_is_unavailable_F23(void **state)
 {
     struct db *db = *state;
 
@@ -639,7 +639,7 @@ static void a_session_ended_in_a_transaction_is_unavailable(void **state) /* F23
     assert_int_equal(items(), 1);
 }
 
-static void a_restart_under_a_transaction_is_survived(void **state) /* F11 */
+static void a_restart_under_a_transaction_is_survived_F11(void **state)
 {
     struct db *db = *state;
     static const enum servers_stop_mode modes[] = { SERVERS_FAST, SERVERS_IMMEDIATE, SERVERS_KILL };
@@ -683,7 +683,7 @@ static void *break_it(void *arg)
     return NULL;
 }
 
-static void a_connection_lost_in_commit_is_in_doubt(void **state) /* F11, F23 */
+static void a_connection_lost_in_commit_is_in_doubt_F11_F23(void **state)
 {
     struct db *db = *state, *holder = connect_as("postgres");
     struct breaker b = {
@@ -745,7 +745,7 @@ static void a_relaxed_commit_waits_for_nobody(void **state)
     db_rollback(db);
 }
 
-static void a_demoted_session_is_replaced(void **state) /* F16 */
+static void a_demoted_session_is_replaced_F16(void **state)
 {
     struct db *db = *state;
     PGconn *raw = db_raw(db);
@@ -974,19 +974,19 @@ int main(void)
         T(each_sqlstate_has_its_code),
         T(constraints_are_named),
         T(a_refused_commit_is_not_in_doubt),
-        T(a_lock_held_by_another_is_unavailable),
-        T(too_many_connections_is_unavailable_and_backs_off),
-        T(a_slow_statement_ends_at_the_deadline),
+        T(a_lock_held_by_another_is_unavailable_F20),
+        T(too_many_connections_is_unavailable_and_backs_off_F18),
+        T(a_slow_statement_ends_at_the_deadline_F17),
         T(a_deadline_in_the_past_sends_nothing),
-        T(a_frozen_server_does_not_hold_us),
+        T(a_frozen_server_does_not_hold_us_F08_F26),
         T(a_commit_that_does_not_answer_is_in_doubt),
-        T(an_idle_connection_that_died_is_replaced_unseen),
-        T(a_session_ended_in_a_transaction_is_unavailable),
-        T(a_restart_under_a_transaction_is_survived),
-        T(a_connection_lost_in_commit_is_in_doubt),
+        T(an_idle_connection_that_died_is_replaced_unseen_F23),
+        T(a_session_ended_in_a_transaction_is_unavailable_F23),
+        T(a_restart_under_a_transaction_is_survived_F11),
+        T(a_connection_lost_in_commit_is_in_doubt_F11_F23),
         T(a_commit_whose_replication_was_cancelled_is_in_doubt),
         T(a_relaxed_commit_waits_for_nobody),
-        T(a_demoted_session_is_replaced),
+        T(a_demoted_session_is_replaced_F16),
         T(lost_names_are_prepared_again),
         T(a_name_that_is_taken_is_used),
         T(names_that_keep_getting_lost_are_given_up),

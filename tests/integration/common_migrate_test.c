@@ -112,7 +112,7 @@ static void a_fresh_schema_gets_everything_once(void **state)
     db_free(db);
 }
 
-static void a_newer_schema_serves_an_older_program(void **state) /* F54, F55 */
+static void a_newer_schema_serves_an_older_program_F54_F55(void **state)
 {
     (void)state;
     struct db *db = connect_as("postgres");
@@ -143,7 +143,7 @@ static void *migrate_thread(void *arg)
     return NULL;
 }
 
-static void two_migrators_at_once_do_it_once(void **state) /* F55 */
+static void two_migrators_at_once_do_it_once_F55(void **state)
 {
     (void)state;
     struct migrator m[3] = { 0 };
@@ -205,7 +205,7 @@ static void kill_half_way(bool with_session)
     db_free(holder);
 }
 
-static void a_migrator_killed_half_way_leaves_nothing_half_done(void **state) /* F55 */
+static void a_migrator_killed_half_way_leaves_nothing_half_done_F55(void **state)
 {
     (void)state;
     struct db *db = connect_as("postgres");
@@ -217,7 +217,7 @@ static void a_migrator_killed_half_way_leaves_nothing_half_done(void **state) /*
     db_free(db);
 }
 
-static void the_session_of_a_killed_migrator_may_finish_its_step(void **state) /* F55 */
+static void the_session_of_a_killed_migrator_may_finish_its_step_F55(void **state)
 {
     (void)state;
     struct db *db = connect_as("postgres");
@@ -230,7 +230,7 @@ static void the_session_of_a_killed_migrator_may_finish_its_step(void **state) /
     db_free(db);
 }
 
-static void a_server_that_dies_under_a_migration_is_waited_for(void **state) /* F11, F55 */
+static void a_server_that_dies_under_a_migration_is_waited_for_F11_F55(void **state)
 {
     (void)state;
     struct migrator m = { 0 };
@@ -325,7 +325,7 @@ static void an_operators_own_setting_is_left_alone(void **state)
     db_free(db);
 }
 
-static void remembered_answers_stay_within_their_tenant(void **state) /* F61 */
+static void remembered_answers_stay_within_their_tenant_F61(void **state)
 {
     (void)state;
     struct db *db = connect_as("postgres"), *daemon = connect_as("daybook_shop");
@@ -373,15 +373,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_fresh_schema_gets_everything_once, set_up),
-        cmocka_unit_test_setup(a_newer_schema_serves_an_older_program, set_up),
-        cmocka_unit_test_setup(two_migrators_at_once_do_it_once, set_up),
-        cmocka_unit_test_setup(a_migrator_killed_half_way_leaves_nothing_half_done, set_up),
-        cmocka_unit_test_setup(the_session_of_a_killed_migrator_may_finish_its_step, set_up),
-        cmocka_unit_test_setup(a_server_that_dies_under_a_migration_is_waited_for, set_up),
+        cmocka_unit_test_setup(a_newer_schema_serves_an_older_program_F54_F55, set_up),
+        cmocka_unit_test_setup(two_migrators_at_once_do_it_once_F55, set_up),
+        cmocka_unit_test_setup(a_migrator_killed_half_way_leaves_nothing_half_done_F55, set_up),
+        cmocka_unit_test_setup(the_session_of_a_killed_migrator_may_finish_its_step_F55, set_up),
+        cmocka_unit_test_setup(a_server_that_dies_under_a_migration_is_waited_for_F11_F55, set_up),
         cmocka_unit_test_setup(a_faulty_migration_keeps_what_came_before, set_up),
         cmocka_unit_test_setup(the_role_has_its_timeouts_and_nothing_more, set_up),
         cmocka_unit_test_setup(an_operators_own_setting_is_left_alone, set_up),
-        cmocka_unit_test_setup(remembered_answers_stay_within_their_tenant, set_up),
+        cmocka_unit_test_setup(remembered_answers_stay_within_their_tenant_F61, set_up),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -679,8 +679,7 @@ static void a_timeline_shows_what_is_asked_for_INT_22(void **state)
               id);
 }
 
-/* --- full batches (CUS-31) ----------------------------------------------------------------------
- */
+/* --- full batches (CUS-31) -------------------------------------------------------------------- */
 
 static void a_full_import_fits_the_memory_of_a_request(void **state)
 {

@@ -65,8 +65,7 @@ static int64_t number(const char *fmt, ...)
     return n;
 }
 
-/* --- asking --------------------------------------------------------------------------------------
- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 /* Who asks. */
 struct who {
@@ -135,8 +134,7 @@ static const void *fine(struct reply r)
     return r.message;
 }
 
-/* --- companies -----------------------------------------------------------------------------------
- */
+/* --- companies -------------------------------------------------------------------------------- */
 
 /* Ids by number, so that tests can write them; each test takes a new company. */
 static struct id tenant_of(unsigned n)
@@ -238,8 +236,7 @@ static int64_t wait_for(bool (*is_so)(const struct directory *d, struct id tenan
     }
 }
 
-/* --- tests: companies and people -----------------------------------------------------------------
- */
+/* --- tests: companies and people -------------------------------------------------------------- */
 
 static void companies_are_made_by_system_accounts_only(void **state)
 {
@@ -623,8 +620,7 @@ static void a_repeated_command_has_one_effect_f60(void **state)
     assert_string_equal(reply_metadata(&again, "idempotent-replayed"), "true");
 }
 
-/* --- tests: races --------------------------------------------------------------------------------
- */
+/* --- tests: races ----------------------------------------------------------------------------- */
 
 struct racer {
     struct id tenant;
@@ -697,8 +693,7 @@ static void two_changes_at_once_cannot_close_a_ring(void **state)
     }
 }
 
-/* --- tests: snapshot -----------------------------------------------------------------------------
- */
+/* --- tests: snapshot -------------------------------------------------------------------------- */
 
 static bool name_is(const struct directory *d, struct id tenant, const void *name)
 {
@@ -736,8 +731,7 @@ static void the_snapshot_follows_within_a_second(void **state)
                      ERR_DEADLINE_EXCEEDED);
 }
 
-/* --- tests: rule book ----------------------------------------------------------------------------
- */
+/* --- tests: rule book ------------------------------------------------------------------------- */
 
 static void expect_policy(struct id t, const char *unit, const char *at, const char *value,
                           const char *provenance)
@@ -841,8 +835,7 @@ static void the_rule_book_has_scopes_dates_and_a_history(void **state)
         4);
 }
 
-/* --- tests: calendar -----------------------------------------------------------------------------
- */
+/* --- tests: calendar -------------------------------------------------------------------------- */
 
 static const Daybook__Directory__V1__ImportDaysResponse *import_year(struct id t, int year)
 {
@@ -956,8 +949,7 @@ static void imported_years_count_and_explain(void **state)
            ERR_INVALID_ARGUMENT, "workdays");
 }
 
-/* --- tests: credentials --------------------------------------------------------------------------
- */
+/* --- tests: credentials ----------------------------------------------------------------------- */
 
 static const char z85_one[] = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 static const char z85_two[] = "%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0";
@@ -1132,8 +1124,7 @@ static void credentials_are_listed_without_secrets(void **state)
            ERR_PERMISSION_DENIED, NULL);
 }
 
-/* --- frame ---------------------------------------------------------------------------------------
- */
+/* --- frame ------------------------------------------------------------------------------------ */
 
 static int start(void **state)
 {

@@ -11,8 +11,7 @@
 #include "common/http_out.h"
 #include "services/reminders/delivery.h"
 
-/* --- a receiver that answers by script ---------------------------------------------------------
- */
+/* --- a receiver that answers by script -------------------------------------------------------- */
 
 #define SEEN_MAX 16
 
@@ -114,8 +113,7 @@ static const char *seen(size_t n, const char *header)
     return out;
 }
 
-/* --- the sender, run by hand -------------------------------------------------------------------
- */
+/* --- the sender, run by hand ------------------------------------------------------------------ */
 
 static struct leases *leases;
 static struct db *lease_db;
@@ -218,8 +216,7 @@ static const char *posted(void)
                      "WHERE channel = 'http'");
 }
 
-/* --- tests -------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void a_notice_is_posted_signed_and_noted(void **state)
 {
@@ -421,8 +418,7 @@ static void a_wish_for_later_is_heeded_for_a_day(void **state)
     close_senders();
 }
 
-/* --- the secret --------------------------------------------------------------------------------
- */
+/* --- the secret ------------------------------------------------------------------------------- */
 
 static char *signature_of_first(const char *by, struct arena *a)
 {
@@ -479,8 +475,7 @@ static void the_record_of_the_command_does_not_hold_the_secret(void **state)
     json_decref(again);
 }
 
-/* --- many at once -------------------------------------------------------------------------------
- */
+/* --- many at once ----------------------------------------------------------------------------- */
 
 static int dead_port; /* takes connections and never says a word */
 

@@ -27,8 +27,7 @@ static int stop(void **state)
     return fixture_stop(state);
 }
 
-/* --- a replica in a process of its own ---------------------------------------------------------
- */
+/* --- a replica in a process of its own -------------------------------------------------------- */
 
 static pid_t fork_replica(const char *instance)
 {
@@ -174,8 +173,7 @@ static void a_replica_that_sleeps_through_its_lease_is_refused(void **state)
     runner_stop(&survivor);
 }
 
-/* --- frozen in the middle of a firing ---------------------------------------------------------
- */
+/* --- frozen in the middle of a firing --------------------------------------------------------- */
 
 static void lock(const char *sql)
 {

@@ -42,8 +42,7 @@ static void begin(void)
 static const char told[] = "SELECT count(DISTINCT obligation_id) FROM reminders.notification";
 static const char parked[] = "SELECT count(*) FROM reminders.timer_parked";
 
-/* --- one duty ----------------------------------------------------------------------------------
- */
+/* --- one duty --------------------------------------------------------------------------------- */
 
 static void a_duty_that_somebody_holds_delays_no_other(void **state)
 {
@@ -65,8 +64,7 @@ static void a_duty_that_somebody_holds_delays_no_other(void **state)
     runner_stop(&engine);
 }
 
-/* --- all of them -------------------------------------------------------------------------------
- */
+/* --- all of them ------------------------------------------------------------------------------ */
 
 static void a_fault_of_everything_parks_nothing(void **state)
 {
@@ -92,8 +90,7 @@ static void a_fault_of_everything_parks_nothing(void **state)
     runner_stop(&engine);
 }
 
-/* --- the clock ----------------------------------------------------------------------------------
- */
+/* --- the clock -------------------------------------------------------------------------------- */
 
 static atomic_int asked;
 static atomic_bool trusted;
@@ -167,8 +164,7 @@ static void nobody_acts_while_the_clocks_are_apart_F41(void **state)
     leases_free(l);
 }
 
-/* --- events that nobody has heard ---------------------------------------------------------------
- */
+/* --- events that nobody has heard ------------------------------------------------------------- */
 
 static atomic_llong seq, head;
 
@@ -214,8 +210,7 @@ static void after_an_outage_what_was_answered_is_not_chased(void **state)
     runner_stop(&engine);
 }
 
-/* --- daily lists --------------------------------------------------------------------------------
- */
+/* --- daily lists ------------------------------------------------------------------------------ */
 
 /* What a firing shows in a list shows by the clock: no version is raised, no hot row locked. */
 static void firing_leaves_the_versions_of_lists_alone(void **state)

@@ -160,7 +160,7 @@ static void answers_come_with_their_message(void **state)
     close_stage(&s);
 }
 
-static void f34_late_and_doubled_answers_are_dropped(void **state)
+static void late_and_doubled_answers_are_dropped_F34(void **state)
 {
     (void)state;
     struct stage s;
@@ -188,7 +188,7 @@ static void f34_late_and_doubled_answers_are_dropped(void **state)
     close_stage(&s);
 }
 
-static void f35_broken_answers_are_dropped_and_the_good_one_taken(void **state)
+static void broken_answers_are_dropped_and_the_good_one_taken_F35(void **state)
 {
     (void)state;
     struct stage s;
@@ -395,8 +395,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_written_as_the_bus_reads_it),
         cmocka_unit_test(answers_come_with_their_message),
-        cmocka_unit_test(f34_late_and_doubled_answers_are_dropped),
-        cmocka_unit_test(f35_broken_answers_are_dropped_and_the_good_one_taken),
+        cmocka_unit_test(late_and_doubled_answers_are_dropped_F34),
+        cmocka_unit_test(broken_answers_are_dropped_and_the_good_one_taken_F35),
         cmocka_unit_test(the_services_code_is_passed_on),
         cmocka_unit_test(a_call_makes_its_own_ids),
         cmocka_unit_test(a_bus_that_is_away_is_told_from_a_slow_one),

@@ -262,7 +262,7 @@ static void it_beats_while_its_worker_is_busy(void **state)
     close_stage(&s);
 }
 
-static void f32_a_silent_bus_is_given_up_and_tried_again(void **state)
+static void a_silent_bus_is_given_up_and_tried_again_F32(void **state)
 {
     (void)state;
     struct stage s;
@@ -311,7 +311,7 @@ static void after_disconnect_it_registers_anew(void **state)
     close_stage(&s);
 }
 
-static void f34_an_answer_for_a_lost_connection_is_dropped(void **state)
+static void an_answer_for_a_lost_connection_is_dropped_F34(void **state)
 {
     (void)state;
     struct stage s;
@@ -362,7 +362,7 @@ static void a_restarted_bus_is_found_by_the_lost_connection(void **state)
     close_stage(&s);
 }
 
-static void f08_requests_queued_over_a_standstill_are_not_run(void **state)
+static void requests_queued_over_a_standstill_are_not_run_F08(void **state)
 {
     (void)state;
     struct stage s;
@@ -385,7 +385,7 @@ static void f08_requests_queued_over_a_standstill_are_not_run(void **state)
     close_stage(&s);
 }
 
-static void f35_broken_messages_are_dropped(void **state)
+static void broken_messages_are_dropped_F35(void **state)
 {
     (void)state;
     const struct router_frame header = ROUTER_TEXT(MDP_WORKER_02);
@@ -433,7 +433,7 @@ static void f35_broken_messages_are_dropped(void **state)
 }
 
 /* The client's fault, so the client must get an answer: the worker says what is wrong. */
-static void f35_a_body_of_the_wrong_shape_is_answered(void **state)
+static void a_body_of_the_wrong_shape_is_answered_F35(void **state)
 {
     (void)state;
     struct stage s;
@@ -474,7 +474,7 @@ static void a_second_request_for_a_busy_slot_renews_the_link(void **state)
     close_stage(&s);
 }
 
-static void f09_draining_answers_what_crossed_the_disconnect(void **state)
+static void draining_answers_what_crossed_the_disconnect_F09(void **state)
 {
     (void)state;
     struct stage s;
@@ -633,15 +633,15 @@ int main(void)
         cmocka_unit_test(ready_names_all_services),
         cmocka_unit_test(a_request_is_handed_over_and_answered),
         cmocka_unit_test(it_beats_while_its_worker_is_busy),
-        cmocka_unit_test(f32_a_silent_bus_is_given_up_and_tried_again),
+        cmocka_unit_test(a_silent_bus_is_given_up_and_tried_again_F32),
         cmocka_unit_test(after_disconnect_it_registers_anew),
-        cmocka_unit_test(f34_an_answer_for_a_lost_connection_is_dropped),
+        cmocka_unit_test(an_answer_for_a_lost_connection_is_dropped_F34),
         cmocka_unit_test(a_restarted_bus_is_found_by_the_lost_connection),
-        cmocka_unit_test(f08_requests_queued_over_a_standstill_are_not_run),
-        cmocka_unit_test(f35_broken_messages_are_dropped),
-        cmocka_unit_test(f35_a_body_of_the_wrong_shape_is_answered),
+        cmocka_unit_test(requests_queued_over_a_standstill_are_not_run_F08),
+        cmocka_unit_test(broken_messages_are_dropped_F35),
+        cmocka_unit_test(a_body_of_the_wrong_shape_is_answered_F35),
         cmocka_unit_test(a_second_request_for_a_busy_slot_renews_the_link),
-        cmocka_unit_test(f09_draining_answers_what_crossed_the_disconnect),
+        cmocka_unit_test(draining_answers_what_crossed_the_disconnect_F09),
         cmocka_unit_test(a_link_that_is_lost_while_it_leaves_does_not_come_back_F09),
         cmocka_unit_test(an_idle_slot_leaves_after_a_moment_or_when_the_bus_agrees),
         cmocka_unit_test(slots_work_side_by_side),

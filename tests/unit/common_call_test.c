@@ -135,7 +135,7 @@ static void refuses_unknown_methods(void **state)
     }
 }
 
-static void refuses_unproven_callers(void **state) /* F61 */
+static void refuses_unproven_callers_F61(void **state)
 {
     (void)state;
     struct question q = cancel;
@@ -186,7 +186,7 @@ static void names_all_faulty_fields(void **state)
     }
 }
 
-static void refuses_malformed_messages(void **state) /* F35 */
+static void refuses_malformed_messages_F35(void **state)
 {
     (void)state;
     static const struct {
@@ -216,7 +216,7 @@ static void refuses_malformed_messages(void **state) /* F35 */
     }
 }
 
-static void refuses_a_malformed_context(void **state) /* F35 */
+static void refuses_a_malformed_context_F35(void **state)
 {
     (void)state;
     static const struct {
@@ -265,7 +265,7 @@ static void refuses_unusable_keys(void **state)
     expect(&q, ERR_INVALID_ARGUMENT, "INVALID_ARGUMENT");
 }
 
-static void does_not_start_late_or_while_draining(void **state) /* F09 */
+static void does_not_start_late_or_while_draining_F09(void **state)
 {
     (void)state;
     struct question q = cancel;
@@ -416,13 +416,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(refuses_unknown_methods, fresh),
-        cmocka_unit_test_setup(refuses_unproven_callers, fresh),
+        cmocka_unit_test_setup(refuses_unproven_callers_F61, fresh),
         cmocka_unit_test_setup(refuses_keys_without_the_scope, fresh),
         cmocka_unit_test_setup(names_all_faulty_fields, fresh),
-        cmocka_unit_test_setup(refuses_malformed_messages, fresh),
-        cmocka_unit_test_setup(refuses_a_malformed_context, fresh),
+        cmocka_unit_test_setup(refuses_malformed_messages_F35, fresh),
+        cmocka_unit_test_setup(refuses_a_malformed_context_F35, fresh),
         cmocka_unit_test_setup(refuses_unusable_keys, fresh),
-        cmocka_unit_test_setup(does_not_start_late_or_while_draining, fresh),
+        cmocka_unit_test_setup(does_not_start_late_or_while_draining_F09, fresh),
         cmocka_unit_test_setup(answers_when_the_arena_is_full, fresh),
         cmocka_unit_test_setup(a_failed_rule_names_the_subject, fresh),
         cmocka_unit_test_setup(a_duplicate_names_the_resource, fresh),

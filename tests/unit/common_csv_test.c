@@ -168,8 +168,7 @@ static void a_read_error_is_no_end(void **state)
     sbuf_fini(&out);
 }
 
-/* --- fixtures ----------------------------------------------------------------------------------
- */
+/* --- fixtures --------------------------------------------------------------------------------- */
 
 static ptrdiff_t read_file(void *arg, void *buf, size_t size)
 {

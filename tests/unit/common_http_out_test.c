@@ -57,7 +57,7 @@ static void refuses_malformed_secrets(void **state)
 
 /* --- addresses -------------------------------------------------------------------------------- */
 
-static void f45_urls_are_judged_before_a_call(void **state)
+static void urls_are_judged_before_a_call_F45(void **state)
 {
     (void)state;
     static const struct {
@@ -290,7 +290,7 @@ static void a_post_carries_headers_and_body(void **state)
     arena_free(a);
 }
 
-static void f44_odd_answers_are_told_as_they_are(void **state)
+static void odd_answers_are_told_as_they_are_F44(void **state)
 {
     (void)state;
     static const struct {
@@ -332,7 +332,7 @@ static void f44_odd_answers_are_told_as_they_are(void **state)
     arena_free(a);
 }
 
-static void f44_failures_have_a_code_and_words(void **state)
+static void failures_have_a_code_and_words_F44(void **state)
 {
     (void)state;
     static const struct {
@@ -382,7 +382,7 @@ static void endless_headers_are_cut(void **state)
     arena_free(a);
 }
 
-static void f45_sockets_are_judged_by_their_address(void **state)
+static void sockets_are_judged_by_their_address_F45(void **state)
 {
     (void)state;
     struct http_networks *none = http_networks_new(NULL);
@@ -413,7 +413,7 @@ static bool leads_home(const char *name)
 
 /* A name that looks like any other and resolves to this machine: only the check on the socket can
  * stop it. */
-static void f45_a_name_that_leads_home_is_refused_at_the_socket(void **state)
+static void a_name_that_leads_home_is_refused_at_the_socket_F45(void **state)
 {
     (void)state;
     char host[256] = "";
@@ -490,15 +490,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signs_as_the_reference_does),
         cmocka_unit_test(refuses_malformed_secrets),
-        cmocka_unit_test(f45_urls_are_judged_before_a_call),
+        cmocka_unit_test(urls_are_judged_before_a_call_F45),
         cmocka_unit_test(allowed_networks_open_what_they_name),
         cmocka_unit_test(malformed_networks_are_refused),
         cmocka_unit_test(a_post_carries_headers_and_body),
-        cmocka_unit_test(f44_odd_answers_are_told_as_they_are),
-        cmocka_unit_test(f44_failures_have_a_code_and_words),
+        cmocka_unit_test(odd_answers_are_told_as_they_are_F44),
+        cmocka_unit_test(failures_have_a_code_and_words_F44),
         cmocka_unit_test(endless_headers_are_cut),
-        cmocka_unit_test(f45_sockets_are_judged_by_their_address),
-        cmocka_unit_test(f45_a_name_that_leads_home_is_refused_at_the_socket),
+        cmocka_unit_test(sockets_are_judged_by_their_address_F45),
+        cmocka_unit_test(a_name_that_leads_home_is_refused_at_the_socket_F45),
         cmocka_unit_test(a_header_with_a_line_break_is_refused),
         cmocka_unit_test(several_are_under_way_at_once),
     };

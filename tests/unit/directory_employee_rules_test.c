@@ -97,8 +97,7 @@ static void a_record_is_judged_field_by_field(void **state)
     assert_false(employee_rules_ok(&e, "", &field, &text));
 }
 
-/* --- rings --------------------------------------------------------------------------------------
- */
+/* --- rings ------------------------------------------------------------------------------------ */
 
 enum { PEOPLE = 6 };
 
@@ -180,8 +179,7 @@ static void the_superior_must_be_there_and_active_and_the_line_short(void **stat
     assert_false(employee_rules_line_ok("x", &line, &text));
 }
 
-/* --- masks (protocols H.5) ----------------------------------------------------------------------
- */
+/* --- masks (protocols H.5) -------------------------------------------------------------------- */
 
 static void a_mask_says_what_changes(void **state)
 {
@@ -230,8 +228,7 @@ static void a_mask_says_what_changes(void **state)
     assert_string_equal(path, "employee_no");
 }
 
-/* --- who may ------------------------------------------------------------------------------------
- */
+/* --- who may ---------------------------------------------------------------------------------- */
 
 static void nobody_raises_himself(void **state)
 {

@@ -178,8 +178,7 @@ static void without_the_bus_timers_wait_a_minute(void **state)
     assert_true(h.gave_up);
 }
 
-/* --- receivers ---------------------------------------------------------------------------------
- */
+/* --- receivers -------------------------------------------------------------------------------- */
 
 static void a_receiver_that_does_not_answer_rests_and_then_is_asked_by_one(void **state)
 {
