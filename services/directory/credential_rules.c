@@ -64,6 +64,14 @@ static bool holds(const PbPrincipal *p, const char *scope)
     return false;
 }
 
+static bool is_general_manager(const PbPrincipal *p)
+{
+    for (size_t i = 0; i < p->n_roles; i++)
+        if (strcmp(p->roles[i], "general_manager") == 0)
+            return true;
+    return false;
+}
+
 bool credential_rules_may_stand_for(const PbPrincipal *giver, const struct dir_employee *actor,
                                     const PbEmployee *holder, size_t nscopes, const char **text_out)
 {
@@ -87,13 +95,14 @@ bool credential_rules_may_stand_for(const PbPrincipal *giver, const struct dir_e
 bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,
                                 const char **scope_out)
 {
-    bool person = giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    bool as_himself =
+        giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE && giver->n_scopes == 0;
 
-    if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM ||
-        (person && giver->n_scopes == 0))
+    if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM)
         return true;
     for (size_t i = 0; i < n; i++)
-        if (!holds(giver, scopes[i])) {
+        if (as_himself ? strcmp(scopes[i], "tenant.all") == 0 && !is_general_manager(giver)
+                       : !holds(giver, scopes[i])) {
             *scope_out = scopes[i];
             return false;
         }

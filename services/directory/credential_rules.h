@@ -14,8 +14,9 @@ bool credential_rules_z85_ok(const char *text);
 bool credential_rules_scope_ok(const char *scope);
 
 /*
- * Nobody gives away more than he has: whether each scope is one of the giver's. Persons with the
- * right to manage credentials and system accounts give any.
+ * Nobody gives away more than he has: whether each scope is one of the giver's. System accounts and
+ * persons with the right to manage credentials give any, but of persons only the general manager
+ * gives tenant.all: who acts for everybody could give its maker what he has not.
  * *scope_out: the first that is not.
  */
 NODISCARD bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,

@@ -107,6 +107,28 @@ static void nobody_gives_away_more_than_he_has(void **state)
     }
 }
 
+/* An account that acts for everybody could give its maker what he has not. */
+static void only_the_top_gives_the_whole_company_away(void **state)
+{
+    (void)state;
+    char *wish[] = { text("customers.read"), text("tenant.all") };
+    static const struct {
+        const char *role;
+        bool want;
+    } cases[] = { { "general_manager", true }, { "admin_office", false }, { "rep", false } };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        PbPrincipal p = DAYBOOK__COMMON__V1__PRINCIPAL__INIT;
+        char *roles[] = { text(cases[i].role) };
+        const char *scope = NULL;
+        p.kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+        p.roles = roles;
+        p.n_roles = 1;
+        assert_true(credential_rules_may_grant(&p, wish, 1, &scope));
+        assert_int_equal(credential_rules_may_grant(&p, wish, 2, &scope), cases[i].want);
+    }
+}
+
 /* A key names the employee as whom the bus lets its holder act (SEC-11). */
 static void who_may_let_somebody_act_as_an_employee(void **state)
 {
@@ -177,6 +199,7 @@ int main(void)
         cmocka_unit_test(a_curve_key_is_32_bytes_in_z85),
         cmocka_unit_test(a_scope_is_an_area_and_a_verb),
         cmocka_unit_test(nobody_gives_away_more_than_he_has),
+        cmocka_unit_test(only_the_top_gives_the_whole_company_away),
         cmocka_unit_test(who_may_let_somebody_act_as_an_employee),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
