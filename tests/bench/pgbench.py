@@ -31,7 +31,8 @@ def script(tenant):
     uuid = "lpad(:{}::text, 32, '0')".format
     interaction = {
         "tenant_id": ":tenant", "id": uuid("n"), "customer_id": uuid("c"), "contact_id": "NULL",
-        "employee_id": ":actor", "channel": ":channel", "direction": ":direction", "ended_at": ":at",
+        "employee_id": ":actor", "unit_id": "NULL", "visit_id": "NULL",
+        "channel": ":channel", "direction": ":direction", "ended_at": ":at",
         "content": ":content", "needs": ":needs", "result": ":result", "next_step": "''",
         "next_contact_at": "NULL", "satisfaction": ":zero", "state": ":state", "recorded_at": ":at",
         "late": ":no", "external_ref.source": "NULL", "external_ref.id": "NULL",
