@@ -90,8 +90,7 @@ static int show(struct cli *c, const Response *r)
     if (!t || !list)
         return cli_fail(c, ERR_RESOURCE_EXHAUSTED, "the list cannot be shown");
     (void)printf("%s: %zu tasks, %zu open (from the %s)\n", list->date, list->n_tasks, open,
-                 r->source == DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_CACHE ? "cache"
-                                                                                     : "database");
+                 short_name(c->arena, &daybook__reminders__v1__list_source__descriptor, r->source));
     if (list->n_tasks)
         table_print(t, stdout);
     return 0;

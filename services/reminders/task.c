@@ -33,7 +33,6 @@ enum err task_get_daily(struct call *call, const ProtobufCMessage *in, ProtobufC
         call_new(call, &daybook__reminders__v1__get_daily_tasks_response__descriptor);
     const struct reminders *self = call->daemon_data;
     struct list_key key = { .tenant = call->tenant };
-    bool from_cache;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
@@ -49,9 +48,7 @@ enum err task_get_daily(struct call *call, const ProtobufCMessage *in, ProtobufC
     else if (!date_parse(req->date, &key.day))
         return call_fail(call, ERR_INVALID_ARGUMENT, "date", "must be a day as YYYY-MM-DD");
     e = list_get(self->lists, call->db, call->cache, &key, tz, call->now_us, call->arena,
-                 &reply->list, &from_cache);
-    reply->source = from_cache ? DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_CACHE
-                               : DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_DATABASE;
+                 &reply->list, &reply->source);
     *reply_out = &reply->base;
     return e;
 }

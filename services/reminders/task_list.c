@@ -498,7 +498,7 @@ static bool has_aged(const PbDailyTaskList *list, int64_t now_us)
 
 enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
                   const struct list_key *key, const struct tz *tz, int64_t now_us, struct arena *a,
-                  PbDailyTaskList **list_out, bool *from_cache_out)
+                  PbDailyTaskList **list_out, Daybook__Reminders__V1__ListSource *source_out)
 {
     PbDailyTaskList *cached = NULL;
     bool right = false, waited = false, away;
@@ -521,11 +521,12 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
     if (right) {
         count_read("hit");
         *list_out = cached;
-        *from_cache_out = true;
+        *source_out = away ? DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_MEMORY
+                           : DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_CACHE;
         return ERR_OK;
     }
     count_read(cached ? "stale" : "miss");
-    *from_cache_out = false;
+    *source_out = DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_DATABASE;
     e = serve_anew(t, db, cache, key, tz, now_us, cached, a, list_out);
     if (e && away)
         keep(t, key, 0, NULL, 0);

@@ -66,7 +66,7 @@ struct load {
     redisContext *redis; /* its database is emptied before each request */
 
     struct hist latency, after_answer, after_start;
-    uint64_t answers, errors, unheard, early, from[3];
+    uint64_t answers, errors, unheard, early, from[4];
     int64_t first_ns, last_ns;
     size_t answer_bytes;
     char first_error[300];

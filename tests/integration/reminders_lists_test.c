@@ -424,7 +424,7 @@ static void without_redis_lists_come_from_postgresql_and_changes_are_not_lost(vo
 struct reader {
     pthread_t thread;
     pthread_barrier_t *start;
-    bool from_memory;
+    Daybook__Reminders__V1__ListSource source;
     size_t ntasks;
 };
 
@@ -442,7 +442,7 @@ static void *read_list(void *arg)
     pthread_barrier_wait(r->start);
     if (!e)
         e = list_get(self.lists, db, NULL, &key, tz_find("Asia/Shanghai"), clock_now_us(), a, &list,
-                     &r->from_memory);
+                     &r->source);
     r->ntasks = e ? SIZE_MAX : list->n_tasks;
     db_rollback(db);
     db_free(db);
@@ -469,7 +469,12 @@ static void while_the_cache_is_away_a_list_is_built_once_for_many_F27(void **sta
         for (int i = 0; i < READERS; i++) {
             pthread_join(readers[i].thread, NULL);
             assert_int_equal(readers[i].ntasks, round);
-            built += !readers[i].from_memory;
+            bool from_database =
+                readers[i].source == DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_DATABASE;
+            built += from_database;
+            if (!from_database)
+                assert_int_equal(readers[i].source,
+                                 DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_MEMORY);
         }
         assert_int_equal(built, 1);
         pthread_barrier_destroy(&barrier);
