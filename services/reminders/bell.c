@@ -35,7 +35,7 @@ void bell_ring(struct bell *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-void bell_wait(struct bell *b, int64_t wait_us)
+bool bell_wait(struct bell *b, int64_t wait_us)
 {
     struct timespec until;
 
@@ -52,6 +52,8 @@ void bell_wait(struct bell *b, int64_t wait_us)
     while (!b->rung)
         if (pthread_cond_timedwait(&b->cond, &b->lock, &until) != 0)
             break;
+    bool rung = b->rung;
     b->rung = false;
     pthread_mutex_unlock(&b->lock);
+    return rung;
 }

@@ -18,7 +18,7 @@ struct bell {
 void bell_init(struct bell *b);
 void bell_fini(struct bell *b);
 void bell_ring(struct bell *b);
-/* Sleeps at most wait_us; takes a ring with it. */
-void bell_wait(struct bell *b, int64_t wait_us);
+/* Sleeps at most wait_us; takes a ring with it. Returns whether there was one. */
+bool bell_wait(struct bell *b, int64_t wait_us);
 
 #endif

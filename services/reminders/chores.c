@@ -14,7 +14,7 @@
 
 #define STEP_DUTIES 500
 #define STEP_LIMIT_US (10 * SECOND_US)
-#define ROUND_US (250 * MSEC_US) /* between two looks for work */
+#define ROUND_US SECOND_US /* between two looks for work that nobody told us of */
 #define PURGE_US (60 * SECOND_US)
 #define PURGE_ROWS 1000
 #define PURGE_ROUNDS 100 /* of that many, a company and a minute */

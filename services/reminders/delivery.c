@@ -17,7 +17,6 @@
 #include "common/secret.h"
 #include "services/reminders/arrays.h"
 #include "services/reminders/attempt.h"
-#include "services/reminders/bell.h"
 #include "services/reminders/endpoints.h"
 #include "services/reminders/sql.h"
 
@@ -25,7 +24,8 @@
 #define SLOTS_A_TENANT 16
 #define TURN_ROWS 100
 #define ROUND_US (250 * MSEC_US)
-#define CLAIM_REST 4 /* a claim is followed by a rest of so many times what it took */
+#define IDLE_US SECOND_US /* between two looks for what nobody told us of */
+#define CLAIM_REST 4      /* a claim is followed by a rest of so many times what it took */
 #define DB_LIMIT_US (5 * SECOND_US)
 #define DRAIN_US (3 * SECOND_US) /* for posts that are under way when the thread is to stop */
 #define SLOT_ARENA (512 * KIB)
@@ -49,7 +49,6 @@ struct delivery {
     struct db *db;
     struct http_out *http;
     struct arena *arena;
-    struct bell nobody; /* nothing rings: a notice may wait a quarter of a second */
     struct endpoints endpoints;
     struct cursor cursors[LANES];
     struct slot slots[SLOTS];
@@ -116,7 +115,6 @@ struct delivery *delivery_new(const struct delivery_config *config, int index)
         return NULL;
     d->config = *config;
     d->index = index;
-    bell_init(&d->nobody);
     d->db = db_new(config->conninfo,
                    lease_session_name("delivery", leases_instance(config->leases), name));
     d->http = http_out_new(config->allow, config->allow_plain);
@@ -141,7 +139,6 @@ void delivery_free(struct delivery *d)
         arena_free(d->slots[i].arena);
     db_free(d->db);
     arena_free(d->arena);
-    bell_fini(&d->nobody);
     free(d);
 }
 
@@ -314,14 +311,21 @@ static enum err claim_some(struct delivery *d, size_t max, uint64_t *fresh_out, 
     return ERR_OK;
 }
 
+static bool stands_at_beginning(const struct delivery *d)
+{
+    static const struct cursor none[LANES];
+    return memcmp(d->cursors, none, sizeof(none)) == 0;
+}
+
 /* From where the last claim stopped to the end, then from the beginning. */
 static enum err claim(struct delivery *d, size_t max, uint64_t *fresh_out)
 {
     size_t found = 0;
+    bool was_all = stands_at_beginning(d);
 
     *fresh_out = 0;
     enum err e = claim_some(d, max, fresh_out, &found);
-    if (e || found >= max)
+    if (e || found >= max || was_all)
         return e;
     memset(d->cursors, 0, sizeof(d->cursors));
     max -= found;
@@ -447,7 +451,8 @@ static enum err claim_when_due(struct delivery *d)
         return ERR_OK;
     enum err e = dir ? begin_some(d, dir, SLOTS - d->nused, &begun, &done) : ERR_OK;
     int64_t now_us = clock_monotonic_us(), rest_us = CLAIM_REST * (now_us - from_us);
-    d->claim_at_us = now_us + (begun && !e ? MIN(rest_us, ROUND_US) : MAX(rest_us, ROUND_US));
+    int64_t round_us = e || !dir || d->nused ? ROUND_US : IDLE_US;
+    d->claim_at_us = now_us + (begun && !e ? MIN(rest_us, ROUND_US) : MAX(rest_us, round_us));
     return e;
 }
 
@@ -456,14 +461,13 @@ static enum err turn(struct delivery *d)
     size_t done = 0;
 
     enum err e = claim_when_due(d);
-    int64_t wait_us = MIN(MAX(d->claim_at_us - clock_monotonic_us(), 0), ROUND_US);
-    if (d->nused == SLOTS)
-        wait_us = ROUND_US;
+    int64_t wait_us = MAX(d->claim_at_us - clock_monotonic_us(), 0);
     if (!d->nused) {
-        bell_wait(&d->nobody, wait_us);
+        if (bell_wait(d->config.bell, wait_us))
+            d->claim_at_us = 0;
         return e;
     }
-    enum err settled = settle_some(d, wait_us, &done);
+    enum err settled = settle_some(d, d->nused == SLOTS ? ROUND_US : MIN(wait_us, ROUND_US), &done);
     return e ? e : settled;
 }
 

@@ -12,15 +12,16 @@
 #ifndef DAYBOOK_REMINDERS_DELIVERY_H
 #define DAYBOOK_REMINDERS_DELIVERY_H
 
+#include "services/reminders/bell.h"
 #include "services/reminders/engine.h"
-
-#define DELIVERY_THREADS 2
+#include "services/reminders/reminders.h"
 
 struct delivery;
 
 struct delivery_config {
     const char *conninfo;
     struct leases *leases;
+    struct bell *bell; /* rung when notices wait to be posted; without a ring they wait a second */
     const char *allow; /* see http_out.h */
     bool allow_plain;
 };

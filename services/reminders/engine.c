@@ -80,6 +80,7 @@ struct engine_thread {
     struct aside aside;
     int64_t careful_until_us; /* monotonic */
     uint64_t fired;           /* batches */
+    bool posted;              /* they left something to be posted */
     int64_t wall_offset_us;   /* wall less boot time */
     int64_t retry_us;         /* pause after a failure; 0 = none */
     struct timer batch[FIRE_BATCH_MAX];
@@ -579,6 +580,7 @@ static void take_result(struct engine_thread *t, const struct fire_result *resul
     int64_t monotonic_us = clock_monotonic_us();
 
     t->fired++;
+    t->posted = t->posted || result->posted;
     for (size_t i = 0; t->aside.n && i < n; i++)
         aside_forget(&t->aside, &timers[i]);
     for (size_t i = 0; i < result->nnext; i++)
@@ -735,6 +737,15 @@ static enum err turn(struct engine_thread *t, size_t *fired_out, bool *idle_out)
     return e ? e : fire_due(t, dir, now_us, monotonic_us, fired_out);
 }
 
+static void tell_others(struct engine_thread *t, const struct engine_host *host)
+{
+    if (host->wake)
+        host->wake(host->arg, BUS_WAKE_RELAY, NULL, 0);
+    if (host->posted && t->posted)
+        host->posted(host->arg);
+    t->posted = false;
+}
+
 void engine_run(struct engine *e, int index, const struct engine_host *host)
 {
     struct engine_thread *t = &e->threads[index];
@@ -744,8 +755,7 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
         bool idle;
         enum err err = turn(t, &fired, &idle);
         if (fired && !err) {
-            if (host->wake)
-                host->wake(host->arg, BUS_WAKE_RELAY, NULL, 0);
+            tell_others(t, host);
             t->retry_us = 0;
             continue;
         }

@@ -43,6 +43,8 @@ struct engine_host {
     bool (*stopping)(void *arg);
     /* Wakes a channel of the bus; NULL: there is none. */
     void (*wake)(void *arg, const char *channel, const void *data, size_t len);
+    /* Told after notices were written that are to be posted; NULL: nobody cares. */
+    void (*posted)(void *arg);
     void *arg;
 };
 

@@ -104,13 +104,13 @@ static enum err queue_ids(struct group *g, const struct db_stmt *stmt, db_check_
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX];
-    const char *params[2] = { id_text(g->tenant, tenant) };
+    struct db_param params[2] = { { .value = id_text(g->tenant, tenant) } };
 
-    columns_init(&k, 1);
+    columns_init_binary(&k, 1);
     for (size_t i = 0; i < g->ntimers; i++)
         columns_id(&k, g->timers[i].obligation);
-    enum err e = columns_params(&k, &params[1]);
-    return e ? e : db_queue_check(g->volley->c->db, stmt, params, check, g);
+    enum err e = columns_binary_params(&k, &params[1]);
+    return e ? e : db_queue_params(g->volley->c->db, stmt, params, check, g);
 }
 
 static int compare_id_to_timer(const void *id, const void *timer)
@@ -230,18 +230,18 @@ static enum err queue_fire(struct group *g)
     struct db *db = g->volley->c->db;
     CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX];
-    const char *params[4] = { id_text(g->tenant, tenant) };
+    struct db_param params[4] = { { .value = id_text(g->tenant, tenant) } };
 
-    columns_init(&k, 3);
+    columns_init_binary(&k, 3);
     for (size_t i = 0; i < g->ntimers; i++) {
         columns_id(&k, g->timers[i].obligation);
         columns_i64(&k, g->timers[i].step);
         columns_i64(&k, g->timers[i].due_us);
     }
-    enum err e = columns_params(&k, &params[1]);
+    enum err e = columns_binary_params(&k, &params[1]);
     if (!e)
         e = db_set_tenant(db, g->tenant);
-    return e ? e : db_queue_check(db, &sql_fire, params, read_shots, g);
+    return e ? e : db_queue_params(db, &sql_fire, params, read_shots, g);
 }
 
 /* --- second round: ledger, events ------------------------------------------------------- */
@@ -294,8 +294,7 @@ static enum err add_notice(struct group *g, const struct shot *s, struct id reci
     columns_text(k, kind_text(s->kind));
     columns_i64(k, s->step);
     columns_id(k, recipient);
-    columns_i64(k, s->due_us);
-    columns_i64(k, g->volley->c->now_us);
+    columns_time(k, s->due_us);
     columns_bool(k, s->late);
     columns_text(k, s->skipped ? "skipped" : "delivered");
     columns_text(k, text);
@@ -310,10 +309,12 @@ static enum err queue_notices(struct group *g)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX];
-    const char *params[14] = { id_text(g->tenant, tenant) };
+    char fired[TIME_TEXT_MAX];
+    struct db_param params[14] = { { .value = id_text(g->tenant, tenant) },
+                                   { .value = time_format(g->volley->c->now_us, fired) } };
     enum err e = ERR_OK;
 
-    columns_init(&k, g->has_channels ? 13 : 11);
+    columns_init_binary(&k, g->has_channels ? 12 : 10);
     for (size_t i = 0; i < g->nshots && !e; i++) {
         struct shot *s = &g->shots[i];
         if (s->skipped)
@@ -323,9 +324,9 @@ static enum err queue_notices(struct group *g)
     }
     if (e || !k.rows)
         return e;
-    e = columns_params(&k, &params[1]);
+    e = columns_binary_params(&k, &params[2]);
     const struct db_stmt *stmt = g->has_channels ? &sql_notices_insert : &sql_notices_insert_in_app;
-    return e ? e : db_queue(g->volley->c->db, stmt, params);
+    return e ? e : db_queue_params(g->volley->c->db, stmt, params, NULL, NULL);
 }
 
 static enum err pack_event(struct group *g, struct shot *s, struct outbox_row *row)
@@ -431,6 +432,7 @@ static enum err finish(struct volley *v, size_t n, struct fire_result *out)
                 result.nnext++;
         }
         result.fired += g->nshots;
+        result.posted = result.posted || (g->nshots && g->has_channels);
     }
     result.stale = n - result.fired - result.nlocked;
     if (result.stale)

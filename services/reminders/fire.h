@@ -41,6 +41,7 @@ struct fire_result {
     size_t nnext;
     struct timer *locked; /* not fired, since somebody holds their duties; arena */
     size_t nlocked;
+    bool posted; /* notices may wait to be posted now */
 };
 
 /*

@@ -3,17 +3,19 @@
  */
 #include "services/reminders/handover.h"
 
+#include "common/clock.h"
 #include "services/reminders/fire.h"
 #include "services/reminders/sql.h"
 
 #define STEP_NONE (-1) /* a notice that no step of the plan asked for */
+#define TOLD_COLUMNS 12
 
 void handover_init(struct handover *h, const struct directory *dir, struct id tenant,
                    int64_t now_us)
 {
     *h = (struct handover){ .dir = dir, .tenant = tenant, .now_us = now_us };
     columns_init(&h->moved, 12);
-    columns_init(&h->told, 13);
+    columns_init_binary(&h->told, TOLD_COLUMNS);
     columns_init(&h->withdrawn, 4);
 }
 
@@ -84,8 +86,7 @@ static enum err add_notice(struct handover *h, const struct duty *duty, struct a
         columns_text(k, "handover");
         columns_i64(k, STEP_NONE);
         columns_id(k, recipients[i]);
-        columns_i64(k, h->now_us);
-        columns_i64(k, h->now_us);
+        columns_time(k, h->now_us);
         columns_bool(k, false);
         columns_text(k, "delivered");
         columns_text(k, text);
@@ -136,11 +137,23 @@ static enum err queue(struct handover *h, struct db *db, const struct db_stmt *s
     return e ? e : db_queue(db, stmt, params);
 }
 
+static enum err queue_told(struct handover *h, struct db *db)
+{
+    char tenant[ID_TEXT_MAX], fired[TIME_TEXT_MAX];
+    struct db_param params[TOLD_COLUMNS + 2] = { { .value = id_text(h->tenant, tenant) },
+                                                 { .value = time_format(h->now_us, fired) } };
+
+    if (!h->told.rows)
+        return ERR_OK;
+    enum err e = columns_binary_params(&h->told, &params[2]);
+    return e ? e : db_queue_params(db, &sql_notices_insert, params, NULL, NULL);
+}
+
 enum err handover_queue(struct handover *h, struct db *db)
 {
     enum err e = queue(h, db, &sql_duties_hand_over, &h->moved);
 
     if (!e)
         e = queue(h, db, &sql_notices_withdraw, &h->withdrawn);
-    return e ? e : queue(h, db, &sql_notices_insert, &h->told);
+    return e ? e : queue_told(h, db);
 }

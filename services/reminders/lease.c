@@ -17,6 +17,7 @@
 #define TEXT_OF(x) TEXT_OF_(x)
 #define TEXT_OF_(x) #x
 #define SKEW_MAX_US (5 * SECOND_US) /* F41 */
+#define RENEW_US (900 * MSEC_US)    /* a renewal is left out sooner than this after the last */
 #define LEAVE_LIMIT_US (2 * SECOND_US)
 #define LEAVE_PAUSE_US (5 * MSEC_US)
 #define NAME_TAIL 36 /* of an instance, in application_name (sql/lease_oust.sql) */
@@ -211,22 +212,30 @@ static enum err count_given(void *ctx, const PGresult *res)
     return ERR_OK;
 }
 
-/* In a transaction of its own: whatever comes after it, what we hold stays ours. */
-static enum err renew(struct leases *l, struct db *db, struct picture *p, int64_t deadline_us)
+static enum err queue_beat(struct leases *l, struct db *db)
 {
     const char *beat[] = { l->instance, TTL_TEXT };
 
-    enum err e = db_begin(db, NULL, deadline_us);
-    if (!e)
-        e = db_queue(db, &sql_lease_guard, NULL);
+    enum err e = db_queue(db, &sql_lease_guard, NULL);
     if (!e)
         e = db_queue(db, &sql_lease_renew, beat);
-    if (!e)
-        e = db_queue(db, &sql_member_beat, beat);
+    return e ? e : db_queue(db, &sql_member_beat, beat);
+}
+
+/* In a transaction of its own: whatever comes after it, what we hold stays ours. Others' leases are
+ * looked at by every tick, ours are written by every second one. */
+static enum err renew(struct leases *l, struct db *db, struct picture *p, bool must_write,
+                      int64_t deadline_us)
+{
+    const char *who[] = { l->instance };
+
+    enum err e = db_begin(db, NULL, deadline_us);
+    if (!e && must_write)
+        e = queue_beat(l, db);
     if (!e)
         e = db_queue_check(db, &sql_members, NULL, read_members, p);
     if (!e)
-        e = db_queue_check(db, &sql_leases, beat, read_leases, p);
+        e = db_queue_check(db, &sql_leases, who, read_leases, p);
     if (!e)
         e = db_commit(db);
     if (!e && p->nmembers == 0)
@@ -357,13 +366,15 @@ enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us)
 
     if (!arena)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = renew(l, db, &p, deadline_us);
+    bool must_write = !l->renewed_us || asked_us - l->renewed_us >= RENEW_US;
+    enum err e = renew(l, db, &p, must_write, deadline_us);
     if (e) {
         db_rollback(db);
         forget_expired(l);
         return e;
     }
-    l->renewed_us = asked_us;
+    if (must_write)
+        l->renewed_us = asked_us;
     bool differs = compare(l, &p);
     publish(l, p.held, p.version); /* before giving: nobody begins to fire what is to be given */
     if (!differs)

@@ -36,6 +36,7 @@ static struct setting settings[] = {
 
 struct host {
     struct daemon *d;
+    struct reminders *self;
     struct daemon_waker *waker;
 };
 
@@ -59,11 +60,23 @@ static bool has_heard(void *arg, int64_t *seq_out, int64_t *head_out)
     return daemon_heard(arg, seq_out, head_out);
 }
 
-static struct engine_host host_open(struct host *h, struct daemon *d)
+static void ring_posts(struct reminders *self)
 {
-    *h = (struct host){ .d = d, .waker = daemon_waker_new(d) };
-    return (
-        struct engine_host){ .stopping = is_stopping, .wake = h->waker ? wake : NULL, .arg = h };
+    for (int i = 0; i < DELIVERY_THREADS; i++)
+        bell_ring(&self->posts[i]);
+}
+
+static void tell_posted(void *arg)
+{
+    ring_posts(((const struct host *)arg)->self);
+}
+
+static struct engine_host host_open(struct host *h, struct daemon *d, struct reminders *self)
+{
+    *h = (struct host){ .d = d, .self = self, .waker = daemon_waker_new(d) };
+    return (struct engine_host){
+        .stopping = is_stopping, .wake = h->waker ? wake : NULL, .posted = tell_posted, .arg = h
+    };
 }
 
 static void host_close(struct host *h)
@@ -76,7 +89,7 @@ static void host_close(struct host *h)
 static void run_timers(struct daemon *d, struct reminders *self, int index)
 {
     struct host h;
-    struct engine_host host = host_open(&h, d);
+    struct engine_host host = host_open(&h, d, self);
 
     engine_run(self->engine, index, &host);
     host_close(&h);
@@ -95,7 +108,7 @@ static void run_timers_1(struct daemon *d, void *data)
 static void run_leases(struct daemon *d, void *data)
 {
     struct host h;
-    struct engine_host host = host_open(&h, d);
+    struct engine_host host = host_open(&h, d, data);
 
     engine_run_leases(((struct reminders *)data)->engine, &host);
     host_close(&h);
@@ -113,7 +126,9 @@ static void run_listener(struct daemon *d, void *data)
     while (waiter && timers && !daemon_stopping(d))
         if (daemon_waiter_wait(waiter, SECOND_US, &bytes, &len))
             engine_offer(self->engine, timers, engine_unpack(bytes, len, timers, OFFERS_A_MESSAGE));
-    engine_ring(self->engine); /* so that its threads see the end at once */
+    engine_ring(self->engine); /* so that all threads see the end at once */
+    chores_ring(self->chores);
+    ring_posts(self);
     free(timers);
     daemon_waiter_free(waiter);
 }
@@ -121,7 +136,7 @@ static void run_listener(struct daemon *d, void *data)
 static void run_chores(struct daemon *d, void *data)
 {
     struct host h;
-    struct engine_host host = host_open(&h, d);
+    struct engine_host host = host_open(&h, d, data);
 
     chores_run(((struct reminders *)data)->chores, &host);
     host_close(&h);
@@ -161,10 +176,11 @@ static void run_lists(struct daemon *d, void *data)
 static void run_delivery(struct daemon *d, struct reminders *self, int index)
 {
     struct host h;
-    struct engine_host host = host_open(&h, d);
+    struct engine_host host = host_open(&h, d, self);
     const struct delivery_config config = {
         .conninfo = daemon_conninfo(d),
         .leases = engine_leases(self->engine),
+        .bell = &self->posts[index],
         .allow = self->post_allow,
         .allow_plain = self->post_plain,
     };
@@ -205,6 +221,8 @@ static void stop(void *data)
     chores_free(self->chores);
     engine_free(self->engine);
     task_lists_free(self->lists);
+    for (int i = 0; i < DELIVERY_THREADS; i++)
+        bell_fini(&self->posts[i]);
     free(self);
 }
 
@@ -215,6 +233,8 @@ static void *start(struct daemon *d, bool *ok_out)
     *ok_out = false;
     if (!self)
         return NULL;
+    for (int i = 0; i < DELIVERY_THREADS; i++)
+        bell_init(&self->posts[i]);
     self->post_allow = daemon_setting(d, "HTTP_ALLOW")->text;
     self->post_plain = daemon_setting(d, "HTTP_ALLOW_PLAIN")->i64 != 0;
     self->lists = task_lists_new();

@@ -14,6 +14,7 @@
 #include "common/daemon.h"
 #include "daybook/reminders/v1/events.pb-c.h"
 #include "daybook/reminders/v1/reminders.pb-c.h"
+#include "services/reminders/bell.h"
 
 typedef Daybook__Reminders__V1__Reminder PbReminder;
 typedef Daybook__Reminders__V1__Delivery PbDelivery;
@@ -38,6 +39,8 @@ typedef Daybook__Common__V1__PolicyUse PbPolicyUse;
 #define LANES 8
 #define LEASES (SHARDS + LANES)
 
+#define DELIVERY_THREADS 2
+
 /* Told to every replica after timers were armed that are due soon; data: see engine_pack(). */
 #define WAKE_TIMERS "reminders.timers"
 
@@ -50,6 +53,7 @@ struct reminders {
     struct engine *engine;
     struct task_lists *lists;
     struct chores *chores;
+    struct bell posts[DELIVERY_THREADS]; /* rung when notices wait to be posted */
     const char *post_allow; /* networks that channels may lead into besides public ones */
     bool post_plain;        /* http channels too */
 };

@@ -118,6 +118,7 @@ static const char *seen(size_t n, const char *header)
 static struct leases *leases;
 static struct db *lease_db;
 static struct delivery *senders[DELIVERY_THREADS];
+static struct bell bells[DELIVERY_THREADS];
 static struct runner engine;
 static char secret[100];
 
@@ -171,17 +172,23 @@ static void open_senders(void)
 {
     leases = leases_new("sender", NULL);
     assert_int_equal(leases_tick(leases, lease_db, clock_monotonic_us() + WAIT_US), ERR_OK);
-    const struct delivery_config config = {
-        .conninfo = conninfo, .leases = leases, .allow = "127.0.0.0/8", .allow_plain = true
-    };
-    for (int i = 0; i < DELIVERY_THREADS; i++)
+    for (int i = 0; i < DELIVERY_THREADS; i++) {
+        bell_init(&bells[i]);
+        const struct delivery_config config = { .conninfo = conninfo,
+                                                .leases = leases,
+                                                .bell = &bells[i],
+                                                .allow = "127.0.0.0/8",
+                                                .allow_plain = true };
         assert_non_null(senders[i] = delivery_new(&config, i));
+    }
 }
 
 static void close_senders(void)
 {
-    for (int i = 0; i < DELIVERY_THREADS; i++)
+    for (int i = 0; i < DELIVERY_THREADS; i++) {
         delivery_free(senders[i]);
+        bell_fini(&bells[i]);
+    }
     leases_leave(leases, lease_db);
     leases_free(leases);
 }

@@ -6,7 +6,7 @@ WITH fired AS (
            next_step = CASE WHEN x.step + 1 < cardinality(o.plan) THEN x.step + 1 END,
            next_us = o.plan[x.step + 2],
            row_version = o.row_version + 1
-      FROM unnest($2::uuid[], $3::smallint[], $4::bigint[]) AS x (id, step, due_us)
+      FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS x (id, step, due_us)
      WHERE o.tenant_id = $1::uuid AND o.id = x.id AND o.closed_at IS NULL
        AND o.next_us = x.due_us AND o.next_step = x.step
     RETURNING o.id, o.rule, o.subject, o.customer_id, o.assignee_id, o.unit_id, o.title, o.starts_at,
