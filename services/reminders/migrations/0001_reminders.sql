@@ -257,7 +257,7 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON ${schema}.shard_lease, ${schema}.member TO ${role};
 END $$;
 
-ALTER ROLE ${role} SET plan_cache_mode = force_custom_plan;
+ALTER ROLE ${role} SET plan_cache_mode = force_generic_plan;
 ALTER ROLE ${role} SET enable_seqscan = off;
 ALTER ROLE ${role} SET enable_hashjoin = off;
 ALTER ROLE ${role} SET enable_mergejoin = off;
