@@ -58,13 +58,67 @@ static enum err need_contact(struct call *call, const PbInteraction *it)
                      "the customer has no contact %s", it->contact_id);
 }
 
+/* What customers have heard of the visit that a talk is said to have been. */
+struct visit_heard {
+    bool known, began, in_person, own;
+    bool replaying; /* the events are being heard anew: what is missing may still come */
+};
+
+static enum err hear_of_visit(struct call *call, const PbInteraction *it,
+                              struct visit_heard *heard_out)
+{
+    const char *params[] = { call_tenant_text(call), it->customer_id,
+                             arena_printf(call->arena, "visits/%s", it->visit_id),
+                             it->employee_id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    if (!params[2])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_exec(call->db, &sql_visit_of_customer, params, &res);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    *heard_out = (struct visit_heard){
+        .known = db_row_bool(&row, "known"),
+        .began = db_row_bool(&row, "began"),
+        .in_person = db_row_bool(&row, "in_person"),
+        .own = db_row_bool(&row, "own"),
+        .replaying = db_row_bool(&row, "replaying"),
+    };
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+static enum err judge_visit(struct call *call, const char *visit_id,
+                            const struct visit_heard *heard, const char *field)
+{
+    if (heard->known && !heard->in_person)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                         "names a visit by phone or video; leave it out");
+    if (heard->known && !heard->own)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                         "names a visit of somebody else than employee_id; name one of his own, or "
+                         "leave it out");
+    if (heard->began)
+        return ERR_OK;
+    if (heard->replaying)
+        return call_fail(call, ERR_UNAVAILABLE, field,
+                         "events of visits are being heard anew; send it again later");
+    if (!heard->known)
+        return call_fail(call, ERR_NOT_FOUND, field, "no visit %s to this customer is known",
+                         visit_id);
+    return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                     "names a visit whose visitor has not checked in; check in first, or leave it "
+                     "out");
+}
+
 /*
  * An on-site visit has the clocks of its report in place of TMR-02 (CON-10). Whoever says that a
- * talk was one must name a visit to that customer, or he could be rid of every clock.
+ * talk was one must name a visit to that customer that he made himself: of one that never began, or
+ * of somebody else's, he owes no report, and he would be rid of every clock.
  */
 static enum err need_visit(struct call *call, PbInteraction *it, const char *field)
 {
-    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct visit_heard heard;
     struct id visit;
 
     if (!*it->visit_id)
@@ -76,13 +130,8 @@ static enum err need_visit(struct call *call, PbInteraction *it, const char *fie
     it->visit_id = db_text_id(call->arena, visit); /* as visits write it */
     if (!it->visit_id)
         return ERR_RESOURCE_EXHAUSTED;
-    const char *params[] = { call_tenant_text(call), it->customer_id,
-                             arena_printf(call->arena, "visits/%s", it->visit_id) };
-    enum err e = db_exec(call->db, &sql_visit_of_customer, params, &res);
-    if (e || PQntuples(res))
-        return e;
-    return call_fail(call, ERR_NOT_FOUND, field, "no visit %s to this customer is known",
-                     it->visit_id);
+    enum err e = hear_of_visit(call, it, &heard);
+    return e ? e : judge_visit(call, it->visit_id, &heard, field);
 }
 
 static enum err touch_customer(struct call *call, const PbInteraction *it)

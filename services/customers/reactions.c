@@ -1,5 +1,6 @@
 /*
- * reactions.c - what customers hear of others: tiers, and visits for the timeline and as contacts.
+ * reactions.c - what customers hear of others: tiers, and visits for the timeline, as contacts, and
+ * as what a talk may say that it was.
  * Both tables are read models; a rebuild makes the same rows.
  */
 #include "daybook/scoring/v1/events.pb-c.h"
@@ -9,20 +10,29 @@
 
 #define BOTH (REACTION_LIVE | REACTION_REPLAY)
 
-static enum err add_foreign(struct reaction *r, const PbEvent *event, const char *customer_id,
-                            const char *kind, const char *subject, const char *summary)
+/* What a timeline shows of an event; of visits also what is asked of them later. */
+struct foreign {
+    const char *customer_id, *kind, *subject, *summary;
+    const char *visitor_id, *visit_mode; /* NULL: no visit */
+    bool began;                          /* the visitor was there */
+};
+
+static enum err add_foreign(struct reaction *r, const PbEvent *event, const struct foreign *f)
 {
-    if (!subject || !summary)
+    if (!f->subject || !f->summary)
         return ERR_RESOURCE_EXHAUSTED;
     const char *params[] = {
         db_text_id(r->arena, r->tenant),
-        customer_id,
+        f->customer_id,
         db_text_time(r->arena, wire_time_us(event->occurred_at)),
         event->event_id,
-        kind,
-        subject,
-        summary,
+        f->kind,
+        f->subject,
+        f->summary,
         *event->actor_id ? event->actor_id : NULL,
+        f->visitor_id && *f->visitor_id ? f->visitor_id : NULL,
+        f->visit_mode && *f->visit_mode ? f->visit_mode : NULL,
+        f->began ? "t" : "f",
     };
     return db_queue(r->db, &sql_foreign_event_add, params);
 }
@@ -40,30 +50,50 @@ static enum err on_tier_changed(struct reaction *r, const PbEvent *event,
     enum err e = db_queue(r->db, &sql_tier_put, params);
     if (e)
         return e;
-    return add_foreign(r, event, changed->customer_id, "tier", event->aggregate,
-                       arena_printf(r->arena, "tier %c, value score %.2f", tier[0] - 'a' + 'A',
-                                    changed->score ? changed->score->value_score : 0.0));
+    const struct foreign f = {
+        .customer_id = changed->customer_id,
+        .kind = "tier",
+        .subject = event->aggregate,
+        .summary = arena_printf(r->arena, "tier %c, value score %.2f", tier[0] - 'a' + 'A',
+                                changed->score ? changed->score->value_score : 0.0),
+    };
+    return add_foreign(r, event, &f);
 }
 
 /* All events of a visit begin with the visit itself, as field 1. */
 static enum err on_visit(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
 {
-    const Daybook__Visits__V1__VisitEnded *any = (const void *)data;
+    const Daybook__Visits__V1__Visit *visit =
+        ((const Daybook__Visits__V1__VisitEnded *)data)->visit;
     const char *name = strrchr(event->type, '.');
     static const struct {
         const char *event, *summary;
+        bool began;
     } words[] = {
-        { "VisitRequested", "visit asked for" },    { "VisitApproved", "visit approved" },
-        { "VisitRejected", "visit rejected" },      { "VisitCancelled", "visit called off" },
-        { "VisitCheckedIn", "visitor checked in" }, { "VisitEnded", "visit ended" },
-        { "VisitReported", "visit reported" },
+        { "VisitRequested", "visit asked for", false },
+        { "VisitApproved", "visit approved", false },
+        { "VisitRejected", "visit rejected", false },
+        { "VisitCancelled", "visit called off", false },
+        { "VisitCheckedIn", "visitor checked in", true },
+        { "VisitEnded", "visit ended", true },
+        { "VisitReported", "visit reported", true },
     };
 
-    for (size_t i = 0; name && any->visit && i < ARRAY_LEN(words); i++)
-        if (strcmp(name + 1, words[i].event) == 0)
-            return add_foreign(r, event, any->visit->customer_id, "visit",
-                               arena_printf(r->arena, "visits/%s", any->visit->id),
-                               words[i].summary);
+    for (size_t i = 0; name && visit && i < ARRAY_LEN(words); i++) {
+        if (strcmp(name + 1, words[i].event) != 0)
+            continue;
+        const struct foreign f = {
+            .customer_id = visit->customer_id,
+            .kind = "visit",
+            .subject = arena_printf(r->arena, "visits/%s", visit->id),
+            .summary = words[i].summary,
+            .visitor_id = visit->visitor_id,
+            .visit_mode = record_enum_text(&daybook__visits__v1__visit_mode__descriptor,
+                                           (int)visit->mode, r->arena),
+            .began = words[i].began,
+        };
+        return add_foreign(r, event, &f);
+    }
     return ERR_INVALID_ARGUMENT;
 }
 

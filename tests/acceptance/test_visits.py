@@ -7,7 +7,7 @@ import uuid
 
 import mdp
 import pytest
-from company import BUS, SECONDS, VISITS, when
+from company import BUS, CUSTOMERS, SECONDS, VISITS, when
 from stack import stamp, wait_until
 
 HOUR = dt.timedelta(hours=1)
@@ -132,6 +132,21 @@ def test_vis22_an_unregistered_visit_is_taken_and_flagged(company, stack):
     assert first.type == VISITS + "VisitCheckedIn"
     assert second.type == VISITS + "UnregisteredVisitFlagged"
     assert second.aggregate_version > first.aggregate_version
+
+
+def test_con10_a_talk_was_a_visit_when_its_visitor_was_there(company):
+    """A visit that was only asked for has no report to come, so the talk keeps its 24 hours."""
+    shop = company.customer("rep")
+    visit = request_visit(company, shop, company.clock.next(4, "10:00", ahead=24))
+    talk = {"interaction": {"customerId": shop.id, "channel": "CHANNEL_IN_PERSON", "content": "talked",
+                            "visitId": visit.id}}
+    company.stack.settle()
+    error = refused(company.rep, CUSTOMERS + "InteractionService/RecordInteraction", talk, uuid.uuid4().hex)
+    assert error.code == "INVALID_ARGUMENT" and "check in first" in error.message
+    company.rep.command(SERVICE + "CheckIn", {"visitId": visit.id})
+    company.stack.settle()
+    done = company.rep.command(CUSTOMERS + "InteractionService/RecordInteraction", talk).interaction
+    assert done.visit_id == visit.id and not done.late
 
 
 def test_vis22_an_outing_that_was_applied_for_must_be_named(company):

@@ -540,6 +540,19 @@ static void lateness_is_counted_as_the_reminder_counts_CON_10(void **state)
     rig_time(rig, "2026-11-16T01:00:00Z");
 }
 
+/* An event of a visit, as visits tell it. */
+static void hear_visit(const char *event, const char *visit, const char *customer,
+                       const char *visitor, const char *mode)
+{
+    char type[64];
+
+    snprintf(type, sizeof(type), "daybook.visits.v1.%s", event);
+    rig_hear(rig, &customers_consumer, false, type, "2026-11-14T00:00:00Z",
+             "{\"visit\":{\"id\":\"%s\",\"customerId\":\"%s\",\"visitorId\":\"%s\",\"mode\":"
+             "\"VISIT_MODE_%s\"}}",
+             visit, customer, rig_employee_text(visitor), mode);
+}
+
 /* Only a visit is free of the 24 hours, not every talk in person (TMR-02, INT-03, CON-10). */
 static void a_talk_in_person_is_late_unless_it_was_a_visit_CON_10(void **state)
 {
@@ -547,9 +560,7 @@ static void a_talk_in_person_is_late_unless_it_was_a_visit_CON_10(void **state)
     const char *customer = customer_of("rep", "visited"), *rep = rig_employee_text("rep");
 
     (void)state;
-    rig_hear(rig, &customers_consumer, false, "daybook.visits.v1.VisitRequested",
-             "2026-11-15T01:00:00Z", "{\"visit\":{\"id\":\"%s\",\"customerId\":\"%s\"}}", visit,
-             customer);
+    hear_visit("VisitCheckedIn", visit, customer, "rep", "IN_PERSON");
 #define TALK "\"customerId\":\"%s\",\"employeeId\":\"%s\",\"endedAt\":\"2026-11-14T00:00:00Z\","
 #define RECORD "{\"interaction\":{" TALK "\"content\":\"x\",\"channel\":\"%s\"%s%s%s}}"
     json_t *reply = rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", RECORD, customer,
@@ -580,6 +591,80 @@ static void a_talk_in_person_is_late_unless_it_was_a_visit_CON_10(void **state)
         assert_string_equal(rig_text(reply, "interaction.visitId"), with ? visit : "");
         json_decref(reply);
     }
+}
+
+/* Of other visits no report is owed, and the talk would be rid of every clock (TMR-02, CON-10). */
+static void a_talk_was_a_visit_that_its_visitor_made_in_person_CON_10(void **state)
+{
+    static const char rebuilding[] =
+        "INSERT INTO customers.consumer_cursor (consumer, seq, replay_until) VALUES "
+        "('customers', 0, 9) ON CONFLICT (consumer) DO UPDATE SET replay_until = 9 RETURNING ''";
+    static const struct {
+        const char *label, *events[3], *visitor, *mode;
+        enum err want, want_in_rebuild;
+        const char *words;
+    } cases[] = {
+        { "not heard of", { 0 }, "rep", "IN_PERSON", ERR_NOT_FOUND, ERR_UNAVAILABLE, "no visit" },
+        { "only asked for",
+          { "VisitRequested" },
+          "rep",
+          "IN_PERSON",
+          ERR_INVALID_ARGUMENT,
+          ERR_UNAVAILABLE,
+          "check in first" },
+        { "called off",
+          { "VisitRequested", "VisitApproved", "VisitCancelled" },
+          "rep",
+          "IN_PERSON",
+          ERR_INVALID_ARGUMENT,
+          ERR_UNAVAILABLE,
+          "check in first" },
+        { "of somebody else",
+          { "VisitRequested", "VisitCheckedIn" },
+          "rep2",
+          "IN_PERSON",
+          ERR_INVALID_ARGUMENT,
+          ERR_INVALID_ARGUMENT,
+          "employee_id" },
+        { "by phone",
+          { "VisitCheckedIn", "VisitEnded" },
+          "rep",
+          "PHONE",
+          ERR_INVALID_ARGUMENT,
+          ERR_INVALID_ARGUMENT,
+          "by phone" },
+        { "checked in", { "VisitApproved", "VisitCheckedIn" }, "rep", "IN_PERSON", 0, 0, "" },
+        { "ended", { "VisitEnded" }, "rep", "IN_PERSON", 0, 0, "" },
+        { "reported", { "VisitReported" }, "rep", "IN_PERSON", 0, 0, "" },
+    };
+    char customer[ID_TEXT_MAX], visit[ID_TEXT_MAX];
+
+    (void)state;
+    snprintf(customer, sizeof(customer), "%s", customer_of("rep", "kinds of visits"));
+    for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+        size_t k = i % ARRAY_LEN(cases);
+        bool rebuild = i >= ARRAY_LEN(cases);
+        enum err want = rebuild ? cases[k].want_in_rebuild : cases[k].want;
+        snprintf(visit, sizeof(visit), "01900000-0000-7000-8000-0000000001%02zx", k);
+        for (size_t n = 0; !rebuild && n < ARRAY_LEN(cases[k].events) && cases[k].events[n]; n++)
+            hear_visit(cases[k].events[n], visit, customer, cases[k].visitor, cases[k].mode);
+        if (i == ARRAY_LEN(cases)) /* the second half of the rounds is told in a rebuild */
+            (void)rig_value(rig, rebuilding);
+        print_message("%s%s\n", cases[k].label, rebuild ? ", in a rebuild" : "");
+        if (want)
+            rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", want,
+                      want == ERR_UNAVAILABLE ? "heard anew" : cases[k].words, RECORD, customer,
+                      rig_employee_text("rep"), "CHANNEL_IN_PERSON", ",\"visitId\":\"", visit,
+                      "\"");
+        else
+            json_decref(rig_ok(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", RECORD,
+                               customer, rig_employee_text("rep"), "CHANNEL_IN_PERSON",
+                               ",\"visitId\":\"", visit, "\""));
+    }
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "RegisterEnded", ERR_INVALID_ARGUMENT, "visit_id",
+              "{" TALK "\"channel\":\"CHANNEL_IN_PERSON\",\"visitId\":\"%s\"}", customer,
+              rig_employee_text("rep"), "01900000-0000-7000-8000-000000000104");
+    (void)rig_value(rig, "UPDATE customers.consumer_cursor SET replay_until = 0 RETURNING ''");
 }
 
 static void a_preliminary_answer_promises_the_final_one_INT_04(void **state)
@@ -757,6 +842,7 @@ int main(void)
         cmocka_unit_test(an_import_looks_at_every_contact),
         cmocka_unit_test(lateness_is_counted_as_the_reminder_counts_CON_10),
         cmocka_unit_test(a_talk_in_person_is_late_unless_it_was_a_visit_CON_10),
+        cmocka_unit_test(a_talk_was_a_visit_that_its_visitor_made_in_person_CON_10),
         cmocka_unit_test(a_preliminary_answer_promises_the_final_one_INT_04),
         cmocka_unit_test(a_question_is_given_to_whom_one_sees_VIS_48),
         cmocka_unit_test(a_mask_of_a_field_that_cannot_change_is_refused),

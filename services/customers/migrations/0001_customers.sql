@@ -158,6 +158,9 @@ CREATE TABLE ${schema}.foreign_event (
     subject      text NOT NULL,
     summary      text NOT NULL,
     actor_id     uuid,
+    visitor_id   uuid,                           -- of visits, as are the next two: who goes,
+    visit_mode   text,                           -- how,
+    began        boolean NOT NULL DEFAULT false, -- and that he was there by then (CON-10)
     PRIMARY KEY (tenant_id, customer_id, happened_at, event_id)
 );
 
