@@ -194,16 +194,15 @@ enum err customer_create(struct call *call, const ProtobufCMessage *in,
     if (e)
         return e;
     customer->id = customers_new_id(call);
-    customer->etag = arena_strdup(call->arena, "1");
     customer->created_at = wire_time(call->arena, call->now_us);
     customer->tier = DAYBOOK__CUSTOMERS__V1__TIER__TIER_UNSPECIFIED;
     customer->key_account_by_tier = false;
     customer->last_contact_at = NULL;
     customer->open_questions = 0;
-    if (!customer->id || !customer->etag || !customer->created_at)
+    if (!customer->id || !customer->created_at)
         return ERR_RESOURCE_EXHAUSTED;
     customer_rules_fill(customer);
-    e = customer_store_insert(call, customer);
+    e = customer_store_insert(call, customer, req->n_contacts);
     if (!e)
         e = db_flush(call->db);
     if (e == ERR_ALREADY_EXISTS)
@@ -220,7 +219,7 @@ enum err customer_create(struct call *call, const ProtobufCMessage *in,
     *reply_out = &reply->base;
     e = call_emit(call, "customers", customer->id, 1, &event.base);
     for (size_t i = 0; !e && i < reply->n_contacts; i++)
-        e = contact_emit_created(call, reply->contacts[i], 1);
+        e = contact_emit_created(call, reply->contacts[i], 2 + (int64_t)i);
     return e;
 }
 

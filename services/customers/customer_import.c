@@ -370,7 +370,7 @@ static enum err find_duplicates(struct call *call, struct import *im)
     return e ? e : find_twins(call, im);
 }
 
-/* Under the version of the customer, after the event of himself. */
+/* After the event of the customer himself, each with the next version of his. */
 static enum err write_contacts(struct call *call, struct row *row)
 {
     for (size_t i = 0; i < row->in->n_contacts; i++) {
@@ -383,7 +383,7 @@ static enum err write_contacts(struct call *call, struct row *row)
             return ERR_RESOURCE_EXHAUSTED;
         enum err e = contact_store_insert(call, contact);
         if (!e)
-            e = contact_emit_created(call, contact, 1);
+            e = contact_emit_created(call, contact, 2 + (int64_t)i);
         if (e)
             return e;
     }
@@ -396,9 +396,8 @@ static enum err write_new(struct call *call, struct row *row)
 
     customer_rules_fill(c); /* not before: to a known customer it would be news */
     c->id = customers_new_id(call);
-    c->etag = arena_strdup(call->arena, "1");
     c->created_at = wire_time(call->arena, call->now_us);
-    if (!c->id || !c->etag || !c->created_at)
+    if (!c->id || !c->created_at)
         return ERR_RESOURCE_EXHAUSTED;
     c->tier = DAYBOOK__CUSTOMERS__V1__TIER__TIER_UNSPECIFIED;
     c->key_account_by_tier = false;
@@ -406,7 +405,7 @@ static enum err write_new(struct call *call, struct row *row)
     c->open_questions = 0;
     row->result->id = c->id;
     row->result->outcome = OUTCOME(INSERTED);
-    enum err e = customer_store_insert(call, c);
+    enum err e = customer_store_insert(call, c, row->in->n_contacts);
     if (e)
         return e;
     Daybook__Customers__V1__CustomerCreated event = {

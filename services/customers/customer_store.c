@@ -97,12 +97,17 @@ enum err customer_store_load(struct call *call, const struct db_stmt *stmt, cons
     return ERR_OK;
 }
 
-enum err customer_store_insert(struct call *call, const PbCustomer *customer)
+enum err customer_store_insert(struct call *call, PbCustomer *customer, size_t ncontacts)
 {
+    char *etag = arena_printf(call->arena, "%zu", 1 + ncontacts);
     const struct record_extra extras[] = {
         { "name_key", customer_rules_name_key(call->arena, customer->name) },
+        { "row_version", etag },
     };
 
+    if (!etag)
+        return ERR_RESOURCE_EXHAUSTED;
+    customer->etag = etag;
     return store_queue(call, &sql_customer_insert, &customer->base, extras, ARRAY_LEN(extras));
 }
 

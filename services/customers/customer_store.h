@@ -25,7 +25,8 @@ NODISCARD enum err customer_store_load(struct call *call, const struct db_stmt *
 /* CON-02: says of a customer that was read whether his tier makes him a key account. */
 void customer_store_mark(const struct call *call, PbCustomer *customer);
 
-NODISCARD enum err customer_store_insert(struct call *call, const PbCustomer *customer);
+/* With the version, also in customer->etag, that ncontacts new contacts of his leave him with. */
+NODISCARD enum err customer_store_insert(struct call *call, PbCustomer *customer, size_t ncontacts);
 /* Raises the version, also in customer->etag. */
 NODISCARD enum err customer_store_update(struct call *call, PbCustomer *customer);
 int64_t customer_store_version(const PbCustomer *customer);

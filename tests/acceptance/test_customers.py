@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 import mdp
-from company import CUSTOMERS, SECONDS, VISITS, when
+from company import BUS, CUSTOMERS, SECONDS, VISITS, when
 from stack import wait_until
 
 SERVICE = CUSTOMERS + "CustomerService/"
@@ -75,6 +75,22 @@ def test_an_update_with_a_stale_etag_is_refused(company):
     assert company.rep.command(SERVICE + "Update", first).customer.etag != etag
     assert refused(company.rep, SERVICE + "Update", second, key="stale").code == "ABORTED"
     assert company.rep.call(SERVICE + "Get", {"id": shop.id}).customer.address == "First"
+
+
+def test_versions_of_a_file_rise_with_the_contacts_that_come_with_it(company):
+    """What a listener takes for the newest state of a file is the newest."""
+    made = company.rep.command(SERVICE + "Create", {
+        "customer": {"name": f"Versions {uuid.uuid4()}"}, "contacts": [{"name": "Mx Li"}, {"name": "Mx Wu"}]})
+    row = {"customer": {"name": f"Import {uuid.uuid4()}",
+                        "externalRef": {"source": "versions", "id": uuid.uuid4().hex}},
+           "ownerNo": "E006", "contacts": [{"name": "Mx Li"}, {"name": "Mx Wu"}]}
+    imported = company.gm.command(SERVICE + "BatchImport", {"rows": [row]})
+    company.stack.settle()
+    for id_ in made.customer.id, imported.results[0].id:
+        events = company.gm.call(BUS + "EventService/ReadEvents", {"aggregate": f"customers/{id_}"}).events
+        assert [(e.type.rsplit(".", 1)[1], e.aggregate_version) for e in events] == [
+            ("CustomerCreated", 1), ("ContactCreated", 2), ("ContactCreated", 3)]
+        assert company.rep.call(SERVICE + "Get", {"id": id_}).customer.etag == "3"
 
 
 def test_lists_come_in_pages(company):

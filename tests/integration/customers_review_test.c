@@ -383,6 +383,44 @@ static void who_must_write_the_record_may_write_it_TMR_02(void **state)
     json_decref(ended);
 }
 
+/* The versions that the log shows of a customer's file, in order; and that of the file itself. */
+static const char *versions_of(const char *name)
+{
+    char query[512];
+
+    snprintf(query, sizeof(query),
+             "SELECT string_agg(o.aggregate_version::text, ' ' ORDER BY o.id) || ', at ' || "
+             "max(c.row_version) FROM customers.customer c JOIN bus.outbox o ON o.aggregate = "
+             "'customers/' || c.id WHERE c.name = '%s'",
+             name);
+    return rig_value(rig, query);
+}
+
+/* Contacts that come with a file raise its version as those that come later do (bus.proto). */
+static void versions_of_a_file_rise_with_each_contact(void **state)
+{
+    (void)state;
+    json_t *made = rig_ok(rig, "rep", CUSTOMER_SERVICE, "Create",
+                          "{\"customer\":{\"name\":\"three at once\"},\"contacts\":[{\"name\":"
+                          "\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}");
+    assert_string_equal(rig_text(made, "customer.etag"), "4");
+    json_decref(rig_ok(rig, "rep", CONTACT_SERVICE, "Create",
+                       "{\"contact\":{\"customerId\":\"%s\",\"name\":\"d\"}}",
+                       rig_text(made, "customer.id")));
+    json_decref(rig_ok(rig, "rep", CUSTOMER_SERVICE, "Update",
+                       "{\"customer\":{\"id\":\"%s\",\"industry\":\"x\",\"etag\":\"5\"}}",
+                       rig_text(made, "customer.id")));
+    json_decref(made);
+    assert_string_equal(versions_of("three at once"), "1 2 3 4 5 6, at 6");
+#define TWO_IMPORTED(industry)                                                                     \
+    "{\"rows\":[{\"ownerNo\":\"rep\",\"customer\":{\"name\":\"two imported\",\"industry\":"        \
+    "\"" industry "\",\"externalRef\":{\"source\":\"import\",\"id\":\"two\"}},\"contacts\":["      \
+    "{\"name\":\"a\"},{\"name\":\"b\"}]}]}"
+    json_decref(rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", TWO_IMPORTED("one")));
+    json_decref(rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", TWO_IMPORTED("two")));
+    assert_string_equal(versions_of("two imported"), "1 2 3 4, at 4");
+}
+
 static void the_contact_of_a_communication_is_the_customers(void **state)
 {
     char mine[ID_TEXT_MAX], theirs[ID_TEXT_MAX];
@@ -853,6 +891,7 @@ int main(void)
         cmocka_unit_test(a_phone_twice_in_a_batch_is_a_duplicate_CUS_07),
         cmocka_unit_test(nobody_records_in_the_name_of_one_he_does_not_see_INT_01),
         cmocka_unit_test(who_must_write_the_record_may_write_it_TMR_02),
+        cmocka_unit_test(versions_of_a_file_rise_with_each_contact),
         cmocka_unit_test(the_contact_of_a_communication_is_the_customers),
         cmocka_unit_test(a_customer_has_at_most_100_contacts_CUS_02),
         cmocka_unit_test(events_hold_no_personal_data),
