@@ -23,7 +23,8 @@ typedef Daybook__Customers__V1__ImportResult PbImportResult;
 #define INTERACTION_SERVICE "daybook.customers.v1.InteractionService"
 #define DEAL_SERVICE "daybook.customers.v1.DealService"
 
-#define CONTACTS_MAX 100 /* of one customer */
+#define CONTACTS_MAX 100         /* of one customer */
+#define IMPORT_CONTACTS_MAX 2500 /* of one batch: what fits the memory of a request */
 
 extern const struct method customers_methods[];
 extern const size_t customers_methods_len;

@@ -804,40 +804,61 @@ static void a_timeline_shows_what_is_asked_for_INT_22(void **state)
 
 /* --- full batches (CUS-31) -------------------------------------------------------------------- */
 
+/* 500 rows of a file, each with so many contacts and, as far as they go, one of the more. */
+static void fill_import(struct sbuf *rows, const char *source, int each, int more)
+{
+    sbuf_init(rows, 4 * MIB);
+    for (int i = 0; i < 500; i++) {
+        sbuf_addf(rows,
+                  "%s{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"%s\","
+                  "\"id\":\"%d\"},"
+                  "\"name\":\"第%d家%s便利店有限公司\",\"address\":\"上海市浦东新区某某路%"
+                  "d号一楼临街商铺\",\"industry\":\"grocery\","
+                  "\"cityCode\":\"310100\",\"location\":{\"latitude\":31.2,\"longitude\":121.4}},"
+                  "\"contacts\":[",
+                  i ? "," : "", source, i, i, source, i);
+        for (int k = 0; k < each + (i < more); k++)
+            sbuf_addf(rows,
+                      "%s{\"name\":\"联系人\",\"position\":\"店长\",\"phone\":\"139%04d%04d\","
+                      "\"email\":\"c%d.%d@example.com\"}",
+                      k ? "," : "", i, k, i, k);
+        sbuf_add_text(rows, "]}");
+    }
+    assert_false(rows->bad);
+}
+
+/* The rig keeps its own copies of the request in the same memory, so a daemon has room to spare. */
 static void a_full_import_fits_the_memory_of_a_request(void **state)
 {
     struct sbuf rows;
 
     (void)state;
     (void)rig_events(rig);
-    sbuf_init(&rows, 4 * MIB);
-    for (int i = 0; i < 500; i++) {
-        sbuf_addf(&rows,
-                  "%s{\"ownerNo\":\"rep\",\"customer\":{\"externalRef\":{\"source\":\"full\","
-                  "\"id\":\"%d\"},"
-                  "\"name\":\"第%d家便利店有限公司\",\"address\":\"上海市浦东新区某某路%"
-                  "d号一楼临街商铺\",\"industry\":\"grocery\","
-                  "\"cityCode\":\"310100\",\"location\":{\"latitude\":31.2,\"longitude\":121.4}},"
-                  "\"contacts\":[",
-                  i ? "," : "", i, i, i);
-        for (int k = 0; k < 3; k++)
-            sbuf_addf(&rows,
-                      "%s{\"name\":\"联系人\",\"position\":\"店长\",\"phone\":\"139%04d%04d\","
-                      "\"email\":\"c%d.%d@example.com\"}",
-                      k ? "," : "", i, k, i, k);
-        sbuf_add_text(&rows, "]}");
-    }
-    assert_false(rows.bad);
+    fill_import(&rows, "full", IMPORT_CONTACTS_MAX / 500, IMPORT_CONTACTS_MAX % 500);
     json_t *reply =
         rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", "{\"rows\":[%s]}", rows.data);
     print_message(
-        "500 customers with 1 500 contacts: request %zu bytes, arena %zu bytes, %d round trips\n",
-        rows.len, arena_used(rig->arena), (int)rig->round_trips);
+        "500 customers with %d contacts: request %zu bytes, arena %zu bytes, %d round trips\n",
+        IMPORT_CONTACTS_MAX, rows.len, arena_used(rig->arena), (int)rig->round_trips);
     assert_true(arena_used(rig->arena) < REQUEST_MEMORY);
     assert_string_equal(rig_text(reply, "results.499.outcome"), "IMPORT_OUTCOME_INSERTED");
     json_decref(reply);
     sbuf_fini(&rows);
-    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox"), "2000");
+    char want[16];
+    snprintf(want, sizeof(want), "%d", 500 + IMPORT_CONTACTS_MAX);
+    assert_string_equal(rig_value(rig, "SELECT count(*)::text FROM bus.outbox"), want);
+}
+
+/* Said before anything is done: that memory is short would come late, and after every retry. */
+static void an_import_of_too_many_contacts_is_refused_with_their_number(void **state)
+{
+    struct sbuf rows;
+
+    (void)state;
+    fill_import(&rows, "overfull", IMPORT_CONTACTS_MAX / 500, IMPORT_CONTACTS_MAX % 500 + 1);
+    rig_fails(rig, "gm", CUSTOMER_SERVICE, "BatchImport", ERR_INVALID_ARGUMENT,
+              "send fewer rows at once", "{\"rows\":[%s]}", rows.data);
+    sbuf_fini(&rows);
 }
 
 static void a_full_batch_of_orders_fits_memory_and_one_event(void **state)
@@ -897,6 +918,7 @@ int main(void)
         cmocka_unit_test(events_hold_no_personal_data),
         cmocka_unit_test(a_timeline_with_many_entries_of_one_moment_is_whole_INT_22),
         cmocka_unit_test(a_full_import_fits_the_memory_of_a_request),
+        cmocka_unit_test(an_import_of_too_many_contacts_is_refused_with_their_number),
         cmocka_unit_test(a_full_batch_of_orders_fits_memory_and_one_event),
     };
     return cmocka_run_group_tests(tests, start, stop);
