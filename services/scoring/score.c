@@ -108,7 +108,7 @@ static char *explain_part(struct reaction *r, enum score_part part, const struct
     switch (part) {
     case SCORE_RECENCY:
         if (result->recency_days < 0)
-            return arena_strdup(r->arena, "no order yet");
+            return arena_strdup(r->arena, "no order that stands");
         return arena_printf(r->arena, "last order %d days ago, 0 points from %.15g on",
                             (int)result->recency_days, model->recency_days);
     case SCORE_FREQUENCY:

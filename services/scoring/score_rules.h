@@ -14,7 +14,7 @@ struct score_facts {
     int64_t at_us;         /* the moment that the score is for */
     int32_t orders;        /* of the window, less cancellations */
     int64_t amount_minor;  /* of the window, less cancellations */
-    int64_t last_order_us; /* 0 = never */
+    int64_t last_order_us; /* of those that stand; 0 = none */
     int32_t potential;     /* 0 to 100 */
     int old_tier;
 };
@@ -35,7 +35,7 @@ struct score_result {
     double value;                /* 0 to 100, rounded to 0.01 so that texts and rows agree */
     int raw_tier;
     int tier;
-    int32_t recency_days; /* -1 = never ordered */
+    int32_t recency_days; /* -1 = no order that stands */
 };
 
 void score_rules_judge(const struct score_facts *facts, const struct score_model *model,

@@ -155,6 +155,34 @@ static void an_order_counts_until_nothing_is_left_of_it_5_1(void **state)
     }
 }
 
+/* SCO-02: a customer whose orders were all taken back has not bought lately. */
+static void the_last_order_is_one_of_which_something_is_left_SCO_02(void **state)
+{
+    static const char who[] = "01900000-0000-7000-8000-0000000000ab";
+    static const char first[] = "2026-01-10T00:00:00Z", second[] = "2026-05-10T00:00:00Z";
+    static const struct {
+        const char *label, *cancelled, *at;
+        long amount;
+        const char *want; /* days since the last one */
+    } steps[] = {
+        { "a part of the second", second, "2026-05-20T00:00:00Z", -400, "10" },
+        { "the rest of it", second, "2026-05-21T00:00:00Z", -600, "131" },
+        { "the first, over a year later", first, "2027-01-20T00:00:00Z", -1000, "-1" },
+    };
+
+    (void)state;
+    customer(false, who, 50);
+    order(false, who, first, 1000);
+    order(false, who, second, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        cancel(false, who, steps[i].cancelled, steps[i].at, steps[i].amount);
+        const char *got = rig_value(rig, "SELECT recency_days FROM scoring.score WHERE customer_id "
+                                         "= '01900000-0000-7000-8000-0000000000ab'");
+        if (strcmp(got, steps[i].want) != 0)
+            fail_msg("%s: %s", steps[i].label, got);
+    }
+}
+
 static void a_replay_of_the_log_ends_in_the_same_rows(void **state)
 {
     static char live[32768];
@@ -318,6 +346,7 @@ int main(void)
         cmocka_unit_test(many_orders_of_one_event_are_one_step),
         cmocka_unit_test(a_thousand_customers_of_one_event_fit_the_memory_of_a_batch),
         cmocka_unit_test(an_order_counts_until_nothing_is_left_of_it_5_1),
+        cmocka_unit_test(the_last_order_is_one_of_which_something_is_left_SCO_02),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

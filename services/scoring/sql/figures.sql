@@ -1,7 +1,8 @@
 -- params: tenant_id customer_ids at window_months
 -- One customer after the other, by keys: left to itself the planner, before it has statistics, reads
 -- a whole company for one batch. An order of the window counts as long as its cancellations leave
--- something of it; what a cancellation takes off counts in the amount in any case (5.1 F, M).
+-- something of it; what a cancellation takes off counts in the amount in any case (5.1 F, M). The last
+-- order is one of which something is left, too, however long ago it was.
 SELECT c.id, c.potential_rating, s.tier, s.tier_since, s.tier_version,
        coalesce(o.orders, 0) AS orders, coalesce(o.amount_minor, 0) AS amount_minor,
        l.last_order_at, greatest($3::timestamptz, s.scored_at) AS scored_at
@@ -24,8 +25,11 @@ SELECT c.id, c.potential_rating, s.tier, s.tier_since, s.tier_version,
                    AND f.ordered_at <= greatest($3::timestamptz, s.scored_at)
                  GROUP BY f.order_id) g) o ON true
   LEFT JOIN LATERAL (
-        SELECT max(ordered_at) AS last_order_at
-          FROM scoring.order_fact f
-         WHERE f.tenant_id = $1::uuid AND f.customer_id = i.id AND f.kind = 'order'
-           AND f.ordered_at <= greatest($3::timestamptz, s.scored_at)) l ON true
+        SELECT max(g.ordered_at) FILTER (WHERE g.amount_minor > 0) AS last_order_at
+          FROM (SELECT max(f.ordered_at) FILTER (WHERE f.kind = 'order') AS ordered_at,
+                       sum(f.amount_minor) AS amount_minor
+                  FROM scoring.order_fact f
+                 WHERE f.tenant_id = $1::uuid AND f.customer_id = i.id
+                   AND f.ordered_at <= greatest($3::timestamptz, s.scored_at)
+                 GROUP BY f.order_id) g) l ON true
  ORDER BY c.id;
