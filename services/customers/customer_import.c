@@ -420,6 +420,7 @@ static enum err write_changed(struct call *call, struct row *row)
 
     if (e)
         return e;
+    customer_store_mark(call, row->known);
     Daybook__Customers__V1__CustomerUpdated event = {
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__customers__v1__customer_updated__descriptor),
         .customer = row->known,

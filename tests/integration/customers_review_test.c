@@ -289,6 +289,23 @@ static void a_tier_makes_a_key_account_CON_02(void **state)
     rig_clear_policies();
 }
 
+/* An import reads files without that mark; its event has the whole file all the same (CON-02). */
+static void an_import_tells_who_is_a_key_account_by_tier_CON_02(void **state)
+{
+#define BY_TIER "position('\\xa80101'::bytea IN payload) > 0" /* field 21, true */
+    (void)state;
+    rig_hear(rig, &customers_consumer, false, "daybook.scoring.v1.CustomerTierChanged",
+             "2026-11-15T01:00:00Z", "{\"customerId\":\"%s\",\"newTier\":\"TIER_A\"}",
+             customer_of("rep", "large and imported"));
+    (void)rig_events(rig);
+    json_decref(rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport",
+                       "{\"rows\":[{\"customer\":{\"name\":\"large and imported\",\"industry\":"
+                       "\"x\",\"externalRef\":{\"source\":\"erp\",\"id\":\"large and "
+                       "imported\"}}}]}"));
+    assert_string_equal(rig_value(rig, "SELECT (" BY_TIER ")::text FROM bus.outbox"), "true");
+    assert_string_equal(rig_events(rig), "CustomerUpdated");
+}
+
 /* The file is older than the handing over, or its owner has left: neither undoes anything. */
 static void an_old_file_hands_nobody_back_CUS_31(void **state)
 {
@@ -908,6 +925,7 @@ int main(void)
         cmocka_unit_test(the_owner_of_a_key_account_changes_by_a_supervisor_CUS_14),
         cmocka_unit_test(a_timeline_shows_what_is_asked_for_INT_22),
         cmocka_unit_test(a_tier_makes_a_key_account_CON_02),
+        cmocka_unit_test(an_import_tells_who_is_a_key_account_by_tier_CON_02),
         cmocka_unit_test(an_old_file_hands_nobody_back_CUS_31),
         cmocka_unit_test(a_phone_twice_in_a_batch_is_a_duplicate_CUS_07),
         cmocka_unit_test(nobody_records_in_the_name_of_one_he_does_not_see_INT_01),
