@@ -2,7 +2,8 @@
  * commitment.c - the handlers of CommitmentService (VIS-56 to VIS-58, form F15).
  *
  * The due time is the customer's date, or for an undated promise the hours of a policy, counted as
- * its duty counts them: a rule that changes while they run moves it (TMR-43, REM-09). Being broken
+ * its duty counts them: by the rules of the unit that CommitmentMade told, and a rule that changes
+ * while they run moves it (TMR-43, REM-09). Being broken
  * is a fact of its own and never goes away, neither by keeping it late nor by withdrawing it.
  */
 #include "common/authority.h"
@@ -15,18 +16,12 @@
 #define FULFILLED_LATE DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_FULFILLED_LATE
 #define CANCELLED DAYBOOK__VISITS__V1__COMMITMENT_STATE__COMMITMENT_STATE_CANCELLED
 
-static int64_t deadline(struct call *call, const PbCommitment *c, const char *key, int64_t start_us,
-                        int64_t judged_us)
+/* The due time of an undated promise, by the rules of that unit as they stand at a moment. */
+static enum err count_due(struct call *call, PbCommitment *c, struct id unit, int64_t judged_us)
 {
-    return deadline_of(call->dir, call->tenant, visit_unit_id(call, c->owner_id), key, start_us,
-                       judged_us);
-}
-
-/* The due time of an undated promise, by the rules as they stand at a moment. */
-static enum err count_due(struct call *call, PbCommitment *c, int64_t judged_us)
-{
-    c->due_at = wire_time(call->arena, deadline(call, c, "commitment_default_due_hours",
-                                                wire_time_us(c->promised_at), judged_us));
+    c->due_at = wire_time(call->arena,
+                          deadline_of(call->dir, call->tenant, unit, "commitment_default_due_hours",
+                                      wire_time_us(c->promised_at), judged_us));
     return c->due_at ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
@@ -45,7 +40,7 @@ static enum err fix_times(struct call *call, PbCommitment *c, const char *prefix
     }
     c->undated = !c->due_at;
     if (c->undated)
-        return count_due(call, c, call->now_us);
+        return count_due(call, c, visit_unit_id(call, c->owner_id), call->now_us);
     if (wire_time_us(c->due_at) <= promised) {
         snprintf(field, sizeof(field), "%sdue_at", prefix);
         return call_fail(call, ERR_INVALID_ARGUMENT, field, "must lie after the promise");
@@ -100,13 +95,14 @@ enum err commitment_make(struct call *call, PbCommitment *c, const char *prefix)
         e = visits_normalise(call, &c->owner_id);
     if (e)
         return e;
-    e = commitment_store_insert(call, c);
+    const char *unit = visits_unit_of(call, c->owner_id);
+    e = commitment_store_insert(call, c, unit);
     if (e)
         return e;
     Daybook__Visits__V1__CommitmentMade event = {
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__commitment_made__descriptor),
         .commitment = c,
-        .unit_id = (char *)(uintptr_t)visits_unit_of(call, c->owner_id),
+        .unit_id = (char *)(uintptr_t)unit,
     };
     return call_emit(call, "commitments", c->id, 1, &event.base);
 }
@@ -177,36 +173,39 @@ static enum err need_superior(struct call *call, const PbCommitment *c)
 }
 
 /* The marks of a promise that was kept or is withdrawn at that moment. */
-static enum err judge(struct call *call, PbCommitment *c, int64_t at_us)
+static enum err judge(struct call *call, const struct commitment_row *row, int64_t at_us)
 {
-    enum err e = c->undated ? count_due(call, c, at_us) : ERR_OK;
+    PbCommitment *c = row->commitment;
+    enum err e = c->undated ? count_due(call, c, row->unit, at_us) : ERR_OK;
 
     c->broken = at_us > wire_time_us(c->due_at);
     return e;
 }
 
 /* Locks an open commitment that the actor may see. */
-static enum err begin(struct call *call, const char *id, PbCommitment **c_out, int64_t *version_out)
+static enum err begin(struct call *call, const char *id, struct commitment_row *row_out)
 {
-    struct id owner, customer_owner;
-    enum err e = commitment_store_lock(call, id, c_out, version_out, &customer_owner);
+    enum err e = commitment_store_lock(call, id, row_out);
+    struct id owner;
 
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, "commitment_id", "there is no commitment %s", id);
     if (e)
         return e;
-    if (!id_parse((*c_out)->owner_id, &owner))
+    const PbCommitment *c = row_out->commitment;
+    if (!id_parse(c->owner_id, &owner))
         return ERR_INTERNAL;
     /* With the customer what was promised him goes to his new owner, who is then chased (REM-18).
      */
-    e = authority_sees(call, customer_owner) ? ERR_OK
-                                             : authority_need_sight(call, owner, "commitment");
+    e = authority_sees(call, row_out->customer_owner)
+            ? ERR_OK
+            : authority_need_sight(call, owner, "commitment");
     if (e)
         return e;
-    if ((*c_out)->state != OPEN)
+    if (c->state != OPEN)
         return call_fail(call, ERR_FAILED_PRECONDITION, "commitment_id",
                          "the commitment is %s, it would have to be open",
-                         (*c_out)->state == CANCELLED ? "cancelled" : "fulfilled");
+                         c->state == CANCELLED ? "cancelled" : "fulfilled");
     return ERR_OK;
 }
 
@@ -216,24 +215,25 @@ enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
     const Daybook__Visits__V1__CompleteCommitmentRequest *req = (const void *)in;
     Daybook__Visits__V1__CompleteCommitmentResponse *reply =
         call_new(call, &daybook__visits__v1__complete_commitment_response__descriptor);
-    PbCommitment *c;
-    int64_t version = 0;
+    struct commitment_row row;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = begin(call, req->commitment_id, &c, &version);
+    enum err e = begin(call, req->commitment_id, &row);
     if (e)
         return e;
+    PbCommitment *c = row.commitment;
     int64_t at = req->fulfilled_at ? wire_time_us(req->fulfilled_at) : call->now_us;
     if (at > call->now_us || at < wire_time_us(c->promised_at))
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
                          "must lie between the promise and now");
     /* Else a broken promise could be made a kept one (INT-03). */
-    if (call->now_us > deadline(call, c, "interaction_update_hours", at, call->now_us))
+    if (call->now_us > deadline_of(call->dir, call->tenant, row.unit, "interaction_update_hours",
+                                   at, call->now_us))
         return call_fail(call, ERR_INVALID_ARGUMENT, "fulfilled_at",
                          "lies longer back than interaction_update_hours allows; leave it out, it "
                          "then counts from now");
-    e = judge(call, c, at);
+    e = judge(call, &row, at);
     if (e)
         return e;
     c->fulfilled_at = wire_time(call->arena, at);
@@ -248,7 +248,7 @@ enum err commitment_complete(struct call *call, const ProtobufCMessage *in,
         .base = PROTOBUF_C_MESSAGE_INIT(&daybook__visits__v1__commitment_fulfilled__descriptor),
         .commitment = c,
     };
-    e = call_emit(call, "commitments", c->id, version + 1, &event.base);
+    e = call_emit(call, "commitments", c->id, row.version + 1, &event.base);
     if (e)
         return e;
     reply->commitment = c;
@@ -262,18 +262,18 @@ enum err commitment_cancel(struct call *call, const ProtobufCMessage *in,
     const Daybook__Visits__V1__CancelCommitmentRequest *req = (const void *)in;
     Daybook__Visits__V1__CancelCommitmentResponse *reply =
         call_new(call, &daybook__visits__v1__cancel_commitment_response__descriptor);
-    PbCommitment *c;
-    int64_t version = 0;
+    struct commitment_row row;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = begin(call, req->commitment_id, &c, &version);
+    enum err e = begin(call, req->commitment_id, &row);
     if (!e)
-        e = judge(call, c, call->now_us);
-    if (!e && c->broken)
-        e = need_superior(call, c);
+        e = judge(call, &row, call->now_us);
+    if (!e && row.commitment->broken)
+        e = need_superior(call, row.commitment);
     if (e)
         return e;
+    PbCommitment *c = row.commitment;
     c->state = CANCELLED;
     c->result = req->reason;
     e = commitment_store_update(call, c);
@@ -284,7 +284,7 @@ enum err commitment_cancel(struct call *call, const ProtobufCMessage *in,
         .commitment = c,
         .reason = req->reason,
     };
-    e = call_emit(call, "commitments", c->id, version + 1, &event.base);
+    e = call_emit(call, "commitments", c->id, row.version + 1, &event.base);
     if (e)
         return e;
     reply->commitment = c;

@@ -86,12 +86,13 @@ enum err visit_need_employee(struct call *call, const char *employee_id, const c
 }
 
 enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out,
-                     struct id *customer_owner_out)
+                     struct visit_aside *aside_out)
 {
     PbVisit *visit;
-    struct id visitor, customer_owner;
+    struct visit_aside aside;
+    struct id visitor;
 
-    enum err e = visit_store_lock(call, id, &visit, &customer_owner);
+    enum err e = visit_store_lock(call, id, &visit, &aside);
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, "visit_id", "there is no visit %s; look it up by List", id);
     if (e)
@@ -102,8 +103,8 @@ enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out,
     if (e)
         return e;
     *visit_out = visit;
-    if (customer_owner_out)
-        *customer_owner_out = customer_owner;
+    if (aside_out)
+        *aside_out = aside;
     return ERR_OK;
 }
 
@@ -131,7 +132,7 @@ enum err visit_advance(struct call *call, PbVisit *visit, enum visit_action acti
 
 enum err visit_save(struct call *call, PbVisit *visit, const ProtobufCMessage *event)
 {
-    enum err e = visit_store_update(call, visit);
+    enum err e = visit_store_update(call, visit, NULL);
 
     return e ? e : call_emit(call, "visits", visit->id, visit_store_version(visit), event);
 }
@@ -453,7 +454,7 @@ static enum err emit_check_in(struct call *call, PbVisit *visit)
 
 static enum err check_in_unplanned(struct call *call,
                                    const Daybook__Visits__V1__CheckInRequest *req,
-                                   PbVisit **visit_out, struct id *customer_owner_out)
+                                   PbVisit **visit_out, struct visit_aside *aside_out)
 {
     struct visit_customer customer;
 
@@ -468,17 +469,17 @@ static enum err check_in_unplanned(struct call *call,
         e = need_no_other(call, *visit_out);
     if (e)
         return e;
-    *customer_owner_out = customer.owner;
+    *aside_out = (struct visit_aside){ .customer_owner = customer.owner };
     e = judge_check_in(call, *visit_out, req, &customer);
     return e ? e : insert_visit(call, *visit_out);
 }
 
 static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__CheckInRequest *req,
-                                 PbVisit **visit_out, struct id *customer_owner_out)
+                                 PbVisit **visit_out, struct visit_aside *aside_out)
 {
     struct visit_customer customer;
     PbVisit *visit;
-    enum err e = visit_begin(call, req->visit_id, &visit, customer_owner_out);
+    enum err e = visit_begin(call, req->visit_id, &visit, aside_out);
 
     if (e)
         return e;
@@ -505,26 +506,26 @@ static enum err check_in_planned(struct call *call, const Daybook__Visits__V1__C
     if (e)
         return e;
     *visit_out = visit;
-    return visit_store_update(call, visit);
+    return visit_store_update(call, visit, NULL);
 }
 
 enum err visit_check_in(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
 {
     const Daybook__Visits__V1__CheckInRequest *req = (const void *)in;
     PbVisit *visit = NULL;
-    struct id customer_owner;
+    struct visit_aside aside;
 
     if (!*req->visit_id && !*req->customer_id)
         return call_fail(call, ERR_INVALID_ARGUMENT, "visit_id",
                          "name the visit, or the customer for an outing that nobody applied for");
-    enum err e = *req->visit_id ? check_in_planned(call, req, &visit, &customer_owner)
-                                : check_in_unplanned(call, req, &visit, &customer_owner);
+    enum err e = *req->visit_id ? check_in_planned(call, req, &visit, &aside)
+                                : check_in_unplanned(call, req, &visit, &aside);
     if (e)
         return e;
     e = emit_check_in(call, visit);
     if (e)
         return e;
-    visit_hide_place(call, visit, customer_owner);
+    visit_hide_place(call, visit, aside.customer_owner);
     REPLY_VISIT(CheckInResponse, check_in_response);
 }
 
@@ -533,8 +534,8 @@ enum err visit_check_out(struct call *call, const ProtobufCMessage *in,
 {
     const Daybook__Visits__V1__CheckOutRequest *req = (const void *)in;
     PbVisit *visit;
-    struct id customer_owner;
-    enum err e = visit_begin(call, req->visit_id, &visit, &customer_owner);
+    struct visit_aside aside;
+    enum err e = visit_begin(call, req->visit_id, &visit, &aside);
 
     if (e)
         return e;
@@ -547,10 +548,13 @@ enum err visit_check_out(struct call *call, const ProtobufCMessage *in,
     visit->checked_out_at = wire_time(call->arena, call->now_us);
     if (!visit->checked_out_at)
         return ERR_RESOURCE_EXHAUSTED;
-    e = visit_save(call, visit, EVENT(VisitEnded, visit_ended));
+    e = visit_store_update(call, visit, visits_unit_of(call, visit->visitor_id));
+    if (!e)
+        e = call_emit(call, "visits", visit->id, visit_store_version(visit),
+                      EVENT(VisitEnded, visit_ended));
     if (e)
         return e;
-    visit_hide_place(call, visit, customer_owner);
+    visit_hide_place(call, visit, aside.customer_owner);
     REPLY_VISIT(CheckOutResponse, check_out_response);
 }
 
@@ -558,8 +562,9 @@ enum err visit_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessa
 {
     const Daybook__Visits__V1__GetVisitRequest *req = (const void *)in;
     PbVisit *visit;
-    struct id visitor, customer_owner;
-    enum err e = visit_store_find(call, req->id, &visit, &customer_owner);
+    struct visit_aside aside;
+    struct id visitor;
+    enum err e = visit_store_find(call, req->id, &visit, &aside);
 
     if (e == ERR_NOT_FOUND)
         return call_fail(call, e, "id", "there is no visit %s", req->id);
@@ -570,7 +575,7 @@ enum err visit_get(struct call *call, const ProtobufCMessage *in, ProtobufCMessa
     e = authority_need_sight(call, visitor, "visit");
     if (e)
         return e;
-    visit_hide_place(call, visit, customer_owner);
+    visit_hide_place(call, visit, aside.customer_owner);
     REPLY_VISIT(GetVisitResponse, get_visit_response);
 }
 

@@ -19,9 +19,9 @@ NODISCARD enum err visit_need_employee(struct call *call, const char *employee_i
                                        const char *field);
 
 /* Locks the visit. ERR_NOT_FOUND with words: no such visit, or the actor may not see it.
- * customer_owner_out: for visit_hide_place(); NULL when no check-in is shown. */
+ * aside_out: NULL when nobody asks. */
 NODISCARD enum err visit_begin(struct call *call, const char *id, PbVisit **visit_out,
-                               struct id *customer_owner_out);
+                               struct visit_aside *aside_out);
 /* Takes out of an answer what tells where the customer is, unless the actor sees him: distances
  * from three positions would. After the row and the event are made, which keep it. */
 void visit_hide_place(const struct call *call, PbVisit *visit, struct id customer_owner);

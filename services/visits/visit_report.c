@@ -113,19 +113,20 @@ static enum err check_report(struct call *call, const Daybook__Visits__V1__Submi
     return call_violations(call);
 }
 
-/* Whether the time that a rule gives for the report, counted as its duty counts it, has passed. */
-static bool is_past(struct call *call, const PbVisit *visit, const char *key)
+/* Whether the time that a rule gives for the report, counted as its duty counts it, has passed.
+ * unit: as told by VisitEnded; he may be in another one since. */
+static bool is_past(struct call *call, const PbVisit *visit, struct id unit, const char *key)
 {
-    return call->now_us > deadline_of(call->dir, call->tenant,
-                                      visit_unit_id(call, visit->visitor_id), key,
+    return call->now_us > deadline_of(call->dir, call->tenant, unit, key,
                                       wire_time_us(visit->checked_out_at), call->now_us);
 }
 
 /* The marks count from the end of the visit; the later never excuses the earlier (CON-01). */
-static void mark_lateness(struct call *call, const PbVisit *visit, PbVisitReport *report)
+static void mark_lateness(struct call *call, const PbVisit *visit, struct id unit,
+                          PbVisitReport *report)
 {
-    report->late = is_past(call, visit, "visit_report_due_hours");
-    report->missed_final = is_past(call, visit, "visit_report_final_days");
+    report->late = is_past(call, visit, unit, "visit_report_due_hours");
+    report->missed_final = is_past(call, visit, unit, "visit_report_final_days");
 }
 
 static enum err make_commitments(struct call *call, const PbVisit *visit,
@@ -195,11 +196,11 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
         call_new(call, &daybook__visits__v1__submit_report_response__descriptor);
     PbVisitReport *report = wire_clone(&req->report->base, call->arena);
     PbVisit *visit;
-    struct id customer_owner;
+    struct visit_aside aside;
 
     if (!reply || !report)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = visit_begin(call, req->visit_id, &visit, &customer_owner);
+    enum err e = visit_begin(call, req->visit_id, &visit, &aside);
     if (e)
         return e;
     e = visit_need_visitor(call, visit);
@@ -213,7 +214,7 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
     if (e)
         return e;
     if (!visit->report) {
-        mark_lateness(call, visit, report);
+        mark_lateness(call, visit, aside.unit, report);
     } else { /* a corrected report keeps the marks of the first one */
         report->late = visit->report->late;
         report->missed_final = visit->report->missed_final;
@@ -238,7 +239,7 @@ enum err visit_submit_report(struct call *call, const ProtobufCMessage *in,
     e = make_commitments(call, visit, reply, req);
     if (e)
         return e;
-    visit_hide_place(call, visit, customer_owner);
+    visit_hide_place(call, visit, aside.customer_owner);
     reply->visit = visit;
     *reply_out = &reply->base;
     return ERR_OK;
@@ -251,13 +252,13 @@ enum err visit_review_report(struct call *call, const ProtobufCMessage *in,
     Daybook__Visits__V1__ReviewReportResponse *reply =
         call_new(call, &daybook__visits__v1__review_report_response__descriptor);
     PbVisit *visit;
-    struct id customer_owner;
+    struct visit_aside aside;
 
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
     if (!req->accept && !*req->comment)
         return call_fail(call, ERR_INVALID_ARGUMENT, "comment", "say what is to be corrected");
-    enum err e = visit_begin(call, req->visit_id, &visit, &customer_owner);
+    enum err e = visit_begin(call, req->visit_id, &visit, &aside);
     if (e)
         return e;
     e = visit_need_approver(call, visit, "approver_roles_report", "report");
@@ -272,7 +273,7 @@ enum err visit_review_report(struct call *call, const ProtobufCMessage *in,
     e = save_review(call, visit, req->accept);
     if (e)
         return e;
-    visit_hide_place(call, visit, customer_owner);
+    visit_hide_place(call, visit, aside.customer_owner);
     reply->visit = visit;
     *reply_out = &reply->base;
     return ERR_OK;

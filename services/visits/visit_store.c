@@ -6,8 +6,13 @@
 #include "common/num.h"
 #include "services/visits/sql.h"
 
+static struct id id_or_nil(struct db_row *row, const char *column)
+{
+    return db_row_is_null(row, column) ? (struct id){ { 0 } } : db_row_id(row, column);
+}
+
 static enum err find_visit(struct call *call, const struct db_stmt *stmt, const char *id,
-                           PbVisit **visit_out, struct id *customer_owner_out)
+                           PbVisit **visit_out, struct visit_aside *aside_out)
 {
     const char *params[] = { call_tenant_text(call), id };
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -18,24 +23,23 @@ static enum err find_visit(struct call *call, const struct db_stmt *stmt, const 
     if (PQntuples(res) == 0)
         return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
-    *customer_owner_out = db_row_is_null(&row, "_customer_owner")
-                              ? (struct id){ { 0 } }
-                              : db_row_id(&row, "_customer_owner");
+    *aside_out = (struct visit_aside){ .customer_owner = id_or_nil(&row, "_customer_owner"),
+                                       .unit = id_or_nil(&row, "_unit_id") };
     if (row.bad)
         return ERR_INTERNAL;
     return record_read(res, 0, &daybook__visits__v1__visit__descriptor, call->arena, visit_out);
 }
 
 enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out,
-                          struct id *customer_owner_out)
+                          struct visit_aside *aside_out)
 {
-    return find_visit(call, &sql_visit_load, id, visit_out, customer_owner_out);
+    return find_visit(call, &sql_visit_load, id, visit_out, aside_out);
 }
 
 enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out,
-                          struct id *customer_owner_out)
+                          struct visit_aside *aside_out)
 {
-    return find_visit(call, &sql_visit_lock, id, visit_out, customer_owner_out);
+    return find_visit(call, &sql_visit_lock, id, visit_out, aside_out);
 }
 
 enum err visit_store_find_customer(struct call *call, const char *id, const char *contact_id,
@@ -52,8 +56,7 @@ enum err visit_store_find_customer(struct call *call, const char *id, const char
 
     struct db_row row = { .res = res };
     struct visit_customer c = { .name = arena_strdup(call->arena, db_row_text(&row, "name")) };
-    if (!db_row_is_null(&row, "owner_id"))
-        c.owner = db_row_id(&row, "owner_id");
+    c.owner = id_or_nil(&row, "owner_id");
     c.has_contact = db_row_bool(&row, "has_contact");
     const char *address = db_row_text(&row, "address");
     c.address = arena_strdup(call->arena, address ? address : "");
@@ -95,19 +98,21 @@ enum err visit_store_of_today(struct call *call, const PbVisit *outing, const st
     return ERR_OK;
 }
 
+/* unit: NULL or "" = SQL NULL. */
 static enum err bind(struct call *call, const struct db_stmt *stmt, const ProtobufCMessage *message,
-                     const char *const **params_out)
+                     const char *unit, const char *const **params_out)
 {
-    const struct record_extra extras[] = { { "tenant_id", call_tenant_text(call) } };
+    const struct record_extra extras[] = { { "tenant_id", call_tenant_text(call) },
+                                           { "unit_id", unit && *unit ? unit : NULL } };
 
     return record_bind(stmt, message, extras, ARRAY_LEN(extras), call->arena, params_out);
 }
 
 static enum err queue(struct call *call, const struct db_stmt *stmt,
-                      const ProtobufCMessage *message)
+                      const ProtobufCMessage *message, const char *unit)
 {
     const char *const *params;
-    enum err e = bind(call, stmt, message, &params);
+    enum err e = bind(call, stmt, message, unit, &params);
 
     return e ? e : db_queue(call->db, stmt, params);
 }
@@ -116,7 +121,7 @@ enum err visit_store_insert(struct call *call, const PbVisit *visit)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *const *params;
-    enum err e = bind(call, &sql_visit_insert, &visit->base, &params);
+    enum err e = bind(call, &sql_visit_insert, &visit->base, NULL, &params);
 
     return e ? e : db_exec(call->db, &sql_visit_insert, params, &res);
 }
@@ -128,20 +133,19 @@ int64_t visit_store_version(const PbVisit *visit)
     return num_i64(visit->etag, 1, INT64_MAX, &version) ? version : 0;
 }
 
-enum err visit_store_update(struct call *call, PbVisit *visit)
+enum err visit_store_update(struct call *call, PbVisit *visit, const char *unit)
 {
     char *etag = arena_printf(call->arena, "%" PRId64, visit_store_version(visit) + 1);
 
     if (!etag)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = queue(call, &sql_visit_update, &visit->base);
+    enum err e = queue(call, &sql_visit_update, &visit->base, unit);
     if (!e)
         visit->etag = etag;
     return e;
 }
 
-enum err commitment_store_lock(struct call *call, const char *id, PbCommitment **commitment_out,
-                               int64_t *version_out, struct id *customer_owner_out)
+enum err commitment_store_lock(struct call *call, const char *id, struct commitment_row *row_out)
 {
     const char *params[] = { call_tenant_text(call), id };
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -152,20 +156,22 @@ enum err commitment_store_lock(struct call *call, const char *id, PbCommitment *
     if (PQntuples(res) == 0)
         return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
-    *version_out = db_row_i64(&row, "_row_version");
-    *customer_owner_out = (struct id){ { 0 } };
-    if (!db_row_is_null(&row, "_customer_owner_id"))
-        *customer_owner_out = db_row_id(&row, "_customer_owner_id");
+    *row_out = (struct commitment_row){ .version = db_row_i64(&row, "_row_version"),
+                                        .unit = id_or_nil(&row, "_unit_id"),
+                                        .customer_owner = id_or_nil(&row, "_customer_owner_id") };
+    if (row.bad)
+        return ERR_INTERNAL;
     return record_read(res, 0, &daybook__visits__v1__commitment__descriptor, call->arena,
-                       commitment_out);
+                       &row_out->commitment);
 }
 
-enum err commitment_store_insert(struct call *call, const PbCommitment *commitment)
+enum err commitment_store_insert(struct call *call, const PbCommitment *commitment,
+                                 const char *unit)
 {
-    return queue(call, &sql_commitment_insert, &commitment->base);
+    return queue(call, &sql_commitment_insert, &commitment->base, unit);
 }
 
 enum err commitment_store_update(struct call *call, const PbCommitment *commitment)
 {
-    return queue(call, &sql_commitment_update, &commitment->base);
+    return queue(call, &sql_commitment_update, &commitment->base, NULL);
 }

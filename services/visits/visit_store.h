@@ -16,11 +16,11 @@ struct visit_customer {
     double latitude, longitude;
 };
 
-/* ERR_NOT_FOUND: no such row for this tenant. customer_owner_out: nil when not known. */
+/* ERR_NOT_FOUND: no such row for this tenant. */
 NODISCARD enum err visit_store_find(struct call *call, const char *id, PbVisit **visit_out,
-                                    struct id *customer_owner_out);
+                                    struct visit_aside *aside_out);
 NODISCARD enum err visit_store_lock(struct call *call, const char *id, PbVisit **visit_out,
-                                    struct id *customer_owner_out);
+                                    struct visit_aside *aside_out);
 /* contact_id: "" when none is asked for. */
 NODISCARD enum err visit_store_find_customer(struct call *call, const char *id,
                                              const char *contact_id,
@@ -37,16 +37,23 @@ NODISCARD enum err visit_store_of_today(struct call *call, const PbVisit *outing
 
 /* Sent at once: ERR_ALREADY_EXISTS = the visitor's slot is taken. */
 NODISCARD enum err visit_store_insert(struct call *call, const PbVisit *visit);
-/* Queued. Raises the row version, also in visit->etag. */
-NODISCARD enum err visit_store_update(struct call *call, PbVisit *visit);
+/* Queued. Raises the row version, also in visit->etag. unit: of the visitor now that the visit ends,
+ * as text; NULL or "" = the one that stands there. */
+NODISCARD enum err visit_store_update(struct call *call, PbVisit *visit, const char *unit);
 /* Version that the etag stands for. */
 int64_t visit_store_version(const PbVisit *visit);
 
-/* version_out: of the row as read. customer_owner_out: nil when he has none. */
+struct commitment_row {
+    PbCommitment *commitment;
+    int64_t version;
+    struct id unit;           /* whose rules count its time; nil = the company's */
+    struct id customer_owner; /* nil when he has none */
+};
 NODISCARD enum err commitment_store_lock(struct call *call, const char *id,
-                                         PbCommitment **commitment_out, int64_t *version_out,
-                                         struct id *customer_owner_out);
-NODISCARD enum err commitment_store_insert(struct call *call, const PbCommitment *commitment);
+                                         struct commitment_row *row_out);
+/* unit: as text; "" = the company's rules. */
+NODISCARD enum err commitment_store_insert(struct call *call, const PbCommitment *commitment,
+                                           const char *unit);
 NODISCARD enum err commitment_store_update(struct call *call, const PbCommitment *commitment);
 
 #endif

@@ -15,6 +15,12 @@ typedef Daybook__Visits__V1__VisitReport PbVisitReport;
 typedef Daybook__Visits__V1__CheckInFacts PbCheckInFacts;
 typedef Daybook__Visits__V1__Commitment PbCommitment;
 
+/* What a visit's row holds beside the message. */
+struct visit_aside {
+    struct id customer_owner; /* nil when not known */
+    struct id unit;           /* whose rules count the time of the report; nil = the company's */
+};
+
 #define VISIT_SERVICE "daybook.visits.v1.VisitService"
 #define COMMITMENT_SERVICE "daybook.visits.v1.CommitmentService"
 

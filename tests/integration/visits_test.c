@@ -120,8 +120,8 @@ static void a_visit_goes_from_request_to_closed_report(void **state)
               "{\"visitId\":\"%s\"}", id);
 }
 
-/* A visit of "rep" that ended on Friday at 16:00 local, with its report of that moment. */
-static json_t *report_of_friday(const char *submitted_at)
+/* A visit of "rep" that ended on Friday at 16:00 local. */
+static const char *ended_on_friday(void)
 {
     rig_time(rig, "2026-11-26T01:00:00Z");
     const char *id = request("2026-11-27");
@@ -129,6 +129,12 @@ static json_t *report_of_friday(const char *submitted_at)
     json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id));
     rig_time(rig, "2026-11-27T08:00:00Z");
     json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
+    return id;
+}
+
+/* The report of that visit. */
+static json_t *report(const char *id, const char *submitted_at)
+{
     rig_time(rig, submitted_at);
     return rig_ok(rig, "rep", VISIT_SERVICE, "SubmitReport", "{\"visitId\":\"%s\"," REPORT "}", id,
                   ",\"noCommitments\":true");
@@ -157,7 +163,7 @@ static void the_marks_agree_with_the_duties_CON_10_REM_09(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         if (cases[i].key)
             rig_set_policy(cases[i].key, cases[i].value, cases[i].from);
-        json_t *reported = report_of_friday(cases[i].submitted_at);
+        json_t *reported = report(ended_on_friday(), cases[i].submitted_at);
         assert_string_equal(rig_text(reported, "visit.report.late"), cases[i].late);
         assert_string_equal(rig_text(reported, "visit.report.missedFinal"), cases[i].missed_final);
         json_decref(reported);
@@ -165,12 +171,16 @@ static void the_marks_agree_with_the_duties_CON_10_REM_09(void **state)
     }
 }
 
-/* An undated promise of Friday 16:00, kept at that moment. */
-static json_t *kept_at(const char *moment)
+/* An undated promise of "rep" of Friday 16:00 local. */
+static json_t *promised_on_friday(void)
 {
     rig_time(rig, "2026-11-27T08:00:00Z");
-    json_t *made = rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
-                          "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\"}}");
+    return rig_ok(rig, "rep", COMMITMENT_SERVICE, "Add",
+                  "{\"commitment\":{\"customerId\":\"" CUSTOMER "\",\"text\":\"t\"}}");
+}
+
+static json_t *keep(json_t *made, const char *moment)
+{
     rig_time(rig, moment);
     json_t *kept =
         rig_ok(rig, "rep", COMMITMENT_SERVICE, "Complete",
@@ -202,7 +212,7 @@ static void an_undated_promise_is_judged_as_its_duty_TMR_43(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         if (cases[i].key)
             rig_set_policy(cases[i].key, cases[i].value, cases[i].from);
-        json_t *kept = kept_at(cases[i].kept_at);
+        json_t *kept = keep(promised_on_friday(), cases[i].kept_at);
         assert_string_equal(rig_text(kept, "commitment.dueAt"), cases[i].due_at);
         assert_string_equal(rig_text(kept, "commitment.state"),
                             cases[i].late ? "COMMITMENT_STATE_FULFILLED_LATE"
@@ -210,6 +220,36 @@ static void an_undated_promise_is_judged_as_its_duty_TMR_43(void **state)
         json_decref(kept);
         rig_clear_policies();
     }
+}
+
+/* The duty counts by the rules of the unit that the event told; so do the marks, wherever he is
+ * since. */
+static void whoever_changes_his_unit_is_judged_as_his_duties_are_CON_10(void **state)
+{
+    (void)state;
+    rig_set_unit_policy("EAST", "visit_report_due_hours", "30", "2026-11-01T00:00:00Z");
+    rig_set_unit_policy("EAST", "visit_report_final_days", "3", "2026-11-01T00:00:00Z");
+    rig_set_unit_policy("EAST", "commitment_default_due_hours", "30", "2026-11-01T00:00:00Z");
+    const char *visit = ended_on_friday();
+    json_t *made = promised_on_friday();
+    rig_move("rep", "HQ");
+    json_t *kept = keep(made, "2026-11-28T14:00:00Z");
+    assert_string_equal(rig_text(kept, "commitment.dueAt"), "2026-11-28T14:00:00Z");
+    assert_string_equal(rig_text(kept, "commitment.state"), "COMMITMENT_STATE_FULFILLED");
+    json_decref(kept);
+    json_t *reported = report(visit, "2026-11-28T14:00:00Z");
+    assert_string_equal(rig_text(reported, "visit.report.late"), "");
+    json_decref(reported);
+    rig_clear_policies();
+
+    rig_set_unit_policy("HQ", "visit_report_due_hours", "30", "2026-11-01T00:00:00Z");
+    rig_set_unit_policy("EAST", "visit_report_due_hours", "24", "2026-11-01T00:00:00Z");
+    visit = ended_on_friday();
+    rig_move("rep", "HQ");
+    reported = report(visit, "2026-11-28T14:00:00Z");
+    assert_string_equal(rig_text(reported, "visit.report.late"), "true");
+    json_decref(reported);
+    rig_clear_policies();
 }
 
 static void an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22(void **state)
@@ -804,6 +844,7 @@ int main(void)
         cmocka_unit_test(a_visit_goes_from_request_to_closed_report),
         cmocka_unit_test(the_marks_agree_with_the_duties_CON_10_REM_09),
         cmocka_unit_test(an_undated_promise_is_judged_as_its_duty_TMR_43),
+        cmocka_unit_test(whoever_changes_his_unit_is_judged_as_his_duties_are_CON_10),
         cmocka_unit_test(an_outing_nobody_applied_for_is_taken_and_flagged_VIS_22),
         cmocka_unit_test(on_another_day_the_approved_visit_is_unregistered_CON_04),
         cmocka_unit_test(an_outing_that_was_applied_for_must_be_named_VIS_22),

@@ -65,6 +65,12 @@ const char *rig_employee_text(const char *name)
 #define POLICIES_MAX 16
 static struct policy_setting policies[POLICIES_MAX];
 static size_t npolicies;
+static const struct id *moved_to[ARRAY_LEN(people)]; /* NULL: he is where he was */
+
+static const struct id *unit_named(const char *name)
+{
+    return strcmp(name, "HQ") == 0 ? &unit_hq : &unit_east;
+}
 
 static void make_company(void)
 {
@@ -81,7 +87,7 @@ static void make_company(void)
     for (size_t i = 0; i < ARRAY_LEN(people); i++) {
         struct directory_employee_in in = {
             .id = rig_employee(people[i].name),
-            .unit = *people[i].unit,
+            .unit = moved_to[i] ? *moved_to[i] : *people[i].unit,
             .employee_no = people[i].name,
             .inactive = people[i].inactive,
             .name = people[i].name,
@@ -99,18 +105,38 @@ static void make_company(void)
     directory_set_for_tests(d);
 }
 
-void rig_set_policy(const char *key, const char *value, const char *from_rfc3339)
+static void set_policy(struct id unit, const char *key, const char *value, const char *from)
 {
     assert_true(npolicies < POLICIES_MAX);
-    policies[npolicies] = (struct policy_setting){ .key = key, .value = value };
-    assert_true(time_parse(from_rfc3339, &policies[npolicies].effective_from_us));
+    policies[npolicies] = (struct policy_setting){ .key = key, .unit = unit, .value = value };
+    assert_true(time_parse(from, &policies[npolicies].effective_from_us));
     npolicies++;
+    make_company();
+}
+
+void rig_set_policy(const char *key, const char *value, const char *from_rfc3339)
+{
+    set_policy((struct id){ { 0 } }, key, value, from_rfc3339);
+}
+
+void rig_set_unit_policy(const char *unit, const char *key, const char *value,
+                         const char *from_rfc3339)
+{
+    set_policy(*unit_named(unit), key, value, from_rfc3339);
+}
+
+void rig_move(const char *employee, const char *unit)
+{
+    for (size_t i = 0; i < ARRAY_LEN(people); i++)
+        if (strcmp(people[i].name, employee) == 0)
+            moved_to[i] = unit_named(unit);
     make_company();
 }
 
 void rig_clear_policies(void)
 {
     npolicies = 0;
+    memset(moved_to, 0, sizeof(moved_to));
     make_company();
 }
 

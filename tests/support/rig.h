@@ -44,6 +44,11 @@ void rig_stop(struct rig *r);
 /* Sets a policy of the company from that moment on, in the directory snapshot. At most 16; they
  * stay until rig_clear_policies(). */
 void rig_set_policy(const char *key, const char *value, const char *from_rfc3339);
+/* The same for a unit, "HQ" or "EAST". */
+void rig_set_unit_policy(const char *unit, const char *key, const char *value,
+                         const char *from_rfc3339);
+/* Puts an employee into another unit of the company, until rig_clear_policies(). */
+void rig_move(const char *employee, const char *unit);
 void rig_clear_policies(void);
 
 /* Id of an employee by the names above. */

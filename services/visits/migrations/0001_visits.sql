@@ -25,6 +25,7 @@ CREATE TABLE ${schema}.visit (
     checkin_distance_m  float8,
     checkin_far         boolean,
     checked_out_at  timestamptz,
+    unit_id         uuid, -- whose rules count the time of the report: the visitor's when it ended (CON-10)
     report          jsonb,
     reviewed_by     uuid,
     review_comment  text,
@@ -46,6 +47,7 @@ CREATE TABLE ${schema}.commitment (
     source        text,
     text          text NOT NULL,
     owner_id      uuid NOT NULL,
+    unit_id       uuid, -- whose rules count the time: the owner's when it was made (CON-10)
     promised_at   timestamptz NOT NULL,
     due_at        timestamptz NOT NULL,
     undated       boolean NOT NULL,
