@@ -303,20 +303,6 @@ static enum err replan(struct step *s, const struct rule *rule, struct duty *dut
     return add_event(s, duty, &event.base);
 }
 
-/* The unit whose rule book holds for the duty from here on. */
-static bool find_unit(const struct step *s, const struct duty *duty, struct id *out)
-{
-    const struct dir_employee *to = NULL;
-
-    if (is_handover(s->job)) {
-        to = directory_employee(s->dir, s->job->tenant, s->job->to);
-        if (to && to->unit)
-            *out = to->unit->id;
-        return true;
-    }
-    return !*duty->pb->unit_id || id_parse(duty->pb->unit_id, out);
-}
-
 static enum err judge_duty(struct step *s, struct duty *duty)
 {
     const struct rule *rule = rule_find(duty->pb->rule);
@@ -324,7 +310,7 @@ static enum err judge_duty(struct step *s, struct duty *duty)
     bool changed = true;
     enum err e = ERR_OK;
 
-    if (!rule || !find_unit(s, duty, &book.unit))
+    if (!rule || (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit)))
         return ERR_INTERNAL;
     if (!rule_is_enabled(rule, &book))
         e = switch_off(s, rule, duty);

@@ -14,7 +14,7 @@ void handover_init(struct handover *h, const struct directory *dir, struct id te
                    int64_t now_us)
 {
     *h = (struct handover){ .dir = dir, .tenant = tenant, .now_us = now_us };
-    columns_init(&h->moved, 12);
+    columns_init(&h->moved, 11);
     columns_init_binary(&h->told, TOLD_COLUMNS);
     columns_init(&h->withdrawn, 4);
 }
@@ -35,15 +35,11 @@ static enum err add_row(struct handover *h, const struct duty *duty, struct aren
     char *plan = duty_plan_text(duty, a);
     char *policies = is_new_plan ? duty_policies_text(duty->pb, a) : NULL;
     char *explanation = is_new_plan ? duty_explanation_text(duty->pb, a) : NULL;
-    struct id unit = { { 0 } };
 
     if (!plan || (is_new_plan && (!policies || !explanation)))
         return ERR_RESOURCE_EXHAUSTED;
-    if (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &unit))
-        return ERR_INTERNAL;
     columns_id(k, duty->id);
     columns_id(k, duty->assignee);
-    columns_id(k, unit);
     columns_time(k, duty->due_us);
     columns_text(k, plan);
     columns_text(k, duty->tells);

@@ -343,17 +343,15 @@ enum err duty_replan(struct duty *duty, const struct rule *rule, const struct di
 enum err duty_hand_over(struct duty *duty, const struct rule *rule, const struct directory *dir,
                         struct id tenant, struct id to, int64_t now_us, struct arena *a)
 {
-    const struct dir_employee *employee = directory_employee(dir, tenant, to);
     struct rule_book book = { .dir = dir, .tenant = tenant, .at_us = now_us };
     bool changed;
 
-    if (employee && employee->unit)
-        book.unit = employee->unit->id;
+    if (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit))
+        return ERR_INTERNAL;
     duty->assignee = to;
     duty->pb->assignee_id = db_text_id(a, to);
     duty->pb->acknowledged_at = duty->pb->snoozed_until = NULL; /* they were the other one's */
-    duty->pb->unit_id = id_is_nil(book.unit) ? arena_strdup(a, "") : db_text_id(a, book.unit);
-    if (!duty->pb->assignee_id || !duty->pb->unit_id)
+    if (!duty->pb->assignee_id)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = ERR_OK;
     if (duty->pb->state == STATE_PENDING && duty->next_step >= 0)

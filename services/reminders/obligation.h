@@ -76,8 +76,9 @@ NODISCARD enum err duty_replan(struct duty *duty, const struct rule *rule,
                                int64_t now_us, struct arena *a, bool *changed_out);
 
 /*
- * Gives an open duty to somebody else (REM-18), whose unit's rule book then holds: a pending one is
- * planned anew by it (REM-09). Steps that were told the one before are not told again.
+ * Gives an open duty to somebody else (REM-18), whose superiors are told from then on. Its time is
+ * counted by the rules of the unit that it has, as the record of its subject is judged (CON-10). A
+ * pending one is planned anew: the other's snooze is over. Steps that were told are not told again.
  */
 NODISCARD enum err duty_hand_over(struct duty *duty, const struct rule *rule,
                                   const struct directory *dir, struct id tenant, struct id to,

@@ -246,7 +246,6 @@ static enum err ask_handover(struct reaction *r, const PbEvent *event,
 
     if (r->replaying || !customer || !id_parse(customer->owner_id, &to))
         return ERR_OK;
-    bool is_known = directory_employee(r->dir, r->tenant, to) != NULL; /* whose unit is to hold */
     const char *const params[] = {
         db_text_id(r->arena, r->tenant),
         event->event_id,
@@ -255,9 +254,8 @@ static enum err ask_handover(struct reaction *r, const PbEvent *event,
         "owner of the customer",
         db_text_i64(r->arena, wire_time_us(event->occurred_at)),
         db_text_time(r->arena, r->now_us),
-        db_text_i64(r->arena, is_known ? 0 : CHORES_DELAY_US),
     };
-    if (!params[0] || !params[5] || !params[6] || !params[7])
+    if (!params[0] || !params[5] || !params[6])
         return ERR_RESOURCE_EXHAUSTED;
     reaction_after_commit(r, ring_chores, NULL);
     return db_queue(r->db, &sql_handover_put, params);

@@ -718,8 +718,8 @@ static void a_customer_who_comes_back_moves_nothing_REM_18(void **state)
         rig_value(rig, "SELECT right(assignee_id::text, 1) FROM reminders.obligation"), "4");
 }
 
-/* REM-09: the unit of the new owner has policies of its own. */
-static void a_handed_over_duty_is_planned_by_the_rules_of_its_new_unit(void **state)
+/* The unit of the new owner has rules of its own, but those of the old one judge the record. */
+static void a_handed_over_duty_is_counted_as_its_record_CON_10(void **state)
 {
     (void)state;
     bool more;
@@ -727,16 +727,21 @@ static void a_handed_over_duty_is_planned_by_the_rules_of_its_new_unit(void **st
     fresh("2026-11-16T02:00:00Z");
     customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
     ask_question(33, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
-    rig_set_policy("question_feedback_hours", "8", "2026-11-16T02:00:00Z");
+    rig_set_unit_policy("HQ", "question_feedback_hours", "8", "2026-11-01T00:00:00Z");
+    rig_set_unit_policy("HQ", "reminder_enabled_tmr_01", "false", "2026-11-01T00:00:00Z");
+    rig_set_unit_policy("EAST", "question_feedback_hours", "30", "2026-11-01T00:00:00Z");
+    rig_set_unit_policy("EAST", "reminder_enabled_tmr_01", "true", "2026-11-01T00:00:00Z");
     give_customer("gm", "2026-11-16T02:00:00Z");
     do
         assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
     while (more);
     json_t *got = rig_ok(rig, "gm", SERVICE, "Get", "{\"rule\":\"TMR-01\",\"subject\":\"%s\"}",
                          question_subject(33));
-    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T10:00:00Z");
-    assert_string_equal(rig_text(got, "reminder.policies.0.value"), "8");
-    assert_string_not_equal(rig_text(got, "reminder.unitId"), EAST);
+    assert_string_equal(rig_text(got, "reminder.state"), "REMINDER_STATE_PENDING");
+    assert_string_equal(rig_text(got, "reminder.assigneeId"), rig_employee_text("gm"));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-17T08:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.policies.0.value"), "30");
+    assert_string_equal(rig_text(got, "reminder.unitId"), EAST);
     assert_string_equal(rig_text(got, "deliveries.0.stepKind"), "STEP_KIND_HANDOVER");
     json_decref(got);
 }
@@ -798,7 +803,7 @@ int main(void)
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
-        cmocka_unit_test(a_handed_over_duty_is_planned_by_the_rules_of_its_new_unit),
+        cmocka_unit_test(a_handed_over_duty_is_counted_as_its_record_CON_10),
         cmocka_unit_test(a_duty_that_is_due_when_it_becomes_known_is_told_at_once),
         cmocka_unit_test(a_duty_that_is_known_days_late_is_told_to_each_once_REM_08),
     };

@@ -1,17 +1,17 @@
--- params: tenant_id ids assignees units dues plans tells rounds next_steps next_us policies explanations versions
+-- params: tenant_id ids assignees dues plans tells rounds next_steps next_us policies explanations versions
 -- What the one before said to a duty (seen, later) was his. Without policies the plan is the old one.
 WITH moved AS (
     UPDATE reminders.obligation o
-       SET assignee_id = x.assignee_id, unit_id = x.unit_id, due_at = x.due_at,
-           plan = x.plan::bigint[], tells = x.tells, round = x.round, next_step = x.next_step,
-           next_us = x.next_us, policies = coalesce(x.policies::json, o.policies),
+       SET assignee_id = x.assignee_id, due_at = x.due_at, plan = x.plan::bigint[],
+           tells = x.tells, round = x.round, next_step = x.next_step, next_us = x.next_us,
+           policies = coalesce(x.policies::json, o.policies),
            explanation = coalesce(x.explanation, o.explanation), acknowledged_at = NULL,
            acknowledge_note = NULL, snoozed_until = NULL, snooze_count = 0, snooze_reason = NULL,
            row_version = x.version
-      FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[],
-                  $8::smallint[], $9::smallint[], $10::bigint[], $11::text[], $12::text[],
-                  $13::bigint[])
-           AS x (id, assignee_id, unit_id, due_at, plan, tells, round, next_step, next_us, policies,
+      FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[],
+                  $7::smallint[], $8::smallint[], $9::bigint[], $10::text[], $11::text[],
+                  $12::bigint[])
+           AS x (id, assignee_id, due_at, plan, tells, round, next_step, next_us, policies,
                  explanation, version)
      WHERE o.tenant_id = $1::uuid AND o.id = x.id
     RETURNING o.id, o.next_step, o.next_us
