@@ -153,7 +153,7 @@ static enum err make_commitments(struct call *call, const PbVisit *visit,
     return ERR_OK;
 }
 
-/* As events tell a reported visit: who was seen is nobody else's business. */
+/* As events tell a reported visit: who was seen and who was there is nobody else's business. */
 static PbVisit *in_event(struct call *call, const PbVisit *visit)
 {
     PbVisit *told = arena_alloc(call->arena, sizeof(*told));
@@ -164,6 +164,8 @@ static PbVisit *in_event(struct call *call, const PbVisit *visit)
     *told = *visit;
     *report = *visit->report;
     report->contact_name = (char *)(uintptr_t) "";
+    report->participants = NULL;
+    report->n_participants = 0;
     told->report = report;
     return told;
 }
