@@ -814,6 +814,16 @@ static void a_promise_is_made_at_a_visit_in_a_call_or_for_a_complaint_VIS_56(voi
     json_decref(in);
 }
 
+static size_t listed(const char *actor, const char *customer)
+{
+    json_t *list = rig_ok(rig, actor, COMMITMENT_SERVICE, "List",
+                          "{\"customerId\":\"%s\",\"openOnly\":true}", customer);
+    size_t n = json_array_size(json_object_get(list, "commitments"));
+
+    json_decref(list);
+    return n;
+}
+
 /* REM-18: he is the one who is reminded of it then. */
 static void the_new_owner_of_a_customer_may_keep_what_was_promised_him(void **state)
 {
@@ -832,12 +842,15 @@ static void the_new_owner_of_a_customer_may_keep_what_was_promised_him(void **st
     json_decref(made);
     rig_fails(rig, "rep2", COMMITMENT_SERVICE, "Complete", ERR_NOT_FOUND, "",
               "{\"commitmentId\":\"%s\",\"result\":\"r\"}", id);
+    assert_int_equal(listed("rep2", other), 0);
     rig_hear(
         rig, &visits_consumer, false, "daybook.customers.v1.CustomerUpdated",
         "2026-11-16T01:00:00Z",
         "{\"customer\":{\"id\":\"%s\",\"name\":\"Shop\",\"ownerId\":\"%s\"},\"changedFields\":["
         "\"owner_id\"]}",
         other, rig_employee_text("rep2"));
+    assert_int_equal(listed("rep2", other), 1);
+    assert_int_equal(listed("rep", other), 1); /* whose promise it was */
     json_decref(rig_ok(rig, "rep2", COMMITMENT_SERVICE, "Complete",
                        "{\"commitmentId\":\"%s\",\"result\":\"r\"}", id));
 }

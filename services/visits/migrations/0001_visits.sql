@@ -75,6 +75,7 @@ CREATE TABLE ${schema}.customer (
     tier        text,
     PRIMARY KEY (tenant_id, id)
 );
+CREATE INDEX customer_by_owner ON ${schema}.customer (tenant_id, owner_id);
 
 -- Read model, made from events of customers only.
 CREATE TABLE ${schema}.contact (
