@@ -75,18 +75,20 @@ static bool is_general_manager(const PbPrincipal *p)
 bool credential_rules_may_stand_for(const PbPrincipal *giver, const struct dir_employee *actor,
                                     const PbEmployee *holder, size_t nscopes, const char **text_out)
 {
+    bool is_service = giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE;
     char own[ID_TEXT_MAX];
 
     if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM)
         return true;
-    if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE) {
-        *text_out = "a service account makes keys of service accounts only, not of employees";
-        return holds(giver, "tenant.all");
-    }
+    *text_out = "a service account without tenant.all makes keys of service accounts only";
+    if (is_service && !holds(giver, "tenant.all"))
+        return false;
     *text_out = "name scopes: a key without them acts with all rights of the employee";
     if (giver->n_scopes > 0 && nscopes == 0)
         return false;
     *text_out = "only the general manager makes a key of an employee with this role";
+    if (is_service)
+        return !employee_rules_is_powerful(holder);
     return actor && (dir_employee_has_role(actor, "general_manager") ||
                      strcmp(id_text(actor->id, own), holder->id) == 0 ||
                      !employee_rules_is_powerful(holder));

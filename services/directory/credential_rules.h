@@ -24,9 +24,9 @@ NODISCARD bool credential_rules_may_grant(const PbPrincipal *giver, char *const 
 
 /*
  * The bus admits a key as the employee that it names, with the roles that he has: scopes narrow its
- * methods, not its sight. So only a service account with tenant.all makes keys of employees, only
- * the general manager those of somebody else whose roles may do everything, and who himself acts by
- * a key with scopes makes none without.
+ * methods, not its sight. So only a service account with tenant.all makes keys of employees; of
+ * those whose roles may do everything only the general manager does, and each his own; and who
+ * himself acts by a key with scopes, as each service account does, makes none without.
  * actor: NULL unless the giver is an employee. *text_out: why not.
  */
 NODISCARD bool credential_rules_may_stand_for(const PbPrincipal *giver,
