@@ -3,8 +3,6 @@
  */
 #include "common/deadline.h"
 
-#define CHANGES_MAX 8 /* of a rule while one deadline runs; further ones are not looked at */
-
 int64_t deadline_add(const struct calendar *c, bool is_business, int64_t start_us, int64_t span_us)
 {
     if (!is_business || !calendar_has_hours(c))
@@ -37,18 +35,26 @@ static int64_t by_rules_of(const struct directory *d, struct id tenant, struct i
                         policy_us(span));
 }
 
+/* The first moment after that one from which the rule may count otherwise. */
+static int64_t next_change(const struct directory *d, struct id tenant, const char *key,
+                           int64_t after_us)
+{
+    int64_t span_us = directory_policy_change(d, tenant, key, after_us);
+    int64_t clock_us = directory_policy_change(d, tenant, "hour_clock", after_us);
+    int64_t calendar_us = directory_calendar_change(d, tenant, after_us);
+
+    return MIN(MIN(span_us, clock_us), calendar_us);
+}
+
 int64_t deadline_of(const struct directory *d, struct id tenant, struct id unit, const char *key,
                     int64_t start_us, int64_t judged_us)
 {
-    int64_t rules_us = start_us;
-    int64_t due_us = by_rules_of(d, tenant, unit, key, start_us, rules_us);
+    int64_t due_us = by_rules_of(d, tenant, unit, key, start_us, start_us);
+    int64_t at_us = next_change(d, tenant, key, start_us);
 
-    for (int i = 0; i < CHANGES_MAX; i++) {
-        int64_t next_us = MIN(due_us, judged_us);
-        if (next_us <= rules_us)
-            break;
-        rules_us = next_us;
-        due_us = by_rules_of(d, tenant, unit, key, start_us, rules_us);
+    while (at_us <= due_us && at_us <= judged_us) {
+        due_us = by_rules_of(d, tenant, unit, key, start_us, at_us);
+        at_us = next_change(d, tenant, key, at_us);
     }
     return due_us;
 }

@@ -19,7 +19,8 @@ int64_t deadline_add(const struct calendar *c, bool is_business, int64_t start_u
 /*
  * The deadline of a rule (key: a policy in hours or days) as it stands at judged_us. A rule that
  * changes while the time still runs moves the deadline, as it moves the reminder (REM-09); one that
- * changes after it has passed does not. Days are of 24 hours whatever hour_clock says.
+ * changes after it has passed does not, so what a rule has made late no later one excuses. Days are
+ * of 24 hours whatever hour_clock says. Only rules have dates: days off count as they stand now.
  */
 int64_t deadline_of(const struct directory *d, struct id tenant, struct id unit, const char *key,
                     int64_t start_us, int64_t judged_us);

@@ -237,16 +237,36 @@ struct policy_value snapshot_policy(const struct snapshot_tenant *t, const struc
     return v;
 }
 
-struct policy_value directory_policy(const struct directory *d, struct id tenant, struct id unit,
-                                     const char *key, int64_t at_us)
+static const struct policy_def *need_policy(const char *key)
 {
     const struct policy_def *def = policy_find(key);
     if (!def) {
         fprintf(stderr, "policy key %s is in no table\n", key);
         abort();
     }
+    return def;
+}
+
+struct policy_value directory_policy(const struct directory *d, struct id tenant, struct id unit,
+                                     const char *key, int64_t at_us)
+{
+    const struct policy_def *def = need_policy(key);
     const struct snapshot_tenant *t = find_tenant(d, tenant);
     return snapshot_policy(t, find_unit(t, unit), def, at_us);
+}
+
+int64_t directory_policy_change(const struct directory *d, struct id tenant, const char *key,
+                                int64_t after_us)
+{
+    size_t n, index = (size_t)(need_policy(key) - policy_all(&n));
+    const struct snapshot_tenant *t = find_tenant(d, tenant);
+
+    if (!t || !t->first)
+        return INT64_MAX;
+    for (uint32_t i = t->first[index]; i < t->first[index + 1]; i++) /* by date */
+        if (t->settings[i].effective_from_us > after_us)
+            return t->settings[i].effective_from_us;
+    return INT64_MAX;
 }
 
 /* --- calendars -------------------------------------------------------------------------------- */
@@ -257,6 +277,16 @@ static const struct calendar *span_at(const struct calendar_spans *spans, int64_
     while (i > 0 && spans->list[i].from_us > at_us)
         i--;
     return &spans->list[i].calendar;
+}
+
+int64_t directory_calendar_change(const struct directory *d, struct id tenant, int64_t after_us)
+{
+    const struct snapshot_tenant *t = find_tenant(d, tenant);
+
+    for (size_t i = 0; t && i < t->calendars.n; i++) /* it has the moments of all units */
+        if (t->calendars.list[i].from_us > after_us)
+            return t->calendars.list[i].from_us;
+    return INT64_MAX;
 }
 
 const struct calendar *directory_calendar_at(const struct directory *d, struct id tenant,

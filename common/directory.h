@@ -91,6 +91,12 @@ bool dir_unit_is_below(const struct dir_unit *unit, const struct dir_unit *top);
 struct policy_value directory_policy(const struct directory *d, struct id tenant, struct id unit,
                                      const char *key, int64_t at_us);
 
+/* The first moment after that one from which the key may have another value in some unit, or from
+ * which some calendar of the company may be another one; INT64_MAX: there is none. */
+int64_t directory_policy_change(const struct directory *d, struct id tenant, const char *key,
+                                int64_t after_us);
+int64_t directory_calendar_change(const struct directory *d, struct id tenant, int64_t after_us);
+
 /* The admitted bus key with that public key; NULL when unknown, revoked. Expiry is the caller's. */
 const struct dir_key *directory_key(const struct directory *d, const char *z85);
 

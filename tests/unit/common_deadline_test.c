@@ -99,12 +99,66 @@ static void a_rule_that_changes_while_the_time_runs_moves_the_deadline(void **st
     }
 }
 
+/* What lies between counts too: REM-09 moves a pending duty at each change, and no overdue one. */
+static void a_rule_that_changes_there_and_back_is_followed_step_by_step(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *then, *back;
+        int64_t then_us, back_us, judged_us, due_us;
+    } cases[] = {
+        { "24", "12", "24", HOURS(13), HOURS(14), HOURS(20), HOURS(12) }, /* late at hour 13 */
+        { "24", "12", "24", HOURS(13), HOURS(14), HOURS(13) - 1, HOURS(24) },
+        { "24", "12", "24", HOURS(5), HOURS(6), HOURS(20), HOURS(24) },
+        { "24", "12", "24", HOURS(5), HOURS(13), HOURS(20), HOURS(12) },
+        { "24", "48", "24", HOURS(10), HOURS(30), HOURS(60), HOURS(24) }, /* late at hour 30 */
+        { "24", "48", "36", HOURS(10), HOURS(30), HOURS(60), HOURS(36) },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct change set[] = {
+            { "question_feedback_hours", -1, cases[i].first },
+            { "question_feedback_hours", cases[i].then_us, cases[i].then },
+            { "question_feedback_hours", cases[i].back_us, cases[i].back },
+        };
+        CLEANUP(directory_releasep) const struct directory *d = rule_book(set, ARRAY_LEN(set));
+        int64_t due_us = deadline_of(d, company, (struct id){ { 0 } }, "question_feedback_hours",
+                                     friday_us, friday_us + cases[i].judged_us);
+        if (due_us - friday_us != cases[i].due_us)
+            fail_msg("case %zu: due after %.2f hours", i, (double)(due_us - friday_us) / HOUR_US);
+    }
+}
+
+/* Of 2 working hours from Friday 16:00: 18:00, on a day that ends earlier Monday 10:00. */
+static void the_clock_and_the_working_hours_change_as_rules_do(void **state)
+{
+    (void)state;
+    static const struct change closed_early[] = {
+        { "hour_clock", -1, "business" },       { "question_feedback_hours", -1, "2" },
+        { "workday_end", HOURS(1), "17:00" },   { "workday_end", HOURS(1) + 1, "18:00" },
+        { "hour_clock", HOURS(3), "absolute" }, /* it was missed by then */
+    };
+    static const struct {
+        size_t nchanges;
+        int64_t due_us;
+    } cases[] = { { 2, HOURS(2) }, { 3, HOURS(2 * 24 + 18) }, { 4, HOURS(2) }, { 5, HOURS(2) } };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(directory_releasep)
+        const struct directory *d = rule_book(closed_early, cases[i].nchanges);
+        int64_t due_us = deadline_of(d, company, (struct id){ { 0 } }, "question_feedback_hours",
+                                     friday_us, friday_us + HOURS(200));
+        assert_int_equal(due_us - friday_us, cases[i].due_us);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hours_count_as_the_clock_says),
         cmocka_unit_test(days_have_24_hours_by_each_clock),
         cmocka_unit_test(a_rule_that_changes_while_the_time_runs_moves_the_deadline),
+        cmocka_unit_test(a_rule_that_changes_there_and_back_is_followed_step_by_step),
+        cmocka_unit_test(the_clock_and_the_working_hours_change_as_rules_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
