@@ -426,6 +426,10 @@ static enum err need_no_other(struct call *call, const PbVisit *outing)
 
     if (e || !other)
         return e;
+    if (other->state == DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_CHECKED_IN)
+        return call_fail(
+            call, ERR_FAILED_PRECONDITION, "customer_id",
+            "the visitor is checked in with this customer: check out of visit %s first", other->id);
     return call_fail(call, ERR_FAILED_PRECONDITION, "customer_id",
                      "there is a visit with this customer today, which is %s: name it by visit_id "
                      "%s",

@@ -313,10 +313,10 @@ static void an_outing_that_was_applied_for_must_be_named_VIS_22(void **state)
     const char *id = request("2027-01-13");
     rig_time(rig, "2027-01-12T15:59:59Z"); /* the day before: something else */
     json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", outing);
-    char first[ID_TEXT_MAX];
-    snprintf(first, sizeof(first), "%s", rig_text(in, "visit.id"));
+    char words[80];
+    snprintf(words, sizeof(words), "check out of visit %s first", rig_text(in, "visit.id"));
     json_decref(in);
-    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, first, outing);
+    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, words, outing);
     rig_time(rig, "2027-01-12T16:00:00Z");
     rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, id, outing);
     json_decref(
@@ -324,7 +324,8 @@ static void an_outing_that_was_applied_for_must_be_named_VIS_22(void **state)
     rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, "approved", outing);
     json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", outing)); /* not his */
     json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", "{\"visitId\":\"%s\"}", id));
-    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, "checked_in", outing);
+    snprintf(words, sizeof(words), "check out of visit %s first", id);
+    rig_fails(rig, "rep", VISIT_SERVICE, "CheckIn", ERR_FAILED_PRECONDITION, words, outing);
     json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckOut", "{\"visitId\":\"%s\"}", id));
     json_decref(rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn", outing)); /* he came back */
 }
