@@ -31,6 +31,7 @@
 #include "services/bus/relay.h"
 #include "services/bus/sql.h"
 #include "services/bus/stats.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/servers.h"
 #include "tests/support/slack.h"
 
@@ -43,7 +44,6 @@
 #define WAIT_US (10 * SECOND_US)
 
 static struct servers *servers;
-static struct db *admin;
 static char *bus_conninfo;
 
 /* --- the database --------------------------------------------------------------------------- */
@@ -53,34 +53,9 @@ static int64_t in_ms(int64_t ms)
     return clock_monotonic_us() + ms * MSEC_US;
 }
 
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
 static void run(const char *sql)
 {
     must(db_script(admin, sql, in_ms(30000)));
-}
-
-static int64_t number(const char *sql)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct db_stmt stmt = { "number", sql, 0, NULL };
-    must(db_exec(admin, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = PQntuples(res) ? db_row_i64(&row, "n") : -1;
-    assert_false(row.bad);
-    return n;
-}
-
-static void wait_for(const char *sql, int64_t want)
-{
-    int64_t until = clock_monotonic_us() + WAIT_US;
-    while (number(sql) != want)
-        if (clock_monotonic_us() > until)
-            fail_msg("%s is %" PRId64 ", want %" PRId64, sql, number(sql), want);
 }
 
 static void clean_log(void)
@@ -245,7 +220,8 @@ static void a_relay_killed_between_commit_and_publish_leaves_nothing_out_F03(voi
         relay_run(s.relay, stopping, &s);
         _exit(0);
     }
-    wait_for("SELECT count(*) AS n FROM bus.log", 10000); /* a head and 9 999 events found room */
+    wait_for_number("SELECT count(*) AS n FROM bus.log",
+                    10000); /* a head and 9 999 events found room */
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, NULL, 0), child);
 
@@ -379,7 +355,7 @@ static void nothing_is_lost_or_reordered_whoever_leads(void **state)
         pthread_join(writers[i], NULL);
 
     int64_t want = WRITERS * (EVENTS_EACH - EVENTS_EACH / 6);
-    wait_for("SELECT count(*) AS n FROM bus.outbox", 0);
+    wait_for_number("SELECT count(*) AS n FROM bus.outbox", 0);
     check_log(want);
     assert_int_equal(number("SELECT term AS n FROM bus.head") >= 2, 1);
     db_rollback(sleeper);
@@ -501,7 +477,7 @@ static void events_too_large_for_one_batch_go_in_several_F37(void **state)
         " FROM generate_series(1, 60) g");
     station_prepare_with(&s, true, MIB);
     assert_int_equal(pthread_create(&s.thread, NULL, relay_main, &s), 0);
-    wait_for("SELECT count(*) AS n FROM bus.log", 60);
+    wait_for_number("SELECT count(*) AS n FROM bus.log", 60);
     station_close(&s);
     check_log(60);
 }
@@ -580,7 +556,7 @@ static int start(void **state)
         return -1;
     schema_init();
     servers = servers_start(false);
-    admin = db_new(servers_conninfo(servers), "relay-admin");
+    admin_open(servers_conninfo(servers));
     enum err e = migrate_run(admin, "bus", bus_migrations, bus_migrations_len, &applied);
     bus_conninfo = servers_conninfo_of(servers, "daybook_bus");
     return e == ERR_OK && bus_conninfo ? 0 : -1;
@@ -589,7 +565,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    db_free(admin);
+    admin_close();
     servers_stop(servers);
     free(bus_conninfo);
     schema_fini();

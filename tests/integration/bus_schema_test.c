@@ -14,6 +14,7 @@
 #include "common/db.h"
 #include "common/migrate.h"
 #include "services/bus/sql.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/servers.h"
 
 #define TENANT_A "01900000-0000-7000-8000-00000000000a"
@@ -51,12 +52,6 @@ static int64_t in_ms(int64_t ms)
     return clock_monotonic_us() + ms * MSEC_US;
 }
 
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
 static struct db *connect_as(const char *role)
 {
     char *conninfo = servers_conninfo_of(servers, role);
@@ -65,18 +60,6 @@ static struct db *connect_as(const char *role)
     free(conninfo);
     assert_non_null(db);
     return db;
-}
-
-static int64_t number(struct db *db, const char *sql)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct db_stmt stmt = { "number", sql, 0, NULL };
-
-    must(db_exec(db, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = db_row_i64(&row, "n");
-    assert_false(row.bad);
-    return n;
 }
 
 static void tenant(struct id *out, const char *text)
@@ -125,9 +108,9 @@ static void a_daemon_reads_the_log_and_changes_nothing(void **state)
         "SELECT * FROM bus.tenant_head", "UPDATE bus.log SET type = ''",
     };
 
-    assert_int_equal(number(daemon, "SELECT count(*) AS n FROM bus.head WHERE log_id IS NOT NULL"),
-                     1);
-    (void)number(daemon, "SELECT count(*) AS n FROM bus.log");
+    assert_int_equal(
+        number_in(daemon, "SELECT count(*) AS n FROM bus.head WHERE log_id IS NOT NULL"), 1);
+    (void)number_in(daemon, "SELECT count(*) AS n FROM bus.log");
     for (size_t i = 0; i < ARRAY_LEN(forbidden); i++)
         if (refused(daemon, forbidden[i]) != ERR_OK)
             fail_msg("allowed: %s", forbidden[i]);
@@ -139,11 +122,11 @@ static void the_bus_sees_all_and_does_not_rewrite_the_log(void **state)
     (void)state;
     struct db *bus = connect_as("daybook_bus");
 
-    assert_true(number(bus, "SELECT count(*) AS n FROM bus.outbox") > 0);
+    assert_true(number_in(bus, "SELECT count(*) AS n FROM bus.outbox") > 0);
     assert_int_equal(refused(bus, "UPDATE bus.log SET type = ''"), ERR_OK);
     assert_int_equal(refused(bus, "DELETE FROM bus.head"), ERR_OK);
     /* With which the relay learns that history went back (F15). */
-    assert_true(number(bus, "SELECT timeline_id AS n FROM pg_control_checkpoint()") > 0);
+    assert_true(number_in(bus, "SELECT timeline_id AS n FROM pg_control_checkpoint()") > 0);
     db_free(bus);
 }
 
@@ -152,8 +135,8 @@ static void ids_of_the_outbox_are_not_cached(void **state)
     (void)state;
     struct db *bus = connect_as("daybook_bus");
 
-    assert_int_equal(number(bus, "SELECT cache_size AS n FROM pg_sequences"
-                                 " WHERE schemaname = 'bus' AND sequencename = 'outbox_id_seq'"),
+    assert_int_equal(number_in(bus, "SELECT cache_size AS n FROM pg_sequences"
+                                    " WHERE schemaname = 'bus' AND sequencename = 'outbox_id_seq'"),
                      1);
     db_free(bus);
 }
@@ -215,8 +198,8 @@ static void two_sequencers_lose_and_reorder_nothing_F03_F59(void **state)
     (void)state;
     pthread_t writers[WRITERS], sequencers[2];
     struct db *bus = connect_as("daybook_bus");
-    int64_t before = number(bus, "SELECT last_seq AS n FROM bus.head");
-    int64_t waiting = number(bus, "SELECT count(*) AS n FROM bus.outbox");
+    int64_t before = number_in(bus, "SELECT last_seq AS n FROM bus.head");
+    int64_t waiting = number_in(bus, "SELECT count(*) AS n FROM bus.outbox");
 
     atomic_store(&writers_left, WRITERS);
     for (size_t i = 0; i < WRITERS; i++)
@@ -231,14 +214,14 @@ static void two_sequencers_lose_and_reorder_nothing_F03_F59(void **state)
         pthread_join(sequencers[i], NULL);
 
     int64_t want = before + waiting + WRITERS * (EVENTS_EACH - EVENTS_EACH / 7);
-    assert_int_equal(number(bus, "SELECT last_seq AS n FROM bus.head"), want);
-    assert_int_equal(number(bus, "SELECT count(*) AS n FROM bus.log"), want);
-    assert_int_equal(number(bus, "SELECT max(seq) AS n FROM bus.log"), want);
-    assert_int_equal(number(bus, "SELECT count(*) AS n FROM bus.outbox"), 0);
-    assert_int_equal(number(bus,
-                            "SELECT count(*) AS n FROM (SELECT aggregate_version <="
-                            " lag(aggregate_version) OVER (PARTITION BY aggregate ORDER BY seq)"
-                            " AS wrong FROM bus.log) x WHERE wrong"),
+    assert_int_equal(number_in(bus, "SELECT last_seq AS n FROM bus.head"), want);
+    assert_int_equal(number_in(bus, "SELECT count(*) AS n FROM bus.log"), want);
+    assert_int_equal(number_in(bus, "SELECT max(seq) AS n FROM bus.log"), want);
+    assert_int_equal(number_in(bus, "SELECT count(*) AS n FROM bus.outbox"), 0);
+    assert_int_equal(number_in(bus,
+                               "SELECT count(*) AS n FROM (SELECT aggregate_version <="
+                               " lag(aggregate_version) OVER (PARTITION BY aggregate ORDER BY seq)"
+                               " AS wrong FROM bus.log) x WHERE wrong"),
                      0);
     db_free(bus);
 }

@@ -19,6 +19,7 @@
 #include "common/schema.h"
 #include "daybook/visits/v1/events.pb-c.h"
 #include "google/rpc/error_details.pb-c.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/asking.h"
 #include "tests/support/bus_schema.h"
 #include "tests/support/servers.h"
@@ -38,7 +39,6 @@ static const struct id actor_1 = { { 2, [6] = 0x70, [8] = 0x80, [15] = 1 } };
 static const struct id actor_2 = { { 2, [6] = 0x70, [8] = 0x80, [15] = 2 } };
 
 static struct servers *servers;
-static struct db *admin; /* looks from outside, breaks things */
 
 static const char tables_sql[] =
     "CREATE TABLE calls.item (tenant_id uuid, id uuid, note text, PRIMARY KEY (tenant_id, id),"
@@ -66,29 +66,6 @@ static const struct db_stmt insert_slow = { "insert_slow", "INSERT INTO calls.sl
                                             NULL };
 static const struct db_stmt fail_as = { "fail_as", "SELECT calls.fail($1)", 1, NULL };
 
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
-static void script(const char *sql)
-{
-    must(db_script(admin, sql, clock_monotonic_us() + LIMIT_US));
-}
-
-static int64_t number(const char *sql)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct db_stmt stmt = { "number", sql, 0, NULL };
-
-    must(db_exec(admin, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = db_row_i64(&row, "n");
-    assert_false(row.bad);
-    return n;
-}
-
 static int64_t items(void)
 {
     return number("SELECT count(*) AS n FROM calls.item");
@@ -97,15 +74,6 @@ static int64_t items(void)
 static int64_t records(void)
 {
     return number("SELECT count(*) AS n FROM calls.idempotency");
-}
-
-static void wait_for(const char *sql)
-{
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
-
-    while (number(sql) == 0)
-        if (clock_monotonic_us() > limit_us)
-            fail_msg("never true: %s", sql);
 }
 
 /* --- handlers --- */
@@ -838,8 +806,7 @@ static int start_servers(void **state)
 
     schema_init();
     servers = servers_start_with(&(struct servers_options){ .durable = false });
-    admin = db_new(servers_conninfo(servers), "call_admin");
-    assert_non_null(admin);
+    admin_open(servers_conninfo(servers));
     must(migrate_run(admin, "calls", NULL, 0, &applied));
     bus_schema_make(admin);
     script(tables_sql);
@@ -849,7 +816,7 @@ static int start_servers(void **state)
 static int stop_servers(void **state)
 {
     (void)state;
-    db_free(admin);
+    admin_close();
     servers_stop(servers);
     schema_fini();
     return 0;

@@ -21,6 +21,7 @@
 #include "common/sql.h"
 #include "common/sql_schema.h"
 #include "daybook/visits/v1/events.pb-c.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/bus_schema.h"
 #include "tests/support/fake_bus.h"
 #include "tests/support/servers.h"
@@ -35,7 +36,6 @@ typedef Daybook__Visits__V1__VisitApproved Approved;
 typedef Daybook__Visits__V1__VisitRejected Rejected;
 
 static struct servers *servers;
-static struct db *admin;
 static void *zmq;
 static struct fake_bus *bus;
 
@@ -66,41 +66,9 @@ static const struct db_stmt insert_effect = {
     4, NULL
 };
 
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
 static void script_of(struct db *db, const char *sql)
 {
     must(db_script(db, sql, clock_monotonic_us() + LIMIT_US));
-}
-
-static void script(const char *sql)
-{
-    script_of(admin, sql);
-}
-
-static int64_t number(const char *sql)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct db_stmt stmt = { "number", sql, 0, NULL };
-
-    must(db_exec(admin, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = db_row_i64(&row, "n");
-    assert_false(row.bad);
-    return n;
-}
-
-static void wait_for(const char *sql)
-{
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
-
-    while (number(sql) == 0)
-        if (clock_monotonic_us() > limit_us)
-            fail_msg("never true: %s", sql);
 }
 
 static void wait_until(const char *fmt, int64_t n)
@@ -890,8 +858,7 @@ static int start_servers(void **state)
     schema_init();
     zmq = zmq_ctx_new();
     servers = servers_start_with(&(struct servers_options){ .durable = false });
-    admin = db_new(servers_conninfo(servers), "cons_admin");
-    assert_non_null(admin);
+    admin_open(servers_conninfo(servers));
     must(migrate_run(admin, "cons", NULL, 0, &applied));
     bus_schema_make(admin);
     script(tables_sql);
@@ -901,7 +868,7 @@ static int start_servers(void **state)
 static int stop_servers(void **state)
 {
     (void)state;
-    db_free(admin);
+    admin_close();
     servers_stop(servers);
     zmq_ctx_term(zmq);
     schema_fini();

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/db.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/servers.h"
 #include "tests/support/slack.h"
 
@@ -19,7 +20,6 @@
 #define WAIT_LIMIT_US (10 * SECOND_US)
 
 static struct servers *servers;
-static struct db *admin; /* looks from outside, breaks things */
 
 static const struct db_stmt insert_item = { "insert_item",
                                             "INSERT INTO t.item(id, note) VALUES ($1::int, $2)", 2,
@@ -54,12 +54,6 @@ static int64_t in_ms(int64_t ms)
     return clock_monotonic_us() + ms * MSEC_US;
 }
 
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
 static void begin(struct db *db)
 {
     must(db_begin(db, NULL, in_ms(5000)));
@@ -73,35 +67,9 @@ static enum err run_text(struct db *db, const char *sql)
     return db_exec(db, &stmt, NULL, &res);
 }
 
-static void admin_script(const char *sql)
-{
-    must(db_script(admin, sql, in_ms(10000)));
-}
-
-static int64_t admin_number(const char *sql)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct db_stmt stmt = { "admin_number", sql, 0, NULL };
-
-    must(db_exec(admin, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = db_row_i64(&row, "n");
-    assert_false(row.bad);
-    return n;
-}
-
 static int64_t items(void)
 {
-    return admin_number("SELECT count(*) AS n FROM t.item");
-}
-
-static void wait_for(const char *sql)
-{
-    int64_t limit_us = clock_monotonic_us() + WAIT_LIMIT_US;
-
-    while (admin_number(sql) == 0)
-        if (clock_monotonic_us() > limit_us)
-            fail_msg("never true: %s", sql);
+    return number("SELECT count(*) AS n FROM t.item");
 }
 
 static struct db *connect_as(const char *role)
@@ -154,9 +122,9 @@ static void only_the_transactions_of_a_relaxed_connection_do_not_wait_for_the_di
 static void a_session_reads_rows_whatever_its_role_is_set_to(void **state)
 {
     (void)state;
-    admin_script("ALTER ROLE t_daemon SET timezone = 'Asia/Shanghai';"
-                 "ALTER ROLE t_daemon SET datestyle = 'German, DMY';"
-                 "ALTER ROLE t_daemon SET bytea_output = 'escape'");
+    script("ALTER ROLE t_daemon SET timezone = 'Asia/Shanghai';"
+           "ALTER ROLE t_daemon SET datestyle = 'German, DMY';"
+           "ALTER ROLE t_daemon SET bytea_output = 'escape'");
     struct db *db = connect_as("t_daemon");
 
     expect_setting(db, "SHOW timezone", "UTC");
@@ -167,13 +135,13 @@ static void a_session_reads_rows_whatever_its_role_is_set_to(void **state)
                    " AND name NOT IN ('application_name', 'client_encoding')",
                    "0"); /* which poolers would refuse */
     db_free(db);
-    admin_script("ALTER ROLE t_daemon RESET timezone; ALTER ROLE t_daemon RESET datestyle;"
-                 "ALTER ROLE t_daemon RESET bytea_output");
+    script("ALTER ROLE t_daemon RESET timezone; ALTER ROLE t_daemon RESET datestyle;"
+           "ALTER ROLE t_daemon RESET bytea_output");
 }
 
 static int set_up(void **state)
 {
-    admin_script(schema_sql);
+    script(schema_sql);
     *state = connect_as("postgres");
     return 0;
 }
@@ -295,7 +263,7 @@ static void without_preparing_it_works_too(void **state)
     must(db_commit(db));
     db_free(db);
     assert_int_equal(items(), 2);
-    assert_int_equal(admin_number("SELECT count(*) AS n FROM t.item WHERE note IS NULL"), 1);
+    assert_int_equal(number("SELECT count(*) AS n FROM t.item WHERE note IS NULL"), 1);
 }
 
 static void a_large_batch_neither_blocks_nor_loses(void **state)
@@ -471,7 +439,7 @@ static void constraints_are_named(void **state)
           ERR_ALREADY_EXISTS, "slot_during_excl" },
     };
 
-    admin_script("INSERT INTO t.item VALUES (1, 'one')");
+    script("INSERT INTO t.item VALUES (1, 'one')");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         begin(db);
         assert_int_equal(run_text(db, cases[i].sql), cases[i].want);
@@ -484,7 +452,7 @@ static void a_refused_commit_is_not_in_doubt(void **state)
 {
     struct db *db = *state;
 
-    admin_script("INSERT INTO t.item VALUES (1, 'a'), (2, 'b'); INSERT INTO t.child VALUES (1, 5)");
+    script("INSERT INTO t.item VALUES (1, 'a'), (2, 'b'); INSERT INTO t.child VALUES (1, 5)");
     begin(db);
     must(db_queue(db, &(struct db_stmt){ "deferred", "INSERT INTO t.child VALUES (2, 5)", 0, NULL },
                   NULL));
@@ -492,7 +460,7 @@ static void a_refused_commit_is_not_in_doubt(void **state)
     assert_string_equal(db_last_error(db)->constraint, "child_later_key");
     assert_false(db_in_doubt(db));
     assert_true(db_is_connected(db));
-    assert_int_equal(admin_number("SELECT count(*) AS n FROM t.child"), 1);
+    assert_int_equal(number("SELECT count(*) AS n FROM t.child"), 1);
 }
 
 static void a_lock_held_by_another_is_unavailable_F20(void **state)
@@ -515,10 +483,10 @@ static void too_many_connections_is_unavailable_and_backs_off_F18(void **state)
     char *conninfo = servers_conninfo_of(servers, "t_daemon");
     struct db *db = db_new(conninfo, "db_test");
 
-    admin_script("ALTER ROLE t_daemon CONNECTION LIMIT 0");
+    script("ALTER ROLE t_daemon CONNECTION LIMIT 0");
     assert_int_equal(db_ping(db, in_ms(3000)), ERR_UNAVAILABLE);
     assert_false(db_is_connected(db));
-    admin_script("ALTER ROLE t_daemon CONNECTION LIMIT -1");
+    script("ALTER ROLE t_daemon CONNECTION LIMIT -1");
     int64_t limit_us = clock_monotonic_us() + WAIT_LIMIT_US;
     while (db_ping(db, in_ms(3000)) != ERR_OK)
         assert_true(clock_monotonic_us() < limit_us);
@@ -602,8 +570,8 @@ static void a_commit_that_does_not_answer_is_in_doubt(void **state)
 
 static void terminate_others(void)
 {
-    admin_script("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                 " WHERE application_name = 'db_test' AND backend_type = 'client backend'");
+    script("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+           " WHERE application_name = 'db_test' AND backend_type = 'client backend'");
 }
 
 static void an_idle_connection_that_died_is_replaced_unseen_F23(void **state)
@@ -665,7 +633,7 @@ static void a_restart_under_a_transaction_is_survived_F11(void **state)
         while (db_ping(admin, in_ms(2000)) != ERR_OK)
             assert_true(clock_monotonic_us() - start_us < 10 * SECOND_US);
         assert_int_equal(items(), 1);
-        admin_script("DELETE FROM t.item");
+        script("DELETE FROM t.item");
     }
 }
 
@@ -679,7 +647,7 @@ static void *break_it(void *arg)
     const struct breaker *b = arg;
 
     wait_for(b->when);
-    admin_script(b->hit);
+    script(b->hit);
     return NULL;
 }
 
@@ -941,14 +909,14 @@ static int start(void **state)
      */
     servers = servers_start_with(&(struct servers_options){
         .postgres_extra = "synchronous_standby_names = 'nobody'\nsynchronous_commit = local\n" });
-    admin = db_new(servers_conninfo(servers), "db_test_admin");
-    return admin ? 0 : -1;
+    admin_open(servers_conninfo(servers));
+    return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    db_free(admin);
+    admin_close();
     servers_stop(servers);
     return 0;
 }

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/migrate.h"
 #include "common/sql.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/servers.h"
 
 #define TENANT_A "01900000-0000-7000-8000-00000000000a"
@@ -23,7 +24,6 @@
 #define LIMIT_US (20 * SECOND_US)
 
 static struct servers *servers;
-static struct db *admin;
 
 /* The second one waits for a lock of the test's, so that it can be caught half-way. */
 static const struct migration shop[] = {
@@ -39,38 +39,6 @@ static const struct migration shop[] = {
 static int64_t in_ms(int64_t ms)
 {
     return clock_monotonic_us() + ms * MSEC_US;
-}
-
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
-static void script(const char *sql)
-{
-    must(db_script(admin, sql, in_ms(10000)));
-}
-
-static int64_t number(struct db *db, const char *sql)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    struct db_stmt stmt = { "number", sql, 0, NULL };
-
-    must(db_exec(db, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = db_row_i64(&row, "n");
-    assert_false(row.bad);
-    return n;
-}
-
-static void wait_for(const char *sql)
-{
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
-
-    while (number(admin, sql) == 0)
-        if (clock_monotonic_us() > limit_us)
-            fail_msg("never true: %s", sql);
 }
 
 static struct db *connect_as(const char *role)
@@ -170,11 +138,11 @@ static void two_migrators_at_once_do_it_once_F55(void **state)
 /* Nothing of the second migration may be seen. */
 static void half_of_it_is_not_there(void)
 {
-    assert_int_equal(number(admin, "SELECT count(*) AS n FROM shop.schema_version"
-                                   " WHERE component = 'shop'"),
+    assert_int_equal(number("SELECT count(*) AS n FROM shop.schema_version"
+                            " WHERE component = 'shop'"),
                      1);
-    assert_int_equal(number(admin, "SELECT count(*) AS n FROM information_schema.columns"
-                                   " WHERE table_schema = 'shop' AND column_name = 'price'"),
+    assert_int_equal(number("SELECT count(*) AS n FROM information_schema.columns"
+                            " WHERE table_schema = 'shop' AND column_name = 'price'"),
                      0);
 }
 
@@ -249,7 +217,7 @@ static void a_server_that_dies_under_a_migration_is_waited_for_F11_F55(void **st
     int64_t limit_us = clock_monotonic_us() + LIMIT_US;
     while (db_ping(admin, in_ms(2000)) != ERR_OK)
         assert_true(clock_monotonic_us() < limit_us);
-    assert_int_equal(number(admin, APPLIED), 3 + (int64_t)common_migrations_len);
+    assert_int_equal(number(APPLIED), 3 + (int64_t)common_migrations_len);
     db_rollback(holder);
     db_free(holder);
 }
@@ -268,8 +236,8 @@ static void a_faulty_migration_keeps_what_came_before(void **state)
 
     assert_int_equal(migrate_run(db, "broken", list, 2, &applied), ERR_INTERNAL);
     assert_int_equal(applied, -1);
-    assert_int_equal(number(admin, "SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'broken'"
-                                   " AND tablename IN ('good', 'bad')"),
+    assert_int_equal(number("SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'broken'"
+                            " AND tablename IN ('good', 'bad')"),
                      1);
     assert_int_equal(migrate_run(db, "broken2", misnumbered, 2, &applied), ERR_INTERNAL);
     assert_int_equal(migrate_run(db, "broken3", unknown, 1, &applied), ERR_INTERNAL);
@@ -296,10 +264,11 @@ static void the_role_has_its_timeouts_and_nothing_more(void **state)
         char sql[200];
         snprintf(sql, sizeof sql, "SELECT count(*) AS n FROM pg_settings WHERE name = '%s'",
                  settings[i]);
-        if (number(daemon, sql) != 1)
+        if (number_in(daemon, sql) != 1)
             fail_msg("not so: %s", settings[i]);
     }
-    assert_int_equal(number(daemon, "SELECT pg_has_role('daybook_daemon', 'MEMBER')::int AS n"), 1);
+    assert_int_equal(number_in(daemon, "SELECT pg_has_role('daybook_daemon', 'MEMBER')::int AS n"),
+                     1);
     assert_int_equal(db_script(daemon, "CREATE TABLE shop.own (id int)", in_ms(2000)),
                      ERR_INTERNAL);
     assert_string_equal(db_last_error(daemon)->sqlstate, "42501");
@@ -317,8 +286,8 @@ static void an_operators_own_setting_is_left_alone(void **state)
 
     script("ALTER ROLE daybook_shop SET statement_timeout = '9s'");
     must(migrate_run(db, "shop", shop, ARRAY_LEN(shop), &applied));
-    assert_int_equal(number(daemon, "SELECT setting::int AS n FROM pg_settings"
-                                    " WHERE name = 'statement_timeout'"),
+    assert_int_equal(number_in(daemon, "SELECT setting::int AS n FROM pg_settings"
+                                       " WHERE name = 'statement_timeout'"),
                      9000);
     script("ALTER ROLE daybook_shop SET statement_timeout = '5s'");
     db_free(daemon);
@@ -364,7 +333,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    db_free(admin);
+    admin_close();
     servers_stop(servers);
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "common/secret.h"
 #include "services/directory/service.h"
 #include "services/directory/sql.h"
+#include "tests/support/admin_db.h"
 #include "tests/support/asking.h"
 #include "tests/support/bus_schema.h"
 #include "tests/support/servers.h"
@@ -33,36 +34,19 @@
 
 static struct servers *servers;
 static char *conninfo; /* of the daemon's role */
-static struct db *admin;
 static struct call_env env;
 
-static void must(enum err e)
-{
-    if (e)
-        fail_msg("unexpected %s", err_name(e));
-}
-
-static void script(const char *sql)
-{
-    must(db_script(admin, sql, clock_monotonic_us() + LIMIT_US));
-}
-
 /* The one number that a query names n. */
-static int64_t number(const char *fmt, ...) PRINTF(1, 2);
-static int64_t number(const char *fmt, ...)
+static int64_t number_of(const char *fmt, ...) PRINTF(1, 2);
+static int64_t number_of(const char *fmt, ...)
 {
     char sql[1000];
     va_list ap;
+
     va_start(ap, fmt);
     vsnprintf(sql, sizeof(sql), fmt, ap);
     va_end(ap);
-    struct db_stmt stmt = { "number", sql, 0, NULL };
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    must(db_exec(admin, &stmt, NULL, &res));
-    struct db_row row = { .res = res };
-    int64_t n = db_row_i64(&row, "n");
-    assert_false(row.bad);
-    return n;
+    return number(sql);
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
@@ -219,8 +203,9 @@ static struct id small_company(void)
 }
 
 /* Waits until the snapshot satisfies the condition; how long it took. */
-static int64_t wait_for(bool (*is_so)(const struct directory *d, struct id tenant, const void *arg),
-                        struct id tenant, const void *arg)
+static int64_t wait_for_snapshot(bool (*is_so)(const struct directory *d, struct id tenant,
+                                               const void *arg),
+                                 struct id tenant, const void *arg)
 {
     int64_t start_us = clock_monotonic_us();
     for (;;) {
@@ -262,10 +247,11 @@ static void companies_are_made_by_system_accounts_only(void **state)
     assert_string_equal(made->tenant->time_zone, "Europe/Berlin");
     assert_string_equal(made->tenant->etag, "1");
     /* The event belongs to the new company although the caller has none. */
-    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox WHERE tenant_id = '%s' AND type ="
-                            " 'daybook.directory.v1.TenantCreated' AND aggregate = 'tenants/%s'",
-                            text_of(t), text_of(t)),
-                     1);
+    assert_int_equal(
+        number_of("SELECT count(*) AS n FROM bus.outbox WHERE tenant_id = '%s' AND type ="
+                  " 'daybook.directory.v1.TenantCreated' AND aggregate = 'tenants/%s'",
+                  text_of(t), text_of(t)),
+        1);
     expect("twice",
            say(system, DIRECTORY, "CreateTenant", "{\"tenant\":{\"id\":\"%s\",\"name\":\"Y\"}}",
                text_of(t)),
@@ -329,7 +315,7 @@ static void the_sample_company_comes_in_whole(void **state)
     json_t *tenant = json_object_get(company, "tenant");
     struct id t;
     assert_true(id_parse(get(tenant, "id"), &t));
-    int64_t revision = number("SELECT revision AS n FROM directory.revision");
+    int64_t revision = number_of("SELECT revision AS n FROM directory.revision");
     fine(say(
         (struct who){ .actor = person_of(200) }, DIRECTORY, "CreateTenant",
         "{\"tenant\":{\"id\":\"%s\",\"name\":\"%s\",\"timeZone\":\"%s\",\"currencyCode\":\"%s\"}}",
@@ -338,10 +324,10 @@ static void the_sample_company_comes_in_whole(void **state)
     json_decref(company);
 
     /* 1 company, 4 units, 24 employees: as many revisions and events. */
-    assert_int_equal(number("SELECT revision AS n FROM directory.revision") - revision, 29);
+    assert_int_equal(number_of("SELECT revision AS n FROM directory.revision") - revision, 29);
     assert_int_equal(
-        number("SELECT count(*) AS n FROM bus.outbox WHERE tenant_id = '%s'", text_of(t)), 29);
-    assert_true(wait_for(has_last_employee, t, NULL) < slack(2 * SECOND_US));
+        number_of("SELECT count(*) AS n FROM bus.outbox WHERE tenant_id = '%s'", text_of(t)), 29);
+    assert_true(wait_for_snapshot(has_last_employee, t, NULL) < slack(2 * SECOND_US));
 
     CLEANUP(directory_releasep) const struct directory *d = directory_acquire();
     const struct dir_employee *rep = directory_employee_no(d, t, "E006");
@@ -392,7 +378,7 @@ static void the_reporting_line_has_one_top_and_no_ring(void **state)
     struct id t = small_company();
     const struct who system = system_of(t);
     const char *manager = text_of(person_of(MANAGER));
-    int64_t events = number("SELECT count(*) AS n FROM bus.outbox");
+    int64_t events = number_of("SELECT count(*) AS n FROM bus.outbox");
 
     expect("no superior", add_person(t, 20, 0, "rep"), ERR_INVALID_ARGUMENT,
            "employee.superior_id");
@@ -425,9 +411,10 @@ static void the_reporting_line_has_one_top_and_no_ring(void **state)
     expect("an unknown parent", add_unit(t, 102, 88, "X"), ERR_FAILED_PRECONDITION, NULL);
     expect("its own parent", add_unit(t, 102, 102, "X"), ERR_FAILED_PRECONDITION, NULL);
     expect("a bad code", add_unit(t, 102, 100, "lower"), ERR_INVALID_ARGUMENT, "unit.code");
-    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), events);
+    assert_int_equal(number_of("SELECT count(*) AS n FROM bus.outbox"), events);
     assert_int_equal(
-        number("SELECT count(*) AS n FROM directory.employee WHERE tenant_id = '%s'", text_of(t)),
+        number_of("SELECT count(*) AS n FROM directory.employee WHERE tenant_id = '%s'",
+                  text_of(t)),
         5);
 }
 
@@ -456,11 +443,11 @@ static void updates_take_masks_and_etags(void **state)
                "{\"employee\":{\"id\":\"%s\"},\"updateMask\":\"employeeNo\"}", rep),
            ERR_INVALID_ARGUMENT, "update_mask");
     /* The same once more is no change: no version, no event. */
-    int64_t events = number("SELECT count(*) AS n FROM bus.outbox");
+    int64_t events = number_of("SELECT count(*) AS n FROM bus.outbox");
     r = fine(say(system, DIRECTORY, "UpdateEmployee",
                  "{\"employee\":{\"id\":\"%s\",\"name\":\"New\"}}", rep));
     assert_string_equal(r->employee->etag, "2");
-    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), events);
+    assert_int_equal(number_of("SELECT count(*) AS n FROM bus.outbox"), events);
 
     expect("leaving with people",
            say(system, DIRECTORY, "UpdateEmployee",
@@ -478,11 +465,12 @@ static void updates_take_masks_and_etags(void **state)
                "{\"employee\":{\"id\":\"%s\",\"superiorId\":\"%s\"}}", rep, lead),
            ERR_FAILED_PRECONDITION, NULL);
     /* Versions in the log of an employee rise one by one. */
-    assert_int_equal(number("SELECT count(*) AS n FROM (SELECT aggregate_version AS v, row_number()"
-                            " OVER (ORDER BY id) AS r FROM bus.outbox WHERE tenant_id = '%s' AND"
-                            " aggregate = 'employees/%s') AS x WHERE v <> r",
-                            text_of(t), rep),
-                     0);
+    assert_int_equal(
+        number_of("SELECT count(*) AS n FROM (SELECT aggregate_version AS v, row_number()"
+                  " OVER (ORDER BY id) AS r FROM bus.outbox WHERE tenant_id = '%s' AND"
+                  " aggregate = 'employees/%s') AS x WHERE v <> r",
+                  text_of(t), rep),
+        0);
 }
 
 static bool knows_rep(const struct directory *d, struct id tenant, const void *arg)
@@ -496,7 +484,7 @@ static void people_do_what_their_roles_allow(void **state)
     (void)state;
     struct id t = small_company();
     unsigned last = REP2;
-    wait_for(knows_rep, t, &last);
+    wait_for_snapshot(knows_rep, t, &last);
     static const char new_unit[] =
         "{\"unit\":{\"code\":\"%s\",\"name\":\"n\",\"parentId\":\"%s\"}}";
     static const char *const read[] = { "directory.read", NULL };
@@ -607,7 +595,7 @@ static void a_repeated_command_has_one_effect_f60(void **state)
     assert_int_equal(other.code, ERR_INVALID_ARGUMENT);
     assert_string_equal(other.reason, "IDEMPOTENCY_KEY_REUSED");
     assert_int_equal(
-        number("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'units/%s'", x->unit->id),
+        number_of("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'units/%s'", x->unit->id),
         1);
     /* A company too, whose maker has none. */
     struct who system = { .actor = person_of(200) };
@@ -713,8 +701,8 @@ static void the_snapshot_follows_within_a_second(void **state)
 {
     (void)state;
     struct id t = small_company();
-    int64_t revision = number("SELECT revision AS n FROM directory.revision");
-    wait_for(reads_revision, t, &revision);
+    int64_t revision = number_of("SELECT revision AS n FROM directory.revision");
+    wait_for_snapshot(reads_revision, t, &revision);
     script("BEGIN; UPDATE directory.employee SET name = 'Elsewhere' WHERE employee_no = 'P4';"
            " UPDATE directory.revision SET revision = revision + 1; COMMIT");
     int64_t start_us = clock_monotonic_us();
@@ -723,7 +711,7 @@ static void the_snapshot_follows_within_a_second(void **state)
         if (name_is(d, t, "Elsewhere"))
             break;
         assert_true(clock_monotonic_us() - start_us < 5 * SECOND_US);
-        number("SELECT 1 AS n"); /* waits a round trip instead of spinning */
+        number_of("SELECT 1 AS n"); /* waits a round trip instead of spinning */
     }
     assert_true(clock_monotonic_us() - start_us <=
                 slack(2 * SECOND_US)); /* one, and a busy machine */
@@ -776,7 +764,7 @@ static void the_rule_book_has_scopes_dates_and_a_history(void **state)
     char hq_scope[48];
     snprintf(hq_scope, sizeof(hq_scope), "unit:%s", hq);
     expect_policy(t, hq, "2190-01-01T00:00:00Z", "8", hq_scope);
-    assert_true(wait_for(feedback_is, t, "12") < slack(2 * SECOND_US));
+    assert_true(wait_for_snapshot(feedback_is, t, "12") < slack(2 * SECOND_US));
 
     const Daybook__Directory__V1__PolicyHistoryResponse *h =
         fine(say(system, POLICY, "History", "{\"key\":\"question_feedback_hours\"}"));
@@ -820,7 +808,7 @@ static void the_rule_book_has_scopes_dates_and_a_history(void **state)
                "\"effectiveFrom\":\"2020-01-01T00:00:00Z\"}"),
            ERR_FAILED_PRECONDITION, NULL);
     unsigned rep = REP;
-    wait_for(knows_rep, t, &rep);
+    wait_for_snapshot(knows_rep, t, &rep);
     expect("a rep",
            say(employee_of(t, person_of(REP)), POLICY, "Set", SET, "question_feedback_hours", "1",
                "", "r"),
@@ -829,9 +817,9 @@ static void the_rule_book_has_scopes_dates_and_a_history(void **state)
     fine(say(employee_of(t, person_of(MANAGER)), POLICY, "Set", SET, "question_feedback_hours",
              "16", "", "r"));
     assert_int_equal(
-        number("SELECT max(aggregate_version) AS n FROM bus.outbox WHERE tenant_id = '%s'"
-               " AND aggregate = 'policies/question_feedback_hours'",
-               text_of(t)),
+        number_of("SELECT max(aggregate_version) AS n FROM bus.outbox WHERE tenant_id = '%s'"
+                  " AND aggregate = 'policies/question_feedback_hours'",
+                  text_of(t)),
         4);
 }
 
@@ -892,7 +880,7 @@ static void imported_years_count_and_explain(void **state)
     expect_due(t, "2026-05-08T10:00:00+08:00", 1, "2026-05-09T18:00:00+08:00");
     expect_due(t, "2026-09-30T10:00:00+08:00", 3, "2026-10-10T18:00:00+08:00");
     expect_due(t, "2025-12-31T10:00:00+08:00", 5, "2026-01-08T18:00:00+08:00");
-    assert_true(wait_for(knows_spring_festival, t, NULL) < slack(2 * SECOND_US));
+    assert_true(wait_for_snapshot(knows_spring_festival, t, NULL) < slack(2 * SECOND_US));
 
     const Daybook__Directory__V1__ListDaysResponse *days = fine(
         say(system_of(t), CALENDAR, "ListDays", "{\"from\":\"2026-02-14\",\"to\":\"2026-02-15\"}"));
@@ -905,9 +893,9 @@ static void imported_years_count_and_explain(void **state)
     assert_string_equal(days->days[0]->reason, "weekday (calendar of that year not loaded)");
 
     /* Again: nothing changes, nobody is told. */
-    int64_t events = number("SELECT count(*) AS n FROM bus.outbox");
+    int64_t events = number_of("SELECT count(*) AS n FROM bus.outbox");
     assert_int_equal(import_year(t, 2026)->changed, 0);
-    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), events);
+    assert_int_equal(number_of("SELECT count(*) AS n FROM bus.outbox"), events);
     /* Replaced by one day: the others are gone. */
     im = fine(
         say(system_of(t), CALENDAR, "ImportDays",
@@ -916,7 +904,7 @@ static void imported_years_count_and_explain(void **state)
     assert_int_equal(im->stored, 2);
     assert_int_equal(im->changed, 1);
     expect_due(t, "2025-12-30T10:00:00+08:00", 1, "2026-01-02T18:00:00+08:00");
-    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"), events + 1);
+    assert_int_equal(number_of("SELECT count(*) AS n FROM bus.outbox"), events + 1);
 
     /* Working hours and days are policies. */
     expect("a working day without hours",
@@ -979,22 +967,24 @@ static void an_api_key_is_shown_once_and_kept_as_a_hash(void **state)
     assert_int_equal(strlen(secret), 43); /* 32 bytes */
     assert_true(secret_hash_token(secret, hash));
     assert_int_equal(
-        number("SELECT count(*) AS n FROM directory.credential WHERE secret_hash = '%s'", hash), 1);
+        number_of("SELECT count(*) AS n FROM directory.credential WHERE secret_hash = '%s'", hash),
+        1);
     /* Nowhere else: not in the record of the command, not in the event. */
-    assert_int_equal(number("SELECT count(*) AS n FROM directory.idempotency"
-                            " WHERE position('%s'::bytea IN reply) > 0",
-                            secret),
+    assert_int_equal(number_of("SELECT count(*) AS n FROM directory.idempotency"
+                               " WHERE position('%s'::bytea IN reply) > 0",
+                               secret),
                      0);
-    assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox"
-                            " WHERE position('%s'::bytea IN payload) > 0",
-                            secret),
+    assert_int_equal(number_of("SELECT count(*) AS n FROM bus.outbox"
+                               " WHERE position('%s'::bytea IN payload) > 0",
+                               secret),
                      0);
     struct reply again = say_again("key", system_of(t), CREDENTIAL, "CreateApiKey", request);
     const Daybook__Directory__V1__CreateApiKeyResponse *empty = fine(again);
     assert_string_equal(empty->api_key, "");
     assert_string_equal(reply_metadata(&again, "idempotent-reply"), "withheld");
     assert_int_equal(
-        number("SELECT count(*) AS n FROM directory.credential WHERE tenant_id = '%s'", text_of(t)),
+        number_of("SELECT count(*) AS n FROM directory.credential WHERE tenant_id = '%s'",
+                  text_of(t)),
         1);
 
     expect("by the method for CURVE keys",
@@ -1015,7 +1005,7 @@ static void curve_keys_are_admitted_and_refused_at_once(void **state)
     const Daybook__Directory__V1__RegisterCurveKeyResponse *r = fine(say(
         system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, rep, "customers.read", z85_one));
     assert_string_equal(r->credential->actor_id, rep);
-    assert_true(wait_for(admits, t, z85_one) < slack(2 * SECOND_US));
+    assert_true(wait_for_snapshot(admits, t, z85_one) < slack(2 * SECOND_US));
     CLEANUP(directory_releasep) const struct directory *d = directory_acquire();
     const struct dir_key *key = directory_key(d, z85_one);
     assert_true(key->is_employee && id_equal(key->actor, person_of(REP)));
@@ -1075,21 +1065,21 @@ static void curve_keys_are_admitted_and_refused_at_once(void **state)
         assert_non_null(revoked->credential->revoked_at);
     }
     assert_int_equal(
-        number("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'credentials/%s'",
-               r->credential->id),
+        number_of("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'credentials/%s'",
+                  r->credential->id),
         2);
-    assert_true(wait_for(refuses, t, z85_one) < slack(2 * SECOND_US));
+    assert_true(wait_for_snapshot(refuses, t, z85_one) < slack(2 * SECOND_US));
     /* A key that was ended may be registered anew, here by another company. */
     fine(say(system_of(other), CREDENTIAL, "RegisterCurveKey", REGISTER, "", "customers.read",
              z85_one));
-    assert_true(wait_for(admits, other, z85_one) < slack(2 * SECOND_US));
+    assert_true(wait_for_snapshot(admits, other, z85_one) < slack(2 * SECOND_US));
     /* Who leaves is refused, whatever keys he has. */
     fine(say(system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, rep, "customers.read",
              z85_two));
-    wait_for(admits, t, z85_two);
+    wait_for_snapshot(admits, t, z85_two);
     fine(say(system_of(t), DIRECTORY, "UpdateEmployee",
              "{\"employee\":{\"id\":\"%s\"},\"updateMask\":\"active\"}", rep));
-    assert_true(wait_for(refuses, t, z85_two) < slack(2 * SECOND_US));
+    assert_true(wait_for_snapshot(refuses, t, z85_two) < slack(2 * SECOND_US));
 }
 
 static void credentials_are_listed_without_secrets(void **state)
@@ -1101,7 +1091,7 @@ static void credentials_are_listed_without_secrets(void **state)
         fine(say(system_of(t), CREDENTIAL, "CreateApiKey",
                  "{\"label\":\"k%d\",\"employeeId\":\"%s\"}", i,
                  i == 1 ? text_of(person_of(REP)) : ""));
-    wait_for(knows_rep, t, &last);
+    wait_for_snapshot(knows_rep, t, &last);
     const Daybook__Directory__V1__ListCredentialsResponse *list =
         fine(say(system_of(t), CREDENTIAL, "List", "{\"pageSize\":2}"));
     assert_int_equal(list->n_credentials, 2);
@@ -1135,8 +1125,7 @@ static int start(void **state)
     schema_init();
     page_set_key(page_key);
     assert_true(secret_init("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"));
-    admin = db_new(servers_conninfo(servers), "test");
-    assert_non_null(admin);
+    admin_open(servers_conninfo(servers));
     bus_schema_make(admin);
     must(migrate_run(admin, "directory", directory_migrations, directory_migrations_len, &applied));
     conninfo = servers_conninfo_of(servers, "daybook_directory");
@@ -1153,7 +1142,7 @@ static int stop(void **state)
     directory_stop();
     db_free(env.db);
     arena_free(env.arena);
-    db_free(admin);
+    admin_close();
     free(conninfo);
     schema_fini();
     servers_stop(servers);
