@@ -22,6 +22,13 @@
 #include "common/metrics.h"
 #include "common/migrate.h"
 
+/* Exit statuses (sysexits.h). */
+#define DAEMON_EXIT_OK 0
+#define DAEMON_EXIT_USAGE 64
+#define DAEMON_EXIT_BUG 70
+#define DAEMON_EXIT_AGAIN 75 /* try again later */
+#define DAEMON_EXIT_SETTINGS 78
+
 struct daemon; /* the running daemon */
 
 /* A thread of the daemon's own (timer engine, delivery). Runs until daemon_stopping(). */

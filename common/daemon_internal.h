@@ -24,12 +24,6 @@
 #include "common/mdp.h"
 #include "common/pool.h"
 
-#define DAEMON_EXIT_OK 0
-#define DAEMON_EXIT_USAGE 64
-#define DAEMON_EXIT_BUG 70
-#define DAEMON_EXIT_AGAIN 75
-#define DAEMON_EXIT_SETTINGS 78
-
 #define DAEMON_WORKERS_MAX 64
 #define DAEMON_CHANNEL_MAX 64
 #define DAEMON_WAKES_MAX 10000 /* waiting for a waiter, or for the loop */

@@ -16,7 +16,6 @@
 #include "services/bus/zap.h"
 
 #define OWN_ENDPOINT "inproc://daybook.bus"
-#define EXIT_SETTINGS 78
 
 static struct setting settings[] = {
     { .key = "BUS_LISTEN",
@@ -131,7 +130,7 @@ NORETURN static void bad_setting(const char *key, const char *why)
 {
     fprintf(stderr, "DAYBOOK_%s: %s\n", key, why);
     log_stop();
-    _Exit(EXIT_SETTINGS);
+    _Exit(DAEMON_EXIT_SETTINGS);
 }
 
 /* Where to bind: what others are told, unless that is not an address of this machine. */
