@@ -47,8 +47,8 @@ enum err task_get_daily(struct call *call, const ProtobufCMessage *in, ProtobufC
         key.day = tz_date(tz, call->now_us);
     else if (!date_parse(req->date, &key.day))
         return call_fail(call, ERR_INVALID_ARGUMENT, "date", "must be a day as YYYY-MM-DD");
-    e = list_get(self->lists, call->db, call->cache, &key, tz, call->now_us, call->arena,
-                 &reply->list, &reply->source);
+    e = list_get(self->lists, call->db, call->cache, &key, tz, call->now_us, call->deadline_us,
+                 call->arena, &reply->list, &reply->source);
     *reply_out = &reply->base;
     return e;
 }

@@ -355,18 +355,22 @@ static void keep(struct task_lists *t, const struct list_key *key, int64_t versi
     pthread_mutex_unlock(&t->lock);
 }
 
-/* True: the caller is to build it. False: somebody was doing so, and has ended or takes too long.
- */
-static bool may_build(struct task_lists *t, const struct list_key *key)
+static bool is_in_flight(const struct kept *k, const struct list_key *key)
 {
-    bool mine = true;
+    return is_list(k, key) && k->built_until_us > clock_monotonic_us();
+}
 
+/* True: the caller is to build it, and to end that by keep(). False: somebody was doing so, and has
+ * ended or takes too long. */
+static bool may_build(struct task_lists *t, const struct list_key *key, int64_t deadline_us)
+{
     pthread_mutex_lock(&t->lock);
     struct kept *k = kept_slot(t, key);
-    while (is_list(k, key) && k->built_until_us > clock_monotonic_us()) {
-        struct timespec until = { .tv_sec = (time_t)(k->built_until_us / SECOND_US),
-                                  .tv_nsec = (long)(k->built_until_us % SECOND_US) * 1000 };
-        mine = false;
+    bool mine = !is_in_flight(k, key);
+    while (!mine && is_in_flight(k, key) && clock_monotonic_us() < deadline_us) {
+        int64_t until_us = MIN(k->built_until_us, deadline_us);
+        struct timespec until = { .tv_sec = (time_t)(until_us / SECOND_US),
+                                  .tv_nsec = (long)(until_us % SECOND_US) * 1000 };
         pthread_cond_timedwait(&t->built, &t->lock, &until);
     }
     if (mine) {
@@ -426,7 +430,7 @@ static enum err ask_version(struct db *db, const struct list_key *key, struct ar
 }
 
 /* What cannot be stored now is stored by the refresher or by the next reader, and kept till then.
- */
+ * Whoever waits for the list looks again in any case. */
 static bool store(struct task_lists *t, struct cache *cache, const struct list_key *key,
                   const PbDailyTaskList *list, struct arena *a)
 {
@@ -434,8 +438,10 @@ static bool store(struct task_lists *t, struct cache *cache, const struct list_k
     uint8_t *data;
     size_t len;
 
-    if (list_encode(key, list, a, &data, &len))
+    if (list_encode(key, list, a, &data, &len)) {
+        keep(t, key, 0, NULL, 0);
         return false;
+    }
     enum err e = cache ? cache_set_versioned(cache, list_key_text(key, text), list->version, data,
                                              len, LIST_TTL_MS)
                        : ERR_UNAVAILABLE;
@@ -463,6 +469,7 @@ static enum err judge(struct task_lists *t, struct db *db, const struct list_key
     return ERR_OK;
 }
 
+/* old: what the cache has; NULL: nothing, or it is away. */
 static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *cache,
                            const struct list_key *key, const struct tz *tz, int64_t now_us,
                            const PbDailyTaskList *old, struct arena *a, PbDailyTaskList **list_out)
@@ -497,11 +504,12 @@ static bool has_aged(const PbDailyTaskList *list, int64_t now_us)
 }
 
 enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
-                  const struct list_key *key, const struct tz *tz, int64_t now_us, struct arena *a,
-                  PbDailyTaskList **list_out, Daybook__Reminders__V1__ListSource *source_out)
+                  const struct list_key *key, const struct tz *tz, int64_t now_us,
+                  int64_t deadline_us, struct arena *a, PbDailyTaskList **list_out,
+                  Daybook__Reminders__V1__ListSource *source_out)
 {
     PbDailyTaskList *cached = NULL;
-    bool right = false, waited = false, away;
+    bool right = false, waited = false, mine = false, away;
     enum err e;
 
     do {
@@ -516,7 +524,10 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
             return e;
         right = right && !has_aged(cached, now_us);
         /* Of many who miss it at once one builds it. */
-        waited = !right && away && !waited && !may_build(t, key);
+        if (right || !away || waited)
+            break;
+        mine = may_build(t, key, deadline_us);
+        waited = !mine;
     } while (waited);
     if (right) {
         count_read("hit");
@@ -527,8 +538,8 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
     }
     count_read(cached ? "stale" : "miss");
     *source_out = DAYBOOK__REMINDERS__V1__LIST_SOURCE__LIST_SOURCE_DATABASE;
-    e = serve_anew(t, db, cache, key, tz, now_us, cached, a, list_out);
-    if (e && away)
+    e = serve_anew(t, db, cache, key, tz, now_us, away ? NULL : cached, a, list_out);
+    if (e && mine)
         keep(t, key, 0, NULL, 0);
     return e;
 }

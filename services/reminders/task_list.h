@@ -58,11 +58,12 @@ NODISCARD enum err list_build(struct db *db, const struct list_key *key, const s
 /*
  * Gives the list from the cache where that is known to be right, else from the tables (and then
  * caches it). While the cache is away, lists of the last two seconds are in memory, on the same
- * terms, and of many who miss one at once one builds it. cache: NULL = none.
+ * terms, and of many who miss one at once one builds it; the others wait for him, at most until
+ * deadline_us (monotonic). cache: NULL = none.
  */
 NODISCARD enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
                             const struct list_key *key, const struct tz *tz, int64_t now_us,
-                            struct arena *a, PbDailyTaskList **list_out,
+                            int64_t deadline_us, struct arena *a, PbDailyTaskList **list_out,
                             Daybook__Reminders__V1__ListSource *source_out);
 
 /* Queues the rise of versions of n people; distinct ids. For the end of a transaction: the rows are

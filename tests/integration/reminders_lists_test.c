@@ -73,14 +73,19 @@ static struct list_key key_of(const char *day)
     return key;
 }
 
+static void reset_rows(void)
+{
+    fresh("2026-11-16T01:00:00Z");
+    forget();
+}
+
 static void reset(void)
 {
     char text[LIST_KEY_MAX];
     struct list_key key = key_of("2026-11-16");
 
-    fresh("2026-11-16T01:00:00Z");
+    reset_rows();
     assert_int_equal(cache_delete(rig->cache, list_key_text(&key, text)), ERR_OK);
-    forget();
 }
 
 /* --- the list itself ------------------------------------------------------------------------- */
@@ -441,8 +446,8 @@ static void *read_list(void *arg)
         e = db_flush(db);
     pthread_barrier_wait(r->start);
     if (!e)
-        e = list_get(self.lists, db, NULL, &key, tz_find("Asia/Shanghai"), clock_now_us(), a, &list,
-                     &r->source);
+        e = list_get(self.lists, db, NULL, &key, tz_find("Asia/Shanghai"), clock_now_us(),
+                     clock_monotonic_us() + WAIT_US, a, &list, &r->source);
     r->ntasks = e ? SIZE_MAX : list->n_tasks;
     db_rollback(db);
     db_free(db);
@@ -479,6 +484,34 @@ static void while_the_cache_is_away_a_list_is_built_once_for_many_F27(void **sta
         assert_int_equal(built, 1);
         pthread_barrier_destroy(&barrier);
     }
+}
+
+/* A kept list that gets old by time alone, and the readers after the one who builds it anew. */
+static void expect_aging(void)
+{
+    reset_rows();
+    a_question_for_today(0x11);
+    expect_tasks("oTMR-01 11");
+    assert_string_equal(today(), "oTMR-01 11 / MEMORY");
+    rig_time(rig, "2026-11-16T07:00:00Z");
+    assert_string_equal(today(), "!TMR-01 11 / DATABASE");
+    int64_t from_us = clock_monotonic_us();
+    assert_string_equal(today(), "!TMR-01 11 / MEMORY");
+    assert_true(clock_monotonic_us() - from_us < SECOND_US); /* nobody builds it any more */
+}
+
+static void a_list_in_memory_gets_old_too_F27(void **state)
+{
+    (void)state;
+    struct cache *cache = rig->cache;
+
+    rig->cache = NULL; /* none is configured */
+    expect_aging();
+    rig->cache = cache;
+    servers_stop_redis(rig->servers);
+    expect_aging();
+    servers_start_redis(rig->servers);
+    wait_for_cache();
 }
 
 /* --- acknowledge and snooze (REM-13) --------------------------------------------------------- */
@@ -826,6 +859,7 @@ int main(void)
         cmocka_unit_test(a_wrong_type_and_a_flush_are_ordinary_misses),
         cmocka_unit_test(without_redis_lists_come_from_postgresql_and_changes_are_not_lost),
         cmocka_unit_test(while_the_cache_is_away_a_list_is_built_once_for_many_F27),
+        cmocka_unit_test(a_list_in_memory_gets_old_too_F27),
         cmocka_unit_test(acknowledging_is_for_the_assignee_and_stops_no_clock),
         cmocka_unit_test(snoozing_moves_the_next_notice_never_the_deadline),
         cmocka_unit_test(snoozing_does_not_silence_the_superior_REM_13),
