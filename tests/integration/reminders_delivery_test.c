@@ -482,6 +482,64 @@ static void the_record_of_the_command_does_not_hold_the_secret(void **state)
     json_decref(again);
 }
 
+/* --- a handover meanwhile (REM-18) ------------------------------------------------------------ */
+
+static struct withdrawal {
+    pthread_t thread;
+    char tenant[ID_TEXT_MAX], duty[64], notice[64];
+    enum err result;
+} withdrawal;
+
+static void *withdraw(void *arg)
+{
+    struct withdrawal *w = arg;
+    const char *const params[] = { w->tenant, w->duty, "{" REP "}", w->notice, w->notice };
+    CLEANUP(db_freep) struct db *db = db_new(conninfo, "withdrawal");
+
+    w->result = db_begin(db, &rig_tenant, clock_monotonic_us() + WAIT_US);
+    if (!w->result)
+        w->result = db_queue(db, &sql_notices_withdraw, params);
+    if (!w->result)
+        w->result = db_commit(db);
+    return NULL;
+}
+
+/* The sender has the row that says what to post, and is to write into the ledger. */
+static void a_duty_is_handed_over_while_its_notice_is_settled(void **state)
+{
+    (void)state;
+    static const struct db_stmt hold = { .name = "hold",
+                                         .text = "SELECT 1 FROM reminders.outgoing FOR UPDATE" };
+    CLEANUP(db_freep) struct db *sender = db_new(conninfo, "sender");
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    struct withdrawal *w = &withdrawal;
+
+    begin("2026-11-17T05:00:00Z");
+    set_channel("rep", REP);
+    fire(1, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+    id_text(rig_tenant, w->tenant);
+    const char *pending = rig_value(rig, "SELECT delivery_id FROM reminders.outgoing");
+    snprintf(w->notice, sizeof(w->notice), "{%s}", pending);
+    snprintf(w->duty, sizeof(w->duty), "{%s}",
+             rig_value(rig, "SELECT id FROM reminders.obligation"));
+
+    assert_int_equal(db_begin(sender, &rig_tenant, clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_exec(sender, &hold, NULL, &res), ERR_OK);
+    assert_int_equal(PQntuples(res), 1);
+    assert_int_equal(pthread_create(&w->thread, NULL, withdraw, w), 0);
+    wait_for("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'withdrawal' "
+             "AND wait_event_type = 'Lock'",
+             "1");
+    char notice[ID_TEXT_MAX];
+    snprintf(notice, sizeof(notice), "%.36s", w->notice + 1);
+    const char *const params[] = { w->tenant, notice, "delivered", NULL, "1", "HTTP 204" };
+    assert_int_equal(db_queue(sender, &sql_outgoing_settle, params), ERR_OK);
+    assert_int_equal(db_commit(sender), ERR_OK);
+    pthread_join(w->thread, NULL);
+    assert_int_equal(w->result, ERR_OK);
+    assert_string_equal(posted(), "4 delivered 1");
+}
+
 /* --- many at once ----------------------------------------------------------------------------- */
 
 static int dead_port; /* takes connections and never says a word */
@@ -648,6 +706,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_wish_for_later_is_heeded_for_a_day),
         cmocka_unit_test(both_secrets_sign_for_a_day),
         cmocka_unit_test(the_record_of_the_command_does_not_hold_the_secret),
+        cmocka_unit_test(a_duty_is_handed_over_while_its_notice_is_settled),
         cmocka_unit_test(receivers_that_do_not_answer_hold_up_no_other),
         cmocka_unit_test(a_flood_of_one_company_does_not_delay_another),
         cmocka_unit_test(notices_for_a_receiver_that_is_away_wait_untouched),
