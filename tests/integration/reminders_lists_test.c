@@ -605,6 +605,27 @@ static void snoozing_does_not_silence_the_superior_REM_13(void **state)
         "superior;owner;owner 3");
 }
 
+/* Its timer could not be fired and was put aside; the duty is open all the same. */
+static void snoozing_arms_a_parked_timer_again(void **state)
+{
+    (void)state;
+    reset();
+    ask_question(0x24, "2026-11-16T01:00:00Z", "2026-11-16T01:00:00Z");
+    enum err e = db_script(rig->admin,
+                           "WITH p AS (DELETE FROM reminders.timer RETURNING *)"
+                           " INSERT INTO reminders.timer_parked"
+                           " SELECT tenant_id, obligation_id, step, due_us, 'x' FROM p",
+                           clock_monotonic_us() + WAIT_US);
+    assert_int_equal(e, ERR_OK);
+    snooze(0x24, "2026-11-16T22:00:00Z", ERR_OK, "");
+    assert_string_equal(next_of(0x24), "16 22:00 0 true 17 01:00");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer_parked"), "0");
+    assert_string_equal(
+        rig_value(rig, "SELECT bool_and(t.shard = get_byte(uuid_send(t.obligation_id), 15) & 63)"
+                       "::text FROM reminders.timer t"),
+        "true");
+}
+
 /* --- lists of reminders, rules and deliveries ------------------------------------------------ */
 
 static size_t page(const char *actor, const char *filter, int size, char ids[][ID_TEXT_MAX],
@@ -863,6 +884,7 @@ int main(void)
         cmocka_unit_test(acknowledging_is_for_the_assignee_and_stops_no_clock),
         cmocka_unit_test(snoozing_moves_the_next_notice_never_the_deadline),
         cmocka_unit_test(snoozing_does_not_silence_the_superior_REM_13),
+        cmocka_unit_test(snoozing_arms_a_parked_timer_again),
         cmocka_unit_test(reminders_are_listed_by_their_next_moment_then_the_rest),
         cmocka_unit_test(the_rules_in_force_are_listed),
         cmocka_unit_test(the_ledger_shows_everybody_his_own),
