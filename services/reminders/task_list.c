@@ -361,12 +361,13 @@ static bool is_in_flight(const struct kept *k, const struct list_key *key)
 }
 
 /* True: the caller is to build it, and to end that by keep(). False: somebody was doing so, and has
- * ended or takes too long. */
-static bool may_build(struct task_lists *t, const struct list_key *key, int64_t deadline_us)
+ * ended, perhaps since the caller looked at looked_us, or takes too long. */
+static bool may_build(struct task_lists *t, const struct list_key *key, int64_t looked_us,
+                      int64_t deadline_us)
 {
     pthread_mutex_lock(&t->lock);
     struct kept *k = kept_slot(t, key);
-    bool mine = !is_in_flight(k, key);
+    bool mine = !is_in_flight(k, key) && !(is_list(k, key) && k->at_us >= looked_us);
     while (!mine && is_in_flight(k, key) && clock_monotonic_us() < deadline_us) {
         int64_t until_us = MIN(k->built_until_us, deadline_us);
         struct timespec until = { .tv_sec = (time_t)(until_us / SECOND_US),
@@ -513,6 +514,7 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
     enum err e;
 
     do {
+        int64_t looked_us = clock_monotonic_us();
         cached = NULL;
         e = find_cached(cache, key, a, &cached);
         away = e == ERR_UNAVAILABLE;
@@ -526,7 +528,7 @@ enum err list_get(struct task_lists *t, struct db *db, struct cache *cache,
         /* Of many who miss it at once one builds it. */
         if (right || !away || waited)
             break;
-        mine = may_build(t, key, deadline_us);
+        mine = may_build(t, key, looked_us, deadline_us);
         waited = !mine;
     } while (waited);
     if (right) {
