@@ -11,7 +11,8 @@
  * A reaction that fails for good (not ERR_UNAVAILABLE, ERR_ABORTED, ERR_DEADLINE_EXCEEDED) makes
  * the batch be run again event by event; the event at fault is tried 5 times with backoff, then
  * parked with its reason in <schema>.parked_event, and so are later events of the same aggregate,
- * in order, until `daybook events replay` puts them back. Another log_id stops the consumer until
+ * in order, until `daybook events replay` puts them back. One that fails of what may pass while the
+ * database answers is tried for five minutes, however often that is. Another log_id stops the consumer until
  * the event at its cursor is found again in the log (protocols F.3).
  *
  * Rebuild: `daybook rebuild <daemon>` empties the tables that the daemon names and sets the cursor
@@ -97,7 +98,8 @@ struct consumer_env {
     /* After a commit: a channel, or "relay" (mdp.h) when events were emitted. */
     void (*wake)(void *arg, const char *channel, const void *data, size_t len);
     void *arg;
-    bool no_directory; /* else nothing is heard before the first snapshot is loaded */
+    bool no_directory;   /* else nothing is heard before the first snapshot is loaded */
+    int64_t patience_us; /* with an event that is set aside and fails of what may pass; 0 = 5 min */
 };
 
 struct consumer;

@@ -22,6 +22,7 @@
 #define CONSUMER_TICK_US SECOND_US
 #define CONSUMER_TX_US (20 * SECOND_US)
 #define CONSUMER_TRIES_MAX 5
+#define CONSUMER_TROUBLES_MAX 64
 #define CONSUMER_HOOKS_MAX 1024 /* two for each tenant of a batch */
 
 /* The cursor row. */
@@ -51,6 +52,11 @@ struct consumer_batch {
     int64_t upto;         /* seq that is reached when it is done */
     struct id upto_event; /* the event there */
     bool has_upto_event;
+};
+
+/* An event that is put aside and fails again and again of what may pass. */
+struct consumer_trouble {
+    int64_t seq, since_us, last_us; /* last_us 0: none */
 };
 
 enum consumer_halt {
@@ -94,6 +100,7 @@ struct consumer {
     int64_t stuck_seq;     /* from here a batch failed in a way that may pass... */
     int stuck_tries;       /* ...so often in a row, while the database answered */
     size_t most;           /* events of the next batch: few after such failures */
+    struct consumer_trouble troubles[CONSUMER_TROUBLES_MAX];
     struct consumer_batch batch;
 
     /* read from other threads */

@@ -15,6 +15,9 @@
 #define REPLAYS_A_TICK 100
 #define AGGREGATES_LIMIT (256 * KIB)
 #define RETRY_BASE_US (250 * MSEC_US) /* doubled each time: 4 s in all, and a tick each */
+#define PATIENCE_US (5 * 60 * SECOND_US)
+#define TROUBLE_PAUSE_MAX_US (30 * SECOND_US)
+#define TROUBLE_GAP_US (2 * 60 * SECOND_US) /* what came so long ago was another trouble */
 
 static struct metric parked_total = {
     .name = "daybook_consumer_parked_total",
@@ -47,10 +50,13 @@ static void tell_parked(struct consumer *c, const PbEvent *event, const char *re
               event->event_id, "aggregate", event->aggregate, "reason", reason, NULL);
 }
 
-static const char *next_try(int attempts, char buf[static TIME_TEXT_MAX])
+static int64_t pause_after(int attempts)
 {
-    int64_t pause_us = attempts > 0 ? RETRY_BASE_US << MIN(attempts - 1, 10) : 0;
+    return attempts > 0 ? RETRY_BASE_US << MIN(attempts - 1, 10) : 0;
+}
 
+static const char *next_try(int64_t pause_us, char buf[static TIME_TEXT_MAX])
+{
     return time_format(clock_wall_us() + pause_us, buf);
 }
 
@@ -77,7 +83,7 @@ enum err consumer_queue_park(struct consumer *c, const PbEvent *event, int attem
                              reason,
                              time_format(clock_wall_us(), now),
                              given_up ? "parked" : "replay",
-                             next_try(attempts, next) };
+                             next_try(pause_after(attempts), next) };
     if (params[5] == NULL)
         return ERR_RESOURCE_EXHAUSTED;
     e = db_queue(c->db, of_schema(c, &sql_parked_insert), params);
@@ -204,21 +210,55 @@ static enum err run_waiting(struct consumer *c, struct reaction *r, const struct
     return e ? e : db_queue(c->db, of_schema(c, &sql_parked_done), params);
 }
 
+struct verdict {
+    bool give_up;
+    int attempts;
+    int64_t pause_us;
+    const char *reason;
+};
+
+/* What may pass is no fault of the event: it does not count as a try, but has its time. A lock that
+ * is never given must not hold up the event's aggregate for ever without anybody being told. */
+static struct verdict judge_trouble(struct consumer *c, const struct waiting *w, const char *reason)
+{
+    int64_t now_us = clock_monotonic_us();
+    int64_t patience_us = c->env.patience_us ? c->env.patience_us : PATIENCE_US;
+    struct consumer_trouble *t = &c->troubles[0];
+
+    for (size_t i = 0; i < CONSUMER_TROUBLES_MAX && t->seq != w->seq; i++)
+        if (c->troubles[i].seq == w->seq || c->troubles[i].last_us < t->last_us)
+            t = &c->troubles[i]; /* its own, else that of longest ago */
+    if (t->seq != w->seq || t->last_us == 0 || now_us - t->last_us > TROUBLE_GAP_US)
+        *t = (struct consumer_trouble){ .seq = w->seq, .since_us = now_us };
+    int64_t lasted_us = now_us - t->since_us;
+    bool give_up = lasted_us >= patience_us;
+    t->last_us = give_up ? 0 : now_us;
+    return (struct verdict){ give_up, w->attempts,
+                             MIN(MAX(lasted_us, CONSUMER_TICK_US), TROUBLE_PAUSE_MAX_US), reason };
+}
+
+static struct verdict judge_failure(const struct waiting *w, const char *reason)
+{
+    int attempts = w->attempts + 1;
+
+    return (struct verdict){ attempts >= CONSUMER_TRIES_MAX, attempts, pause_after(attempts),
+                             reason };
+}
+
 /* parked_out: it is given up, unless another replica has made it good since. */
-static enum err queue_put_back(struct consumer *c, const struct waiting *w, const char *reason,
+static enum err queue_put_back(struct consumer *c, const struct waiting *w, const struct verdict *v,
                                bool *parked_out)
 {
-    bool give_up = w->attempts + 1 >= CONSUMER_TRIES_MAX;
     char seq[24], attempts[16], next[TIME_TEXT_MAX];
     const char *all[] = { c->def->name, w->event->tenant_id, w->event->aggregate, seq, attempts,
-                          reason };
-    const char *one[] = { c->def->name, seq, attempts, reason, next_try(w->attempts + 1, next) };
+                          v->reason };
+    const char *one[] = { c->def->name, seq, attempts, v->reason, next_try(v->pause_us, next) };
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
     snprintf(seq, sizeof seq, "%" PRId64, w->seq);
-    snprintf(attempts, sizeof attempts, "%d", w->attempts + 1);
+    snprintf(attempts, sizeof attempts, "%d", v->attempts);
     enum err e = db_queue(c->db, of_schema(c, &sql_consumer_lock), all); /* as next_waiting() */
-    if (e || !give_up)
+    if (e || !v->give_up)
         return e ? e : db_queue(c->db, of_schema(c, &sql_parked_later), one);
     e = db_exec(c->db, of_schema(c, &sql_parked_again), all, &res);
     if (e == ERR_OK)
@@ -226,20 +266,20 @@ static enum err queue_put_back(struct consumer *c, const struct waiting *w, cons
     return e;
 }
 
-/* Tried again later, or given up after so many times: then what waits behind it is, too. */
-static enum err put_back(struct consumer *c, const struct waiting *w, const char *reason)
+/* Tried again later, or given up: then what waits behind it is, too. */
+static enum err put_back(struct consumer *c, const struct waiting *w, const struct verdict *v)
 {
     bool parked = false;
 
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + CONSUMER_TX_US);
     if (e)
         return e;
-    e = queue_put_back(c, w, reason, &parked);
+    e = queue_put_back(c, w, v, &parked);
     if (e == ERR_OK)
         e = db_commit(c->db);
     db_rollback(c->db);
     if (e == ERR_OK && parked)
-        tell_parked(c, w->event, reason);
+        tell_parked(c, w->event, v->reason);
     return e;
 }
 
@@ -269,11 +309,12 @@ static bool replay_one(struct consumer *c)
         return false;
     if (e == ERR_OK)
         return true;
-    /* What may pass counts as well while the database answers: else the same event would be taken
-     * each time, and no other would ever have its turn. */
-    if (consumer_is_transient(e) && !db_is_connected(c->db))
+    bool may_pass = consumer_is_transient(e);
+    if (may_pass && !db_is_connected(c->db))
         return false;
-    return put_back(c, &w, reason) == ERR_OK;
+    struct verdict v = may_pass ? judge_trouble(c, &w, reason) : judge_failure(&w, reason);
+    /* A hundred waits for a lock would keep this thread from everything else. */
+    return put_back(c, &w, &v) == ERR_OK && !may_pass;
 }
 
 void consumer_replay_parked(struct consumer *c)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -91,6 +92,9 @@ static struct {
     atomic_int replayed;
     atomic_int begins, ends;
     atomic_bool poison_cured;
+    int64_t busy_us[64]; /* when "busy" was tried; the consumer's thread */
+    atomic_size_t nbusy;
+    int64_t patience_us;
     struct db *rival; /* the consumer's thread, as another replica */
 } plan;
 
@@ -117,6 +121,8 @@ static enum err on_cancelled(struct reaction *r, const PbEvent *event, const Pro
     enum err e = put_effect(r, event, m->reason);
     if (e)
         return e;
+    if (strcmp(m->reason, "busy") == 0 && atomic_load(&plan.nbusy) < ARRAY_LEN(plan.busy_us))
+        plan.busy_us[atomic_fetch_add(&plan.nbusy, 1)] = clock_monotonic_us();
     if (strcmp(m->reason, "abort") == 0 && atomic_fetch_sub(&plan.aborts, 1) > 0)
         return ERR_ABORTED;
     if (strcmp(m->reason, "poison") == 0 && !atomic_load(&plan.poison_cured))
@@ -213,7 +219,8 @@ static void open_runner(struct runner *r, void *ctx, const char *conninfo,
                                     .stopping = is_stopping,
                                     .wake = on_wake,
                                     .arg = r,
-                                    .no_directory = true };
+                                    .no_directory = true,
+                                    .patience_us = plan.patience_us };
     r->consumer = consumer_new(&def, &r->env);
     assert_non_null(r->consumer);
 }
@@ -546,12 +553,13 @@ static void a_poisonous_event_is_put_aside_with_what_builds_on_it_F36(void **sta
 }
 
 /* A statement that is cancelled or a lock that is never given, over and over, while the database
- * answers: it holds up nobody else and is given up in the end. */
+ * answers: it holds up nobody else and is given up in the end, but not by the number of tries. */
 static void an_event_that_is_never_let_in_holds_nobody_up_F36(void **state)
 {
     (void)state;
     struct runner r;
 
+    plan.patience_us = 3 * SECOND_US;
     start(&r);
     add(0, "visits/1", "busy");
     add(1, "visits/2", "poison");
@@ -563,10 +571,34 @@ static void an_event_that_is_never_let_in_holds_nobody_up_F36(void **state)
     wait_until(EFFECTS, 1);
     wait_until(PARKED("parked"), 1);
     stop(&r);
-    assert_int_equal(number("SELECT attempts AS n FROM cons.parked_event WHERE seq = 1"), 5);
+    assert_int_equal(number("SELECT attempts AS n FROM cons.parked_event WHERE seq = 1"), 1);
     assert_int_equal(number("SELECT (reason LIKE '%55P03%')::int AS n"
                             " FROM cons.parked_event WHERE seq = 1"),
                      1);
+}
+
+/* Each of them may cost the consumer's thread a whole lock_timeout. */
+static void of_events_that_are_not_let_in_a_tick_tries_one(void **state)
+{
+    (void)state;
+    struct runner r;
+
+    start(&r);
+    add(0, "visits/1", "busy");
+    add(0, "visits/2", "busy");
+    add(0, "visits/3", "busy");
+    for (int seq = 1; seq <= 3; seq++)
+        fake_bus_publish(bus, seq);
+    wait_until(CURSOR, 3);
+    size_t from = atomic_load(&plan.nbusy);
+    while (atomic_load(&plan.nbusy) < from + 6)
+        (void)poll(NULL, 0, 10);
+    stop(&r);
+    for (size_t i = from + 1; i < from + 6; i++)
+        assert_true(plan.busy_us[i] - plan.busy_us[i - 1] > 500 * MSEC_US);
+    assert_int_equal(number("SELECT count(*) AS n FROM cons.parked_event"
+                            " WHERE state = 'replay' AND attempts = 1"),
+                     3);
 }
 
 /* Tried for the last time in vain, while another replica's try went well. */
@@ -894,6 +926,7 @@ int main(int argc, char **argv)
         TEST(effects_go_out_with_the_commit),
         TEST(a_poisonous_event_is_put_aside_with_what_builds_on_it_F36),
         TEST(an_event_that_is_never_let_in_holds_nobody_up_F36),
+        TEST(of_events_that_are_not_let_in_a_tick_tries_one),
         TEST(what_another_replica_made_good_is_not_given_up_F36),
         TEST(an_event_that_ends_the_process_is_put_aside_F36),
         TEST(a_rebuild_repeats_only_what_makes_the_read_model),
