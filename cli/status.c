@@ -88,6 +88,7 @@ static void ask_metrics(struct daemon_state *d)
         (void)admin_metric(page.data, "daybook_outbox_rows", NULL, &d->outbox_rows);
         (void)admin_metric(page.data, "daybook_consumer_lag_events", NULL, &d->lag_events);
         (void)admin_metric(page.data, "daybook_task_lists_waiting", NULL, &d->lists_waiting);
+        (void)admin_metric(page.data, "daybook_cache_circuit", NULL, &d->cache_circuit);
     }
     sbuf_fini(&page);
 }
@@ -121,6 +122,8 @@ static bool ask_daemons(struct cli *c, struct status *s)
         }
         if (d->lists_waiting >= 0)
             s->lists_waiting = MAX(s->lists_waiting, 0) + (int64_t)d->lists_waiting;
+        if (d->lists_waiting > 0 && d->cache_circuit <= 0)
+            s->lists_coming += (int64_t)d->lists_waiting;
     }
     return true;
 }
@@ -237,7 +240,7 @@ static void ask_database(struct cli *c, struct status *s)
 
 static bool settled_by_database(const struct status *s)
 {
-    bool settled = s->outbox == 0 && s->lists_waiting <= 0;
+    bool settled = s->outbox == 0 && s->lists_coming == 0;
     for (size_t i = 0; i < s->nconsumers; i++)
         settled =
             settled && s->consumers[i].seq >= s->head_seq && s->consumers[i].replay_until == 0;

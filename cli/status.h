@@ -20,6 +20,7 @@ struct daemon_state {
     const char *why;              /* why not ready; "" when it is */
     double memory_bytes;
     double outbox_rows, lag_events, lists_waiting; /* -1: does not say */
+    double cache_circuit;                          /* above 0: its cache is away */
 };
 
 struct consumer_state {
@@ -40,6 +41,7 @@ struct status {
     struct consumer_state consumers[STATUS_CONSUMERS_MAX];
     size_t nconsumers;
     int64_t lists_waiting;  /* to be built ahead; -1: no daemon says */
+    int64_t lists_coming;   /* of them, where the cache is there to take them */
     int64_t timers_waiting; /* duties whose timer is parked; -1: cannot be told */
     /* the sum */
     bool ready;

@@ -237,7 +237,7 @@ static void *start(struct daemon *d, bool *ok_out)
         bell_init(&self->posts[i]);
     self->post_allow = daemon_setting(d, "HTTP_ALLOW")->text;
     self->post_plain = daemon_setting(d, "HTTP_ALLOW_PLAIN")->i64 != 0;
-    self->lists = task_lists_new();
+    self->lists = task_lists_new(daemon_cache_address(d) != NULL);
     const struct engine_config config = {
         .conninfo = daemon_conninfo(d),
         .instance = daemon_instance(d),

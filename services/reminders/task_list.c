@@ -68,15 +68,17 @@ struct task_lists {
     struct known known[KNOWN_SLOTS];       /* by hash; a collision only forgets */
     struct waiting waiting[WAITING_SLOTS]; /* by hash; a collision leaves it to the next reader */
     size_t nwaiting;
+    bool ahead; /* a refresher builds what waits */
     struct bell bell;
 };
 
-struct task_lists *task_lists_new(void)
+struct task_lists *task_lists_new(bool ahead)
 {
     struct task_lists *t = calloc(1, sizeof(*t));
 
     if (!t)
         return NULL;
+    t->ahead = ahead;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -135,8 +137,8 @@ static void let_wait(struct task_lists *t, struct id tenant, struct id employee)
     struct waiting *w = &t->waiting[hash_of(tenant, employee) & (WAITING_SLOTS - 1)];
     bool same = id_equal(w->tenant, tenant) && id_equal(w->employee, employee);
 
-    if (w->since_us)
-        return; /* waits already, or somebody else does */
+    if (!t->ahead || w->since_us)
+        return; /* nobody would build it; it waits already, or somebody else does */
     if (!same)
         *w = (struct waiting){ .tenant = tenant, .employee = employee };
     w->since_us = clock_monotonic_us();

@@ -26,11 +26,12 @@
 
 struct task_lists; /* what a process knows of versions; shared by its threads */
 
-struct task_lists *task_lists_new(void);
+/* ahead: a refresher builds lists into a cache; else none waits for that. */
+struct task_lists *task_lists_new(bool ahead);
 void task_lists_free(struct task_lists *t);
 
-/* The person's lists changed (after the commit): forgets their version and lets today's wait to be
- * built. Thread-safe. */
+/* The person's lists changed (after the commit): forgets their version and, with a refresher, lets
+ * today's wait to be built. Thread-safe. */
 void task_lists_forget(struct task_lists *t, struct id tenant, struct id employee);
 /* Wakes the refresher. */
 void task_lists_ring(struct task_lists *t);

@@ -57,6 +57,13 @@ def test_f28_redis_hangs(company, stack, day, filled):
     wait_until(lambda: company.tasks(date=day).source == CACHE, SECONDS, "lists were cached again")
 
 
+def test_f28_without_redis_the_services_settle_all_the_same(company, stack, day, filled):
+    """Lists that no cache can take are nothing to wait for."""
+    with stack.stopped("redis"):
+        company.ask(company.customer("rep"))
+        stack.settle()
+
+
 def test_f29_redis_is_flushed(company, stack, day, filled):
     stack.redis("flushall")
     assert content(company.tasks(date=day)) == filled

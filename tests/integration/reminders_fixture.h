@@ -141,7 +141,7 @@ UNUSED static int fixture_start_with(bool redis)
     rig = rig_start_with(&options, "reminders", reminders_migrations, reminders_migrations_len,
                          reminders_methods, reminders_methods_len);
     conninfo = servers_conninfo_of(rig->servers, "daybook_reminders");
-    self.lists = task_lists_new();
+    self.lists = task_lists_new(redis);
     const struct engine_config config = { .conninfo = conninfo, .instance = "idle" };
     idle_engine = engine_new(&config);
     idle_chores = chores_new(idle_engine, self.lists, conninfo);

@@ -231,7 +231,7 @@ static void companies_take_turns_in_being_refreshed(void **state)
 {
     (void)state;
     CLEANUP(db_freep) struct db *db = db_new(conninfo, "refresher");
-    struct task_lists *lists = task_lists_new();
+    struct task_lists *lists = task_lists_new(true);
     struct id person = rig_employee("rep");
     const struct directory *dir = directory_acquire();
 
@@ -247,6 +247,34 @@ static void companies_take_turns_in_being_refreshed(void **state)
     assert_true(is_cached(rig_other_tenant, rig_employee("other")));
     directory_release(dir);
     task_lists_free(lists);
+}
+
+static double lists_that_wait(void)
+{
+    struct sbuf page;
+    double n = -1;
+
+    sbuf_init(&page, MIB);
+    metrics_write(&page);
+    const char *line = strstr(page.data, "\ndaybook_task_lists_waiting ");
+    if (line)
+        n = strtod(line + strlen("\ndaybook_task_lists_waiting "), NULL);
+    sbuf_fini(&page);
+    return n;
+}
+
+/* Nobody would build it, and the gauge would never fall. */
+static void where_no_cache_is_configured_no_list_waits(void **state)
+{
+    (void)state;
+    struct task_lists *without = task_lists_new(false);
+    task_lists_forget(without, rig_tenant, rig_employee("rep"));
+    assert_true(lists_that_wait() == 0);
+    task_lists_free(without);
+    struct task_lists *with = task_lists_new(true);
+    task_lists_forget(with, rig_tenant, rig_employee("rep"));
+    assert_true(lists_that_wait() == 1);
+    task_lists_free(with);
 }
 
 /* A slow writer comes with an old list after a newer one was stored (F31). */
@@ -874,6 +902,7 @@ int main(void)
         cmocka_unit_test(a_lost_invalidation_is_noticed_within_a_second),
         cmocka_unit_test(the_refresher_builds_what_changed_before_anybody_asks),
         cmocka_unit_test(companies_take_turns_in_being_refreshed),
+        cmocka_unit_test(where_no_cache_is_configured_no_list_waits),
         cmocka_unit_test(an_older_list_does_not_replace_a_newer_one),
         cmocka_unit_test(a_version_from_a_future_that_never_was_is_thrown_out),
         cmocka_unit_test(what_is_not_that_list_is_never_shown),
