@@ -129,6 +129,14 @@ static bool add_word(struct plan_step *step, const char *who)
     return true;
 }
 
+static bool has_due_step(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->nsteps; i++)
+        if (plan->steps[i].at_us == plan->due_us)
+            return true;
+    return false;
+}
+
 void plan_add_step(struct plan *plan, int64_t at_us, const char *who)
 {
     size_t i = 0;
@@ -139,7 +147,7 @@ void plan_add_step(struct plan *plan, int64_t at_us, const char *who)
         (void)add_word(&plan->steps[i], who);
         return;
     }
-    size_t room = PLAN_STEPS_MAX - (at_us != plan->due_us);
+    size_t room = PLAN_STEPS_MAX - (at_us != plan->due_us && !has_due_step(plan));
     if (plan->nsteps >= room || strlen(who) >= sizeof(plan->steps[0].tells))
         return;
     memmove(&plan->steps[i + 1], &plan->steps[i], (plan->nsteps - i) * sizeof(plan->steps[0]));
@@ -188,10 +196,8 @@ static void add_profile(const struct plan_input *in, struct plan *plan)
     for (size_t i = 0; i < n; i++)
         plan_add_step(plan, step_time(in, plan, &steps[i]), steps[i].recipient);
     /* Every duty has its due step, by which it becomes overdue, whatever the profile says. */
-    for (size_t i = 0; i < plan->nsteps; i++)
-        if (plan->steps[i].at_us == plan->due_us)
-            return;
-    plan_add_step(plan, plan->due_us, "owner");
+    if (!has_due_step(plan))
+        plan_add_step(plan, plan->due_us, "owner");
 }
 
 /* Makes two steps of one moment one, which tells each person once; false: there is no room. */

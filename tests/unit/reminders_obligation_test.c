@@ -125,6 +125,22 @@ static void snoozing_makes_one_warning_of_several_and_leaves_all_others_REM_13(v
     }
 }
 
+/* One warning goes, and the one of the snooze has its place. */
+static void a_full_plan_has_room_for_the_snooze(void **state)
+{
+    (void)state;
+    struct plan plan = { .due_us = 100 };
+
+    plan_add_step(&plan, 100, "owner");
+    for (size_t i = 1; i < PLAN_STEPS_MAX; i++)
+        plan_add_step(&plan, i == 1 ? 90 : 100 + (int64_t)i, i == 1 ? "owner" : "superior");
+    assert_int_equal(plan.nsteps, PLAN_STEPS_MAX);
+    snooze_plan(&plan, 0, 95);
+    assert_int_equal(plan.nsteps, PLAN_STEPS_MAX);
+    assert_int_equal(plan.steps[0].at_us, 95);
+    assert_string_equal(plan.steps[0].tells, "owner");
+}
+
 /* --- leases ---------------------------------------------------------------------------------- */
 
 static void leases_are_spread_evenly_and_few_move(void **state)
@@ -237,6 +253,7 @@ int main(void)
         cmocka_unit_test(a_notice_has_one_id_by_duty_round_step_recipient_and_channel),
         cmocka_unit_test(shards_are_used_evenly),
         cmocka_unit_test(snoozing_makes_one_warning_of_several_and_leaves_all_others_REM_13),
+        cmocka_unit_test(a_full_plan_has_room_for_the_snooze),
         cmocka_unit_test(leases_are_spread_evenly_and_few_move),
         cmocka_unit_test(timers_travel_in_wake_messages),
         cmocka_unit_test(retries_follow_the_schedule_of_75_hours),
