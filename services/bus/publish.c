@@ -29,7 +29,7 @@ struct topics {
     size_t n;
 };
 
-/* Somebody who asked for subscriptions, and what he was when he got the first. */
+/* Somebody who asked for subscriptions, and the most that he was allowed when he got one. */
 struct listener {
     struct hnode node;
     bool subscribed, hears_all, hears_own;
@@ -262,12 +262,11 @@ static void refuse_topic(struct publisher *p, struct listener *l, const char *us
 
 static void note_rights(struct listener *l, const struct identity *who)
 {
-    if (l->subscribed)
-        return;
+    if (!l->subscribed)
+        l->tenant = who->tenant;
     l->subscribed = true;
-    l->hears_all = who->hears_all;
-    l->hears_own = who->hears_own;
-    l->tenant = who->tenant;
+    l->hears_all |= who->hears_all;
+    l->hears_own |= who->hears_own;
 }
 
 static void on_subscribe(struct publisher *p, const char *user, const char *topic, size_t len)

@@ -314,6 +314,51 @@ static void who_may_read_the_log_no_more_hears_no_more(void **state)
     station_close(&s);
 }
 
+/* All connect again at most once in so many seconds: meanwhile a key may be given more, and ask for
+ * it on the connection that it has. */
+static void what_a_key_was_given_later_is_taken_from_it_too(void **state)
+{
+    (void)state;
+    struct station s;
+    struct message m;
+    int soon = 20;
+    station_open(&s);
+    register_partner(&s, "events.read");
+    void *first = connected(&s, ZMQ_SUB, &s.partner);
+    subscribe(first, TENANT "/");
+    zmq_setsockopt(first, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    int64_t refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    register_partner(&s, "customers.read");
+    do /* put out, it comes back */
+        assert_true(clock_monotonic_us() < until);
+    while (!hear_or_not(first, &m) && stat_get(STAT_SUBSCRIPTIONS_REFUSED) == refused);
+    zmq_close(first);
+
+    void *sub = connected(&s, ZMQ_SUB, &s.partner);
+    subscribe(sub, BUS_TOPIC_HEAD);
+    register_partner(&s, "customers.read,events.read");
+    subscribe(sub, TENANT "/");
+    publish(&s, TENANT "/x", "his");
+    do
+        hear_any(sub, &m);
+    while (strcmp(m.part[0], TENANT "/x"));
+
+    zmq_setsockopt(sub, ZMQ_RCVTIMEO, &soon, sizeof(soon));
+    refused = stat_get(STAT_SUBSCRIPTIONS_REFUSED);
+    until = clock_monotonic_us() + 20 * SECOND_US;
+    register_partner(&s, "customers.read");
+    do {
+        assert_true(clock_monotonic_us() < until);
+        (void)hear_or_not(sub, &m);
+    } while (stat_get(STAT_SUBSCRIPTIONS_REFUSED) == refused);
+    publish(&s, TENANT "/y", "not his any more");
+    while (hear_or_not(sub, &m))
+        assert_string_not_equal(m.part[0], TENANT "/y");
+    zmq_close(sub);
+    station_close(&s);
+}
+
 /* libzmq would give the admission of the next subscription to another peer (publish.h). */
 static void a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61(void **state)
 {
@@ -439,6 +484,7 @@ int main(void)
         cmocka_unit_test(a_revoked_key_hears_nothing_more_and_others_go_on),
         cmocka_unit_test(only_who_may_read_the_log_hears_it),
         cmocka_unit_test(who_may_read_the_log_no_more_hears_no_more),
+        cmocka_unit_test(what_a_key_was_given_later_is_taken_from_it_too),
         cmocka_unit_test(a_key_that_sends_messages_of_its_own_is_banned_and_others_go_on_F61),
         cmocka_unit_test(a_partner_may_come_again_for_what_it_has_as_often_as_it_likes_F33),
         cmocka_unit_test(a_key_with_too_many_refused_subscriptions_is_banned_F61),
