@@ -137,14 +137,13 @@ def test_a_parked_timer_is_shown_with_its_reason_and_armed_again(company, run, a
 
 
 def test_a_parked_timer_of_a_duty_that_was_snoozed_is_armed_for_the_new_time(company, answer):
-    """The new time found no timer to move: without this the duty would be silent for ever."""
+    """By the snooze itself: nobody need see to it."""
     question, duty, _ = poison_timer(company, "Can it wait?")
     until = company.at(hours=3)
     company.rep.command(REMINDERS + "ReminderService/Snooze", {"id": duty.id, "until": until, "reason": "Later."})
     expected = company.reminder("TMR-01", f"questions/{question.id}").reminder.next_at
-    assert not company.stack.sql(f"select 1 from reminders.timer where obligation_id = '{duty.id}'")
-    armed, = answer("timers", "replay")["timers"]
-    assert armed["armed"] and armed["dueAt"] == stamp_of(expected)
+    assert company.stack.sql(f"select 1 from reminders.timer where obligation_id = '{duty.id}'")
+    assert answer("timers", "parked")["parked"] == [] and answer("timers", "replay")["timers"] == []
     company.clock.turn(when(expected) + dt.timedelta(seconds=1))
     assert company.told("TMR-01", f"questions/{question.id}", 1)
     company.answer(question)
