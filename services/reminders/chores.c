@@ -17,8 +17,9 @@
 #define ROUND_US SECOND_US /* between two looks for work that nobody told us of */
 #define PURGE_US (60 * SECOND_US)
 #define PURGE_ROWS 1000
-#define PURGE_ROUNDS 100 /* of that many, a company and a minute */
-#define FAILED_US (30 * SECOND_US)
+#define PURGE_ROUNDS 100           /* of that many, a company and a minute */
+#define FAILED_US (30 * SECOND_US) /* until what failed is tried again */
+#define TRIES 3                    /* at once, of a step that others were in the way of */
 #define REASON_MAX 200
 #define STEP_ARENA (32 * MIB)
 
@@ -29,8 +30,6 @@ struct chores {
     struct arena *arena;
     struct bell bell;
     int64_t purged_us;
-    struct id failed; /* a recalculation that failed, left aside until then */
-    int64_t failed_until_us;
     bool wake_relay;
     struct timer near[STEP_DUTIES];
     size_t nnear;
@@ -84,9 +83,7 @@ struct recalculation {
 static enum err find_next(struct chores *c, struct recalculation *out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    bool aside = clock_monotonic_us() < c->failed_until_us;
-    const char *const params[] = { db_text_i64(c->arena, clock_now_us()),
-                                   aside ? db_text_id(c->arena, c->failed) : NULL };
+    const char *const params[] = { db_text_i64(c->arena, clock_now_us()) };
 
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + STEP_LIMIT_US);
     if (!e)
@@ -438,43 +435,68 @@ static void tell_step(struct step *s)
         log_info("recalculation.done", "duties were judged anew", "reason", s->job->reason, NULL);
 }
 
-enum err chores_recalculate(struct chores *c, bool *more_out)
+/* A step of the next job; job_out: nil when none was found. */
+static enum err try_step(struct chores *c, struct recalculation *job_out)
 {
-    struct recalculation job;
-
-    *more_out = false;
     arena_reset(c->arena);
     c->nnear = 0;
-    enum err e = find_next(c, &job);
-    if (e) {
-        db_rollback(c->db);
-        return e == ERR_NOT_FOUND ? ERR_OK : e;
-    }
+    enum err e = find_next(c, job_out);
+    if (e)
+        return e;
     /* Not before: the snapshot must be one of when it may start. */
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     if (!dir)
-        return ERR_OK;
-    struct step s = { .c = c, .job = &job, .dir = dir, .now_us = clock_now_us() };
+        return ERR_NOT_FOUND;
+    struct step s = { .c = c, .job = job_out, .dir = dir, .now_us = clock_now_us() };
     columns_init(&s.replanned, 10);
     columns_init(&s.switched_off, 3);
     columns_init(&s.rules, 1);
-    handover_init(&s.handover, dir, job.tenant, s.now_us);
+    handover_init(&s.handover, dir, job_out->tenant, s.now_us);
     e = run_step(&s);
     if (!e)
         tell_step(&s);
-    db_rollback(c->db);
     columns_fini(&s.replanned);
     columns_fini(&s.switched_off);
     columns_fini(&s.rules);
     handover_fini(&s.handover);
-    if (e == ERR_NOT_FOUND)
-        e = ERR_OK;
-    if (e && e != ERR_UNAVAILABLE) { /* others' are not to wait for it */
-        c->failed = job.id;
-        c->failed_until_us = clock_monotonic_us() + FAILED_US;
-    }
-    *more_out = !e;
     return e;
+}
+
+/* Others are not to wait for it. */
+static enum err set_aside(struct chores *c, const struct recalculation *job, enum err why)
+{
+    arena_reset(c->arena);
+    const char *const params[] = { db_text_id(c->arena, job->tenant), db_text_id(c->arena, job->id),
+                                   db_text_i64(c->arena, FAILED_US) };
+
+    log_warn("recalculation.failed", "trying again later", "err", err_name(why), NULL);
+    enum err e = db_begin(c->db, &job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
+    if (!e)
+        e = db_queue(c->db, &sql_recalculation_later, params);
+    if (!e)
+        e = db_commit(c->db);
+    db_rollback(c->db);
+    return e;
+}
+
+enum err chores_recalculate(struct chores *c, bool *more_out)
+{
+    struct recalculation job = { 0 };
+    enum err e = ERR_ABORTED;
+
+    *more_out = false;
+    for (int i = 0; i < TRIES && e == ERR_ABORTED; i++) {
+        job = (struct recalculation){ 0 };
+        e = try_step(c, &job);
+        bool is_away = e == ERR_UNAVAILABLE && !db_is_connected(c->db);
+        db_rollback(c->db);
+        if (is_away)
+            return e;
+    }
+    if (e && e != ERR_NOT_FOUND && !id_is_nil(job.id))
+        e = set_aside(c, &job, e);
+    *more_out = !e;
+    return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
 /* --- tombstones ------------------------------------------------------------------------------ */
@@ -517,13 +539,13 @@ static enum err purge(struct chores *c)
 
 static enum err turn(struct chores *c, bool *more_out)
 {
-    enum err e = chores_recalculate(c, more_out);
+    enum err e = chores_recalculate(c, more_out), purged = ERR_OK;
 
-    if (!e && !*more_out && clock_monotonic_us() - c->purged_us > PURGE_US) {
+    if (clock_monotonic_us() - c->purged_us > PURGE_US) {
         c->purged_us = clock_monotonic_us();
-        e = purge(c);
+        purged = purge(c);
     }
-    return e;
+    return e ? e : purged;
 }
 
 void chores_run(struct chores *c, const struct engine_host *host)

@@ -634,6 +634,84 @@ static void a_recalculation_waits_until_every_replica_knows_the_change(void **st
     json_decref(got);
 }
 
+/* --- jobs that fail ---------------------------------------------------------------------------- */
+
+static void change_calendar(void)
+{
+    rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.CalendarImported",
+             "2026-11-16T02:00:00Z", "{\"year\":2026,\"changedDates\":[\"2026-11-18\"]}");
+}
+
+/* Jobs with that mark fail so while the sequence is below the number. */
+static void fail_jobs(const char *sqlstate, int times)
+{
+    admin(
+        "DROP TRIGGER IF EXISTS fail ON reminders.recalculation; "
+        "CREATE SEQUENCE IF NOT EXISTS reminders.failures; GRANT USAGE ON SEQUENCE "
+        "reminders.failures TO PUBLIC; ALTER SEQUENCE reminders.failures RESTART; "
+        "CREATE OR REPLACE FUNCTION reminders.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF OLD.reason = 'fails' AND NEW.start_at = OLD.start_at AND "
+        "nextval('reminders.failures') <= TG_ARGV[1]::int THEN "
+        "RAISE EXCEPTION 'test' USING ERRCODE = TG_ARGV[0]; END IF; RETURN NEW; END $$");
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "CREATE TRIGGER fail BEFORE UPDATE ON reminders.recalculation FOR EACH ROW EXECUTE "
+             "FUNCTION reminders.fail('%s', '%d')",
+             sqlstate, times);
+    admin(sql);
+}
+
+static void work_off(void)
+{
+    bool more;
+
+    do
+        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    while (more);
+}
+
+#define DONE_BY_REASON                                                                             \
+    "SELECT string_agg(reason || ' ' || (done_at IS NOT NULL), '; ' ORDER BY reason) FROM "        \
+    "reminders.recalculation"
+
+static void jobs_that_fail_hold_up_no_other(void **state)
+{
+    static const char *const sqlstates[] = { "55P03", "57014", "22012", "40001" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sqlstates); i++) {
+        fresh("2026-11-16T02:00:00Z");
+        change_calendar();
+        change_calendar();
+        admin("UPDATE reminders.recalculation SET reason = 'fails', effective_us = 1");
+        change_calendar();
+        start_recalculations();
+        fail_jobs(sqlstates[i], 1000);
+        work_off();
+        admin("DROP TRIGGER fail ON reminders.recalculation");
+        assert_string_equal(rig_value(rig, DONE_BY_REASON),
+                            "calendar true; fails false; fails false");
+        work_off(); /* later */
+        start_recalculations();
+        work_off();
+        assert_string_equal(rig_value(rig, DONE_BY_REASON),
+                            "calendar true; fails true; fails true");
+    }
+}
+
+static void a_job_that_met_a_deadlock_is_done_again_at_once(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    change_calendar();
+    admin("UPDATE reminders.recalculation SET reason = 'fails'");
+    start_recalculations();
+    fail_jobs("40P01", 2);
+    work_off();
+    admin("DROP TRIGGER fail ON reminders.recalculation");
+    assert_string_equal(rig_value(rig, DONE_BY_REASON), "fails true");
+}
+
 /* --- handing over (REM-18) ------------------------------------------------------------------- */
 
 static void customer_event(const char *type, const char *at, const char *owner, const char *more)
@@ -801,6 +879,8 @@ int main(void)
         cmocka_unit_test(a_change_that_changes_nothing_for_a_duty_leaves_it_alone),
         cmocka_unit_test(a_rule_that_is_switched_off_tells_nobody_any_more_REM_20),
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
+        cmocka_unit_test(jobs_that_fail_hold_up_no_other),
+        cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
         cmocka_unit_test(a_handed_over_duty_is_counted_as_its_record_CON_10),
