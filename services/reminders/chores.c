@@ -30,6 +30,7 @@ struct chores {
     struct arena *arena;
     struct bell bell;
     int64_t purged_us;
+    struct id turn; /* the company whose job was taken last */
     bool wake_relay;
     struct timer near[STEP_DUTIES];
     size_t nnear;
@@ -80,10 +81,12 @@ struct recalculation {
     const char *reason;
 };
 
-static enum err find_next(struct chores *c, struct recalculation *out)
+/* The company whose turn is next. */
+static enum err find_company(struct chores *c, struct id *tenant_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *const params[] = { db_text_i64(c->arena, clock_now_us()) };
+    const char *const params[] = { db_text_i64(c->arena, clock_now_us()),
+                                   db_text_id(c->arena, c->turn) };
 
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + STEP_LIMIT_US);
     if (!e)
@@ -95,17 +98,8 @@ static enum err find_next(struct chores *c, struct recalculation *out)
     if (PQntuples(res) == 0)
         return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
-    *out = (struct recalculation){
-        .tenant = db_row_id(&row, "tenant_id"),
-        .id = db_row_id(&row, "id"),
-        .key = arena_strdup(c->arena, db_row_text(&row, "policy_key")),
-        .effective_us = db_row_i64(&row, "effective_us"),
-    };
-    if (!db_row_is_null(&row, "customer_id")) {
-        out->customer = db_row_id(&row, "customer_id");
-        out->from = db_row_id(&row, "from_id");
-    }
-    return row.bad || !out->key ? ERR_INTERNAL : ERR_OK;
+    *tenant_out = db_row_id(&row, "tenant_id");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
 static bool is_handover(const struct recalculation *job)
@@ -134,24 +128,31 @@ struct step {
     bool done; /* the recalculation has come to its end */
 };
 
-static enum err lock_job(struct step *s)
+static enum err take_job(struct step *s)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     struct arena *a = s->c->arena;
-    const char *const params[] = { db_text_id(a, s->job->tenant), db_text_id(a, s->job->id) };
+    struct recalculation *job = s->job;
+    const char *const params[] = { db_text_id(a, job->tenant), db_text_i64(a, s->now_us) };
 
-    enum err e = db_exec(s->c->db, &sql_recalculation_lock, params, &res);
+    enum err e = db_exec(s->c->db, &sql_recalculation_take, params, &res);
     if (e)
         return e;
     if (PQntuples(res) == 0)
-        return ERR_NOT_FOUND; /* another replica has finished it */
+        return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
-    s->job->after = db_row_id(&row, "after_id");
-    s->job->overdue = db_row_bool(&row, "overdue");
-    if (is_handover(s->job))
-        s->job->to = db_row_id(&row, "to_id");
-    s->job->reason = arena_strdup(a, db_row_text(&row, "reason"));
-    return row.bad || !s->job->reason ? ERR_INTERNAL : ERR_OK;
+    job->id = db_row_id(&row, "id");
+    job->key = arena_strdup(a, db_row_text(&row, "policy_key"));
+    job->effective_us = db_row_i64(&row, "effective_us");
+    job->after = db_row_id(&row, "after_id");
+    job->overdue = db_row_bool(&row, "overdue");
+    job->reason = arena_strdup(a, db_row_text(&row, "reason"));
+    if (!db_row_is_null(&row, "customer_id")) {
+        job->customer = db_row_id(&row, "customer_id");
+        job->from = db_row_id(&row, "from_id");
+        job->to = db_row_id(&row, "to_id");
+    }
+    return row.bad || !job->key || !job->reason ? ERR_INTERNAL : ERR_OK;
 }
 
 static enum err name_rules(struct step *s)
@@ -309,7 +310,9 @@ static enum err judge_duty(struct step *s, struct duty *duty)
 
     if (!rule || (*duty->pb->unit_id && !id_parse(duty->pb->unit_id, &book.unit)))
         return ERR_INTERNAL;
-    if (!rule_is_enabled(rule, &book))
+    if (is_handover(s->job) && !id_equal(duty->assignee, s->job->from))
+        changed = false; /* another replica was faster */
+    else if (!rule_is_enabled(rule, &book))
         e = switch_off(s, rule, duty);
     else if (is_handover(s->job))
         e = hand_over(s, rule, duty);
@@ -406,11 +409,7 @@ static enum err run_step(struct step *s)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
-    enum err e = db_begin(s->c->db, &s->job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
-    if (!e)
-        e = lock_job(s);
-    if (!e)
-        e = name_rules(s);
+    enum err e = name_rules(s);
     if (!e)
         e = find_stretch(s);
     if (!e)
@@ -435,23 +434,26 @@ static void tell_step(struct step *s)
         log_info("recalculation.done", "duties were judged anew", "reason", s->job->reason, NULL);
 }
 
-/* A step of the next job; job_out: nil when none was found. */
-static enum err try_step(struct chores *c, struct recalculation *job_out)
+/* A step of the company's next job. ERR_NOT_FOUND: none, or others have them in hand. */
+static enum err try_company(struct chores *c, struct recalculation *job)
 {
-    arena_reset(c->arena);
+    struct step s = { .c = c, .job = job, .now_us = clock_now_us() };
+
     c->nnear = 0;
-    enum err e = find_next(c, job_out);
+    enum err e = db_begin(c->db, &job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
+    if (!e)
+        e = take_job(&s);
     if (e)
         return e;
     /* Not before: the snapshot must be one of when it may start. */
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     if (!dir)
         return ERR_NOT_FOUND;
-    struct step s = { .c = c, .job = job_out, .dir = dir, .now_us = clock_now_us() };
+    s.dir = dir;
     columns_init(&s.replanned, 10);
     columns_init(&s.switched_off, 3);
     columns_init(&s.rules, 1);
-    handover_init(&s.handover, dir, job_out->tenant, s.now_us);
+    handover_init(&s.handover, dir, job->tenant, s.now_us);
     e = run_step(&s);
     if (!e)
         tell_step(&s);
@@ -460,6 +462,32 @@ static enum err try_step(struct chores *c, struct recalculation *job_out)
     columns_fini(&s.rules);
     handover_fini(&s.handover);
     return e;
+}
+
+/* A step of the next job, company by company in turn; job_out->id: nil when none was found. */
+static enum err try_step(struct chores *c, struct recalculation *job_out)
+{
+    bool is_last = id_is_nil(c->turn); /* round */
+
+    for (;;) {
+        arena_reset(c->arena);
+        *job_out = (struct recalculation){ 0 };
+        enum err e = find_company(c, &job_out->tenant);
+        if (e == ERR_NOT_FOUND && is_last)
+            return e;
+        if (e == ERR_NOT_FOUND) {
+            c->turn = (struct id){ { 0 } };
+            is_last = true;
+            continue;
+        }
+        if (e)
+            return e;
+        c->turn = job_out->tenant;
+        e = try_company(c, job_out);
+        if (e != ERR_NOT_FOUND)
+            return e;
+        db_rollback(c->db);
+    }
 }
 
 /* Others are not to wait for it. */
@@ -481,12 +509,13 @@ static enum err set_aside(struct chores *c, const struct recalculation *job, enu
 
 enum err chores_recalculate(struct chores *c, bool *more_out)
 {
-    struct recalculation job = { 0 };
+    struct recalculation job;
+    struct id turn = c->turn;
     enum err e = ERR_ABORTED;
 
     *more_out = false;
     for (int i = 0; i < TRIES && e == ERR_ABORTED; i++) {
-        job = (struct recalculation){ 0 };
+        c->turn = turn;
         e = try_step(c, &job);
         bool is_away = e == ERR_UNAVAILABLE && !db_is_connected(c->db);
         db_rollback(c->db);
@@ -499,9 +528,9 @@ enum err chores_recalculate(struct chores *c, bool *more_out)
     return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
-/* --- tombstones ------------------------------------------------------------------------------ */
+/* --- the end of old rows --------------------------------------------------------------------- */
 
-static enum err purge_tenant(struct chores *c, struct id tenant)
+static enum err purge_rows(struct chores *c, const struct db_stmt *stmt, struct id tenant)
 {
     const char *const params[] = { db_text_id(c->arena, tenant),
                                    db_text_i64(c->arena, PURGE_ROWS) };
@@ -512,7 +541,7 @@ static enum err purge_tenant(struct chores *c, struct id tenant)
         CLEANUP(db_result_clear) PGresult *res = NULL;
         enum err e = db_begin(c->db, &tenant, clock_monotonic_us() + STEP_LIMIT_US);
         if (!e)
-            e = db_exec(c->db, &sql_tombstones_purge, params, &res);
+            e = db_exec(c->db, stmt, params, &res);
         if (!e)
             e = db_commit(c->db);
         if (e || PQntuples(res) < PURGE_ROWS)
@@ -529,8 +558,11 @@ static enum err purge(struct chores *c)
     enum err e = ERR_OK;
 
     arena_reset(c->arena);
-    for (size_t i = 0; i < n && !e; i++)
-        e = purge_tenant(c, tenants[i]->id);
+    for (size_t i = 0; i < n && !e; i++) {
+        e = purge_rows(c, &sql_tombstones_purge, tenants[i]->id);
+        if (!e)
+            e = purge_rows(c, &sql_handovers_purge, tenants[i]->id);
+    }
     db_rollback(c->db);
     return e;
 }

@@ -712,6 +712,63 @@ static void a_job_that_met_a_deadlock_is_done_again_at_once(void **state)
     assert_string_equal(rig_value(rig, DONE_BY_REASON), "fails true");
 }
 
+/* A job of the calendar, as a company of that number has it. */
+static void put_job(const char *tenant, int id)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO reminders.recalculation (tenant_id, id, policy_key, reason, "
+             "effective_us, asked_at, start_at) VALUES ('%s', '%08d-0000-7000-8000-000000000000', "
+             "'', '%d', 1, 'epoch', '-infinity')",
+             tenant, id, id);
+    admin(sql);
+}
+
+static void companies_take_turns_with_their_jobs(void **state)
+{
+    char one[ID_TEXT_MAX], other[ID_TEXT_MAX];
+    bool more;
+
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    id_text(rig_tenant, one);
+    id_text(rig_other_tenant, other);
+    for (int i = 1; i <= 3; i++)
+        put_job(one, i);
+    for (int i = 4; i <= 6; i++)
+        put_job(other, i);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    assert_string_equal(rig_value(rig, "SELECT string_agg(reason, ' ' ORDER BY reason) FROM "
+                                       "reminders.recalculation WHERE done_at IS NOT NULL"),
+                        "1 2 4 5");
+    work_off();
+}
+
+static void a_replica_leaves_out_the_job_that_another_has_in_hand(void **state)
+{
+    struct db *db = db_new(conninfo, "other replica");
+    char one[ID_TEXT_MAX];
+    const char *const params[] = { id_text(rig_tenant, one), "2000000000000000" };
+    PGresult *res;
+
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    put_job(one, 1);
+    put_job(one, 2);
+    assert_int_equal(db_begin(db, &rig_tenant, clock_monotonic_us() + WAIT_US), ERR_OK);
+    assert_int_equal(db_exec(db, &sql_recalculation_take, params, &res), ERR_OK);
+    PQclear(res);
+    int64_t begun_us = clock_monotonic_us();
+    work_off();
+    assert_true(clock_monotonic_us() - begun_us < 5 * SECOND_US);
+    assert_string_equal(rig_value(rig, DONE_BY_REASON), "1 false; 2 true");
+    db_free(db);
+    work_off();
+    assert_string_equal(rig_value(rig, DONE_BY_REASON), "1 true; 2 true");
+}
+
 /* --- handing over (REM-18) ------------------------------------------------------------------- */
 
 static void customer_event(const char *type, const char *at, const char *owner, const char *more)
@@ -794,6 +851,22 @@ static void a_customer_who_comes_back_moves_nothing_REM_18(void **state)
                         "4 0");
     assert_string_equal(
         rig_value(rig, "SELECT right(assignee_id::text, 1) FROM reminders.obligation"), "4");
+}
+
+static void hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
+    ask_question(34, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    give_customer("rep2", "2026-11-16T02:00:00Z");
+    change_calendar();
+    start_recalculations();
+    work_off();
+    admin("UPDATE reminders.recalculation SET done_at = clock_timestamp() - interval '8 days'");
+    with_engine();
+    wait_for("SELECT string_agg(reason, ' ') FROM reminders.recalculation", "calendar");
+    without_engine();
 }
 
 /* The unit of the new owner has rules of its own, but those of the old one judge the record. */
@@ -881,6 +954,9 @@ int main(void)
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
         cmocka_unit_test(jobs_that_fail_hold_up_no_other),
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
+        cmocka_unit_test(companies_take_turns_with_their_jobs),
+        cmocka_unit_test(a_replica_leaves_out_the_job_that_another_has_in_hand),
+        cmocka_unit_test(hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
         cmocka_unit_test(a_handed_over_duty_is_counted_as_its_record_CON_10),

@@ -165,7 +165,7 @@ CREATE TABLE ${schema}.list_version (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 
 -- Recalculations that a change of the rule book or calendar asks for (REM-09, F43), and duties to be
--- handed over with their customer (REM-18); kept as record.
+-- handed over with their customer (REM-18). The former are kept as record, the latter for a week.
 CREATE TABLE ${schema}.recalculation (
     tenant_id     uuid NOT NULL,
     id            uuid NOT NULL, -- of the event
@@ -186,7 +186,10 @@ CREATE TABLE ${schema}.recalculation (
     done_at       timestamptz,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX recalculation_open ON ${schema}.recalculation (effective_us) WHERE done_at IS NULL;
+CREATE INDEX recalculation_open ON ${schema}.recalculation (tenant_id, effective_us, id)
+    WHERE done_at IS NULL;
+CREATE INDEX handover_by_age ON ${schema}.recalculation (tenant_id, done_at)
+    WHERE customer_id IS NOT NULL;
 
 -- Read models, made from events of customers and visits only.
 CREATE TABLE ${schema}.customer_ref (

@@ -1,6 +1,8 @@
--- params: now_us
-SELECT tenant_id, id, policy_key, effective_us, customer_id, from_id
+-- params: now_us after_id
+-- The next company with a job.
+SELECT tenant_id
   FROM reminders.recalculation
  WHERE done_at IS NULL AND effective_us <= $1::bigint AND start_at <= clock_timestamp()
- ORDER BY effective_us, id
+   AND tenant_id > $2::uuid
+ ORDER BY tenant_id
  LIMIT 1
