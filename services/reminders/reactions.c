@@ -29,6 +29,8 @@
 #define WAKE_TIMERS_MAX 1000 /* in one message; the rest is found by the look back */
 #define OFFER_SLACK_US (5 * SECOND_US)
 
+#define HANDOVER_REASON "owner of the customer"
+
 /* What a batch does to one duty. */
 struct operation {
     struct operation *next; /* of all */
@@ -244,14 +246,25 @@ static enum err ask_handover(struct reaction *r, const PbEvent *event,
 {
     struct id to;
 
-    if (r->replaying || !customer || !id_parse(customer->owner_id, &to))
+    if (!customer || !id_parse(customer->owner_id, &to))
         return ERR_OK;
+    const char *const former[] = {
+        db_text_id(r->arena, r->tenant),
+        customer->id,
+        customer->owner_id,
+        db_text_i64(r->arena, wire_time_us(event->occurred_at)),
+    };
+    if (!former[0] || !former[3])
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = db_queue(r->db, &sql_former_owner_put, former);
+    if (e || r->replaying)
+        return e;
     const char *const params[] = {
         db_text_id(r->arena, r->tenant),
         event->event_id,
         customer->id,
         customer->owner_id,
-        "owner of the customer",
+        HANDOVER_REASON,
         db_text_i64(r->arena, wire_time_us(event->occurred_at)),
         db_text_time(r->arena, r->now_us),
     };
@@ -515,6 +528,45 @@ static enum err queue_new(struct batch *b, struct operation **list)
     return e ? e : db_queue_params(r->db, &sql_duties_insert, params, NULL, NULL);
 }
 
+static bool goes_with_customer(const struct operation *op)
+{
+    const struct rule *rule = rule_find(op->duty.pb->rule);
+
+    return rule && !rule->is_personal && *op->duty.pb->customer_id && !op->closes;
+}
+
+/* REM-18: duties whose opening event is heard after the customer was handed over. */
+static enum err queue_late_handovers(struct batch *b, struct operation **list)
+{
+    struct reaction *r = b->reaction;
+    CLEANUP(columns_fini) struct columns k = { 0 };
+    char tenant[ID_TEXT_MAX], asked[TIME_TEXT_MAX];
+    struct db_param params[] = { { .value = id_text(r->tenant, tenant) },
+                                 { .value = HANDOVER_REASON },
+                                 { .value = time_format(r->now_us, asked) },
+                                 { 0 },
+                                 { 0 },
+                                 { 0 },
+                                 { 0 } };
+
+    columns_init_binary(&k, 4);
+    for (size_t i = 0; i < b->noperations; i++) {
+        const struct duty *duty = &list[i]->duty;
+        struct id customer;
+        if (!is_new(list[i]) || !goes_with_customer(list[i]) ||
+            !id_parse(duty->pb->customer_id, &customer))
+            continue;
+        columns_id(&k, duty->id);
+        columns_id(&k, customer);
+        columns_id(&k, duty->assignee);
+        columns_i64(&k, duty->known_us);
+    }
+    if (!k.rows)
+        return ERR_OK;
+    enum err e = columns_binary_params(&k, &params[3]);
+    return e ? e : db_queue_params(r->db, &sql_handovers_late, params, NULL, NULL);
+}
+
 /* Might the opening event still come? Not when it has, and not for a subject that began otherwise.
  */
 static bool may_be_opened(const struct operation *op)
@@ -708,6 +760,8 @@ static enum err batch_end(struct reaction *r)
     if (!e)
         e = queue_new(b, list);
     if (!e)
+        e = queue_late_handovers(b, list);
+    if (!e)
         e = queue_tombstones(b, list);
     if (!e && !r->replaying)
         e = queue_lists(b);
@@ -744,8 +798,8 @@ static const struct reaction_def reactions[] = {
     { DIRECTORY "CalendarImported", on_calendar_imported, REACTION_LIVE },
 };
 
-static const char *const read_model_tables[] = { "reminders.customer_ref", "reminders.visit_ref",
-                                                 NULL };
+static const char *const read_model_tables[] = { "reminders.customer_ref", "reminders.former_owner",
+                                                 "reminders.visit_ref", NULL };
 
 const struct consumer_def reminders_consumer = {
     .name = "reminders",

@@ -42,7 +42,7 @@ READ_MODELS = {
     "visits": ("visits.customer", "visits.contact"),
     "scoring": ("scoring.customer", "scoring.order_fact", "scoring.score", "scoring.tier_change",
                 "scoring.policy"),
-    "reminders": ("reminders.customer_ref", "reminders.visit_ref"),
+    "reminders": ("reminders.customer_ref", "reminders.former_owner", "reminders.visit_ref"),
 }
 
 

@@ -180,7 +180,8 @@ UNUSED static void fresh(const char *now)
                            "TRUNCATE reminders.obligation, reminders.timer, reminders.timer_parked,"
                            " reminders.tombstone, reminders.notification, reminders.channel,"
                            " reminders.outgoing, reminders.list_version, reminders.recalculation,"
-                           " reminders.customer_ref, reminders.visit_ref, bus.outbox",
+                           " reminders.customer_ref, reminders.former_owner, reminders.visit_ref,"
+                           " bus.outbox",
                            clock_monotonic_us() + WAIT_US);
     assert_int_equal(e, ERR_OK);
 }

@@ -848,9 +848,46 @@ static void a_customer_who_comes_back_moves_nothing_REM_18(void **state)
     while (more);
     assert_string_equal(rig_value(rig, "SELECT count(*) || ' ' || sum(changed) FROM "
                                        "reminders.recalculation WHERE done_at IS NOT NULL"),
-                        "4 0");
+                        "2 0"); /* none while who was the owner owed nothing */
     assert_string_equal(
         rig_value(rig, "SELECT right(assignee_id::text, 1) FROM reminders.obligation"), "4");
+}
+
+/* The opening event was set aside, or committed late. */
+static void a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T04:00:00Z");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
+    give_customer("rep2", "2026-11-16T03:00:00Z");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.recalculation"), "0");
+    ask_question(35, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    ask_question(36, "2026-11-16T02:00:00Z", "2026-11-16T03:30:00Z"); /* his own will: stays */
+    rig_hear(rig, &reminders_consumer, false, CUSTOMERS "QuestionOpened", "2026-11-16T02:00:00Z",
+             "{\"question\":{\"id\":\"%s\",\"customerId\":\"" CUSTOMER
+             "\",\"text\":\"?\",\"assigneeId\":\"%s\",\"askedAt\":\"2026-11-16T02:00:00Z\"},"
+             "\"unitId\":\"" EAST "\"}",
+             question_id(37), rig_employee_text("lead")); /* never was the owner */
+    visit_event(VISITS "VisitEnded", "2026-11-16T02:00:00Z", "ENDED",
+                ",\"checkedOutAt\":\"2026-11-16T02:00:00Z\""); /* personal */
+    work_off();
+    assert_string_equal(
+        rig_value(rig, "SELECT string_agg(right(subject, 2) || ' ' || right(assignee_id::text, 1), "
+                       "'; ' ORDER BY subject) FROM reminders.obligation WHERE rule = 'TMR-01'"),
+        "23 5; 24 4; 25 3");
+    assert_string_equal(rig_value(rig, "SELECT string_agg(DISTINCT right(assignee_id::text, 1), "
+                                       "'') FROM reminders.obligation WHERE rule <> 'TMR-01'"),
+                        "4");
+
+    /* And to whom he belongs to now, not to whom he went first. */
+    give_customer("lead", "2026-11-16T03:10:00Z");
+    work_off();
+    ask_question(38, "2026-11-16T02:30:00Z", "2026-11-16T02:30:00Z");
+    work_off();
+    assert_string_equal(rig_value(rig, "SELECT string_agg(right(assignee_id::text, 1), ' ' ORDER "
+                                       "BY subject) FROM reminders.obligation WHERE rule = "
+                                       "'TMR-01'"),
+                        "3 4 3 3");
 }
 
 static void hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not(void **state)
@@ -956,6 +993,7 @@ int main(void)
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(companies_take_turns_with_their_jobs),
         cmocka_unit_test(a_replica_leaves_out_the_job_that_another_has_in_hand),
+        cmocka_unit_test(a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18),
         cmocka_unit_test(hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),

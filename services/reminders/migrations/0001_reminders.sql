@@ -188,6 +188,7 @@ CREATE TABLE ${schema}.recalculation (
 );
 CREATE INDEX recalculation_open ON ${schema}.recalculation (tenant_id, effective_us, id)
     WHERE done_at IS NULL;
+CREATE INDEX handover_open ON ${schema}.recalculation (tenant_id, customer_id) WHERE done_at IS NULL;
 CREATE INDEX handover_by_age ON ${schema}.recalculation (tenant_id, done_at)
     WHERE customer_id IS NOT NULL;
 
@@ -198,6 +199,14 @@ CREATE TABLE ${schema}.customer_ref (
     name       text NOT NULL,
     owner_id   uuid,
     PRIMARY KEY (tenant_id, id)
+);
+-- Who owned a customer before, and up to when: for duties that become known after the hand-over.
+CREATE TABLE ${schema}.former_owner (
+    tenant_id    uuid NOT NULL,
+    customer_id  uuid NOT NULL,
+    owner_id     uuid NOT NULL,
+    until_us     bigint NOT NULL,
+    PRIMARY KEY (tenant_id, customer_id, owner_id)
 );
 CREATE TABLE ${schema}.visit_ref (
     tenant_id    uuid NOT NULL,
@@ -231,7 +240,8 @@ DO $$
 DECLARE t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['obligation', 'timer', 'timer_parked', 'tombstone', 'notification',
-            'channel', 'outgoing', 'list_version', 'recalculation', 'customer_ref', 'visit_ref'] LOOP
+            'channel', 'outgoing', 'list_version', 'recalculation', 'customer_ref',
+            'former_owner', 'visit_ref'] LOOP
         EXECUTE format('ALTER TABLE ${schema}.%I ALTER COLUMN tenant_id SET (n_distinct = 1)', t);
     END LOOP;
     FOREACH t IN ARRAY ARRAY['obligation', 'timer', 'tombstone', 'list_version'] LOOP
@@ -244,7 +254,8 @@ DO $$
 DECLARE t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['obligation', 'timer', 'timer_parked', 'tombstone', 'notification',
-            'channel', 'outgoing', 'list_version', 'recalculation', 'customer_ref', 'visit_ref'] LOOP
+            'channel', 'outgoing', 'list_version', 'recalculation', 'customer_ref',
+            'former_owner', 'visit_ref'] LOOP
         EXECUTE format('ALTER TABLE ${schema}.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE ${schema}.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY tenant_wall ON ${schema}.%I USING (tenant_id = '
