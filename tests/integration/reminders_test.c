@@ -890,6 +890,33 @@ static void a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18(void
                         "3 4 3 3");
 }
 
+/* The read model goes through its history again: what it says is no longer, or not yet, true. */
+static void a_hand_over_waits_for_the_end_of_a_rebuild_REM_18(void **state)
+{
+    static const char assignee[] = "SELECT right(assignee_id::text, 1) FROM reminders.obligation";
+
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    admin("INSERT INTO reminders.consumer_cursor (consumer, seq) VALUES ('reminders', 0) "
+          "ON CONFLICT DO NOTHING");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "lead", "");
+    give_customer("rep", "2026-11-15T01:00:00Z");
+    ask_question(39, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    give_customer("rep2", "2026-11-16T02:00:00Z");
+    admin("UPDATE reminders.consumer_cursor SET replay_until = 9");
+    work_off();
+    assert_string_equal(rig_value(rig, assignee), "4");
+    admin("UPDATE reminders.consumer_cursor SET replay_until = 0; "
+          "CREATE TABLE reminders.kept AS SELECT * FROM reminders.customer_ref; "
+          "TRUNCATE reminders.customer_ref"); /* as seen by who began before it did */
+    work_off();
+    assert_string_equal(rig_value(rig, assignee), "4");
+    admin("INSERT INTO reminders.customer_ref SELECT * FROM reminders.kept; "
+          "DROP TABLE reminders.kept");
+    work_off();
+    assert_string_equal(rig_value(rig, assignee), "5");
+}
+
 static void hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not(void **state)
 {
     (void)state;
@@ -994,6 +1021,7 @@ int main(void)
         cmocka_unit_test(companies_take_turns_with_their_jobs),
         cmocka_unit_test(a_replica_leaves_out_the_job_that_another_has_in_hand),
         cmocka_unit_test(a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18),
+        cmocka_unit_test(a_hand_over_waits_for_the_end_of_a_rebuild_REM_18),
         cmocka_unit_test(hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
