@@ -191,9 +191,54 @@ static enum err fill_texts(PbReminder *pb, const struct rule *rule, const Protob
     return pb->id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
+/* The first moment after that of the book from which the rule may count otherwise. */
+static int64_t next_change(const struct rule *rule, const struct rule_book *book)
+{
+    const char *const keys[] = {
+        rule->policy_key,
+        rule->profile_key,
+        rule->limit_key,
+        rule->lead_key,
+        rule->due_type == DUE_HOURS ? "hour_clock" : NULL,
+        rule->lead == LEAD_24H ? "lead_offsets_24h" : NULL,
+    };
+    int64_t at_us = directory_calendar_change(book->dir, book->tenant, book->at_us);
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (keys[i])
+            at_us =
+                MIN(at_us, directory_policy_change(book->dir, book->tenant, keys[i], book->at_us));
+    return at_us;
+}
+
+/* Makes the plan as recalculations would have left it by now, had the duty been opened when it
+ * began: a change counts while the time still runs (deadline_of()). */
+static enum err plan_by_now(struct plan_input *in, struct rule_book *book, int64_t now_us,
+                            struct plan *out)
+{
+    for (;;) {
+        in->calendar = directory_calendar_at(book->dir, book->tenant, book->unit, book->at_us);
+        enum err e = plan_make(in, out);
+        int64_t change_us = next_change(in->rule, book);
+        if (e || change_us > now_us || change_us > out->due_us)
+            return e;
+        book->at_us = change_us;
+        *in->explain = (struct explain){ .arena = in->explain->arena };
+    }
+}
+
+/* When it happened, and still: what is switched off closes duties but once (REM-20). */
+static bool is_enabled_since(const struct rule *rule, struct rule_book book, int64_t now_us)
+{
+    if (!rule_is_enabled(rule, &book))
+        return false;
+    book.at_us = MAX(book.at_us, now_us);
+    return rule_is_enabled(rule, &book);
+}
+
 enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
-                   const struct directory *dir, struct id tenant, int64_t known_us, struct arena *a,
-                   struct duty *out)
+                   const struct directory *dir, struct id tenant, int64_t known_us, int64_t now_us,
+                   struct arena *a, struct duty *out)
 {
     if (rule->applies && !rule->applies(event))
         return ERR_NOT_FOUND;
@@ -203,7 +248,7 @@ enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
     const char *unit = rule_text(event, rule->unit);
     if (unit && !id_parse(unit, &book.unit))
         return ERR_INVALID_ARGUMENT;
-    if (!rule_is_enabled(rule, &book))
+    if (!is_enabled_since(rule, book, now_us))
         return ERR_NOT_FOUND;
 
     PbReminder *pb = duty.pb = wire_new(&reminder_descriptor, a);
@@ -227,9 +272,9 @@ enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
         .policy = rule_book_policy,
         .policy_arg = &book,
         .explain = &x,
-        .calendar = directory_calendar_at(dir, tenant, book.unit, known_us),
     };
-    e = plan_make(&in, &plan);
+    book.at_us = MIN(start_us, known_us);
+    e = plan_by_now(&in, &book, now_us, &plan);
     if (e)
         return e;
     pb->starts_at = wire_time(a, start_us);

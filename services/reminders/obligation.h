@@ -61,12 +61,14 @@ bool rule_is_enabled(const struct rule *rule, struct rule_book *book);
 
 /*
  * Makes the duty that an opening event asks for, open, in the arena. known_us: when the event
- * happened. ERR_NOT_FOUND: the rule's condition is not met or it is switched off.
+ * happened; now_us: when it is heard. Its time is counted as the record's (deadline_of()), so that
+ * one heard after a change of the rules, whose recalculation has run, is as it would have left it.
+ * ERR_NOT_FOUND: the rule's condition is not met or it is switched off.
  * ERR_INVALID_ARGUMENT: the event lacks what the rule needs.
  */
 NODISCARD enum err duty_open(const struct rule *rule, const ProtobufCMessage *event,
                              const struct directory *dir, struct id tenant, int64_t known_us,
-                             struct arena *a, struct duty *out);
+                             int64_t now_us, struct arena *a, struct duty *out);
 
 /* Counts the due time and the steps of a pending duty anew by the rule book of a later moment. No
  * step that was told is planned again, none that waits to be told is lost. False in changed_out:

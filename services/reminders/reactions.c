@@ -124,8 +124,8 @@ static enum err collect_opening(struct batch *b, const struct rule *rule, const 
     struct reaction *r = b->reaction;
     struct duty duty;
 
-    enum err e =
-        duty_open(rule, data, r->dir, r->tenant, wire_time_us(event->occurred_at), r->arena, &duty);
+    enum err e = duty_open(rule, data, r->dir, r->tenant, wire_time_us(event->occurred_at),
+                           r->now_us, r->arena, &duty);
     if (e)
         return e == ERR_NOT_FOUND ? ERR_OK : e;
     struct operation *op = need_operation(b, duty.id);

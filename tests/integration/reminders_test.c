@@ -634,6 +634,34 @@ static void a_recalculation_waits_until_every_replica_knows_the_change(void **st
     json_decref(got);
 }
 
+/* The recalculation of the change has run, so nothing else would count it anew (REM-09); the record
+ * is judged likewise (deadline_of()). */
+static void a_duty_that_is_opened_late_follows_the_rules_that_changed_meanwhile(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:10:00Z");
+    rig_set_policy("question_feedback_hours", "8", "2026-11-16T02:05:00Z");
+    ask_question(21, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    json_t *got = get("TMR-01", question_subject(21));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T10:00:00Z");
+    assert_string_equal(rig_text(got, "reminder.policies.0.value"), "8");
+    assert_string_equal(rig_text(got, "reminder.explanation.2"), "due 2026-11-16 18:00");
+    assert_string_equal(rig_text(got, "reminder.explanation.3"), "");
+    json_decref(got);
+
+    /* What a rule has made late no later one excuses. */
+    rig_time(rig, "2026-11-18T02:00:00Z");
+    rig_set_policy("question_feedback_hours", "72", "2026-11-17T12:00:00Z");
+    ask_question(22, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    got = get("TMR-01", question_subject(22));
+    assert_string_equal(rig_text(got, "reminder.dueAt"), "2026-11-16T10:00:00Z");
+    json_decref(got);
+
+    rig_set_policy("reminder_enabled_tmr_01", "false", "2026-11-18T01:00:00Z");
+    ask_question(23, "2026-11-18T00:00:00Z", "2026-11-18T00:00:00Z");
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.obligation"), "2");
+}
+
 /* --- jobs that fail ---------------------------------------------------------------------------- */
 
 static void change_calendar(void)
@@ -1016,6 +1044,7 @@ int main(void)
         cmocka_unit_test(a_change_that_changes_nothing_for_a_duty_leaves_it_alone),
         cmocka_unit_test(a_rule_that_is_switched_off_tells_nobody_any_more_REM_20),
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
+        cmocka_unit_test(a_duty_that_is_opened_late_follows_the_rules_that_changed_meanwhile),
         cmocka_unit_test(jobs_that_fail_hold_up_no_other),
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(companies_take_turns_with_their_jobs),
