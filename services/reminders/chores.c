@@ -82,11 +82,12 @@ struct recalculation {
 };
 
 /* The company whose turn is next. */
-static enum err find_company(struct chores *c, struct id *tenant_out)
+static enum err find_company(struct chores *c, const struct directory *dir, struct id *tenant_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *const params[] = { db_text_i64(c->arena, clock_now_us()),
-                                   db_text_id(c->arena, c->turn) };
+                                   db_text_id(c->arena, c->turn),
+                                   db_text_i64(c->arena, directory_revision(dir)) };
 
     enum err e = db_begin(c->db, NULL, clock_monotonic_us() + STEP_LIMIT_US);
     if (!e)
@@ -133,7 +134,8 @@ static enum err take_job(struct step *s)
     CLEANUP(db_result_clear) PGresult *res = NULL;
     struct arena *a = s->c->arena;
     struct recalculation *job = s->job;
-    const char *const params[] = { db_text_id(a, job->tenant), db_text_i64(a, s->now_us) };
+    const char *const params[] = { db_text_id(a, job->tenant), db_text_i64(a, s->now_us),
+                                   db_text_i64(a, directory_revision(s->dir)) };
 
     enum err e = db_exec(s->c->db, &sql_recalculation_take, params, &res);
     if (e)
@@ -435,9 +437,10 @@ static void tell_step(struct step *s)
 }
 
 /* A step of the company's next job. ERR_NOT_FOUND: none, or others have them in hand. */
-static enum err try_company(struct chores *c, struct recalculation *job)
+static enum err try_company(struct chores *c, const struct directory *dir,
+                            struct recalculation *job)
 {
-    struct step s = { .c = c, .job = job, .now_us = clock_now_us() };
+    struct step s = { .c = c, .job = job, .dir = dir, .now_us = clock_now_us() };
 
     c->nnear = 0;
     enum err e = db_begin(c->db, &job->tenant, clock_monotonic_us() + STEP_LIMIT_US);
@@ -445,11 +448,6 @@ static enum err try_company(struct chores *c, struct recalculation *job)
         e = take_job(&s);
     if (e)
         return e;
-    /* Not before: the snapshot must be one of when it may start. */
-    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
-    if (!dir)
-        return ERR_NOT_FOUND;
-    s.dir = dir;
     columns_init(&s.replanned, 10);
     columns_init(&s.switched_off, 3);
     columns_init(&s.rules, 1);
@@ -467,12 +465,16 @@ static enum err try_company(struct chores *c, struct recalculation *job)
 /* A step of the next job, company by company in turn; job_out->id: nil when none was found. */
 static enum err try_step(struct chores *c, struct recalculation *job_out)
 {
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     bool is_last = id_is_nil(c->turn); /* round */
 
+    *job_out = (struct recalculation){ 0 };
+    if (!dir)
+        return ERR_NOT_FOUND;
     for (;;) {
         arena_reset(c->arena);
         *job_out = (struct recalculation){ 0 };
-        enum err e = find_company(c, &job_out->tenant);
+        enum err e = find_company(c, dir, &job_out->tenant);
         if (e == ERR_NOT_FOUND && is_last)
             return e;
         if (e == ERR_NOT_FOUND) {
@@ -483,7 +485,7 @@ static enum err try_step(struct chores *c, struct recalculation *job_out)
         if (e)
             return e;
         c->turn = job_out->tenant;
-        e = try_company(c, job_out);
+        e = try_company(c, dir, job_out);
         if (e != ERR_NOT_FOUND)
             return e;
         db_rollback(c->db);

@@ -19,7 +19,8 @@
 #include "services/reminders/engine.h"
 
 /* A recalculation starts that long after it was asked for (real time): by then every replica reads
- * the rule book anew, so none opens a duty by the old one behind the cursor. */
+ * the rule book anew, so none opens a duty by the old one behind the cursor. Its row has the
+ * directory's revision besides, and a replica with an older snapshot leaves it alone. */
 #define CHORES_DELAY_US (2500 * MSEC_US)
 
 struct chores;

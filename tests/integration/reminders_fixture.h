@@ -141,6 +141,14 @@ UNUSED static int fixture_start_with(bool redis)
     rig = rig_start_with(&options, "reminders", reminders_migrations, reminders_migrations_len,
                          reminders_methods, reminders_methods_len);
     conninfo = servers_conninfo_of(rig->servers, "daybook_reminders");
+    /* The rig has no directory but its snapshot. */
+    assert_int_equal(db_script(rig->admin,
+                               "CREATE SCHEMA directory_api; CREATE TABLE directory_api.revision "
+                               "AS SELECT 1::bigint AS revision; GRANT USAGE ON SCHEMA "
+                               "directory_api TO PUBLIC; GRANT SELECT ON directory_api.revision "
+                               "TO PUBLIC",
+                               clock_monotonic_us() + WAIT_US),
+                     ERR_OK);
     self.lists = task_lists_new(redis);
     const struct engine_config config = { .conninfo = conninfo, .instance = "idle" };
     idle_engine = engine_new(&config);

@@ -493,6 +493,15 @@ static void start_recalculations(void)
     admin("UPDATE reminders.recalculation SET start_at = '-infinity'");
 }
 
+static void work_off(void)
+{
+    bool more;
+
+    do
+        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
+    while (more);
+}
+
 static void set_policy(const char *key, const char *value, const char *at)
 {
     rig_set_policy(key, value, at);
@@ -662,6 +671,28 @@ static void a_duty_that_is_opened_late_follows_the_rules_that_changed_meanwhile(
     assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.obligation"), "2");
 }
 
+/* A replica whose directory could not be read for a while knows nothing of the change. */
+static void a_recalculation_is_not_done_by_an_older_snapshot(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    ask_question(24, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    admin("UPDATE directory_api.revision SET revision = 2"); /* the snapshot has 1 */
+    rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.PolicySet",
+             "2026-11-16T02:00:00Z",
+             "{\"setting\":{\"key\":\"question_feedback_hours\",\"value\":\"8\",\"effectiveFrom\":"
+             "\"2026-11-16T02:00:00Z\"}}");
+    admin("UPDATE directory_api.revision SET revision = 1");
+    start_recalculations();
+    work_off();
+    assert_string_equal(rig_value(rig, "SELECT count(done_at) FROM reminders.recalculation"), "0");
+    rig_set_policy("question_feedback_hours", "8", "2026-11-16T02:00:00Z");
+    work_off();
+    assert_string_equal(rig_value(rig, "SELECT count(done_at) || ' ' || sum(changed) FROM "
+                                       "reminders.recalculation"),
+                        "1 1");
+}
+
 /* --- jobs that fail ---------------------------------------------------------------------------- */
 
 static void change_calendar(void)
@@ -687,15 +718,6 @@ static void fail_jobs(const char *sqlstate, int times)
              "FUNCTION reminders.fail('%s', '%d')",
              sqlstate, times);
     admin(sql);
-}
-
-static void work_off(void)
-{
-    bool more;
-
-    do
-        assert_int_equal(chores_recalculate(idle_chores, &more), ERR_OK);
-    while (more);
 }
 
 #define DONE_BY_REASON                                                                             \
@@ -778,7 +800,7 @@ static void a_replica_leaves_out_the_job_that_another_has_in_hand(void **state)
 {
     struct db *db = db_new(conninfo, "other replica");
     char one[ID_TEXT_MAX];
-    const char *const params[] = { id_text(rig_tenant, one), "2000000000000000" };
+    const char *const params[] = { id_text(rig_tenant, one), "2000000000000000", "1" };
     PGresult *res;
 
     (void)state;
@@ -792,6 +814,7 @@ static void a_replica_leaves_out_the_job_that_another_has_in_hand(void **state)
     work_off();
     assert_true(clock_monotonic_us() - begun_us < 5 * SECOND_US);
     assert_string_equal(rig_value(rig, DONE_BY_REASON), "1 false; 2 true");
+    db_rollback(db);
     db_free(db);
     work_off();
     assert_string_equal(rig_value(rig, DONE_BY_REASON), "1 true; 2 true");
@@ -1045,6 +1068,7 @@ int main(void)
         cmocka_unit_test(a_rule_that_is_switched_off_tells_nobody_any_more_REM_20),
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
         cmocka_unit_test(a_duty_that_is_opened_late_follows_the_rules_that_changed_meanwhile),
+        cmocka_unit_test(a_recalculation_is_not_done_by_an_older_snapshot),
         cmocka_unit_test(jobs_that_fail_hold_up_no_other),
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(companies_take_turns_with_their_jobs),

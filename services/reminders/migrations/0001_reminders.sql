@@ -180,6 +180,7 @@ CREATE TABLE ${schema}.recalculation (
     asked_at      timestamptz NOT NULL,
     -- By the database's clock: before, a replica may still open duties by the rule book of before.
     start_at      timestamptz NOT NULL,
+    revision      bigint NOT NULL DEFAULT 0, -- of the directory: by no snapshot of before
     overdue       boolean NOT NULL DEFAULT false, -- the pending ones are done, the overdue ones follow
     after_id      uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- done so far
     changed       int NOT NULL DEFAULT 0,

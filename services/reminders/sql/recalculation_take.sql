@@ -1,4 +1,4 @@
--- params: tenant_id now_us
+-- params: tenant_id now_us revision
 -- The company's next job that no other replica has in hand. A customer who went on meanwhile goes at
 -- once to whom he belongs to now; during a rebuild nobody knows who that is.
 SELECT r.id, r.policy_key, r.effective_us, r.customer_id, r.from_id, coalesce(c.owner_id, r.to_id) AS to_id,
@@ -6,7 +6,7 @@ SELECT r.id, r.policy_key, r.effective_us, r.customer_id, r.from_id, coalesce(c.
   FROM reminders.recalculation r
   LEFT JOIN reminders.customer_ref c ON c.tenant_id = $1::uuid AND c.id = r.customer_id
  WHERE r.tenant_id = $1::uuid AND r.done_at IS NULL AND r.effective_us <= $2::bigint
-   AND r.start_at <= clock_timestamp()
+   AND r.start_at <= clock_timestamp() AND r.revision <= $3::bigint
    AND (r.customer_id IS NULL
         OR (c.id IS NOT NULL AND NOT EXISTS (SELECT FROM reminders.consumer_cursor
                                               WHERE replay_until > 0)))
