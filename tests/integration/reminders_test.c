@@ -904,6 +904,26 @@ static void a_customer_who_comes_back_moves_nothing_REM_18(void **state)
         rig_value(rig, "SELECT right(assignee_id::text, 1) FROM reminders.obligation"), "4");
 }
 
+static void a_parked_timer_is_armed_again_for_the_new_owner_REM_18(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
+    ask_question(40, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    ask_question(41, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    admin("WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
+          "reminders.obligation WHERE subject LIKE '%28') RETURNING *) INSERT INTO "
+          "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t");
+    give_customer("rep2", "2026-11-16T02:00:00Z");
+    work_off();
+    assert_string_equal(
+        rig_value(rig, "SELECT count(*) || ' ' || (SELECT count(*) FROM reminders.timer_parked) "
+                       "FROM reminders.timer t JOIN reminders.obligation o ON o.id = "
+                       "t.obligation_id AND o.next_us = t.due_us AND o.next_step = t.step AND "
+                       "t.shard = get_byte(uuid_send(o.id), 15) & 63"),
+        "2 0");
+}
+
 /* The opening event was set aside, or committed late. */
 static void a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18(void **state)
 {
@@ -1073,6 +1093,7 @@ int main(void)
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(companies_take_turns_with_their_jobs),
         cmocka_unit_test(a_replica_leaves_out_the_job_that_another_has_in_hand),
+        cmocka_unit_test(a_parked_timer_is_armed_again_for_the_new_owner_REM_18),
         cmocka_unit_test(a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18),
         cmocka_unit_test(a_hand_over_waits_for_the_end_of_a_rebuild_REM_18),
         cmocka_unit_test(hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not),

@@ -1,5 +1,6 @@
 -- params: tenant_id ids assignees dues plans tells rounds next_steps next_us policies explanations versions
 -- What the one before said to a duty (seen, later) was his. Without policies the plan is the old one.
+-- A timer that was parked gets another chance: the duty is another person's.
 WITH moved AS (
     UPDATE reminders.obligation o
        SET assignee_id = x.assignee_id, due_at = x.due_at, plan = x.plan::bigint[],
@@ -15,8 +16,13 @@ WITH moved AS (
                  explanation, version)
      WHERE o.tenant_id = $1::uuid AND o.id = x.id
     RETURNING o.id, o.next_step, o.next_us
+), unparked AS (
+    DELETE FROM reminders.timer_parked p
+     USING moved m
+     WHERE p.tenant_id = $1::uuid AND p.obligation_id = m.id
 )
-UPDATE reminders.timer t
-   SET step = m.next_step, due_us = m.next_us
-  FROM moved m
- WHERE t.tenant_id = $1::uuid AND t.obligation_id = m.id AND m.next_us IS NOT NULL
+INSERT INTO reminders.timer (tenant_id, obligation_id, shard, step, due_us)
+SELECT $1::uuid, id, get_byte(uuid_send(id), 15) & 63, next_step, next_us
+  FROM moved
+ WHERE next_us IS NOT NULL
+ON CONFLICT (tenant_id, obligation_id) DO UPDATE SET step = excluded.step, due_us = excluded.due_us
