@@ -11,5 +11,5 @@ SELECT $1::uuid, $2::uuid, '', c.id, c.owner_id, $4::uuid, $5::text, $6::bigint,
                  WHERE o.tenant_id = $1::uuid AND o.assignee_id = c.owner_id AND o.closed_at IS NULL
                    AND o.customer_id = c.id)
         OR EXISTS (SELECT FROM reminders.recalculation r
-                    WHERE r.tenant_id = $1::uuid AND r.customer_id = c.id AND r.done_at IS NULL))
+                    WHERE r.tenant_id = $1::uuid AND r.customer_id = $3::uuid AND r.done_at IS NULL))
 ON CONFLICT (tenant_id, id) DO NOTHING

@@ -4,6 +4,6 @@ DELETE FROM reminders.recalculation
  WHERE tenant_id = $1::uuid
    AND id IN (SELECT id FROM reminders.recalculation
                WHERE tenant_id = $1::uuid AND customer_id IS NOT NULL
-                 AND done_at < clock_timestamp() - interval '7 days'
+                 AND done_at < now() - interval '7 days'
                ORDER BY done_at LIMIT $2::int)
 RETURNING 1

@@ -9,7 +9,7 @@ SELECT r.id, r.policy_key, r.effective_us, r.customer_id, r.from_id, coalesce(c.
    AND r.start_at <= clock_timestamp() AND r.revision <= $3::bigint
    AND (r.customer_id IS NULL
         OR (c.id IS NOT NULL AND NOT EXISTS (SELECT FROM reminders.consumer_cursor
-                                              WHERE replay_until > 0)))
+                                              WHERE consumer = 'reminders' AND replay_until > 0)))
  ORDER BY r.effective_us, r.id
  LIMIT 1
    FOR UPDATE OF r SKIP LOCKED
