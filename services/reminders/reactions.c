@@ -16,10 +16,9 @@
 #include "common/clock.h"
 #include "common/num.h"
 #include "daybook/customers/v1/events.pb-c.h"
-#include "daybook/directory/v1/events.pb-c.h"
 #include "daybook/visits/v1/events.pb-c.h"
-#include "services/reminders/chores.h"
 #include "services/reminders/engine.h"
+#include "services/reminders/jobs.h"
 #include "services/reminders/obligation.h"
 #include "services/reminders/reactions.h"
 #include "services/reminders/sql.h"
@@ -28,8 +27,6 @@
 #define BUCKETS 1024
 #define WAKE_TIMERS_MAX 1000 /* in one message; the rest is found by the look back */
 #define OFFER_SLACK_US (5 * SECOND_US)
-
-#define HANDOVER_REASON "owner of the customer"
 
 /* What a batch does to one duty. */
 struct operation {
@@ -235,45 +232,6 @@ static enum err on_customer_created(struct reaction *r, const PbEvent *event UNU
     return put_customer(r, ((const Daybook__Customers__V1__CustomerCreated *)data)->customer);
 }
 
-static void ring_chores(void *daemon_data, void *arg UNUSED)
-{
-    chores_ring(((struct reminders *)daemon_data)->chores);
-}
-
-/* REM-18: the duties towards a customer go to his new owner. A chore, since there may be many. */
-static enum err ask_handover(struct reaction *r, const PbEvent *event,
-                             const Daybook__Customers__V1__Customer *customer)
-{
-    struct id to;
-
-    if (!customer || !id_parse(customer->owner_id, &to))
-        return ERR_OK;
-    const char *const former[] = {
-        db_text_id(r->arena, r->tenant),
-        customer->id,
-        customer->owner_id,
-        db_text_i64(r->arena, wire_time_us(event->occurred_at)),
-    };
-    if (!former[0] || !former[3])
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_queue(r->db, &sql_former_owner_put, former);
-    if (e || r->replaying)
-        return e;
-    const char *const params[] = {
-        db_text_id(r->arena, r->tenant),
-        event->event_id,
-        customer->id,
-        customer->owner_id,
-        HANDOVER_REASON,
-        db_text_i64(r->arena, wire_time_us(event->occurred_at)),
-        db_text_time(r->arena, r->now_us),
-    };
-    if (!params[0] || !params[5] || !params[6])
-        return ERR_RESOURCE_EXHAUSTED;
-    reaction_after_commit(r, ring_chores, NULL);
-    return db_queue(r->db, &sql_handover_put, params);
-}
-
 static enum err on_customer_updated(struct reaction *r, const PbEvent *event,
                                     const ProtobufCMessage *data)
 {
@@ -285,7 +243,7 @@ static enum err on_customer_updated(struct reaction *r, const PbEvent *event,
         if (strcmp(e->changed_fields[i], "name") == 0)
             b->renamed = true;
         if (strcmp(e->changed_fields[i], "owner_id") == 0)
-            failed = ask_handover(r, event, e->customer);
+            failed = jobs_ask_handover(r, event, e->customer);
     }
     if (failed)
         return failed;
@@ -326,60 +284,6 @@ static enum err on_visit_event(struct reaction *r, const PbEvent *event,
 
     enum err e = put_visit(r, *(const Daybook__Visits__V1__Visit *const *)place);
     return e ? e : on_rule_event(r, event, data);
-}
-
-/* --- changes of the rule book and the calendar (REM-09, F43) --------------------------------- */
-
-static bool any_rule_depends_on(const char *key)
-{
-    for (size_t i = 0; i < rules_len; i++)
-        if (rule_depends_on(&rules[i], key))
-            return true;
-    return false;
-}
-
-static enum err ask_recalculation(struct reaction *r, const PbEvent *event, const char *key,
-                                  const char *value, const char *unit, int64_t effective_us)
-{
-    const char *const params[] = {
-        db_text_id(r->arena, r->tenant),
-        event->event_id,
-        key,
-        value,
-        unit && *unit ? unit : NULL,
-        *key ? arena_printf(r->arena, "policy %s", key) : "calendar",
-        db_text_i64(r->arena, effective_us),
-        db_text_time(r->arena, r->now_us),
-        db_text_i64(r->arena, CHORES_DELAY_US),
-    };
-    if (!params[0] || !params[5] || !params[6] || !params[7] || !params[8])
-        return ERR_RESOURCE_EXHAUSTED;
-    return db_queue(r->db, &sql_recalculation_put, params);
-}
-
-static enum err on_policy_set(struct reaction *r, const PbEvent *event,
-                              const ProtobufCMessage *data)
-{
-    const Daybook__Directory__V1__PolicySetting *s =
-        ((const Daybook__Directory__V1__PolicySet *)data)->setting;
-
-    if (!s)
-        return ERR_INVALID_ARGUMENT;
-    if (!*s->key || !any_rule_depends_on(s->key))
-        return ERR_OK;
-    int64_t from_us = wire_time_us(s->effective_from);
-    return ask_recalculation(r, event, s->key, s->value, s->unit_id,
-                             from_us ? from_us : wire_time_us(event->occurred_at));
-}
-
-static enum err on_calendar_imported(struct reaction *r, const PbEvent *event,
-                                     const ProtobufCMessage *data)
-{
-    const Daybook__Directory__V1__CalendarImported *e = (const void *)data;
-
-    if (e->n_changed_dates == 0)
-        return ERR_OK;
-    return ask_recalculation(r, event, "", NULL, NULL, wire_time_us(event->occurred_at));
 }
 
 /* --- first round trip ------------------------------------------------------------------------ */
@@ -542,7 +446,7 @@ static enum err queue_late_handovers(struct batch *b, struct operation **list)
     CLEANUP(columns_fini) struct columns k = { 0 };
     char tenant[ID_TEXT_MAX], asked[TIME_TEXT_MAX];
     struct db_param params[] = { { .value = id_text(r->tenant, tenant) },
-                                 { .value = HANDOVER_REASON },
+                                 { .value = JOBS_HANDOVER_REASON },
                                  { .value = time_format(r->now_us, asked) },
                                  { 0 },
                                  { 0 },
@@ -794,8 +698,8 @@ static const struct reaction_def reactions[] = {
     { VISITS "CommitmentMade", on_rule_event, REACTION_LIVE },
     { VISITS "CommitmentFulfilled", on_rule_event, REACTION_LIVE },
     { VISITS "CommitmentCancelled", on_rule_event, REACTION_LIVE },
-    { DIRECTORY "PolicySet", on_policy_set, REACTION_LIVE },
-    { DIRECTORY "CalendarImported", on_calendar_imported, REACTION_LIVE },
+    { DIRECTORY "PolicySet", jobs_on_policy_set, REACTION_LIVE },
+    { DIRECTORY "CalendarImported", jobs_on_calendar_imported, REACTION_LIVE },
 };
 
 static const char *const read_model_tables[] = { "reminders.customer_ref", "reminders.former_owner",
