@@ -32,6 +32,7 @@ struct chores {
     int64_t purged_us;
     struct id turn; /* the company whose job was taken last */
     bool wake_relay;
+    bool posted; /* what was told waits to be posted */
     struct timer near[STEP_DUTIES];
     size_t nnear;
 };
@@ -432,6 +433,7 @@ static void tell_step(struct step *s)
     if (c->lists && s->npeople)
         task_lists_ring(c->lists);
     c->wake_relay = c->wake_relay || s->nevents;
+    c->posted = c->posted || is_handover(s->job);
     if (s->done)
         log_info("recalculation.done", "duties were judged anew", "reason", s->job->reason, NULL);
 }
@@ -592,7 +594,9 @@ void chores_run(struct chores *c, const struct engine_host *host)
                      NULL);
         if (c->wake_relay && host->wake)
             host->wake(host->arg, BUS_WAKE_RELAY, NULL, 0);
-        c->wake_relay = false;
+        if (c->posted && host->posted)
+            host->posted(host->arg);
+        c->wake_relay = c->posted = false;
         if (!more || e)
             bell_wait(&c->bell, ROUND_US);
     }

@@ -5,8 +5,9 @@
  *
  * A recalculation is a row that a reaction wrote. It is done in steps of a few hundred duties, each
  * a transaction that also moves the row's cursor, so a crash repeats nothing. Companies take turns,
- * and a replica leaves out what another has in hand. Only pending duties are counted anew; of a rule that is switched off all open ones
- * end, since a rule that is off tells nobody (REM-20). Each change is an event with its reason.
+ * and a replica leaves out what another has in hand. Only pending duties are counted anew; of a
+ * rule that is switched off all open ones end, since a rule that is off tells nobody (REM-20). Each
+ * change is an event with its reason.
  *
  * A step that met a deadlock is done again at once; any other failure puts its job off for half a
  * minute, by its row, so that no number of failing jobs holds up the others.
@@ -32,8 +33,8 @@ void chores_ring(struct chores *c); /* thread-safe */
 /* Body of a thread; returns when the host is stopping. */
 void chores_run(struct chores *c, const struct engine_host *host);
 
-/* One step of the earliest job that is in force, of the company whose turn it is; more_out: there may be another step. A
- * job that failed is put off and no error. */
+/* One step of the earliest job that is in force, of the company whose turn it is; more_out: there
+ * may be another step. A job that failed is put off and no error. */
 NODISCARD enum err chores_recalculate(struct chores *c, bool *more_out);
 
 #endif

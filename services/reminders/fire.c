@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "common/outbox.h"
+#include "services/reminders/notice.h"
 #include "services/reminders/obligation.h"
 #include "services/reminders/sql.h"
 
@@ -283,50 +284,40 @@ static char *notice_text(struct group *g, const struct shot *s, bool to_assignee
 }
 
 static enum err add_notice(struct group *g, const struct shot *s, struct id recipient,
-                           struct columns *k)
+                           struct notices *told)
 {
-    char *text = notice_text(g, s, id_equal(recipient, s->duty.assignee));
-    if (!text)
+    const struct notice notice = {
+        .duty = &s->duty,
+        .step = s->step,
+        .kind = kind_text(s->kind),
+        .recipient = recipient,
+        .due_us = s->due_us,
+        .late = s->late,
+        .skipped = s->skipped,
+        .text = notice_text(g, s, id_equal(recipient, s->duty.assignee)),
+    };
+
+    if (!notice.text)
         return ERR_RESOURCE_EXHAUSTED;
-    columns_id(k, notification_id(s->duty.id, s->duty.round, s->step, recipient, "in_app"));
-    columns_id(k, s->duty.id);
-    columns_text(k, s->duty.pb->rule);
-    columns_text(k, kind_text(s->kind));
-    columns_i64(k, s->step);
-    columns_id(k, recipient);
-    columns_time(k, s->due_us);
-    columns_bool(k, s->late);
-    columns_text(k, s->skipped ? "skipped" : "delivered");
-    columns_text(k, text);
-    if (g->has_channels) {
-        columns_id(k, notification_id(s->duty.id, s->duty.round, s->step, recipient, "http"));
-        columns_i64(k, delivery_lane(recipient));
-    }
+    notices_add(told, &notice);
     return ERR_OK;
 }
 
 static enum err queue_notices(struct group *g)
 {
-    CLEANUP(columns_fini) struct columns k = { 0 };
-    char tenant[ID_TEXT_MAX];
-    char fired[TIME_TEXT_MAX];
-    struct db_param params[14] = { { .value = id_text(g->tenant, tenant) },
-                                   { .value = time_format(g->volley->c->now_us, fired) } };
+    CLEANUP(notices_fini) struct notices told = { 0 };
     enum err e = ERR_OK;
 
-    columns_init_binary(&k, g->has_channels ? 12 : 10);
+    notices_init(&told, g->has_channels);
     for (size_t i = 0; i < g->nshots && !e; i++) {
         struct shot *s = &g->shots[i];
         if (s->skipped)
-            e = add_notice(g, s, s->duty.assignee, &k);
+            e = add_notice(g, s, s->duty.assignee, &told);
         for (size_t r = 0; r < s->nrecipients && !e; r++)
-            e = add_notice(g, s, s->recipients[r], &k);
+            e = add_notice(g, s, s->recipients[r], &told);
     }
-    if (e || !k.rows)
-        return e;
-    e = columns_binary_params(&k, &params[2]);
-    const struct db_stmt *stmt = g->has_channels ? &sql_notices_insert : &sql_notices_insert_in_app;
-    return e ? e : db_queue_params(g->volley->c->db, stmt, params, NULL, NULL);
+    struct fire_context *c = g->volley->c;
+    return e ? e : notices_queue(&told, c->db, g->tenant, c->now_us);
 }
 
 static enum err pack_event(struct group *g, struct shot *s, struct outbox_row *row)

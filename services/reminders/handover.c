@@ -3,26 +3,22 @@
  */
 #include "services/reminders/handover.h"
 
-#include "common/clock.h"
 #include "services/reminders/fire.h"
 #include "services/reminders/sql.h"
-
-#define STEP_NONE (-1) /* a notice that no step of the plan asked for */
-#define TOLD_COLUMNS 12
 
 void handover_init(struct handover *h, const struct directory *dir, struct id tenant,
                    int64_t now_us)
 {
     *h = (struct handover){ .dir = dir, .tenant = tenant, .now_us = now_us };
     columns_init(&h->moved, 11);
-    columns_init_binary(&h->told, TOLD_COLUMNS);
+    notices_init(&h->told, true);
     columns_init(&h->withdrawn, 4);
 }
 
 void handover_fini(struct handover *h)
 {
     columns_fini(&h->moved);
-    columns_fini(&h->told);
+    notices_fini(&h->told);
     columns_fini(&h->withdrawn);
 }
 
@@ -67,7 +63,6 @@ static char *told_text(const struct handover *h, const struct duty *duty, struct
 
 static enum err add_notice(struct handover *h, const struct duty *duty, struct arena *a)
 {
-    struct columns *k = &h->told;
     struct id recipients[PLAN_RECIPIENTS_MAX];
     size_t n = plan_recipients("owner", duty->assignee,
                                directory_employee(h->dir, h->tenant, duty->assignee), recipients);
@@ -75,20 +70,13 @@ static enum err add_notice(struct handover *h, const struct duty *duty, struct a
 
     if (!text)
         return ERR_RESOURCE_EXHAUSTED;
-    for (size_t i = 0; i < n; i++) {
-        columns_id(k, notification_id(duty->id, duty->round, STEP_NONE, recipients[i], "in_app"));
-        columns_id(k, duty->id);
-        columns_text(k, duty->pb->rule);
-        columns_text(k, "handover");
-        columns_i64(k, STEP_NONE);
-        columns_id(k, recipients[i]);
-        columns_time(k, h->now_us);
-        columns_bool(k, false);
-        columns_text(k, "delivered");
-        columns_text(k, text);
-        columns_id(k, notification_id(duty->id, duty->round, STEP_NONE, recipients[i], "http"));
-        columns_i64(k, delivery_lane(recipients[i]));
-    }
+    for (size_t i = 0; i < n; i++)
+        notices_add(&h->told, &(struct notice){ .duty = duty,
+                                                .step = NOTICE_NO_STEP,
+                                                .kind = "handover",
+                                                .recipient = recipients[i],
+                                                .due_us = h->now_us,
+                                                .text = text });
     return ERR_OK;
 }
 
@@ -133,23 +121,11 @@ static enum err queue(struct handover *h, struct db *db, const struct db_stmt *s
     return e ? e : db_queue(db, stmt, params);
 }
 
-static enum err queue_told(struct handover *h, struct db *db)
-{
-    char tenant[ID_TEXT_MAX], fired[TIME_TEXT_MAX];
-    struct db_param params[TOLD_COLUMNS + 2] = { { .value = id_text(h->tenant, tenant) },
-                                                 { .value = time_format(h->now_us, fired) } };
-
-    if (!h->told.rows)
-        return ERR_OK;
-    enum err e = columns_binary_params(&h->told, &params[2]);
-    return e ? e : db_queue_params(db, &sql_notices_insert, params, NULL, NULL);
-}
-
 enum err handover_queue(struct handover *h, struct db *db)
 {
     enum err e = queue(h, db, &sql_duties_hand_over, &h->moved);
 
     if (!e)
         e = queue(h, db, &sql_notices_withdraw, &h->withdrawn);
-    return e ? e : queue_told(h, db);
+    return e ? e : notices_queue(&h->told, db, h->tenant, h->now_us);
 }

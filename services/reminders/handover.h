@@ -6,6 +6,7 @@
 #ifndef DAYBOOK_REMINDERS_HANDOVER_H
 #define DAYBOOK_REMINDERS_HANDOVER_H
 
+#include "services/reminders/notice.h"
 #include "services/reminders/obligation.h"
 
 /* Rows for the statements of one step; zeroed, then handover_init(). */
@@ -13,7 +14,8 @@ struct handover {
     const struct directory *dir;
     struct id tenant;
     int64_t now_us;
-    struct columns moved, told, withdrawn;
+    struct columns moved, withdrawn;
+    struct notices told;
 };
 
 void handover_init(struct handover *h, const struct directory *dir, struct id tenant,
