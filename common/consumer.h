@@ -12,8 +12,8 @@
  * the batch be run again event by event; the event at fault is tried 5 times with backoff, then
  * parked with its reason in <schema>.parked_event, and so are later events of the same aggregate,
  * in order, until `daybook events replay` puts them back. One that fails of what may pass while the
- * database answers is tried for five minutes, however often that is. Another log_id stops the consumer until
- * the event at its cursor is found again in the log (protocols F.3).
+ * database answers is tried for five minutes, however often that is. Another log_id stops the
+ * consumer until the event at its cursor is found again in the log (protocols F.3).
  *
  * Rebuild: `daybook rebuild <daemon>` empties the tables that the daemon names and sets the cursor
  * to 0, with replay_until = what was heard so far. Up to there only reactions with REACTION_REPLAY
