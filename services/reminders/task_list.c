@@ -10,10 +10,9 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "services/reminders/arrays.h"
+#include "services/reminders/list_versions.h"
 #include "services/reminders/sql.h"
 
-#define TRUST_US SECOND_US        /* how long a comparison with PostgreSQL holds */
-#define KNOWN_SLOTS 8192          /* people whose version is remembered; a power of two */
 #define WAITING_SLOTS 8192        /* people whose list waits to be built; a power of two */
 #define BUILD_PERIOD_US SECOND_US /* a person's list is built ahead no more often */
 #define KEPT_SLOTS 512            /* lists in memory while the cache is away; a power of two */
@@ -39,12 +38,6 @@ static struct metric lists_waiting = {
     .help = "Daily lists that changed in this process and wait to be built ahead of their readers.",
 };
 
-struct known {
-    struct id tenant, employee;
-    int64_t version;
-    int64_t at_us; /* monotonic; 0 = nothing is known */
-};
-
 struct waiting {
     struct id tenant, employee;
     int64_t since_us;      /* monotonic; 0 = built, or being built */
@@ -64,8 +57,8 @@ struct kept {
 struct task_lists {
     pthread_mutex_t lock;
     pthread_cond_t built;
-    struct kept kept[KEPT_SLOTS];          /* by hash; a collision only forgets */
-    struct known known[KNOWN_SLOTS];       /* by hash; a collision only forgets */
+    struct kept kept[KEPT_SLOTS]; /* by hash; a collision only forgets */
+    struct list_versions *versions;
     struct waiting waiting[WAITING_SLOTS]; /* by hash; a collision leaves it to the next reader */
     size_t nwaiting;
     bool ahead; /* a refresher builds what waits */
@@ -78,6 +71,11 @@ struct task_lists *task_lists_new(bool ahead)
 
     if (!t)
         return NULL;
+    t->versions = list_versions_new();
+    if (!t->versions) {
+        free(t);
+        return NULL;
+    }
     t->ahead = ahead;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -98,31 +96,18 @@ void task_lists_free(struct task_lists *t)
         return;
     for (size_t i = 0; i < KEPT_SLOTS; i++)
         free(t->kept[i].data);
+    list_versions_free(t->versions);
     bell_fini(&t->bell);
     pthread_cond_destroy(&t->built);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
 
-/* --- what is known of versions --------------------------------------------------------------- */
+/* --- lists that wait ------------------------------------------------------------------------- */
 
 static size_t hash_of(struct id tenant, struct id employee)
 {
     return id_hash(tenant) * 31 + id_hash(employee);
-}
-
-static struct known *slot_of(struct task_lists *t, struct id tenant, struct id employee)
-{
-    return &t->known[hash_of(tenant, employee) & (KNOWN_SLOTS - 1)];
-}
-
-static void remember(struct task_lists *t, const struct list_key *key, int64_t version,
-                     int64_t at_us)
-{
-    pthread_mutex_lock(&t->lock);
-    *slot_of(t, key->tenant, key->employee) =
-        (struct known){ key->tenant, key->employee, version, at_us };
-    pthread_mutex_unlock(&t->lock);
 }
 
 /* Under the lock, as the next. */
@@ -147,24 +132,10 @@ static void let_wait(struct task_lists *t, struct id tenant, struct id employee)
 
 void task_lists_forget(struct task_lists *t, struct id tenant, struct id employee)
 {
+    list_versions_forget(t->versions, tenant, employee);
     pthread_mutex_lock(&t->lock);
-    slot_of(t, tenant, employee)->at_us = 0;
     let_wait(t, tenant, employee);
     pthread_mutex_unlock(&t->lock);
-}
-
-static bool recall(struct task_lists *t, const struct list_key *key, int64_t *version_out)
-{
-    int64_t oldest_us = clock_monotonic_us() - TRUST_US;
-
-    pthread_mutex_lock(&t->lock);
-    const struct known *k = slot_of(t, key->tenant, key->employee);
-    bool known = k->at_us > oldest_us && k->at_us != 0 && id_equal(k->tenant, key->tenant) &&
-                 id_equal(k->employee, key->employee);
-    if (known)
-        *version_out = k->version;
-    pthread_mutex_unlock(&t->lock);
-    return known;
 }
 
 void task_lists_ring(struct task_lists *t)
@@ -416,22 +387,6 @@ static enum err find_cached(struct cache *cache, const struct list_key *key, str
     return ERR_NOT_FOUND;
 }
 
-static enum err ask_version(struct db *db, const struct list_key *key, struct arena *a,
-                            int64_t *version_out)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    const char *const params[] = { db_text_id(a, key->tenant), db_text_id(a, key->employee) };
-
-    if (!params[0] || !params[1])
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = db_exec(db, &sql_list_version, params, &res);
-    if (e)
-        return e;
-    struct db_row row = { .res = res };
-    *version_out = PQntuples(res) ? db_row_i64(&row, "version") : 0;
-    return row.bad ? ERR_INTERNAL : ERR_OK;
-}
-
 /* What cannot be stored now is stored by the refresher or by the next reader, and kept till then.
  * Whoever waits for the list looks again in any case. */
 static bool store(struct task_lists *t, struct cache *cache, const struct list_key *key,
@@ -458,18 +413,15 @@ static bool store(struct task_lists *t, struct cache *cache, const struct list_k
 static enum err judge(struct task_lists *t, struct db *db, const struct list_key *key,
                       const PbDailyTaskList *list, struct arena *a, bool *right_out)
 {
-    int64_t version, asked_us = clock_monotonic_us();
+    int64_t version;
 
-    if (recall(t, key, &version) && version == list->version) {
-        *right_out = true;
+    *right_out = true;
+    if (list_versions_recall(t->versions, key->tenant, key->employee, &version) &&
+        version == list->version)
         return ERR_OK;
-    }
-    enum err e = ask_version(db, key, a, &version);
-    if (e)
-        return e;
-    remember(t, key, version, asked_us);
-    *right_out = version == list->version;
-    return ERR_OK;
+    enum err e = list_versions_ask(t->versions, db, key->tenant, key->employee, a, &version);
+    *right_out = !e && version == list->version;
+    return e;
 }
 
 /* old: what the cache has; NULL: nothing, or it is away. */
@@ -483,7 +435,7 @@ static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *ca
     enum err e = list_build(db, key, tz, now_us, a, list_out);
     if (e)
         return e;
-    remember(t, key, (*list_out)->version, asked_us);
+    list_versions_note(t->versions, key->tenant, key->employee, (*list_out)->version, asked_us);
     /* A cached version from a future that never was (a restored database) would keep all others
      * out. */
     if (old && old->version >= (*list_out)->version &&
@@ -660,7 +612,7 @@ static enum err refresh_one(struct task_lists *t, struct db *db, struct cache *c
         e = db_commit(db);
     if (e)
         return e;
-    remember(t, &key, list->version, asked_us);
+    list_versions_note(t->versions, key.tenant, key.employee, list->version, asked_us);
     return store(t, cache, &key, list, a) ? ERR_OK : ERR_UNAVAILABLE;
 }
 
