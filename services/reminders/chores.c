@@ -8,6 +8,7 @@
 #include "common/mdp.h"
 #include "common/outbox.h"
 #include "services/reminders/handover.h"
+#include "services/reminders/look.h"
 #include "services/reminders/obligation.h"
 #include "services/reminders/sql.h"
 #include "services/reminders/task_list.h"
@@ -250,7 +251,7 @@ static void note_timer(struct step *s, const struct duty *duty)
     struct timer timer;
 
     if (duty_timer(duty, s->job->tenant, &timer) &&
-        timer.due_us <= s->now_us + engine_horizon_us() + 5 * SECOND_US)
+        timer.due_us <= s->now_us + look_horizon_us() + 5 * SECOND_US)
         s->c->near[s->c->nnear++] = timer;
 }
 

@@ -1,5 +1,5 @@
 /*
- * engine.c - the threads of the engine: leases, reading ahead, firing, sleeping.
+ * engine.c - the threads of the engine: leases, offers, firing, sleeping.
  */
 #include "services/reminders/engine.h"
 
@@ -11,32 +11,22 @@
 #include "common/log.h"
 #include "common/mdp.h"
 #include "common/metrics.h"
-#include "services/reminders/arrays.h"
 #include "services/reminders/bell.h"
 #include "services/reminders/aside.h"
 #include "services/reminders/fire.h"
 #include "services/reminders/hearing.h"
 #include "services/reminders/lateness.h"
-#include "services/reminders/sql.h"
+#include "services/reminders/look.h"
 
-#define HELD_MAX 65536     /* timers in memory, a thread */
-#define AHEAD_A_SHARD 1024 /* rows a read, a shard */
-#define BEHIND_A_SHARD 256
-#define LOW_WATER 2000    /* ready ones, below which a backlog is read on */
-#define LOOK_US SECOND_US /* between two looks into the table */
-#define LOOK_MIN_US (5 * MSEC_US)
-#define NEAR_LOOKS 3                   /* looks back go this many looks into the future too */
 #define STEERED_LOOK_US (10 * MSEC_US) /* a turned clock is seen after this (clock.h) */
 #define OFFERS_MAX 65536
 #define CALL_LIMIT_US (5 * SECOND_US)
 #define BATCH_ARENA (96 * MIB)
-#define FULL_LOOK_US (30 * SECOND_US) /* between two looks back to the beginning of time */
-#define BACK_LOOKS 60                 /* the others go back by so many looks */
-#define CAREFUL_US (5 * SECOND_US)    /* after a duty was found locked */
-#define CULPRITS_MAX 32               /* of one halving */
-#define NOBODY_MIN 8                  /* so many and no success: it is not their fault */
-#define STEP_US SECOND_US             /* of the wall clock, worth a line in the log */
-#define IDLE_US (100 * MSEC_US)       /* between two looks at whether timers may be fired */
+#define CAREFUL_US (5 * SECOND_US) /* after a duty was found locked */
+#define CULPRITS_MAX 32            /* of one halving */
+#define NOBODY_MIN 8               /* so many and no success: it is not their fault */
+#define STEP_US SECOND_US          /* of the wall clock, worth a line in the log */
+#define IDLE_US (100 * MSEC_US)    /* between two looks at whether timers may be fired */
 #define RETRY_US (100 * MSEC_US)
 #define RETRY_MAX_US (2 * SECOND_US)
 
@@ -44,13 +34,6 @@ static struct metric timers_due = {
     .name = "daybook_timers_due",
     .type = METRIC_GAUGE,
     .help = "Timers that are due and wait to be fired by this replica.",
-};
-
-/* How far a shard was read: everything up to this key. */
-struct position {
-    int64_t us;
-    struct id id;
-    bool more; /* the limit was hit: there is more up to where we wanted */
 };
 
 struct engine_thread {
@@ -68,12 +51,7 @@ struct engine_thread {
     struct schedule *schedule;
     uint64_t generation;
     uint64_t shards; /* mask of those held that are this thread's */
-    struct position ahead[SHARDS], behind[SHARDS];
-    int64_t horizon_end_us; /* domain; read up to here */
-    int64_t looked_us;      /* monotonic; 0 = look at once */
-    int64_t looked_at_us;   /* domain time of that look */
-    int64_t full_look_us;   /* monotonic; 0 = the next look goes back to the beginning of time */
-    bool behind_more, ahead_more;
+    struct look look;
     struct lateness lateness;
     struct hearing hearing;
     int64_t floor_us; /* what is due before that is left alone for now; domain */
@@ -90,6 +68,8 @@ struct engine {
     struct engine_config config;
     struct leases *leases;
     struct bell lease_bell;
+    struct reader *reader;
+    char reader_session[LEASE_NAME_MAX];
     struct engine_thread threads[ENGINE_THREADS];
 };
 
@@ -105,7 +85,7 @@ static bool thread_init(struct engine_thread *t, struct engine *e, int index)
     pthread_mutex_init(&t->lock, NULL);
     t->db = db_new(e->config.conninfo, lease_session_name("timers", e->config.instance, name));
     t->arena = arena_new(BATCH_ARENA);
-    t->schedule = schedule_new(HELD_MAX);
+    t->schedule = schedule_new(LOOK_HELD_MAX);
     t->floor_us = INT64_MIN;
     t->wall_offset_us = clock_wall_us() - clock_boottime_us();
     return t->db && t->arena && t->schedule;
@@ -131,9 +111,12 @@ struct engine *engine_new(const struct engine_config *config)
     e->config = *config;
     e->leases = leases_new(config->instance, clock_is_steered() ? NULL : clock_wall_us);
     bell_init(&e->lease_bell);
+    e->reader = reader_new(config->conninfo,
+                           lease_session_name("reader", config->instance, e->reader_session),
+                           ENGINE_THREADS);
     for (int i = 0; i < ENGINE_THREADS; i++)
         ok = thread_init(&e->threads[i], e, i) && ok;
-    if (!ok || !e->leases) {
+    if (!ok || !e->leases || !e->reader) {
         engine_free(e);
         return NULL;
     }
@@ -149,6 +132,7 @@ void engine_free(struct engine *e)
         return;
     for (int i = 0; i < ENGINE_THREADS; i++)
         thread_fini(&e->threads[i]);
+    reader_free(e->reader);
     bell_fini(&e->lease_bell);
     leases_free(e->leases);
     free(e);
@@ -164,6 +148,7 @@ void engine_ring(struct engine *e)
     for (int i = 0; i < ENGINE_THREADS; i++)
         bell_ring(&e->threads[i].bell);
     bell_ring(&e->lease_bell);
+    reader_ring(e->reader);
 }
 
 bool engine_is_settled(struct engine *e)
@@ -177,15 +162,6 @@ bool engine_is_settled(struct engine *e)
 }
 
 /* --- offers ---------------------------------------------------------------------------------- */
-
-int64_t engine_horizon_us(void)
-{
-    int64_t hour_us = clock_until_us(clock_now_us() + HOUR_US); /* real time that an hour takes */
-
-    if (hour_us <= 0 || hour_us >= HOUR_US) /* slow or stopped: the hour may come by a jump */
-        return ENGINE_HORIZON_US;
-    return ENGINE_HORIZON_US / MSEC_US * (HOUR_US / MAX(hour_us / MSEC_US, 1));
-}
 
 static void put_uint(uint8_t *out, uint64_t v, int bytes)
 {
@@ -279,7 +255,7 @@ static void take_offers(struct engine_thread *t)
     for (size_t i = 0; i < t->noffers; i++) {
         const struct timer *offer = &t->offers[i];
         /* What lies past the part that was read is found by reading on. */
-        if (offer->due_us <= t->horizon_end_us && !hold(t, offer))
+        if (offer->due_us <= t->look.horizon_end_us && !hold(t, offer))
             break;
     }
     t->noffers = 0;
@@ -310,178 +286,46 @@ static void take_shards(struct engine_thread *t, int64_t now_us)
             mask |= UINT64_C(1) << i;
     /* A lease that was lost and taken again looks the same here, so everything is read anew: it is
      * a look per shard, and what is in memory already is not doubled. */
-    for (int i = 0; i < SHARDS; i++) {
-        t->ahead[i] = (struct position){ .us = now_us };
-        t->behind[i] = (struct position){ .us = INT64_MIN };
-    }
+    look_reset(&t->look, mask, now_us);
     schedule_keep(t->schedule, mask, t->floor_us);
     t->aside.n = 0;
     t->shards = mask;
     t->generation = generation;
-    t->looked_us = t->full_look_us = 0;
-    t->horizon_end_us = now_us;
-    t->behind_more = t->ahead_more = false;
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- looking into the table ------------------------------------------------------------------- */
 
-struct reading {
-    struct engine_thread *t;
-    struct position *positions;
-    int64_t until_us;
-    int limit;
-    int count[SHARDS];
-    struct position last[SHARDS];
-    bool full;
-};
-
-static enum err keep_rows(struct reading *r, const PGresult *res)
+static struct look_stock stock_of(const struct engine_thread *t)
 {
-    struct db_row row = { .res = res };
+    return (struct look_stock){
+        .held = schedule_size(t->schedule),
+        .room = schedule_room(t->schedule),
+        .ready = schedule_ready(t->schedule),
+    };
+}
 
-    for (; row.row < PQntuples(res); row.row++) {
-        struct timer timer = {
-            .tenant = db_row_id(&row, "tenant_id"),
-            .obligation = db_row_id(&row, "obligation_id"),
-            .due_us = db_row_i64(&row, "due_us"),
-            .step = (int16_t)db_row_i32(&row, "step"),
-            .shard = (int16_t)db_row_i32(&row, "shard"),
-        };
-        if (row.bad || timer.shard < 0 || timer.shard >= SHARDS)
-            return ERR_INTERNAL;
-        if (!hold(r->t, &timer)) {
-            r->full = true;
-            return ERR_OK;
-        }
-        r->count[timer.shard]++;
-        r->last[timer.shard] = (struct position){ .us = timer.due_us, .id = timer.obligation };
+static bool hold_read(void *arg, const struct timer *timer)
+{
+    return hold(arg, timer);
+}
+
+/* Takes what the look under way brought, and begins the next one when it is time. */
+static enum err look_around(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
+{
+    CLEANUP(read_answer_fini) struct read_answer answer = { 0 };
+    struct reader *reader = t->engine->reader;
+
+    if (reader_take(reader, t->index, &answer)) {
+        enum err e = look_take(&t->look, &answer, hold_read, t);
+        if (e)
+            return e;
+        metric_set(&timers_due, (double)schedule_ready(t->schedule), NULL);
     }
-    return ERR_OK;
-}
-
-/* Where each shard was read to. Returns whether one of them has more. */
-static bool advance_positions(struct reading *r)
-{
-    bool more = false;
-
-    for (int i = 0; i < SHARDS; i++) {
-        if (!(r->t->shards >> i & 1))
-            continue;
-        struct position *p = &r->positions[i];
-        bool hit = r->count[i] >= r->limit;
-        if (hit || r->full) {
-            if (r->count[i])
-                *p = r->last[i];
-            p->more = true;
-        } else {
-            p->us = MAX(p->us, r->until_us);
-            memset(p->id.b, 0xff, sizeof(p->id.b));
-            p->more = false;
-        }
-        more = more || p->more;
+    struct look_stock stock = stock_of(t);
+    if (look_wait_us(&t->look, &stock, monotonic_us) == 0) {
+        look_ask(&t->look, &stock, t->floor_us, now_us, monotonic_us);
+        reader_ask(reader, t->index, &t->look.order, &t->bell);
     }
-    return more;
-}
-
-static enum err read_timers(struct engine_thread *t, struct position positions[static SHARDS],
-                            int64_t until_us, int limit, bool *more_out)
-{
-    struct reading r = { .t = t, .positions = positions, .until_us = until_us, .limit = limit };
-    CLEANUP(columns_fini) struct columns k = { 0 };
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    char until[24], rows[24];
-    const char *params[5] = { [3] = until, [4] = rows };
-
-    columns_init(&k, 3);
-    for (int i = 0; i < SHARDS; i++) {
-        if (!(t->shards >> i & 1))
-            continue;
-        char id[ID_TEXT_MAX]; /* nil is a key here, not NULL */
-        columns_i64(&k, i);
-        columns_i64(&k, positions[i].us);
-        columns_text(&k, id_text(positions[i].id, id));
-    }
-    snprintf(until, sizeof(until), "%" PRId64, until_us);
-    snprintf(rows, sizeof(rows), "%d", limit);
-    enum err e = columns_params(&k, params);
-    if (!e)
-        e = db_begin(t->db, NULL, clock_monotonic_us() + CALL_LIMIT_US);
-    if (!e)
-        e = db_exec(t->db, &sql_timers_ahead, params, &res);
-    if (!e)
-        e = keep_rows(&r, res);
-    if (!e)
-        e = db_commit(t->db);
-    if (e) {
-        db_rollback(t->db);
-        return e;
-    }
-    *more_out = advance_positions(&r);
-    return ERR_OK;
-}
-
-static bool must_look(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
-{
-    int64_t since_us = monotonic_us - t->looked_us;
-
-    if (!t->shards)
-        return false;
-    if (t->looked_us == 0 || since_us >= LOOK_US)
-        return true;
-    if (since_us < LOOK_MIN_US)
-        return false;
-    if (t->behind_more && schedule_ready(t->schedule) < LOW_WATER)
-        return true;
-    if (t->ahead_more && schedule_size(t->schedule) < HELD_MAX / 4)
-        return true;
-    /* A fast or turned clock eats up the horizon before the second is over. */
-    return now_us > t->horizon_end_us - engine_horizon_us() / 2;
-}
-
-/*
- * Where the look back begins, unless a backlog is being worked off: a minute before the look before
- * this one. That misses a timer which was armed for long ago without our hearing of it, so each
- * half minute it begins with time itself, and reads the index entries that firing left dead there.
- */
-static void begin_behind(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
-{
-    int64_t back_us = engine_horizon_us() / (ENGINE_HORIZON_US / LOOK_US) * BACK_LOOKS;
-    bool is_full = !t->full_look_us || monotonic_us - t->full_look_us >= FULL_LOOK_US;
-    int64_t from_us =
-        is_full ? t->floor_us : MAX(t->floor_us, MIN(now_us, t->looked_at_us) - back_us);
-
-    if (t->behind_more)
-        return;
-    for (int i = 0; i < SHARDS; i++)
-        t->behind[i] = (struct position){ .us = from_us };
-    if (is_full)
-        t->full_look_us = monotonic_us;
-}
-
-/*
- * Two parts: behind, whatever is due by now or very soon (what was missed, is a backlog, or was
- * armed without our hearing of it); and ahead, from where we had read to, up to the horizon. So a
- * timer that nobody told us of is still on time if it was committed a few seconds before.
- */
-static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
-{
-    int64_t horizon_us = engine_horizon_us();
-    int64_t end_us = MAX(t->horizon_end_us, now_us + horizon_us);
-    int64_t near_us = now_us + horizon_us / (ENGINE_HORIZON_US / LOOK_US) * NEAR_LOOKS;
-
-    begin_behind(t, now_us, monotonic_us);
-    enum err e = read_timers(t, t->behind, near_us, BEHIND_A_SHARD, &t->behind_more);
-    t->ahead_more = true; /* when there is no room, later */
-    if (!e && schedule_room(t->schedule) > HELD_MAX / 4)
-        e = read_timers(t, t->ahead, end_us, AHEAD_A_SHARD, &t->ahead_more);
-    if (e) {
-        t->full_look_us = 0;
-        return e;
-    }
-    t->horizon_end_us = end_us;
-    t->looked_us = monotonic_us;
-    t->looked_at_us = now_us;
-    metric_set(&timers_due, (double)schedule_ready(t->schedule), NULL);
     return ERR_OK;
 }
 
@@ -489,7 +333,7 @@ static enum err look(struct engine_thread *t, int64_t now_us, int64_t monotonic_
 
 static int64_t late_before(const struct engine_thread *t)
 {
-    return lateness_before(&t->lateness, engine_horizon_us() / (ENGINE_HORIZON_US / LATE_AFTER_US));
+    return lateness_before(&t->lateness, look_horizon_us() / (LOOK_HORIZON_US / LATE_AFTER_US));
 }
 
 /* After an outage, or at the start: what is late waits until all has been heard (hearing.h). */
@@ -499,7 +343,7 @@ static void doubt(struct engine_thread *t, int64_t grace_us, int64_t monotonic_u
         return;
     hearing_doubt(&t->hearing, grace_us, monotonic_us);
     t->floor_us = MAX(t->floor_us, late_before(t));
-    t->behind_more = false;
+    look_restart(&t->look);
     t->aside.n = 0;
     schedule_keep(t->schedule, t->shards, t->floor_us);
 }
@@ -519,8 +363,7 @@ static bool is_unheard(struct engine_thread *t, int64_t monotonic_us)
             log_warn("timers.unheard", "the log of events is not heard: late timers are fired",
                      NULL);
         t->floor_us = INT64_MIN;
-        t->looked_us = t->full_look_us = 0;
-        t->behind_more = false;
+        look_restart(&t->look);
     }
     return state == HEARING_BEHIND;
 }
@@ -531,7 +374,7 @@ static void note_turn(struct engine_thread *t, int64_t now_us, int64_t monotonic
     int64_t boottime_us = clock_boottime_us(), offset_us = clock_wall_us() - boottime_us;
 
     if (lateness_note(&t->lateness, boottime_us, now_us)) {
-        t->full_look_us = 0;
+        look_back_fully(&t->look);
         doubt(t, is_first ? 0 : HEARING_GRACE_US, monotonic_us);
     }
     int64_t step_us = offset_us - t->wall_offset_us;
@@ -560,7 +403,7 @@ static void put_back(struct engine_thread *t, const struct timer *timers, size_t
 {
     for (size_t i = 0; i < n; i++)
         if (!hold(t, &timers[i])) {
-            t->full_look_us = 0; /* they are in the table */
+            look_back_fully(&t->look); /* they are in the table */
             return;
         }
 }
@@ -584,7 +427,7 @@ static void take_result(struct engine_thread *t, const struct fire_result *resul
     for (size_t i = 0; t->aside.n && i < n; i++)
         aside_forget(&t->aside, &timers[i]);
     for (size_t i = 0; i < result->nnext; i++)
-        if (result->next[i].due_us <= t->horizon_end_us)
+        if (result->next[i].due_us <= t->look.horizon_end_us)
             put_back(t, &result->next[i], 1);
     for (size_t i = 0; i < result->nlocked; i++)
         (void)aside_put_locked(&t->aside, &result->locked[i], monotonic_us); /* or read again */
@@ -642,6 +485,7 @@ static enum err park(struct engine_thread *t, struct fire_context *c, const stru
     if (e)
         return e;
     aside_forget(&t->aside, timer);
+    look_void(&t->look); /* it may have seen the timer still */
     log_error("timer.parked", "a timer could not be fired and was taken out", "obligation",
               id_text(timer->obligation, id), "err", err_name(why), NULL);
     return ERR_OK;
@@ -697,22 +541,20 @@ static enum err fire_due(struct engine_thread *t, const struct directory *dir, i
 
 static int64_t time_to_sleep(struct engine_thread *t, int64_t monotonic_us)
 {
-    int64_t wait_us = t->shards ? MAX(0, t->looked_us + LOOK_US - monotonic_us) : LOOK_US;
+    struct look_stock stock = stock_of(t);
     int64_t next_us = schedule_next_us(t->schedule);
 
-    if (schedule_ready(t->schedule))
+    if (stock.ready)
         return 0;
+    /* The answer of a look rings the bell. */
+    int64_t wait_us = MIN(SECOND_US, look_wait_us(&t->look, &stock, monotonic_us));
     if (next_us != INT64_MAX)
         wait_us = MIN(wait_us, clock_until_us(next_us));
     if (t->aside.n)
         wait_us = MIN(wait_us, MAX(0, aside_next_us(&t->aside) - monotonic_us));
     if (t->floor_us != INT64_MIN) /* something is to be heard */
         wait_us = MIN(wait_us, IDLE_US);
-    if (clock_is_steered())
-        wait_us = MIN(wait_us, STEERED_LOOK_US);
-    /* A fast clock: look again when half of the horizon is used up. */
-    return MIN(wait_us,
-               MAX(LOOK_MIN_US, clock_until_us(t->horizon_end_us - engine_horizon_us() / 2)));
+    return clock_is_steered() ? MIN(wait_us, STEERED_LOOK_US) : wait_us;
 }
 
 /* idle_out: nothing may be fired now, whatever is due. */
@@ -730,9 +572,8 @@ static enum err turn(struct engine_thread *t, size_t *fired_out, bool *idle_out)
     *idle_out = !may_fire(t, monotonic_us) || !dir;
     if (*idle_out)
         return ERR_OK;
-    if (must_look(t, now_us, monotonic_us))
-        e = look(t, now_us, monotonic_us);
-    if (!e)
+    e = look_around(t, now_us, monotonic_us);
+    if (!e && look_is_taken(&t->look))
         atomic_store(&t->settled, t->generation);
     return e ? e : fire_due(t, dir, now_us, monotonic_us, fired_out);
 }
@@ -775,6 +616,11 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
 }
 
 /* --- leases ---------------------------------------------------------------------------------- */
+
+void engine_run_reader(struct engine *e, const struct engine_host *host)
+{
+    reader_run(e->reader, host->stopping, host->arg);
+}
 
 void engine_run_leases(struct engine *e, const struct engine_host *host)
 {

@@ -2,10 +2,10 @@
  * engine.h - fires timers when they are due: exactly once, in order, whatever dies meanwhile.
  *
  * A thread owns the timers of the shards that its replica holds by lease (lease.h). Once a second
- * it reads ahead what falls due within the horizon, holds that in memory (schedule.h) and sleeps
- * until the next one; what is due beyond the horizon costs nothing. A timer armed for within the
- * horizon is offered to it after the commit; should that be lost, a look back over the last minute,
- * also once a second, finds it, or one over all that is due, twice a minute.
+ * it has read ahead what falls due within the horizon (look.h, reader.h), holds that in memory
+ * (schedule.h) and sleeps until the next one; what is due beyond the horizon costs nothing. A timer
+ * armed for within the horizon is offered to it after the commit; should that be lost, a look back
+ * over the last minute, also once a second, finds it, or one over all that is due, twice a minute.
  *
  * What is due is fired in batches of one transaction and two round trips (fire.h). Between commit
  * and crash there is nothing to lose: memory is only a copy of the table. What cannot be fired is
@@ -19,7 +19,6 @@
 #include "services/reminders/schedule.h"
 
 #define ENGINE_THREADS 2
-#define ENGINE_HORIZON_US (30 * SECOND_US) /* of real time */
 
 struct engine;
 
@@ -50,6 +49,8 @@ struct engine_host {
 
 /* Bodies of threads; they return when the host is stopping. index: 0 to ENGINE_THREADS - 1. */
 void engine_run(struct engine *e, int index, const struct engine_host *host);
+/* Looks into the table for the threads above. */
+void engine_run_reader(struct engine *e, const struct engine_host *host);
 /* Renews the leases, gives them back at the end. */
 void engine_run_leases(struct engine *e, const struct engine_host *host);
 
@@ -61,9 +62,6 @@ void engine_ring(struct engine *e);
 /* Whether leases were spread and every thread has looked at the shards that it holds since then.
  * Thread-safe. */
 bool engine_is_settled(struct engine *e);
-
-/* Domain microseconds that pass within the horizon at the present rate of the clock. */
-int64_t engine_horizon_us(void);
 
 /* Timers as bytes of a wake message, and back (n at most max; 0 for bytes that are not ours). */
 #define ENGINE_PACKED_SIZE 44

@@ -105,6 +105,15 @@ static void run_timers_1(struct daemon *d, void *data)
     run_timers(d, data, 1);
 }
 
+static void run_reader(struct daemon *d, void *data)
+{
+    struct host h;
+    struct engine_host host = host_open(&h, d, data);
+
+    engine_run_reader(((struct reminders *)data)->engine, &host);
+    host_close(&h);
+}
+
 static void run_leases(struct daemon *d, void *data)
 {
     struct host h;
@@ -205,9 +214,11 @@ static void run_delivery_1(struct daemon *d, void *data)
 }
 
 static const struct daemon_thread threads[] = {
-    { "timers-0", run_timers_0 },     { "timers-1", run_timers_1 },     { "leases", run_leases },
-    { "listener", run_listener },     { "chores", run_chores },         { "lists", run_lists },
-    { "delivery-0", run_delivery_0 }, { "delivery-1", run_delivery_1 },
+    { "timers-0", run_timers_0 },     { "timers-1", run_timers_1 },
+    { "reader", run_reader },         { "leases", run_leases },
+    { "listener", run_listener },     { "chores", run_chores },
+    { "lists", run_lists },           { "delivery-0", run_delivery_0 },
+    { "delivery-1", run_delivery_1 },
 };
 
 /* --- life ------------------------------------------------------------------------------------ */

@@ -19,6 +19,7 @@
 #include "daybook/visits/v1/events.pb-c.h"
 #include "services/reminders/engine.h"
 #include "services/reminders/jobs.h"
+#include "services/reminders/look.h"
 #include "services/reminders/obligation.h"
 #include "services/reminders/reactions.h"
 #include "services/reminders/sql.h"
@@ -610,7 +611,7 @@ static void tell_process(void *daemon_data, void *arg)
 static enum err near_timers(struct batch *b, struct operation **list, struct aftermath *after)
 {
     struct reaction *r = b->reaction;
-    int64_t until_us = clock_now_us() + engine_horizon_us() + OFFER_SLACK_US;
+    int64_t until_us = clock_now_us() + look_horizon_us() + OFFER_SLACK_US;
 
     after->timers = arena_array(r->arena, b->noperations + 1, sizeof(*after->timers));
     if (!after->timers)

@@ -48,11 +48,11 @@ struct runner {
     struct engine *engine;
     struct chores *chores;
     atomic_bool stopping;
-    pthread_t threads[ENGINE_THREADS + 2];
+    pthread_t threads[ENGINE_THREADS + 3];
     struct runner_thread {
         struct runner *runner;
         int index;
-    } args[ENGINE_THREADS + 2];
+    } args[ENGINE_THREADS + 3];
 };
 
 static bool runner_is_stopping(void *arg)
@@ -69,6 +69,8 @@ static void *runner_main(void *arg)
         engine_run(t->runner->engine, t->index, &host);
     else if (t->index == ENGINE_THREADS)
         engine_run_leases(t->runner->engine, &host);
+    else if (t->index == ENGINE_THREADS + 1)
+        engine_run_reader(t->runner->engine, &host);
     else
         chores_run(t->runner->chores, &host);
     return NULL;
@@ -87,7 +89,7 @@ UNUSED static void runner_start_with(struct runner *r, const struct engine_confi
     r->chores = chores_new(r->engine, self.lists, conninfo);
     assert_non_null(r->chores);
     atomic_store(&r->stopping, false);
-    for (int i = 0; i < ENGINE_THREADS + 2; i++) {
+    for (int i = 0; i < ENGINE_THREADS + 3; i++) {
         r->args[i] = (struct runner_thread){ r, i };
         assert_int_equal(pthread_create(&r->threads[i], NULL, runner_main, &r->args[i]), 0);
     }
@@ -108,7 +110,7 @@ UNUSED static void runner_stop(struct runner *r)
     atomic_store(&r->stopping, true);
     engine_ring(r->engine);
     chores_ring(r->chores);
-    for (int i = 0; i < ENGINE_THREADS + 2; i++)
+    for (int i = 0; i < ENGINE_THREADS + 3; i++)
         pthread_join(r->threads[i], NULL);
     chores_free(r->chores);
     engine_free(r->engine);
