@@ -89,6 +89,19 @@ static bool read_on(const Request *asked, const Response *page, int64_t *after)
     return page->read_upto_seq > asked->after_seq && page->read_upto_seq < page->head_seq;
 }
 
+/* The arena is reset page by page: what lives on is copied out of it. */
+static bool keep(struct cli *c, struct filter *f, struct arena *kept)
+{
+    bool ok = true;
+
+    for (size_t i = 0; i < f->n; i++)
+        ok = (f->types[i] = arena_strdup(kept, f->types[i])) != NULL && ok;
+    ok = (f->aggregate = arena_strdup(kept, f->aggregate)) != NULL && ok;
+    if (c->principal)
+        ok = (c->principal = wire_clone(&c->principal->base, kept)) != NULL && ok;
+    return ok;
+}
+
 /* --- showing ---------------------------------------------------------------------------------- */
 
 static int show_json(const struct cli *c, const Event *event)
@@ -125,17 +138,14 @@ static int show(const struct cli *c, const Event *event)
 
 /* --- read ------------------------------------------------------------------------------------- */
 
-static int read_log(struct cli *c)
+/* Shows the log from there on, `left` events of it. */
+static int read_pages(struct cli *c, struct filter *f, int64_t after, int64_t left)
 {
-    struct filter f = { .n = 0 };
-    int64_t after, limit;
     int status = 0;
-    if (!cli_number(c, "after", 0, INT64_MAX, 0, &after) ||
-        !cli_number(c, "limit", 0, INT64_MAX, 100, &limit) || !read_filter(c, &f))
-        return EXIT_USAGE;
 
-    for (int64_t left = limit ? limit : INT64_MAX; left > 0;) {
-        Request *r = new_request(c, &f, after, left);
+    while (left > 0) {
+        arena_reset(c->arena);
+        Request *r = new_request(c, f, after, left);
         const ProtobufCMessage *m =
             r ? cli_must_ask(c, EVENT_SERVICE, "ReadEvents", &r->base, &status) : NULL;
         if (!m)
@@ -148,6 +158,21 @@ static int read_log(struct cli *c)
         left -= (int64_t)answer->n_events;
     }
     return 0;
+}
+
+static int read_log(struct cli *c)
+{
+    CLEANUP(arena_freep) struct arena *kept = arena_new(MIB);
+    struct filter f = { .n = 0 };
+    int64_t after, limit;
+
+    if (!cli_number(c, "after", 0, INT64_MAX, 0, &after) ||
+        !cli_number(c, "limit", 0, INT64_MAX, 100, &limit) || !read_filter(c, &f))
+        return EXIT_USAGE;
+    int status = kept && keep(c, &f, kept) ? read_pages(c, &f, after, limit ? limit : INT64_MAX)
+                                           : err_exit_code(ERR_RESOURCE_EXHAUSTED);
+    c->principal = NULL; /* it goes with what was kept */
+    return status;
 }
 
 /* --- tail ------------------------------------------------------------------------------------- */
@@ -300,34 +325,10 @@ static bool find_head(struct cli *c, int64_t *head_out, int *status_out)
     return m != NULL;
 }
 
-/* The arena is reset page by page: what lives on is copied out of it. */
-static bool keep_filter(struct filter *f, char *mem, size_t size)
-{
-    struct sbuf text;
-    sbuf_init_fixed(&text, mem, size);
-    for (size_t i = 0; i < f->n; i++) {
-        char *at = mem + text.len;
-        sbuf_add(&text, f->types[i], strlen(f->types[i]) + 1);
-        f->types[i] = at;
-    }
-    char *at = mem + text.len;
-    sbuf_add(&text, f->aggregate, strlen(f->aggregate) + 1);
-    f->aggregate = at;
-    return !text.bad;
-}
-
-/* So too the principal. */
-static void keep_principal(struct cli *c, struct arena *keep)
-{
-    if (c->principal)
-        c->principal = wire_clone(&c->principal->base, keep);
-}
-
 static int tail_log(struct cli *c)
 {
     struct tail t = { .c = c, .left = 0 };
     struct sigaction act = { .sa_handler = on_signal };
-    char kept[8192];
     int64_t limit, head = 0;
     int status = 0;
 
@@ -339,11 +340,9 @@ static int tail_log(struct cli *c)
         return status;
     if (t.cursor < 0)
         t.cursor = head;
-    struct arena *keep = arena_new(MIB);
+    struct arena *kept = arena_new(MIB);
     t.sub = zmq_socket(c->zmq, ZMQ_SUB);
-    if (keep)
-        keep_principal(c, keep);
-    if (!keep || !t.sub || !subscribe(&t) || !keep_filter(&t.filter, kept, sizeof kept)) {
+    if (!kept || !keep(c, &t.filter, kept) || !t.sub || !subscribe(&t)) {
         status = cli_fail(c, ERR_FAILED_PRECONDITION, "cannot subscribe at DAYBOOK_BUS_EVENTS");
     } else {
         (void)sigaction(SIGINT, &act, NULL);
@@ -353,7 +352,7 @@ static int tail_log(struct cli *c)
     if (t.sub)
         zmq_close(t.sub);
     c->principal = NULL;
-    arena_free(keep);
+    arena_free(kept);
     return status;
 }
 
