@@ -6,6 +6,7 @@
 
 #include <zmq.h>
 
+#include "common/bus_settings.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/num.h"
@@ -23,22 +24,7 @@
 #define DB_TIMEOUT_US (5 * SECOND_US)
 
 struct setting cli_settings[] = {
-    { .key = "BUS_ENDPOINT",
-      .type = SETTING_TEXT,
-      .default_value = "tcp://127.0.0.1:5555",
-      .help = "Where the bus takes requests; several parted by commas." },
-    { .key = "BUS_EVENTS",
-      .type = SETTING_TEXT,
-      .default_value = "tcp://127.0.0.1:5556",
-      .help = "Where the bus publishes events; several parted by commas." },
-    { .key = "BUS_SERVER_KEY",
-      .type = SETTING_TEXT,
-      .help = "Public CURVE key of the bus (Z85); unset means a plain connection." },
-    { .key = "BUS_PUBLIC_KEY", .type = SETTING_TEXT, .help = "Own public CURVE key (Z85)." },
-    { .key = "BUS_SECRET_KEY",
-      .type = SETTING_TEXT,
-      .secret = true,
-      .help = "Own secret CURVE key (Z85)." },
+    BUS_SETTINGS,
     { .key = "TENANT",
       .type = SETTING_TEXT,
       .help = "Id (UUID) of the company to work for, as by --tenant." },
@@ -173,13 +159,7 @@ void cli_close(struct cli *c)
 
 struct bus_address cli_bus_address(const struct cli *c)
 {
-    return (struct bus_address){
-        .endpoint = cli_setting(c, "BUS_ENDPOINT"),
-        .events = cli_setting(c, "BUS_EVENTS"),
-        .server_key = cli_setting(c, "BUS_SERVER_KEY"),
-        .public_key = cli_setting(c, "BUS_PUBLIC_KEY"),
-        .secret_key = cli_setting(c, "BUS_SECRET_KEY"),
-    };
+    return bus_settings_address(c->settings);
 }
 
 void *cli_zmq(struct cli *c)

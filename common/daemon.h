@@ -45,6 +45,9 @@ typedef void daemon_answer_fn(struct call_env *env, const struct call_frames *in
 struct daemon_def {
     const char *name;   /* "visits" */
     const char *schema; /* NULL: no schema of its own */
+    /* Default of ADMIN_LISTEN: a port of its own each, so that several daemons live on one machine
+     * without being told. NULL: any free one. */
+    const char *admin_listen;
     const struct method *methods;
     size_t nmethods;
     const struct consumer_def *consumer; /* NULL: hears nothing */

@@ -3,6 +3,7 @@
  */
 #include <sodium.h>
 
+#include "common/bus_settings.h"
 #include "common/clock.h"
 #include "common/daemon_internal.h"
 #include "common/db.h"
@@ -37,22 +38,7 @@ static const struct setting common_settings[] = {
     { .key = "MIGRATE_URL",
       .type = SETTING_TEXT,
       .help = "PostgreSQL of the role that owns the schemas, for --migrate; DB_URL when unset." },
-    { .key = "BUS_ENDPOINT",
-      .type = SETTING_TEXT,
-      .default_value = "tcp://127.0.0.1:5555",
-      .help = "Where the bus takes requests; several parted by commas." },
-    { .key = "BUS_EVENTS",
-      .type = SETTING_TEXT,
-      .default_value = "tcp://127.0.0.1:5556",
-      .help = "Where the bus publishes events; several parted by commas." },
-    { .key = "BUS_SERVER_KEY",
-      .type = SETTING_TEXT,
-      .help = "Public CURVE key of the bus (Z85); unset means a plain connection." },
-    { .key = "BUS_PUBLIC_KEY", .type = SETTING_TEXT, .help = "Own public CURVE key (Z85)." },
-    { .key = "BUS_SECRET_KEY",
-      .type = SETTING_TEXT,
-      .secret = true,
-      .help = "Own secret CURVE key (Z85)." },
+    BUS_SETTINGS,
     { .key = "REDIS_URL",
       .type = SETTING_TEXT,
       .help = "Redis as host:port or unix:path; unset means no cache." },
@@ -96,17 +82,6 @@ static const struct setting common_settings[] = {
       .default_value = "0",
       .help = "1 allows core dumps and debuggers, which see secrets." },
     { .key = NULL },
-};
-
-/* Ports by which several daemons live on one machine without being told. */
-static const struct {
-    const char *name;
-    const char *admin_listen;
-} admin_defaults[] = {
-    { "bus", "127.0.0.1:9601" },       { "directory", "127.0.0.1:9602" },
-    { "customers", "127.0.0.1:9603" }, { "visits", "127.0.0.1:9604" },
-    { "reminders", "127.0.0.1:9605" }, { "scoring", "127.0.0.1:9606" },
-    { "gateway", "127.0.0.1:9607" },
 };
 
 enum daemon_action daemon_parse_args(int argc, char **argv)
@@ -153,9 +128,8 @@ bool daemon_make_settings(struct daemon *d, enum daemon_action action)
     if (!d->common)
         return false;
     memcpy(d->common, common_settings, sizeof common_settings);
-    for (size_t i = 0; i < ARRAY_LEN(admin_defaults); i++)
-        if (strcmp(admin_defaults[i].name, d->def->name) == 0)
-            common_setting(d, "ADMIN_LISTEN")->default_value = admin_defaults[i].admin_listen;
+    if (d->def->admin_listen)
+        common_setting(d, "ADMIN_LISTEN")->default_value = d->def->admin_listen;
     if (d->def->no_database)
         common_setting(d, "DB_URL")->required = false;
     common_setting(d, "MASTER_KEY")->required = d->def->needs_master_key;
@@ -253,14 +227,11 @@ static bool apply_endpoints(struct daemon *d)
 
 static bool apply_bus(struct daemon *d)
 {
-    d->address = (struct bus_address){
-        .endpoint =
-            d->def->bus_endpoint ? d->def->bus_endpoint : daemon_setting(d, "BUS_ENDPOINT")->text,
-        .events = d->def->bus_events ? d->def->bus_events : daemon_setting(d, "BUS_EVENTS")->text,
-        .server_key = daemon_setting(d, "BUS_SERVER_KEY")->text,
-        .public_key = daemon_setting(d, "BUS_PUBLIC_KEY")->text,
-        .secret_key = daemon_setting(d, "BUS_SECRET_KEY")->text,
-    };
+    d->address = bus_settings_address(d->common);
+    if (d->def->bus_endpoint)
+        d->address.endpoint = d->def->bus_endpoint;
+    if (d->def->bus_events)
+        d->address.events = d->def->bus_events;
     if (strncmp(d->address.endpoint, "inproc:", 7) == 0)
         d->address.server_key = NULL; /* nothing to encrypt, and CURVE is not spoken there */
     void *probe = zmq_socket(d->zmq, ZMQ_DEALER);

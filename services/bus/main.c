@@ -296,6 +296,7 @@ int main(int argc, char **argv)
     const struct daemon_def def = {
         .name = "bus",
         .schema = "bus",
+        .admin_listen = "127.0.0.1:9601",
         .methods = event_service_methods,
         .nmethods = event_service_methods_len,
         .settings = settings,

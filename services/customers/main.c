@@ -10,6 +10,7 @@ int main(int argc, char **argv)
     const struct daemon_def def = {
         .name = "customers",
         .schema = "customers",
+        .admin_listen = "127.0.0.1:9603",
         .methods = customers_methods,
         .nmethods = customers_methods_len,
         .consumer = &customers_consumer,

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
     const struct daemon_def def = {
         .name = "directory",
         .schema = "directory",
+        .admin_listen = "127.0.0.1:9602",
         .methods = directory_methods,
         .nmethods = directory_methods_len,
         .migrations = directory_migrations,

@@ -271,6 +271,7 @@ int main(int argc, char **argv)
     const struct daemon_def def = {
         .name = "reminders",
         .schema = "reminders",
+        .admin_listen = "127.0.0.1:9605",
         .methods = reminders_methods,
         .nmethods = reminders_methods_len,
         .consumer = &reminders_consumer,

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
     const struct daemon_def def = {
         .name = "scoring",
         .schema = "scoring",
+        .admin_listen = "127.0.0.1:9606",
         .methods = scoring_methods,
         .nmethods = scoring_methods_len,
         .consumer = &scoring_consumer,

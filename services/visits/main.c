@@ -10,6 +10,7 @@ int main(int argc, char **argv)
     const struct daemon_def def = {
         .name = "visits",
         .schema = "visits",
+        .admin_listen = "127.0.0.1:9604",
         .methods = visits_methods,
         .nmethods = visits_methods_len,
         .consumer = &visits_consumer,
