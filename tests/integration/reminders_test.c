@@ -1004,6 +1004,68 @@ static void hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not(v
     without_engine();
 }
 
+/* Old tombstones, and as many done hand-overs, of a company. */
+static void put_old_rows(int n)
+{
+    char tenant[ID_TEXT_MAX], sql[1024];
+
+    id_text(rig_tenant, tenant);
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO reminders.tombstone (tenant_id, obligation_id, cancelled, closed_at, "
+             "made_at) SELECT '%s', gen_random_uuid(), false, 'epoch', now() - interval '8 days' "
+             "FROM generate_series(1, %d)",
+             tenant, n);
+    admin(sql);
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO reminders.recalculation (tenant_id, id, policy_key, customer_id, "
+             "from_id, to_id, reason, effective_us, asked_at, start_at, done_at) SELECT '%s', "
+             "gen_random_uuid(), '', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
+             "'customer', 1, 'epoch', '-infinity', now() - interval '8 days' "
+             "FROM generate_series(1, %d)",
+             tenant, n);
+    admin(sql);
+}
+
+#define OLD_ROWS                                                                                   \
+    "SELECT (SELECT count(*) FROM reminders.tombstone) || ' ' || (SELECT count(*) FROM "           \
+    "reminders.recalculation WHERE customer_id IS NOT NULL)"
+
+/* A purge takes 1000 rows at once and looks once a minute, which is longer than this waits. */
+static void a_purge_goes_on_at_once_while_there_is_more(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    put_old_rows(2500);
+    with_engine();
+    wait_for(OLD_ROWS, "0 0");
+    without_engine();
+}
+
+/* Jobs may follow upon each other for hours. */
+static void a_purge_does_not_wait_for_the_end_of_all_jobs(void **state)
+{
+    char tenant[ID_TEXT_MAX];
+
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    id_text(rig_tenant, tenant);
+    for (int i = 1; i <= 100; i++)
+        put_job(tenant, i);
+    put_old_rows(1);
+    admin("CREATE TABLE reminders.seen (open_jobs bigint); "
+          "CREATE FUNCTION reminders.look() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
+          "$$ BEGIN INSERT INTO reminders.seen SELECT count(*) FROM reminders.recalculation WHERE "
+          "done_at IS NULL; RETURN NULL; END $$; "
+          "CREATE TRIGGER look AFTER DELETE ON reminders.tombstone EXECUTE FUNCTION "
+          "reminders.look()");
+    with_engine();
+    wait_for(OLD_ROWS, "0 0");
+    without_engine();
+    assert_string_equal(rig_value(rig, "SELECT max(open_jobs) > 0 FROM reminders.seen"), "t");
+    admin("DROP TRIGGER look ON reminders.tombstone; DROP FUNCTION reminders.look(); "
+          "DROP TABLE reminders.seen");
+}
+
 /* The unit of the new owner has rules of its own, but those of the old one judge the record. */
 static void a_handed_over_duty_is_counted_as_its_record_CON_10(void **state)
 {
@@ -1097,6 +1159,8 @@ int main(void)
         cmocka_unit_test(a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18),
         cmocka_unit_test(a_hand_over_waits_for_the_end_of_a_rebuild_REM_18),
         cmocka_unit_test(hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not),
+        cmocka_unit_test(a_purge_goes_on_at_once_while_there_is_more),
+        cmocka_unit_test(a_purge_does_not_wait_for_the_end_of_all_jobs),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
         cmocka_unit_test(a_handed_over_duty_is_counted_as_its_record_CON_10),
