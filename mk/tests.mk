@@ -72,7 +72,7 @@ $(BIN)/test-echo: $(call obj,tests/support/echo/echo_main.c) $(COMMON_LIB) $(PRO
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
 # --- statements ----------------------------------------------------------------------------------
-$(B)/tools/check_sql: $(call obj,tools/check_sql.c tests/support/servers.c) $(COMMON_LIB) $(PROTO_LIB)
+$(B)/tools/check_sql: $(call obj,tools/check_sql.c tests/support/servers.c tests/support/folder.c) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 

@@ -13,7 +13,7 @@
 #include "common/cache.h"
 #include "common/clock.h"
 #include "tests/support/servers.h"
-#include "tests/support/slack.h"
+#include "tests/support/waiting.h"
 
 #define KEY "list:{t}:1"
 #define LIMIT_US (10 * SECOND_US)
@@ -85,11 +85,8 @@ static void expect_missing(void)
 /* Until the circuit has closed again. */
 static void expect_back(void)
 {
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
     enum err e;
-    do
-        e = set(1000, "back");
-    while (e == ERR_UNAVAILABLE && clock_monotonic_us() < limit_us);
+    WAIT_UNTIL((e = set(1000, "back")) != ERR_UNAVAILABLE, LIMIT_US);
     assert_int_equal(e, ERR_OK);
     expect(1000, "back");
 }

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -26,7 +25,7 @@
 #include "tests/support/bus_schema.h"
 #include "tests/support/fake_bus.h"
 #include "tests/support/servers.h"
-#include "tests/support/slack.h"
+#include "tests/support/waiting.h"
 
 #define LIMIT_US (30 * SECOND_US)
 #define TENANTS 3
@@ -238,30 +237,28 @@ static void launch(struct runner *r)
 static void start(struct runner *r)
 {
     int before = fake_bus_subscriptions(bus);
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
 
     launch(r);
-    while (fake_bus_subscriptions(bus) < before + 17)
-        assert_true(clock_monotonic_us() < limit_us);
+    WAIT_UNTIL(fake_bus_subscriptions(bus) >= before + 17, LIMIT_US);
 }
 
 static void wait_ready(struct runner *r)
 {
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+    const struct waiting w = waiting_for(LIMIT_US);
     const char *reason;
 
     while (!consumer_ready(r->consumer, &reason))
-        if (clock_monotonic_us() > limit_us)
+        if (!waiting_goes_on(&w))
             fail_msg("not ready: %s", reason);
 }
 
 static void wait_halted(struct runner *r, const char *want)
 {
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
+    const struct waiting w = waiting_for(LIMIT_US);
     const char *reason;
 
     while (consumer_ready(r->consumer, &reason) || strcmp(reason, want) != 0)
-        if (clock_monotonic_us() > limit_us)
+        if (!waiting_goes_on(&w))
             fail_msg("not halted: %s", reason);
 }
 
@@ -339,8 +336,7 @@ static void an_event_takes_effect_within_milliseconds(void **state)
         int64_t seq = add(0, "visits/1", "x");
         int64_t begun_us = clock_monotonic_us();
         fake_bus_publish(bus, seq);
-        while (consumer_seq(r.consumer) < seq)
-            assert_true(clock_monotonic_us() - begun_us < LIMIT_US);
+        WAIT_UNTIL(consumer_seq(r.consumer) >= seq, LIMIT_US);
         total_us += clock_monotonic_us() - begun_us;
     }
     stop(&r);
@@ -478,9 +474,7 @@ static void a_bus_that_is_not_heard_is_asked_F32(void **state)
     wait_ready(&r);
     add(0, "visits/1", "x"); /* and is not published */
     wait_until(EFFECTS, 1);
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
-    while (consumer_ready(r.consumer, &reason) || strcmp(reason, "events") != 0)
-        assert_true(clock_monotonic_us() < limit_us);
+    WAIT_UNTIL(!consumer_ready(r.consumer, &reason) && strcmp(reason, "events") == 0, LIMIT_US);
     fake_bus_publish_head(bus); /* it is heard again */
     wait_ready(&r);
     stop(&r);
@@ -494,9 +488,7 @@ static void effects_go_out_with_the_commit(void **state)
     wait_ready(&r);
     fake_bus_publish(bus, add(1, "visits/1", "emit"));
     wait_until(EFFECTS, 1);
-    int64_t limit_us = clock_monotonic_us() + LIMIT_US;
-    while (atomic_load(&plan.relay) < 1 || atomic_load(&plan.wakes) < 1)
-        assert_true(clock_monotonic_us() < limit_us);
+    WAIT_UNTIL(atomic_load(&plan.relay) >= 1 && atomic_load(&plan.wakes) >= 1, LIMIT_US);
     stop(&r);
     assert_int_equal(atomic_load(&plan.hooks), 1);
     assert_int_equal(number("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'visits/9'"
@@ -591,8 +583,7 @@ static void of_events_that_are_not_let_in_a_tick_tries_one(void **state)
         fake_bus_publish(bus, seq);
     wait_until(CURSOR, 3);
     size_t from = atomic_load(&plan.nbusy);
-    while (atomic_load(&plan.nbusy) < from + 6)
-        (void)poll(NULL, 0, 10);
+    WAIT_UNTIL(atomic_load(&plan.nbusy) >= from + 6, LIMIT_US);
     stop(&r);
     for (size_t i = from + 1; i < from + 6; i++)
         assert_true(plan.busy_us[i] - plan.busy_us[i - 1] > 500 * MSEC_US);

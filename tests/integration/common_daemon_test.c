@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/mdp.h"
 #include "common/wire.h"
+#include "tests/support/folder.h"
 #include "tests/support/router.h"
 #include "tests/support/servers.h"
 
@@ -27,7 +28,7 @@ struct stage {
     struct router router;
     void *events; /* XPUB */
     char events_endpoint[128];
-    char dir[64];
+    char dir[FOLDER_MAX];
     char admin[96];
     pid_t pid;
     struct arena *arena;
@@ -44,8 +45,8 @@ static const char *path_of(const char *program)
 
 static void open_stage(struct stage *s)
 {
-    *s = (struct stage){ .zmq = zmq_ctx_new(), .dir = "/tmp/daybook-daemon-XXXXXX", .pid = -1 };
-    assert_non_null(mkdtemp(s->dir));
+    *s = (struct stage){ .zmq = zmq_ctx_new(), .pid = -1 };
+    folder_make(s->dir, "daybook-daemon");
     snprintf(s->admin, sizeof s->admin, "unix:%s/admin", s->dir);
     router_open(&s->router, s->zmq, "tcp://127.0.0.1:*");
     s->events = zmq_socket(s->zmq, ZMQ_XPUB);
@@ -114,12 +115,7 @@ static void close_stage(struct stage *s)
     zmq_close(s->events);
     zmq_ctx_term(s->zmq);
     arena_free(s->arena);
-    char path[128];
-    snprintf(path, sizeof path, "%s/admin", s->dir);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/go", s->dir);
-    unlink(path);
-    rmdir(s->dir);
+    folder_remove(s->dir);
 }
 
 /* The next command other than HEARTBEAT. */

@@ -28,6 +28,7 @@
 #include "services/reminders/sql.h"
 #include "services/reminders/task_list.h"
 #include "tests/support/rig.h"
+#include "tests/support/waiting.h"
 
 #define WAIT_US (20 * SECOND_US)
 #define SERVICE "daybook.reminders.v1.ReminderService"
@@ -76,12 +77,6 @@ static void *runner_main(void *arg)
     return NULL;
 }
 
-static void pause_briefly(void)
-{
-    const struct timespec t = { .tv_nsec = 2000000 };
-    nanosleep(&t, NULL);
-}
-
 UNUSED static void runner_start_with(struct runner *r, const struct engine_config *config)
 {
     r->engine = engine_new(config);
@@ -101,8 +96,7 @@ UNUSED static void runner_start(struct runner *r, const char *instance)
     const struct engine_config config = { .conninfo = conninfo, .instance = instance };
 
     runner_start_with(r, &config);
-    while (!engine_is_settled(r->engine))
-        pause_briefly();
+    WAIT_UNTIL(engine_is_settled(r->engine), WAIT_US);
 }
 
 UNUSED static void runner_stop(struct runner *r)
@@ -201,16 +195,12 @@ UNUSED static void fresh(const char *now)
 /* Until the query gives that text. */
 UNUSED static void wait_for(const char *sql, const char *wanted)
 {
-    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    const struct waiting w = waiting_for(WAIT_US);
+    const char *got;
 
-    for (;;) {
-        const char *got = rig_value(rig, sql);
-        if (strcmp(got, wanted) == 0)
-            return;
-        if (clock_monotonic_us() > until_us)
+    while (strcmp(got = rig_value(rig, sql), wanted) != 0)
+        if (!waiting_goes_on(&w))
             fail_msg("%s\n got: %s\nwant: %s", sql, got, wanted);
-        pause_briefly();
-    }
 }
 
 /* The ledger of a rule as "kind recipient state[ late]" in the order of telling. */

@@ -181,10 +181,7 @@ static void a_lost_invalidation_is_noticed_within_a_second(void **state)
                                "UPDATE reminders.list_version SET version = version + 1",
                                clock_monotonic_us() + WAIT_US),
                      ERR_OK);
-    int64_t from_us = clock_monotonic_us();
-    while (strcmp(today(), "oTMR-01 11 / CACHE") == 0)
-        if (clock_monotonic_us() - from_us > 1200 * MSEC_US)
-            fail_msg("the old list is served for too long");
+    WAIT_UNTIL(strcmp(today(), "oTMR-01 11 / CACHE") != 0, 1200 * MSEC_US);
     json_t *got = rig_ok(rig, "rep", TASKS, "GetDailyTasks", "{}");
     assert_string_equal(rig_text(got, "list.tasks.0.title"), "another");
     json_decref(got);
@@ -193,20 +190,16 @@ static void a_lost_invalidation_is_noticed_within_a_second(void **state)
 static void the_refresher_builds_what_changed_before_anybody_asks(void **state)
 {
     (void)state;
-    int64_t until_us = clock_monotonic_us() + WAIT_US;
 
     reset();
-    while (refresh(rig->cache)) /* what tests before this one left to be built */
-        ;
+    WAIT_UNTIL(refresh(rig->cache) == 0, WAIT_US); /* what tests before left to be built */
     a_question_for_today(0x11);
-    while (refresh(rig->cache) == 0) /* not again within a second */
-        assert_true(clock_monotonic_us() < until_us);
+    WAIT_UNTIL(refresh(rig->cache) > 0, WAIT_US); /* not again within a second */
     int64_t built_us = clock_monotonic_us();
     assert_string_equal(today(), "oTMR-01 11 / CACHE");
     answer_question(0x11, "2026-11-16T00:59:00Z");
     assert_int_equal(refresh(rig->cache), 0);
-    while (refresh(rig->cache) == 0)
-        assert_true(clock_monotonic_us() < until_us);
+    WAIT_UNTIL(refresh(rig->cache) > 0, WAIT_US);
     assert_true(clock_monotonic_us() - built_us > 900 * MSEC_US);
     assert_string_equal(today(), "xTMR-01 11 / CACHE");
     assert_int_equal(refresh(rig->cache), 0);
@@ -410,10 +403,7 @@ static void a_wrong_type_and_a_flush_are_ordinary_misses(void **state)
 
 static void wait_for_cache(void)
 {
-    int64_t until_us = clock_monotonic_us() + WAIT_US;
-
-    while (cache_delete(rig->cache, "none") || !strstr(today(), "CACHE"))
-        assert_true(clock_monotonic_us() < until_us);
+    WAIT_UNTIL(!cache_delete(rig->cache, "none") && strstr(today(), "CACHE"), WAIT_US);
 }
 
 /* Whether from memory or built anew. */

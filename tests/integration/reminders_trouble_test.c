@@ -113,14 +113,12 @@ static void a_clock_that_is_not_trusted_stops_the_engine_and_it_rests(void **sta
     rig_time(rig, "2026-11-17T01:59:50Z"); /* they are read ahead */
     atomic_store(&trusted, true);
     runner_start_with(&engine, &config);
-    while (!engine_is_settled(engine.engine))
-        pause_briefly();
+    WAIT_UNTIL(engine_is_settled(engine.engine), WAIT_US);
     atomic_store(&trusted, false);
     rig_time(rig, "2026-11-17T02:00:00Z");
     int until = atomic_load(&asked) + 20;
     int64_t from_us = clock_monotonic_us();
-    while (atomic_load(&asked) < until)
-        pause_briefly();
+    WAIT_UNTIL(atomic_load(&asked) >= until, WAIT_US);
     assert_true(clock_monotonic_us() - from_us > 500 * MSEC_US); /* ten turns of each thread */
     assert_string_equal(rig_value(rig, told), "0");
     atomic_store(&trusted, true);
@@ -190,8 +188,7 @@ static void after_an_outage_what_was_answered_is_not_chased(void **state)
     atomic_store(&seq, 100);
     atomic_store(&head, -1); /* the log was not asked yet */
     runner_start_with(&engine, &config);
-    while (!engine_is_settled(engine.engine)) /* it has looked, and left them alone */
-        pause_briefly();
+    WAIT_UNTIL(engine_is_settled(engine.engine), WAIT_US);           /* it has left them alone */
     ask_question(3, "2026-11-16T03:00:00Z", "2026-11-16T03:00:00Z"); /* due now: it fires */
     wait_for(told, "1");
     atomic_store(&head, 150);

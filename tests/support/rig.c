@@ -162,7 +162,7 @@ struct rig *rig_start_with(const struct servers_options *options, const char *sc
                            const struct method *methods, size_t nmethods)
 {
     struct rig *r = calloc(1, sizeof(*r));
-    char role[64], spec[80];
+    char role[64], spec[160];
     const char *reason = "";
     uint8_t key[32] = { 7 };
 
@@ -174,7 +174,7 @@ struct rig *rig_start_with(const struct servers_options *options, const char *sc
     r->methods = methods;
     r->nmethods = nmethods;
     r->servers = servers_start_with(options);
-    snprintf(r->clock_path, sizeof(r->clock_path), "/tmp/daybook-rig-clock-%d", (int)getpid());
+    snprintf(r->clock_path, sizeof(r->clock_path), "%s/clock", servers_dir(r->servers));
     rig_time(r, "2026-11-16T01:00:00Z");
     snprintf(spec, sizeof(spec), "file:%s", r->clock_path);
     if (!clock_init(spec, &reason))

@@ -28,7 +28,7 @@ struct rig {
     int64_t round_trips; /* of the last call */
     void *daemon_data;   /* for handlers and reactions; set by the test */
     struct cache *cache; /* the same */
-    char clock_path[64];
+    char clock_path[128];
 };
 
 extern const struct id rig_tenant, rig_other_tenant;

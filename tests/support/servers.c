@@ -12,7 +12,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <limits.h>
 #include <poll.h>
@@ -29,6 +28,7 @@
 
 #include "common/clock.h"
 #include "common/num.h"
+#include "tests/support/folder.h"
 
 #define START_LIMIT_US (30 * SECOND_US)
 #define STOP_LIMIT_US (20 * SECOND_US)
@@ -70,31 +70,10 @@ static NORETURN PRINTF(1, 2) void die(const char *fmt, ...)
 
 /* --- directories --- */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    (void)remove(path);
-    return 0;
-}
-
-static void remove_tree(const char *path)
-{
-    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *tmp_dir(void)
-{
-    const char *dir = getenv("TMPDIR");
-
-    return dir && dir[0] == '/' && strlen(dir) < 40 ? dir : "/tmp";
-}
-
 /* Removes what test programs that were killed have left. */
 static void sweep(void)
 {
-    DIR *d = opendir(tmp_dir());
+    DIR *d = opendir(folder_root());
     if (d == NULL)
         return;
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
@@ -105,15 +84,15 @@ static void sweep(void)
             kill((pid_t)pid, 0) == 0 || errno != ESRCH)
             continue;
         char path[PATH_SIZE + 300];
-        snprintf(path, sizeof path, "%s/%s", tmp_dir(), e->d_name);
-        remove_tree(path);
+        snprintf(path, sizeof path, "%s/%s", folder_root(), e->d_name);
+        folder_remove(path);
     }
     closedir(d);
 }
 
 static void make_dir(struct servers *s)
 {
-    snprintf(s->dir, sizeof s->dir, "%s/" DIR_PREFIX "%d-XXXXXX", tmp_dir(), (int)getpid());
+    snprintf(s->dir, sizeof s->dir, "%s/" DIR_PREFIX "%d-XXXXXX", folder_root(), (int)getpid());
     if (mkdtemp(s->dir) == NULL || chmod(s->dir, 0755) != 0)
         die("cannot make %s: %s", s->dir, strerror(errno));
     if (s->uid && chown(s->dir, s->uid, s->gid) != 0)
@@ -563,7 +542,7 @@ void servers_stop(struct servers *s)
             running[i] = NULL;
     servers_stop_redis(s);
     servers_stop_postgres(s, SERVERS_IMMEDIATE);
-    remove_tree(s->dir);
+    folder_remove(s->dir);
     free(s);
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/directory_build.h"
 #include "services/bus/keyring.h"
+#include "tests/support/folder.h"
 
 /* --- identities ----------------------------------------------------------------------------- */
 
@@ -31,15 +32,14 @@ static void remove_key(const char *dir, const char *name)
 
 struct guarded {
     struct bus bus;
-    char dir[64], endpoint[100], plain[100];
+    char dir[FOLDER_MAX], endpoint[100], plain[100];
     struct keypair server;
 };
 
 static void guarded_open(struct guarded *g, const struct identity_plain *plain)
 {
     bus_prepare(&g->bus);
-    snprintf(g->dir, sizeof(g->dir), "/tmp/daybook-bus-test-XXXXXX");
-    assert_non_null(mkdtemp(g->dir));
+    folder_make(g->dir, "daybook-bus");
     snprintf(g->endpoint, sizeof(g->endpoint), "ipc://%s/curve", g->dir);
     snprintf(g->plain, sizeof(g->plain), "ipc://%s/plain", g->dir);
     zmq_curve_keypair(g->server.public, g->server.secret);
@@ -54,10 +54,8 @@ static void guarded_open(struct guarded *g, const struct identity_plain *plain)
 
 static void guarded_close(struct guarded *g)
 {
-    char command[128];
     bus_close(&g->bus);
-    snprintf(command, sizeof(command), "rm -rf '%s'", g->dir);
-    assert_int_equal(system(command), 0);
+    folder_remove(g->dir);
 }
 
 static void *curve(struct guarded *g, const struct keypair *k)
@@ -160,11 +158,11 @@ static void put(const char *dir, const char *name, const char *text)
 static void a_key_file_that_cannot_be_read_ends_no_key_F57(void **state)
 {
     (void)state;
-    char dir[64] = "/tmp/daybook-keys-XXXXXX", good[100], half[30], command[128];
+    char dir[FOLDER_MAX], good[100], half[30];
     struct keypair k, other;
     zmq_curve_keypair(k.public, k.secret);
     zmq_curve_keypair(other.public, other.secret);
-    assert_non_null(mkdtemp(dir));
+    folder_make(dir, "daybook-keys");
     snprintf(good, sizeof(good), "%s\nkind=edge\n", k.public);
     snprintf(half, sizeof(half), "%.20s", k.public);
     put(dir, "gateway.pub", good);
@@ -189,18 +187,17 @@ static void a_key_file_that_cannot_be_read_ends_no_key_F57(void **state)
     keyring_refresh(ring);
     assert_int_equal(keyring_count(ring), 0);
     keyring_free(ring);
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    folder_remove(dir);
 }
 
 /* As root every file can be read, so that the change itself is looked at. */
 static void a_key_file_that_is_made_readable_is_read(void **state)
 {
     (void)state;
-    char dir[64] = "/tmp/daybook-keys-XXXXXX", good[100], path[100], command[128];
+    char dir[FOLDER_MAX], good[100], path[100];
     struct keypair k;
     zmq_curve_keypair(k.public, k.secret);
-    assert_non_null(mkdtemp(dir));
+    folder_make(dir, "daybook-keys");
     snprintf(good, sizeof(good), "%s\n", k.public);
     snprintf(path, sizeof(path), "%s/visits.pub", dir);
     put(dir, "visits.pub", good);
@@ -214,8 +211,7 @@ static void a_key_file_that_is_made_readable_is_read(void **state)
     assert_int_equal(keyring_generation(ring), generation + 1);
     assert_int_equal(keyring_kind(ring, k.public), IDENTITY_DAEMON);
     keyring_free(ring);
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    folder_remove(dir);
 }
 
 static void plain_peers_act_as_the_one_actor_of_the_settings(void **state)

@@ -16,6 +16,7 @@
 #include "common/net.h"
 #include "common/sbuf.h"
 #include "common/version.h"
+#include "tests/support/folder.h"
 
 static atomic_bool database_is_up;
 
@@ -267,9 +268,10 @@ static void health_asks_for_readiness(void **state)
 static void it_works_on_a_local_socket_and_leaves_no_file(void **state)
 {
     (void)state;
-    char address[64];
+    char folder[FOLDER_MAX], address[FOLDER_MAX + 16];
     const struct admin_hooks none = { 0 };
-    (void)snprintf(address, sizeof(address), "unix:/tmp/daybook-admin-test-%ld", (long)getpid());
+    folder_make(folder, "daybook-admin");
+    (void)snprintf(address, sizeof(address), "unix:%s/admin", folder);
     struct admin *local = admin_start(address, &none);
     assert_non_null(local);
     assert_string_equal(admin_address(local), address);
@@ -281,6 +283,7 @@ static void it_works_on_a_local_socket_and_leaves_no_file(void **state)
     assert_int_not_equal(access(address + 5, F_OK), 0);
     assert_null(admin_start("nonsense", &none));
     admin_stop(NULL);
+    folder_remove(folder);
 }
 
 int main(void)

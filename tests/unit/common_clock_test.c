@@ -11,10 +11,11 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "tests/support/folder.h"
 
 #define SLACK_US (30 * SECOND_US) /* how long a busy machine may hold us up between two lines */
 
-static char path[64];
+static char folder[FOLDER_MAX], path[FOLDER_MAX + 8];
 static const char *reason;
 
 static bool init(const char *spec)
@@ -26,21 +27,21 @@ static bool init(const char *spec)
 static int setup(void **state)
 {
     (void)state;
-    (void)snprintf(path, sizeof(path), "/tmp/daybook-clock-test-%ld", (long)getpid());
-    (void)unlink(path);
+    folder_make(folder, "daybook-clock");
+    (void)snprintf(path, sizeof(path), "%s/clock", folder);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    (void)unlink(path);
+    folder_remove(folder);
     return init("real") ? 0 : -1;
 }
 
 static bool init_file(void)
 {
-    char spec[80];
+    char spec[128];
     (void)snprintf(spec, sizeof(spec), "file:%s", path);
     return init(spec);
 }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "common/config.h"
+#include "tests/support/folder.h"
 
 static struct setting settings[] = {
     { .key = "NAME", .type = SETTING_TEXT, .default_value = "daybook", .help = "A name." },
@@ -34,8 +35,7 @@ static struct setting strict[] = {
 static struct setting *const tables[] = { settings };
 static struct setting *const both[] = { settings, strict };
 
-static char folder[] = "/tmp/daybook-config-test-XXXXXX";
-static char file_path[64];
+static char folder[FOLDER_MAX], file_path[FOLDER_MAX + 8];
 static char said[8192]; /* what the last load() wrote on stderr */
 
 static void forget_environment(void)
@@ -324,8 +324,7 @@ static void the_help_names_every_setting(void **state)
 static int make_folder(void **state)
 {
     (void)state;
-    if (!mkdtemp(folder))
-        return -1;
+    folder_make(folder, "daybook-config");
     (void)snprintf(file_path, sizeof(file_path), "%s/value", folder);
     return 0;
 }
@@ -333,8 +332,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    (void)unlink(file_path);
-    return rmdir(folder);
+    folder_remove(folder);
+    return 0;
 }
 
 int main(void)

@@ -8,14 +8,22 @@
 #include <cmocka.h>
 
 #include "common/net.h"
+#include "tests/support/folder.h"
 
-static char path[64];
+static char folder[FOLDER_MAX], path[FOLDER_MAX + 16];
 
 static int setup(void **state)
 {
     (void)state;
-    (void)snprintf(path, sizeof(path), "unix:/tmp/daybook-net-test-%ld", (long)getpid());
-    (void)unlink(path + 5);
+    folder_make(folder, "daybook-net");
+    (void)snprintf(path, sizeof(path), "unix:%s/net", folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    folder_remove(folder);
     return 0;
 }
 
@@ -116,5 +124,5 @@ int main(void)
         cmocka_unit_test(a_socket_file_left_behind_is_replaced),
         cmocka_unit_test(another_file_is_never_removed),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }
