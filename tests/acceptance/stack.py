@@ -7,15 +7,17 @@ import datetime as dt
 import json
 import os
 import pathlib
-import shlex
 import signal
 import subprocess
-import time
+import sys
 
 import mdp
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DAEMONS = ("bus", "directory", "customers", "visits", "reminders", "scoring")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from local_stack import DAEMONS, ROOT, Failed, LocalStack, is_alive, run, wait_until  # noqa: E402
+
+__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Stack", "is_alive", "stamp", "wait_until"]
+
 UTC = dt.timezone.utc
 # Sanitized daemons on a busy machine are several times slower; limits of time are stretched by this.
 SLACK = float(os.environ.get("DAYBOOK_TEST_SLACK", "1"))
@@ -26,53 +28,30 @@ def stamp(moment):
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def wait_until(condition, seconds, what):
-    """Polls until the condition is true, and returns its value."""
-    until = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > until:
-            raise AssertionError(f"in {seconds} s it did not happen that {what}")
-        time.sleep(0.02)
-
-
-class Stack:
-    """settings: what deploy/local/stack reads besides the folders, e.g. DAYBOOK_STACK_CLOCK."""
+class Stack(LocalStack):
+    """The stack of the tests: its clients, its command line, its data, its processes one by one."""
 
     def __init__(self, folder, **settings):
-        self.folder = pathlib.Path(folder)
-        self.bin = pathlib.Path(os.environ["DAYBOOK_BIN"])
-        self.settings = {**os.environ, "DAYBOOK_STACK_DIR": str(self.folder),
-                         "DAYBOOK_STACK_BIN": str(self.bin), **settings}
+        super().__init__(folder, os.environ["DAYBOOK_BIN"], **settings)
         self.env = {}
         self.clients = []
 
     # --- up and down ------------------------------------------------------------------------------
 
     def control(self, *words):
-        done = subprocess.run([ROOT / "deploy/local/stack", *words], env=self.settings, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            raise RuntimeError(f"stack {' '.join(words)}: {done.stdout}\n{self.log_tails()}")
-        return done.stdout
+        try:
+            return super().control(*words)
+        except Failed as failure:
+            raise Failed(f"{failure}\n{self.log_tails()}") from None
 
     def up(self):
-        self.control("up")
-        for line in (self.folder / "env/operator.env").read_text().splitlines():
-            name, value = line.removeprefix("export ").split("=", 1)
-            self.env[name] = os.path.expandvars("".join(shlex.split(value)) if name != "PATH"
-                                                else str(self.bin) + ":$PATH")
-        self.run_dir = pathlib.Path(self.env["DAYBOOK_MIGRATE_URL"].split("host=")[1].split("/pg-socket")[0])
+        super().up()
+        self.env = self.env_of("operator")
 
     def down(self):
         for client in self.clients:
             client.close()
         self.control("down")
-
-    def remove(self):
-        self.control("remove")
 
     def log_tails(self, lines=15):
         tails = []
@@ -137,17 +116,6 @@ class Stack:
 
     # --- data -------------------------------------------------------------------------------------
 
-    def psql(self, text, *words):
-        """psql as the owner of the schemas, who passes the walls between tenants."""
-        binary = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
-        done = subprocess.run([binary, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-h",
-                               self.run_dir / "pg-socket", "-U", "daybook_owner", "-d", "daybook",
-                               *words], input=text, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr)
-        return done.stdout
-
     def sql(self, query):
         """Rows of a query as dicts."""
         return json.loads(self.psql(f"select coalesce(json_agg(q), '[]') from ({query}) q"))
@@ -158,22 +126,9 @@ class Stack:
         return next(iter(rows[0].values()))
 
     def redis(self, *words):
-        done = subprocess.run(["redis-cli", "-s", self.run_dir / "redis.sock", *words], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr)
-        return done.stdout.strip()
+        return run(["redis-cli", "-s", self.run_dir / "redis.sock", *words]).strip()
 
     # --- processes --------------------------------------------------------------------------------
-
-    def pid(self, name):
-        """None when it does not run, or is not the process that the stack started."""
-        try:
-            pid, start = (self.run_dir / f"{name}.pid").read_text().split()
-            stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except (OSError, ValueError):
-            return None
-        return int(pid) if stat[19] == start and stat[0] != "Z" else None
 
     def pids(self):
         return {name: self.pid(name) for name in (*DAEMONS, "postgres", "redis")}
@@ -184,19 +139,11 @@ class Stack:
         os.kill(pid, number)
         return pid
 
-    def kill(self, name, number=signal.SIGKILL):
-        """Ends the process and returns when it is gone, children (of PostgreSQL) included."""
-        pid = self.pid(name)
-        assert pid, f"{name} does not run"
-        family = [pid, *children_of(pid)]
-        os.kill(pid, number)
-        wait_until(lambda: not any(map(is_alive, family)), 60, f"{name} was gone")
-
     def start(self, name):
         self.control("start", name)
 
     def healthy(self, name):
-        env = {**os.environ, **read_env(self.folder / f"env/{name}.env")}
+        env = {**os.environ, **self.env_of(name)}
         done = subprocess.run([self.bin / f"daybook-{name}", "--health"], env=env,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return done.returncode == 0
@@ -209,27 +156,6 @@ class Stack:
             yield
         finally:
             self.send_signal(name, signal.SIGCONT)
-
-
-def read_env(path):
-    pairs = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
-    return {name: "".join(shlex.split(value)) for name, value in pairs}
-
-
-def children_of(pid):
-    children = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError):
-            if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid):
-                children.append(int(stat.parent.name))
-    return children
-
-
-def is_alive(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 class Clock:

@@ -86,12 +86,12 @@ class Record:
             "fingerprint": fingerprint, "reply_type": "daybook.customers.v1.RecordInteractionResponse",
             "reply": reply, "type": "daybook.customers.v1.InteractionRecorded", "payload": payload,
         }
-        self.script = stack.dir / "record.pgbench"
+        self.script = stack.folder / "record.pgbench"
         self.script.write_text(script(tenant))
 
     def __call__(self, clients, seconds):
         self.runs += 1
-        with tempfile.TemporaryDirectory(dir=self.stack.dir) as where:
+        with tempfile.TemporaryDirectory(dir=self.stack.folder) as where:
             args = ["pgbench", "-n", "-M", "prepared", "-f", self.script, "-c", clients, "-j", min(2, clients),
                     "-T", seconds, "-l", "--log-prefix", f"{where}/t", "-D", f"base={self.runs * 10**13}"]
             for name, value in self.variables.items():

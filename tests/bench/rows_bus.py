@@ -17,7 +17,7 @@ def echo_daemon(bench):
     """tests/support/echo as a daemon of the house: loop, worker threads, the bus."""
     env = bench.stack.env_of("visits") | {"DAYBOOK_ADMIN_LISTEN": f"unix:{bench.stack.run_dir}/echo",
                                           "DAYBOOK_WORKERS": "8"}
-    log = open(bench.stack.dir / "log/echo.log", "ab")
+    log = open(bench.stack.folder / "log/echo.log", "ab")
     binary = bench.build / "release/bin/test-echo"
     p = subprocess.Popen([binary], env=env, stdout=log, stderr=log)
     try:
@@ -33,7 +33,7 @@ def echo(bench):
     """(1) There and back through the bus, beside zmq_proxy between the same ends."""
     base = int(bench.stack.env_of("operator")["DAYBOOK_BUS_ENDPOINT"].rsplit(":", 1)[1]) + 9
     front, back, back_one, front_one = (f"tcp://127.0.0.1:{base + i}" for i in range(4))
-    secret = {"DAYBOOK_BENCH_SERVER_SECRET_FILE": str(bench.stack.dir / "keys/bus.key")}
+    secret = {"DAYBOOK_BENCH_SERVER_SECRET_FILE": str(bench.stack.folder / "keys/bus.key")}
     env = bench.stack.env_of("visits")
     with contextlib.ExitStack() as ends:
         ends.enter_context(bench.peer("proxy", front, back, env=env, **secret))

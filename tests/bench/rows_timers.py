@@ -179,7 +179,7 @@ def insert_limit(bench, clients):
     """What firing writes, a ledger row and an event each, 1,000 a statement, and nothing else."""
     payload = bench.stack.sql("select payload from bus.log where type = 'daybook.reminders.v1.ReminderFired' limit 1")
     bench.stack.sql("truncate bench.notification, bench.outbox")
-    script = bench.stack.dir / "insert.pgbench"
+    script = bench.stack.folder / "insert.pgbench"
     made = "('00000000-0000-7000-8000-' || lpad(to_hex(:b * 1000 + n), 12, '0'))::uuid"
     script.write_text(f"""
         select nextval('bench.batch') as b \\gset

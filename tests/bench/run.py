@@ -44,7 +44,7 @@ class Bench:
 
     @contextlib.contextmanager
     def peer(self, *args, env, **more):
-        log = open(self.stack.dir / "log/peer.log", "ab")
+        log = open(self.stack.folder / "log/peer.log", "ab")
         p = subprocess.Popen([self.tools / "peer", *map(str, args)], stdout=log, stderr=log,
                              env=env | more)
         try:
@@ -116,7 +116,7 @@ def main():
                  "seconds": round(time.monotonic() - began)}
     finally:
         if os.environ.get("BENCH_KEEP_LOGS"):
-            subprocess.run(["cp", "-r", stack.dir / "log", os.environ["BENCH_KEEP_LOGS"]])
+            subprocess.run(["cp", "-r", stack.folder / "log", os.environ["BENCH_KEEP_LOGS"]])
         stack.remove()
     bench.table.show(about)
     bench.table.write(build / "bench.json", about, faults)

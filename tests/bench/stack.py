@@ -3,77 +3,48 @@
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DAEMONS = ["bus", "directory", "customers", "visits", "reminders", "scoring"]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from local_stack import DAEMONS, ROOT, Failed, LocalStack, process_fields, run, wait_until  # noqa: E402
+
+__all__ = ["DAEMONS", "ROOT", "Failed", "Stack", "run", "wait_until"]
 
 
-class Failed(Exception):
-    pass
+class Stack(LocalStack):
+    """The stack of the bench: what is measured of its daemons, and daemons that are its own children."""
 
-
-def run(args, env=None, **kw):
-    done = subprocess.run([str(a) for a in args], env=env, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, **kw)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, args))[:300]}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
-
-
-def wait_until(condition, seconds, what, pause=0.02):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise Failed(f"{what}: not within {seconds} s")
-        time.sleep(pause)
-
-
-class Stack:
     def __init__(self, bin_dir):
-        self.bin = bin_dir
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-        os.chmod(self.dir, 0o755)
-        self.env = dict(os.environ, DAYBOOK_STACK_DIR=str(self.dir), DAYBOOK_STACK_BIN=str(self.bin))
+        super().__init__(tempfile.mkdtemp(prefix="daybook-bench-"), bin_dir)
+        os.chmod(self.folder, 0o755)
         self.own = {}  # daemons started by start()
 
-    def command(self, *args):
-        return run([ROOT / "deploy/local/stack", *args], env=self.env)
-
     def up(self):
-        self.command("up")
-        self.sockets = pathlib.Path(self.env_of("operator")["DAYBOOK_MIGRATE_URL"]
-                                    .split("host=")[1].split()[0])
-        self.run_dir = self.sockets.parent
+        super().up()
         self.redis = self.run_dir / "redis.sock"
 
     def remove(self):
         for name in list(self.own):
             self.end(name)
         try:
-            self.command("remove")
+            super().remove()
         finally:
-            shutil.rmtree(self.dir, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def env_of(self, name):
-        """Environment of a daemon or of the operator."""
-        out = subprocess.run(["bash", "-c", f"set -a; . '{self.dir}/env/{name}.env'; env -0"],
-                             stdout=subprocess.PIPE, check=True).stdout.decode()
-        return dict(line.split("=", 1) for line in out.split("\0") if "=" in line)
+        """All that a daemon or the operator has in its environment."""
+        return {**os.environ, **super().env_of(name)}
 
     # --- SQL -------------------------------------------------------------------------------------
 
-    def conninfo(self, user="daybook_owner", database="daybook"):
-        return f"host={self.sockets} dbname={database} user={user}"
-
     def sql(self, text, database="daybook"):
-        """Runs statements as the owner, who sees all companies; rows as lists of text."""
-        out = run(["psql", "-X", "-q", "-At", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d",
-                   self.conninfo(database=database)], input=text)
-        return [line.split("\t") for line in out.splitlines()]
+        """Rows as lists of text."""
+        return [line.split("\t") for line in self.psql(text, "-F", "\t", database=database).splitlines()]
 
     def value(self, text, database="daybook"):
         return self.sql(text, database)[0][0]
@@ -83,14 +54,14 @@ class Stack:
         behind = " + ".join(f"(select count(*) from {s}.consumer_cursor c, bus.head h where c.seq < h.last_seq)"
                             for s in DAEMONS[2:])
         wait_until(lambda: self.value(f"select (select count(*) from bus.outbox) + {behind}") == "0",
-                   seconds, "the consumers catch up", 0.1)
+                   seconds, "the consumers caught up", 0.1)
 
     # --- daemons ---------------------------------------------------------------------------------
 
     def pid(self, name):
         if name in self.own:
             return self.own[name].pid
-        return int((self.run_dir / f"{name}.pid").read_text().split()[0])
+        return super().pid(name)
 
     def rss_mb(self, name):
         for line in pathlib.Path(f"/proc/{self.pid(name)}/status").read_text().splitlines():
@@ -99,7 +70,7 @@ class Stack:
         raise Failed(f"no RSS of {name}")
 
     def cpu_s(self, pid):
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = process_fields(pid)
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def backends(self, user):
@@ -135,18 +106,14 @@ class Stack:
             process.terminate()
             process.wait(timeout=45)
             return
-        pid = self.pid(name)
-        os.kill(pid, 15)
-        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists() or
-                   pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z",
-                   45, f"{name} ends")
+        self.kill(name, signal.SIGTERM, 45)
         (self.run_dir / f"{name}.pid").unlink(missing_ok=True)
 
     def start(self, name):
         """Starts a daemon that was ended; milliseconds until it said that it is ready."""
-        address, log = self.admin(name), open(self.dir / "log" / f"{name}.log", "ab")
+        address, log = self.admin(name), open(self.folder / "log" / f"{name}.log", "ab")
         env = self.env_of(name)
         began = time.monotonic()
         self.own[name] = subprocess.Popen([self.bin / f"daybook-{name}"], env=env, stdout=log, stderr=log)
-        wait_until(lambda: self.get(address, "/readyz")[0] == 200, 30, f"{name} becomes ready", 0.001)
+        wait_until(lambda: self.get(address, "/readyz")[0] == 200, 30, f"{name} became ready", 0.001)
         return (time.monotonic() - began) * 1000

@@ -1,0 +1,118 @@
+"""deploy/local/stack in a folder of its own: what the tests and the bench have in common."""
+
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DAEMONS = ("bus", "directory", "customers", "visits", "reminders", "scoring")
+OWNER = "daybook_owner"  # of the schemas; passes the walls between companies
+
+
+class Failed(AssertionError):
+    """Of the stack, or of a program beside it."""
+
+
+def run(args, **options):
+    """What the program prints; all of it when it fails."""
+    done = subprocess.run([str(a) for a in args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          **options)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(map(str, args))[:300]}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def wait_until(condition, seconds, what, pause=0.02):
+    """Polls until the condition is true, and returns its value."""
+    until = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise Failed(f"in {seconds} s it did not happen that {what}")
+        time.sleep(pause)
+
+
+def read_env(path):
+    """The settings in a file that a shell would source."""
+    pairs = (line.removeprefix("export ").split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+    env = {name: "".join(shlex.split(value)) for name, value in pairs}
+    if "PATH" in env:
+        env["PATH"] = os.path.expandvars(env["PATH"])
+    return env
+
+
+def process_fields(pid):
+    """Of /proc/PID/stat from the state on; None when there is no such process."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+
+
+def is_alive(pid):
+    fields = process_fields(pid)
+    return bool(fields) and fields[0] != "Z"
+
+
+def children_of(pid):
+    fields = {p.name: process_fields(p.name) for p in pathlib.Path("/proc").glob("[0-9]*")}
+    return [int(child) for child, f in fields.items() if f and f[1] == str(pid)]
+
+
+class LocalStack:
+    """settings: what deploy/local/stack reads besides the folders, e.g. DAYBOOK_STACK_CLOCK."""
+
+    def __init__(self, folder, binaries, **settings):
+        self.folder, self.bin = pathlib.Path(folder), pathlib.Path(binaries)
+        self.settings = {**os.environ, "DAYBOOK_STACK_DIR": str(self.folder),
+                         "DAYBOOK_STACK_BIN": str(self.bin), **settings}
+
+    def control(self, *words):
+        return run([ROOT / "deploy/local/stack", *words], env=self.settings)
+
+    def up(self):
+        self.control("up")
+        self.sockets = pathlib.Path(self.env_of("operator")["DAYBOOK_MIGRATE_URL"].split("host=")[1].split()[0])
+        self.run_dir = self.sockets.parent
+
+    def remove(self):
+        self.control("remove")
+
+    def env_of(self, name):
+        """Settings of a daemon or of the operator."""
+        return read_env(self.folder / f"env/{name}.env")
+
+    # --- data -------------------------------------------------------------------------------------
+
+    def conninfo(self, user=OWNER, database="daybook"):
+        return f"host={self.sockets} dbname={database} user={user}"
+
+    def psql(self, text, *words, database="daybook"):
+        """Runs statements as the owner of the schemas."""
+        binary = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
+        return run([binary, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database=database),
+                    *words], input=text)
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def pid(self, name):
+        """None when it does not run, or is not the process that the stack started."""
+        try:
+            pid, start = (self.run_dir / f"{name}.pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        fields = process_fields(pid)
+        return int(pid) if fields and fields[19] == start and fields[0] != "Z" else None
+
+    def kill(self, name, number=signal.SIGKILL, seconds=60):
+        """Ends the process and returns when it is gone, children (of PostgreSQL) included."""
+        pid = self.pid(name)
+        assert pid, f"{name} does not run"
+        family = [pid, *children_of(pid)]
+        os.kill(pid, number)
+        wait_until(lambda: not any(map(is_alive, family)), seconds, f"{name} was gone")
