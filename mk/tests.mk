@@ -37,7 +37,8 @@ test-all:
 # linker takes this schema_data.o instead of the one in libdaybook.a.
 TESTDATA_STAMP := $(GEN)/testdata.stamp
 TESTDATA_OBJS := $(B)/obj/gen/testdata/testdata.pb-c.o $(B)/obj/gen/testdata/schema_data.o
-TESTDATA_TESTS := common_schema_test common_wire_test common_protojson_test common_record_test
+TESTDATA_TESTS := common_schema_test common_wire_test common_protojson_test \
+	common_protojson_limits_test common_record_test
 
 $(TESTDATA_STAMP): tests/proto/testdata.proto $(PROTOS) tools/schema2c.sh
 	@mkdir -p $(GEN)/testdata
@@ -84,7 +85,7 @@ export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
 THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_admin common_pool \
 	common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
-THREAD_INTEGRATION := common_daemon common_consumer bus_relay
+THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
 thread-tests: all $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread

@@ -3,29 +3,7 @@
  * interactions with questions, orders, imports, who may see what, and how many round trips it
  * costs.
  */
-#include "services/customers/customers.h"
-#include "services/customers/sql.h"
-#include "tests/support/rig.h"
-
-#include <setjmp.h>
-#include <cmocka.h>
-
-static struct rig *rig;
-
-static int start(void **state)
-{
-    (void)state;
-    rig = rig_start("customers", customers_migrations, customers_migrations_len, customers_methods,
-                    customers_methods_len);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    rig_stop(rig);
-    return 0;
-}
+#include "tests/integration/customers_fixture.h"
 
 /* A new customer of "rep"; the id lives in a static buffer of its own. */
 static const char *make_customer(const char *name)

@@ -1,0 +1,191 @@
+/*
+ * Keys of people and programs: made, shown once, admitted, refused, listed.
+ */
+#include "tests/integration/directory_fixture.h"
+
+/* --- tests: credentials ----------------------------------------------------------------------- */
+
+static const char z85_one[] = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+static const char z85_two[] = "%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0%nSc0";
+
+static bool admits(const struct directory *d, struct id tenant, const void *z85)
+{
+    const struct dir_key *k = directory_key(d, z85);
+    return k && id_equal(k->tenant, tenant);
+}
+
+static bool refuses(const struct directory *d, struct id tenant, const void *z85)
+{
+    return !admits(d, tenant, z85);
+}
+
+static void an_api_key_is_shown_once_and_kept_as_a_hash(void **state)
+{
+    (void)state;
+    struct id t = small_company();
+    static const char request[] = "{\"label\":\"ERP\",\"scopes\":[\"customers.read\"]}";
+    struct reply first = say_again("key", system_of(t), CREDENTIAL, "CreateApiKey", request);
+    const Daybook__Directory__V1__CreateApiKeyResponse *r = fine(first);
+    char prefix[64], hash[65];
+    int n = snprintf(prefix, sizeof(prefix), "dbk_%s_", r->credential->id);
+    assert_memory_equal(r->api_key, prefix, (size_t)n);
+    const char *secret = r->api_key + n;
+    assert_int_equal(strlen(secret), 43); /* 32 bytes */
+    assert_true(secret_hash_token(secret, hash));
+    assert_int_equal(
+        number_of("SELECT count(*) AS n FROM directory.credential WHERE secret_hash = '%s'", hash),
+        1);
+    /* Nowhere else: not in the record of the command, not in the event. */
+    assert_int_equal(number_of("SELECT count(*) AS n FROM directory.idempotency"
+                               " WHERE position('%s'::bytea IN reply) > 0",
+                               secret),
+                     0);
+    assert_int_equal(number_of("SELECT count(*) AS n FROM bus.outbox"
+                               " WHERE position('%s'::bytea IN payload) > 0",
+                               secret),
+                     0);
+    struct reply again = say_again("key", system_of(t), CREDENTIAL, "CreateApiKey", request);
+    const Daybook__Directory__V1__CreateApiKeyResponse *empty = fine(again);
+    assert_string_equal(empty->api_key, "");
+    assert_string_equal(reply_metadata(&again, "idempotent-reply"), "withheld");
+    assert_int_equal(
+        number_of("SELECT count(*) AS n FROM directory.credential WHERE tenant_id = '%s'",
+                  text_of(t)),
+        1);
+
+    expect("by the method for CURVE keys",
+           say(system_of(t), CREDENTIAL, "RevokeCurveKey", "{\"id\":\"%s\"}", r->credential->id),
+           ERR_NOT_FOUND, NULL);
+    const Daybook__Directory__V1__RevokeApiKeyResponse *revoked =
+        fine(say(system_of(t), CREDENTIAL, "RevokeApiKey", "{\"id\":\"%s\"}", r->credential->id));
+    assert_non_null(revoked->credential->revoked_at);
+}
+
+static void curve_keys_are_admitted_and_refused_at_once(void **state)
+{
+    (void)state;
+    struct id t = small_company(), other = small_company();
+#define REGISTER                                                                                   \
+    "{\"employeeId\":\"%s\",\"label\":\"laptop\",\"scopes\":[\"%s\"],\"curvePublicKey\":\"%s\"}"
+    const char *rep = text_of(person_of(REP));
+    const Daybook__Directory__V1__RegisterCurveKeyResponse *r = fine(say(
+        system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, rep, "customers.read", z85_one));
+    assert_string_equal(r->credential->actor_id, rep);
+    assert_true(wait_for_snapshot(admits, t, z85_one) < slack(2 * SECOND_US));
+    CLEANUP(directory_releasep) const struct directory *d = directory_acquire();
+    const struct dir_key *key = directory_key(d, z85_one);
+    assert_true(key->is_employee && id_equal(key->actor, person_of(REP)));
+    assert_string_equal(key->scopes[0], "customers.read");
+
+    expect("a second time, elsewhere",
+           say(system_of(other), CREDENTIAL, "RegisterCurveKey", REGISTER, "", "customers.read",
+               z85_one),
+           ERR_ALREADY_EXISTS, NULL);
+    expect("no key",
+           say(system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, "", "a.b", "short"),
+           ERR_INVALID_ARGUMENT, "curve_public_key");
+    expect("no scope",
+           say(system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, "", "All", z85_two),
+           ERR_INVALID_ARGUMENT, "scopes[0]");
+    expect("nobody",
+           say(system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, text_of(person_of(77)),
+               "a.b", z85_two),
+           ERR_NOT_FOUND, NULL);
+    expect("expired",
+           say(system_of(t), CREDENTIAL, "RegisterCurveKey",
+               "{\"label\":\"x\",\"curvePublicKey\":\"%s\","
+               "\"expiresAt\":\"2020-01-01T00:00:00Z\"}",
+               z85_two),
+           ERR_FAILED_PRECONDITION, NULL);
+    static const char *const limited[] = { "credentials.write", "customers.read", NULL };
+    expect("more than it has",
+           say(service_of(t, limited), CREDENTIAL, "RegisterCurveKey", REGISTER, "", "tenant.all",
+               z85_two),
+           ERR_PERMISSION_DENIED, NULL);
+
+    expect("a person's roles",
+           say(service_of(t, limited), CREDENTIAL, "RegisterCurveKey",
+               "{\"employeeId\":\"%s\",\"label\":\"x\",\"curvePublicKey\":\"%s\"}",
+               text_of(person_of(1)), z85_two),
+           ERR_PERMISSION_DENIED, NULL);
+    expect("a person's sight, by scopes that it has",
+           say(service_of(t, limited), CREDENTIAL, "RegisterCurveKey", REGISTER,
+               text_of(person_of(GM)), "customers.read", z85_two),
+           ERR_PERMISSION_DENIED, NULL);
+    expect("the same by an API key",
+           say(service_of(t, limited), CREDENTIAL, "CreateApiKey",
+               "{\"employeeId\":\"%s\",\"label\":\"x\",\"scopes\":[\"customers.read\"]}",
+               text_of(person_of(GM))),
+           ERR_PERMISSION_DENIED, NULL);
+
+    expect(
+        "of another company",
+        say(system_of(other), CREDENTIAL, "RevokeCurveKey", "{\"id\":\"%s\"}", r->credential->id),
+        ERR_NOT_FOUND, NULL);
+    expect("by the method for API keys",
+           say(system_of(t), CREDENTIAL, "RevokeApiKey", "{\"id\":\"%s\"}", r->credential->id),
+           ERR_NOT_FOUND, NULL);
+    for (int i = 0; i < 2; i++) { /* ended once, told the same twice */
+        const Daybook__Directory__V1__RevokeCurveKeyResponse *revoked = fine(
+            say(system_of(t), CREDENTIAL, "RevokeCurveKey", "{\"id\":\"%s\"}", r->credential->id));
+        assert_non_null(revoked->credential->revoked_at);
+    }
+    assert_int_equal(
+        number_of("SELECT count(*) AS n FROM bus.outbox WHERE aggregate = 'credentials/%s'",
+                  r->credential->id),
+        2);
+    assert_true(wait_for_snapshot(refuses, t, z85_one) < slack(2 * SECOND_US));
+    /* A key that was ended may be registered anew, here by another company. */
+    fine(say(system_of(other), CREDENTIAL, "RegisterCurveKey", REGISTER, "", "customers.read",
+             z85_one));
+    assert_true(wait_for_snapshot(admits, other, z85_one) < slack(2 * SECOND_US));
+    /* Who leaves is refused, whatever keys he has. */
+    fine(say(system_of(t), CREDENTIAL, "RegisterCurveKey", REGISTER, rep, "customers.read",
+             z85_two));
+    wait_for_snapshot(admits, t, z85_two);
+    fine(say(system_of(t), DIRECTORY, "UpdateEmployee",
+             "{\"employee\":{\"id\":\"%s\"},\"updateMask\":\"active\"}", rep));
+    assert_true(wait_for_snapshot(refuses, t, z85_two) < slack(2 * SECOND_US));
+}
+
+static void credentials_are_listed_without_secrets(void **state)
+{
+    (void)state;
+    struct id t = small_company();
+    unsigned last = REP2;
+    for (int i = 0; i < 3; i++)
+        fine(say(system_of(t), CREDENTIAL, "CreateApiKey",
+                 "{\"label\":\"k%d\",\"employeeId\":\"%s\"}", i,
+                 i == 1 ? text_of(person_of(REP)) : ""));
+    wait_for_snapshot(knows_rep, t, &last);
+    const Daybook__Directory__V1__ListCredentialsResponse *list =
+        fine(say(system_of(t), CREDENTIAL, "List", "{\"pageSize\":2}"));
+    assert_int_equal(list->n_credentials, 2);
+    assert_string_equal(list->credentials[0]->label, "k0");
+    assert_int_equal(list->credentials[0]->kind,
+                     DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_API_KEY);
+    list = fine(say(system_of(t), CREDENTIAL, "List", "{\"pageSize\":2,\"pageToken\":\"%s\"}",
+                    list->next_page_token));
+    assert_int_equal(list->n_credentials, 1);
+    assert_string_equal(list->credentials[0]->label, "k2");
+    assert_string_equal(list->next_page_token, "");
+    /* A rep sees his own. */
+    list = fine(say(employee_of(t, person_of(REP)), CREDENTIAL, "List", "{}"));
+    assert_int_equal(list->n_credentials, 1);
+    assert_string_equal(list->credentials[0]->label, "k1");
+    list = fine(say(employee_of(t, person_of(GM)), CREDENTIAL, "List", "{}"));
+    assert_int_equal(list->n_credentials, 3);
+    expect("a manager makes keys",
+           say(employee_of(t, person_of(MANAGER)), CREDENTIAL, "CreateApiKey", "{\"label\":\"x\"}"),
+           ERR_PERMISSION_DENIED, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(an_api_key_is_shown_once_and_kept_as_a_hash, before_each),
+        cmocka_unit_test_setup(curve_keys_are_admitted_and_refused_at_once, before_each),
+        cmocka_unit_test_setup(credentials_are_listed_without_secrets, before_each),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
