@@ -1,7 +1,9 @@
 """Daily lists stay right whatever becomes of Redis (F27 to F31)."""
 
+import contextlib
 import datetime as dt
 import random
+import signal
 
 import pytest
 from company import SECONDS
@@ -58,10 +60,41 @@ def test_f28_redis_hangs(company, stack, day, filled):
 
 
 def test_f28_without_redis_the_services_settle_all_the_same(company, stack, day, filled):
-    """Lists that no cache can take are nothing to wait for."""
+    """Lists that no cache can take are nothing to wait for. Now and then none waits, as one is being tried."""
+    def settled_while_lists_wait():
+        status = stack.status()
+        return status["listsWaiting"] > 0 and status["settled"]
+
     with stack.stopped("redis"):
         company.ask(company.customer("rep"))
+        wait_until(settled_while_lists_wait, SECONDS, "the services settled while lists waited")
+
+
+@contextlib.contextmanager
+def without_setting(stack, name, key):
+    """The daemon runs without that setting within the block."""
+    def restart(text):
+        stack.kill(name, signal.SIGTERM)
+        path.write_text(text)
+        stack.start(name)
+        wait_until(lambda: stack.healthy(name), SECONDS, f"{name} was back")
+
+    path = stack.folder / f"env/{name}.env"
+    before = path.read_text()
+    restart("".join(line for line in before.splitlines(True) if key not in line))
+    try:
+        yield
+    finally:
+        restart(before)
+
+
+def test_f28_where_no_redis_is_configured_the_services_settle_too(company, stack, day, filled):
+    """Nobody builds lists ahead there, so none waits to be built."""
+    with without_setting(stack, "reminders", "DAYBOOK_REDIS_URL"):
+        question = company.ask(company.customer("rep"))
         stack.settle()
+        assert shows(company, day, question)
+    wait_until(lambda: company.tasks(date=day).source == CACHE, SECONDS, "lists were cached again")
 
 
 def test_f29_redis_is_flushed(company, stack, day, filled):

@@ -122,6 +122,7 @@ static void a_duty_that_is_heard_of_after_the_hand_over_goes_with_it_REM_18(void
              question_id(37), rig_employee_text("lead")); /* never was the owner */
     visit_event(VISITS "VisitEnded", "2026-11-16T02:00:00Z", "ENDED",
                 ",\"checkedOutAt\":\"2026-11-16T02:00:00Z\""); /* personal */
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.recalculation"), "1");
     work_off();
     assert_string_equal(
         rig_value(rig, "SELECT string_agg(right(subject, 2) || ' ' || right(assignee_id::text, 1), "
