@@ -185,7 +185,8 @@ UNUSED static void fresh(const char *now)
                            " reminders.tombstone, reminders.notification, reminders.channel,"
                            " reminders.outgoing, reminders.list_version, reminders.recalculation,"
                            " reminders.customer_ref, reminders.former_owner, reminders.visit_ref,"
-                           " bus.outbox; UPDATE directory_api.revision SET revision = 1",
+                           " bus.outbox; UPDATE directory_api.revision SET revision = 1; "
+                           "UPDATE reminders.consumer_cursor SET replay_until = 0",
                            clock_monotonic_us() + WAIT_US);
     assert_int_equal(e, ERR_OK);
 }
