@@ -139,6 +139,7 @@ struct call_env {
     const struct method *methods;
     size_t nmethods;
     const char *schema;          /* of the idempotency table */
+    bool needs_directory;        /* no company is served before the first snapshot is loaded */
     bool (*draining)(void *arg); /* NULL: never */
     void *draining_arg;
     /* How long the frames have waited behind another request of this worker (two buses); taken off

@@ -230,6 +230,11 @@ static enum err take_principal(struct answer *a)
         enum err e = call_fail(call, ERR_PERMISSION_DENIED, "", "this needs a caller of a company");
         return call_reason(call, e, "TENANT_REQUIRED");
     }
+    if (!call->dir && a->env->needs_directory && !a->method->tenantless) {
+        enum err e =
+            call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
+        return call_reason(call, e, "DIRECTORY_NOT_LOADED");
+    }
     if (p->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE)
         return take_employee(a);
     return ERR_OK;

@@ -37,6 +37,7 @@ static void run_job(void *worker_data, struct pool_job *job)
         .methods = def->methods,
         .nmethods = def->nmethods,
         .schema = def->schema,
+        .needs_directory = !def->no_directory,
         .waited_us = job->waited_us,
     };
     struct call_frames in = {

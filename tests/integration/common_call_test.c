@@ -287,6 +287,23 @@ static void old_records_are_swept(void **state)
     asker_close(&a);
 }
 
+/* A daemon that has just begun: nobody is judged without knowing the company. */
+static void no_company_is_served_before_the_directory_is_loaded(void **state)
+{
+    (void)state;
+    struct asker a;
+
+    asker_open(&a, "early", "note");
+    a.env.needs_directory = true;
+    struct reply r = go(&a);
+    assert_int_equal(r.code, ERR_UNAVAILABLE);
+    assert_string_equal(r.reason, "DIRECTORY_NOT_LOADED");
+    assert_int_equal(records(), 0);
+    a.env.needs_directory = false;
+    assert_int_equal(go(&a).code, ERR_OK);
+    asker_close(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup(an_answered_command_is_answered_again_in_another_state, set_up),
         cmocka_unit_test_setup(a_large_answer_is_not_kept, set_up),
         cmocka_unit_test_setup(old_records_are_swept, set_up),
+        cmocka_unit_test_setup(no_company_is_served_before_the_directory_is_loaded, set_up),
     };
     return cmocka_run_group_tests(tests, start_servers, stop_servers);
 }
