@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,8 @@ class Wreck:
         for process in self.load:
             process.kill()
             process.wait()
+        if os.environ.get("CRASH_KEEP_LOGS"):
+            shutil.copytree(self.stack.folder / "log", os.environ["CRASH_KEEP_LOGS"], dirs_exist_ok=True)
         self.stack.remove()
 
     def entries(self):
