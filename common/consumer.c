@@ -174,6 +174,22 @@ static bool tick(struct consumer *c)
     return true;
 }
 
+/*
+ * The bus answers but is not heard: it may have refused the subscription when it did not know our
+ * key yet, and refused is refused until the connection ends.
+ */
+static void subscribe_anew(struct consumer *c)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (now_us < c->reopen_at_us)
+        return;
+    c->reopen_at_us = now_us + DEAF_US;
+    bool ok = consumer_feed_reopen(c);
+    log_warn("consumer.deaf", "nothing comes by BUS_EVENTS: it is subscribed anew", "consumer",
+             c->def->name, "ok", ok ? "yes" : "no", NULL);
+}
+
 static bool agree(struct consumer *c)
 {
     enum err e = consumer_agree(c);
@@ -186,8 +202,10 @@ static bool agree(struct consumer *c)
     if (c->halt)
         return false;
     c->failures = 0;
-    bool deaf = clock_monotonic_us() - c->heard_us > DEAF_US;
-    consumer_say_ready(c, deaf ? "events" : NULL);
+    c->deaf = clock_monotonic_us() - c->heard_us > DEAF_US;
+    if (c->deaf)
+        subscribe_anew(c);
+    consumer_say_ready(c, c->deaf ? "events" : NULL);
     return true;
 }
 

@@ -36,14 +36,34 @@ static bool subscribe(void *sub)
     return zmq_setsockopt(sub, ZMQ_SUBSCRIBE, BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD)) == 0;
 }
 
+static void *open_sub(const struct consumer *c)
+{
+    void *sub = zmq_socket(c->env.zmq_context, ZMQ_SUB);
+
+    if (sub && bus_socket_prepare(sub, c->env.bus) && subscribe(sub) &&
+        bus_socket_connect(sub, c->env.bus->events))
+        return sub;
+    if (sub)
+        zmq_close(sub);
+    return NULL;
+}
+
 bool consumer_feed_open(struct consumer *c)
 {
-    c->sub = zmq_socket(c->env.zmq_context, ZMQ_SUB);
-    if (c->sub == NULL || !bus_socket_prepare(c->sub, c->env.bus) || !subscribe(c->sub) ||
-        !bus_socket_connect(c->sub, c->env.bus->events))
-        return false;
-    c->bus = bus_client_new(c->env.zmq_context, c->env.bus);
+    c->sub = open_sub(c);
+    c->bus = c->sub ? bus_client_new(c->env.zmq_context, c->env.bus) : NULL;
     return c->bus != NULL;
+}
+
+bool consumer_feed_reopen(struct consumer *c)
+{
+    void *sub = open_sub(c);
+
+    if (!sub)
+        return false;
+    zmq_close(c->sub);
+    c->sub = sub;
+    return true;
 }
 
 void consumer_feed_close(struct consumer *c)
@@ -133,6 +153,10 @@ static enum heard hear(struct consumer *c, struct bus_frames *f)
     memcpy(log_id.b, zmq_msg_data(&f->frame[1]), sizeof log_id.b);
     int64_t seq = read_seq(zmq_msg_data(&f->frame[2]));
     c->heard_us = clock_monotonic_us();
+    if (c->deaf) { /* no longer: agree and say so */
+        c->agreed = false;
+        return HEARD_ENOUGH;
+    }
     if (!c->cursor.has_log || !id_equal(log_id, c->cursor.log_id)) {
         c->agreed = false;
         return HEARD_ENOUGH;

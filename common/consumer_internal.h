@@ -97,6 +97,8 @@ struct consumer {
     int64_t rest_until_us; /* live, the next transaction begins then at the earliest */
     int64_t heard_us;      /* when something came by the SUB socket, last */
     int64_t ask_at_us;     /* nothing comes: when to ask for the head again */
+    int64_t reopen_at_us;  /* and when to subscribe anew */
+    bool deaf;             /* that was said */
     int64_t stuck_seq;     /* from here a batch failed in a way that may pass... */
     int stuck_tries;       /* ...so often in a row, while the database answered */
     size_t most;           /* events of the next batch: few after such failures */
@@ -121,6 +123,8 @@ bool consumer_is_transient(enum err e);
 
 /* --- consumer_feed.c --- */
 NODISCARD bool consumer_feed_open(struct consumer *c);
+/* Subscribes anew, on a connection of its own. */
+bool consumer_feed_reopen(struct consumer *c);
 void consumer_feed_close(struct consumer *c);
 /* Takes what was published in order, waiting up to timeout_us for the first; sets behind where
  * something is missing and agreed = false where the log is another one. */

@@ -272,6 +272,9 @@ static void note_rights(struct listener *l, const struct identity *who)
 static void on_subscribe(struct publisher *p, const char *user, const char *topic, size_t len)
 {
     const struct identity *who = identity_of(&p->identities, user ? user : "");
+    /* The connection was let in by keys that may be newer than ours. */
+    if (who->kind == IDENTITY_NONE && identity_cache_refresh(&p->identities))
+        who = identity_of(&p->identities, user ? user : "");
     struct listener *l = listener_of(p, user);
     uint64_t hash = hash_topic(p, topic, len);
     if (!l || !may_hear(who, topic, len) || !may_have_one_more(l, who, hash)) {

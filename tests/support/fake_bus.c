@@ -26,7 +26,7 @@ struct fake_bus {
     size_t n, cap;
     int64_t first; /* seq of log[0], less one */
     struct id log_id;
-    atomic_bool refuse;
+    atomic_bool refuse, refuse_subscriptions;
     _Atomic int64_t end;    /* ReadEvents from there on is refused; 0: never */
     _Atomic int64_t window; /* events that one ReadEvents looks through; 0: all */
     atomic_int reads, subscriptions;
@@ -139,10 +139,19 @@ static void answer(struct fake_bus *b, struct bus_frames *f)
     arena_free(a);
 }
 
-static void count_subscription(struct fake_bus *b, zmq_msg_t *frame)
+/* As the real bus does: what is refused is refused for as long as the connection stands. */
+static void take_subscription(struct fake_bus *b, zmq_msg_t *frame)
 {
-    if (zmq_msg_size(frame) > 0)
-        atomic_fetch_add(&b->subscriptions, *(const char *)zmq_msg_data(frame) ? 1 : -1);
+    const char *data = zmq_msg_data(frame);
+    size_t len = zmq_msg_size(frame);
+
+    if (len == 0)
+        return;
+    atomic_fetch_add(&b->subscriptions, data[0] == 1 ? 1 : -1);
+    if (data[0] == 0)
+        zmq_setsockopt(b->xpub, ZMQ_UNSUBSCRIBE, data + 1, len - 1);
+    else if (!atomic_load(&b->refuse_subscriptions))
+        zmq_setsockopt(b->xpub, ZMQ_SUBSCRIBE, data + 1, len - 1);
 }
 
 /* False: the end. */
@@ -170,7 +179,7 @@ static void *run(void *arg)
             bus_frames_close(&f);
         }
         while (bus_frames_receive(b->xpub, &f)) {
-            count_subscription(b, &f.frame[0]);
+            take_subscription(b, &f.frame[0]);
             bus_frames_close(&f);
         }
         while (bus_frames_receive(b->pipe_out, &f)) {
@@ -187,7 +196,7 @@ static void *run(void *arg)
 struct fake_bus *fake_bus_start(void *zmq_context)
 {
     struct fake_bus *b = calloc(1, sizeof *b);
-    int verbose = 1, unlimited = 0;
+    int on = 1, unlimited = 0;
 
     assert(b);
     b->ctx = zmq_context;
@@ -195,7 +204,8 @@ struct fake_bus *fake_bus_start(void *zmq_context)
     b->xpub = zmq_socket(b->ctx, ZMQ_XPUB);
     b->pipe_in = zmq_socket(b->ctx, ZMQ_PAIR);
     b->pipe_out = zmq_socket(b->ctx, ZMQ_PAIR);
-    zmq_setsockopt(b->xpub, ZMQ_XPUB_VERBOSER, &verbose, sizeof verbose);
+    zmq_setsockopt(b->xpub, ZMQ_XPUB_VERBOSER, &on, sizeof on);
+    zmq_setsockopt(b->xpub, ZMQ_XPUB_MANUAL, &on, sizeof on);
     void *all[] = { b->router, b->xpub, b->pipe_in, b->pipe_out };
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         zmq_setsockopt(all[i], ZMQ_SNDHWM, &unlimited, sizeof unlimited);
@@ -330,6 +340,11 @@ void fake_bus_search(struct fake_bus *b, int64_t window)
 void fake_bus_end_reads(struct fake_bus *b, int64_t seq)
 {
     atomic_store(&b->end, seq);
+}
+
+void fake_bus_refuse_subscriptions(struct fake_bus *b, bool on)
+{
+    atomic_store(&b->refuse_subscriptions, on);
 }
 
 void fake_bus_refuse(struct fake_bus *b, bool on)

@@ -38,8 +38,10 @@ void fake_bus_search(struct fake_bus *b, int64_t window);
 void fake_bus_end_reads(struct fake_bus *b, int64_t seq);
 /* Answers nothing but `unavailable`. */
 void fake_bus_refuse(struct fake_bus *b, bool on);
+/* Subscriptions that come are not admitted, as the bus does with keys it does not know. */
+void fake_bus_refuse_subscriptions(struct fake_bus *b, bool on);
 
 int fake_bus_reads(const struct fake_bus *b);         /* ReadEvents so far */
-int fake_bus_subscriptions(const struct fake_bus *b); /* prefixes that subscribers hold */
+int fake_bus_subscriptions(const struct fake_bus *b); /* prefixes that were asked for */
 
 #endif
