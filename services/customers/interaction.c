@@ -11,6 +11,8 @@
 
 #define STATE_ENDED DAYBOOK__CUSTOMERS__V1__INTERACTION_STATE__INTERACTION_STATE_ENDED
 #define STATE_RECORDED DAYBOOK__CUSTOMERS__V1__INTERACTION_STATE__INTERACTION_STATE_RECORDED
+#define VISIT_TALK_SLACK_US                                                                        \
+    DAY_US /* after its check-out a visit's talk may be said to have ended */
 #define QUESTION_OPEN DAYBOOK__CUSTOMERS__V1__QUESTION_STATE__QUESTION_STATE_OPEN
 
 /* Who held it: the caller unless named; and when it ended. */
@@ -60,7 +62,8 @@ static enum err need_contact(struct call *call, const PbInteraction *it)
 
 /* What customers have heard of the visit that a talk is said to have been. */
 struct visit_heard {
-    bool known, began, in_person, own;
+    bool known, in_person, own;
+    int64_t began_us, ended_us; /* 0: not yet */
     bool replaying; /* the events are being heard anew: what is missing may still come */
 };
 
@@ -80,15 +83,35 @@ static enum err hear_of_visit(struct call *call, const PbInteraction *it,
     struct db_row row = { .res = res };
     *heard_out = (struct visit_heard){
         .known = db_row_bool(&row, "known"),
-        .began = db_row_bool(&row, "began"),
         .in_person = db_row_bool(&row, "in_person"),
         .own = db_row_bool(&row, "own"),
         .replaying = db_row_bool(&row, "replaying"),
     };
+    if (!db_row_is_null(&row, "began_at"))
+        heard_out->began_us = db_row_time(&row, "began_at");
+    if (!db_row_is_null(&row, "ended_at"))
+        heard_out->ended_us = db_row_time(&row, "ended_at");
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-static enum err judge_visit(struct call *call, const char *visit_id,
+/* Any visit of long ago would do else, to be rid of the clock of a talk of today. */
+static enum err judge_moment(struct call *call, const PbInteraction *it,
+                             const struct visit_heard *heard, const char *field)
+{
+    int64_t talk_us = wire_time_us(it->ended_at);
+
+    if (talk_us < heard->began_us)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                         "names a visit that began after the talk had ended; correct ended_at, or "
+                         "leave the visit out");
+    if (heard->ended_us && talk_us > heard->ended_us + VISIT_TALK_SLACK_US)
+        return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                         "names a visit that ended more than a day before the talk; correct "
+                         "ended_at, or leave the visit out");
+    return ERR_OK;
+}
+
+static enum err judge_visit(struct call *call, const PbInteraction *it,
                             const struct visit_heard *heard, const char *field)
 {
     if (heard->known && !heard->in_person)
@@ -98,14 +121,14 @@ static enum err judge_visit(struct call *call, const char *visit_id,
         return call_fail(call, ERR_INVALID_ARGUMENT, field,
                          "names a visit of somebody else than employee_id; name one of his own, or "
                          "leave it out");
-    if (heard->began)
-        return ERR_OK;
+    if (heard->began_us)
+        return judge_moment(call, it, heard, field);
     if (heard->replaying)
         return call_fail(call, ERR_UNAVAILABLE, field,
                          "events of visits are being heard anew; send it again later");
     if (!heard->known)
         return call_fail(call, ERR_NOT_FOUND, field, "no visit %s to this customer is known",
-                         visit_id);
+                         it->visit_id);
     return call_fail(call, ERR_INVALID_ARGUMENT, field,
                      "names a visit whose visitor has not checked in; check in first, or leave it "
                      "out");
@@ -131,7 +154,7 @@ static enum err need_visit(struct call *call, PbInteraction *it, const char *fie
     if (!it->visit_id)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = hear_of_visit(call, it, &heard);
-    return e ? e : judge_visit(call, it->visit_id, &heard, field);
+    return e ? e : judge_visit(call, it, &heard, field);
 }
 
 static enum err touch_customer(struct call *call, const PbInteraction *it)

@@ -14,7 +14,7 @@
 struct foreign {
     const char *customer_id, *kind, *subject, *summary;
     const char *visitor_id, *visit_mode; /* NULL: no visit */
-    bool began;                          /* the visitor was there */
+    int64_t began_us, ended_us;          /* when the visitor was there; 0: not yet, or no visit */
 };
 
 static enum err add_foreign(struct reaction *r, const PbEvent *event, const struct foreign *f)
@@ -32,7 +32,8 @@ static enum err add_foreign(struct reaction *r, const PbEvent *event, const stru
         *event->actor_id ? event->actor_id : NULL,
         f->visitor_id && *f->visitor_id ? f->visitor_id : NULL,
         f->visit_mode && *f->visit_mode ? f->visit_mode : NULL,
-        f->began ? "t" : "f",
+        f->began_us ? db_text_time(r->arena, f->began_us) : NULL,
+        f->ended_us ? db_text_time(r->arena, f->ended_us) : NULL,
     };
     return db_queue(r->db, &sql_foreign_event_add, params);
 }
@@ -82,6 +83,7 @@ static enum err on_visit(struct reaction *r, const PbEvent *event, const Protobu
     for (size_t i = 0; name && visit && i < ARRAY_LEN(words); i++) {
         if (strcmp(name + 1, words[i].event) != 0)
             continue;
+        int64_t seen_us = wire_time_us(event->occurred_at);
         const struct foreign f = {
             .customer_id = visit->customer_id,
             .kind = "visit",
@@ -90,7 +92,10 @@ static enum err on_visit(struct reaction *r, const PbEvent *event, const Protobu
             .visitor_id = visit->visitor_id,
             .visit_mode = record_enum_text(&daybook__visits__v1__visit_mode__descriptor,
                                            (int)visit->mode, r->arena),
-            .began = words[i].began,
+            .began_us = !words[i].began   ? 0
+                        : visit->check_in ? wire_time_us(visit->check_in->at)
+                                          : seen_us,
+            .ended_us = visit->checked_out_at ? wire_time_us(visit->checked_out_at) : 0,
         };
         return add_foreign(r, event, &f);
     }

@@ -145,6 +145,9 @@ def test_con10_a_talk_was_a_visit_when_its_visitor_was_there(company):
     assert error.code == "INVALID_ARGUMENT" and "check in first" in error.message
     company.rep.command(SERVICE + "CheckIn", {"visitId": visit.id})
     company.stack.settle()
+    before = {"interaction": {**talk["interaction"], "endedAt": stamp(company.clock.now - HOUR)}}
+    error = refused(company.rep, CUSTOMERS + "InteractionService/RecordInteraction", before, uuid.uuid4().hex)
+    assert error.code == "INVALID_ARGUMENT" and "began after the talk" in error.message
     done = company.rep.command(CUSTOMERS + "InteractionService/RecordInteraction", talk).interaction
     assert done.visit_id == visit.id and not done.late
 

@@ -282,6 +282,57 @@ static void a_talk_was_a_visit_that_its_visitor_made_in_person_CON_10(void **sta
     (void)rig_value(rig, "UPDATE customers.consumer_cursor SET replay_until = 0 RETURNING ''");
 }
 
+/* A visit of another time would free any later or earlier talk of its 24 hours (TMR-02, CON-10). */
+static void a_talk_was_a_visit_only_while_that_went_on_TMR_02(void **state)
+{
+    static const char visit[] = "01900000-0000-7000-8000-0000000000c3";
+    static const struct {
+        const char *ended_at, *words; /* NULL: taken */
+    } open[] = {
+        { "2026-11-13T23:59:59.999999Z", "began after the talk" },
+        { "2026-11-14T00:00:00Z", NULL },
+        { "2026-11-15T23:00:00Z", NULL }, /* nobody has checked out yet */
+    }, ended[] = {
+        { "2026-11-13T23:00:00Z", "began after the talk" },
+        { "2026-11-14T00:30:00Z", NULL },
+        { "2026-11-15T01:00:00Z", NULL },
+        { "2026-11-15T01:00:01Z", "more than a day before the talk" },
+    };
+    char customer[ID_TEXT_MAX];
+
+    (void)state;
+    snprintf(customer, sizeof(customer), "%s", customer_of("rep", "visited once"));
+#define AT                                                                                         \
+    "{\"customerId\":\"%s\",\"channel\":\"CHANNEL_IN_PERSON\",\"visitId\":\"%s\",\"endedAt\":\"%"  \
+    "s\"}"
+    hear_visit("VisitCheckedIn", visit, customer, "rep", "IN_PERSON");
+    for (size_t i = 0; i < ARRAY_LEN(open) + ARRAY_LEN(ended); i++) {
+        bool is_over = i >= ARRAY_LEN(open);
+        const char *at = is_over ? ended[i - ARRAY_LEN(open)].ended_at : open[i].ended_at;
+        const char *words = is_over ? ended[i - ARRAY_LEN(open)].words : open[i].words;
+        if (i == ARRAY_LEN(open))
+            rig_hear(
+                rig, &customers_consumer, false, "daybook.visits.v1.VisitEnded",
+                "2026-11-14T01:00:00Z",
+                "{\"visit\":{\"id\":\"%s\",\"customerId\":\"%s\",\"visitorId\":\"%s\",\"mode\":"
+                "\"VISIT_MODE_IN_PERSON\",\"checkIn\":{\"at\":\"2026-11-14T00:00:00Z\"},"
+                "\"checkedOutAt\":\"2026-11-14T01:00:00Z\"}}",
+                visit, customer, rig_employee_text("rep"));
+        print_message("%s, %s\n", at, is_over ? "visit over" : "visit goes on");
+        if (words)
+            rig_fails(rig, "rep", INTERACTION_SERVICE, "RegisterEnded", ERR_INVALID_ARGUMENT, words,
+                      AT, customer, visit, at);
+        else
+            json_decref(
+                rig_ok(rig, "rep", INTERACTION_SERVICE, "RegisterEnded", AT, customer, visit, at));
+    }
+    rig_fails(rig, "rep", INTERACTION_SERVICE, "RecordInteraction", ERR_INVALID_ARGUMENT,
+              "interaction.visit_id",
+              "{\"interaction\":{\"content\":\"x\",\"customerId\":\"%s\",\"channel\":"
+              "\"CHANNEL_IN_PERSON\",\"visitId\":\"%s\",\"endedAt\":\"%s\"}}",
+              customer, visit, "2026-11-13T23:00:00Z");
+}
+
 static void a_preliminary_answer_promises_the_final_one_INT_04(void **state)
 {
     const char *id = question_of("rep", customer_of("rep", "promised"), "rep");
@@ -385,6 +436,7 @@ int main(void)
         cmocka_unit_test(lateness_is_counted_as_the_reminder_counts_CON_10),
         cmocka_unit_test(a_talk_in_person_is_late_unless_it_was_a_visit_CON_10),
         cmocka_unit_test(a_talk_was_a_visit_that_its_visitor_made_in_person_CON_10),
+        cmocka_unit_test(a_talk_was_a_visit_only_while_that_went_on_TMR_02),
         cmocka_unit_test(a_preliminary_answer_promises_the_final_one_INT_04),
         cmocka_unit_test(a_question_is_given_to_whom_one_sees_VIS_48),
         cmocka_unit_test(a_timeline_shows_what_is_asked_for_INT_22),

@@ -158,9 +158,10 @@ CREATE TABLE ${schema}.foreign_event (
     subject      text NOT NULL,
     summary      text NOT NULL,
     actor_id     uuid,
-    visitor_id   uuid,                           -- of visits, as are the next two: who goes,
-    visit_mode   text,                           -- how,
-    began        boolean NOT NULL DEFAULT false, -- and that he was there by then (CON-10)
+    visitor_id   uuid,        -- of visits, as are the next three: who goes,
+    visit_mode   text,        -- how,
+    began_at     timestamptz, -- and from when to when he was there, as far as known by then (CON-10)
+    ended_at     timestamptz,
     PRIMARY KEY (tenant_id, customer_id, happened_at, event_id)
 );
 

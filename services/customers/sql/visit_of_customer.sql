@@ -1,7 +1,7 @@
 -- params: tenant_id customer_id subject employee_id
 -- One row always. While the events are heard anew what is not there may still come: both are read in
 -- one statement, so that no rebuild falls in between.
-SELECT count(*) > 0 AS known, coalesce(bool_or(began), false) AS began,
+SELECT count(*) > 0 AS known, min(began_at) AS began_at, max(ended_at) AS ended_at,
        coalesce(bool_and(visit_mode = 'in_person'), false) AS in_person,
        coalesce(bool_and(visitor_id = $4::uuid), false) AS own,
        (SELECT coalesce(bool_or(replay_until > 0), false)
