@@ -12,7 +12,7 @@
 
 #define JOBS_HANDOVER_REASON "owner of the customer"
 
-/* REM-18: the duties towards a customer go to his new owner. Without one: nothing. */
+/* REM-18: the duties towards a customer go to his new owner; without one they wait for the next. */
 NODISCARD enum err jobs_ask_handover(struct reaction *r, const PbEvent *event,
                                      const Daybook__Customers__V1__Customer *customer);
 

@@ -10,7 +10,7 @@ static void customer_event(const char *type, const char *at, const char *owner, 
     snprintf(full, sizeof(full), CUSTOMERS "%s", type);
     rig_hear(rig, &reminders_consumer, false, full, at,
              "{\"customer\":{\"id\":\"" CUSTOMER "\",\"name\":\"Shop\",\"ownerId\":\"%s\"}%s}",
-             rig_employee_text(owner), more);
+             owner ? rig_employee_text(owner) : "", more);
 }
 
 static void give_customer(const char *owner, const char *at)
@@ -59,6 +59,36 @@ static void open_duties_follow_the_owner_of_their_customer_REM_18(void **state)
              "fired_at > '2026-11-16T03:30:00Z' AND state = 'delivered'",
              "235");
     without_engine();
+}
+
+/* While nobody owns the customer, whoever did answers for him; then all goes to the next, once. */
+static void duties_wait_with_the_owner_of_before_for_the_next_REM_18(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
+    ask_question(33, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    give_customer(NULL, "2026-11-16T02:10:00Z");
+    ask_question(34, "2026-11-16T02:20:00Z", "2026-11-16T02:20:00Z");
+    rig_time(rig, "2026-11-16T02:30:00Z");
+    work_off();
+    assert_string_equal(rig_value(rig, "SELECT count(*) || ' ' || (SELECT count(*) FROM "
+                                       "reminders.recalculation) FROM reminders.obligation WHERE "
+                                       "assignee_id = '" REP "'"),
+                        "2 0");
+    rig_time(rig, "2026-11-16T04:00:00Z");
+    give_customer("rep2", "2026-11-16T04:00:00Z");
+    give_customer(NULL, "2026-11-16T04:00:01Z");
+    give_customer("rep2", "2026-11-16T04:00:02Z");
+    work_off();
+    assert_string_equal(rig_value(rig, "SELECT string_agg(right(recipient_id::text, 1) || ' ' || "
+                                       "substring(text from '还剩.*'), "
+                                       "'; ' ORDER BY text) FROM reminders.notification"),
+                        "5 还剩 22 小时 0 分; 5 还剩 22 小时 20 分");
+    assert_string_equal(
+        rig_value(rig, "SELECT string_agg(DISTINCT right(assignee_id::text, 1) || ' ' || "
+                       "row_version, ', ') FROM reminders.obligation"),
+        "5 2");
 }
 
 /* What goes back and forth, and what is another's, stays where it is. */
@@ -224,6 +254,7 @@ int main(void)
         cmocka_unit_test(a_hand_over_waits_for_the_end_of_a_rebuild_REM_18),
         cmocka_unit_test(hand_overs_are_forgotten_a_week_after_and_changes_of_rules_are_not),
         cmocka_unit_test(open_duties_follow_the_owner_of_their_customer_REM_18),
+        cmocka_unit_test(duties_wait_with_the_owner_of_before_for_the_next_REM_18),
         cmocka_unit_test(a_customer_who_comes_back_moves_nothing_REM_18),
         cmocka_unit_test(a_handed_over_duty_is_counted_as_its_record_CON_10),
     };
