@@ -4,8 +4,9 @@
  * This is the hot path: nearly every duty is fulfilled before it is due. A batch collects what its
  * events mean, one operation a duty, and writes it by one statement a kind:
  *
- *   first round trip   closes open duties of the table; asks which of those to be opened are known
- *                      already, and takes tombstones
+ *   first round trip   asks which duties to be opened are known already, has recalculations that
+ *                      could not see them begin again (REM-09), takes tombstones; closes open
+ *                      duties of the table
  *   second, the commit new duties with their timers, tombstones, events, versions of lists
  *
  * What counts is the outcome of the batch for each duty, not the order within it: an opening and a
@@ -389,6 +390,22 @@ static enum err queue_closings(struct batch *b, struct operation **list)
     return queue_columns(b, &sql_duties_close, &k, read_closed);
 }
 
+static enum err queue_known(struct batch *b, struct columns *k)
+{
+    struct reaction *r = b->reaction;
+    char tenant[ID_TEXT_MAX];
+    struct db_param params[] = { { .value = id_text(r->tenant, tenant) }, { 0 }, { 0 }, { 0 } };
+
+    if (!k->rows)
+        return ERR_OK;
+    params[2].value = db_text_i64(r->arena, r->now_us);
+    params[3].value = db_text_i64(r->arena, directory_revision(r->dir));
+    if (!params[2].value || !params[3].value)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = columns_binary_params(k, &params[1]);
+    return e ? e : db_queue_params(r->db, &sql_duties_known, params, read_known, b);
+}
+
 static enum err queue_questions(struct batch *b, struct operation **list)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
@@ -397,7 +414,7 @@ static enum err queue_questions(struct batch *b, struct operation **list)
     for (size_t i = 0; i < b->noperations; i++)
         if (list[i]->opens)
             columns_id(&k, list[i]->id);
-    enum err e = queue_columns(b, &sql_duties_known, &k, read_known);
+    enum err e = queue_known(b, &k);
     return e ? e : queue_columns(b, &sql_tombstones_take, &k, read_tombstones);
 }
 
@@ -655,9 +672,9 @@ static enum err batch_end(struct reaction *r)
 
     if (!list || !db_text_id(r->arena, r->tenant))
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = queue_closings(b, list);
+    enum err e = queue_questions(b, list); /* the first locks jobs before duties, as chores do */
     if (!e)
-        e = queue_questions(b, list);
+        e = queue_closings(b, list);
     if (!e && b->noperations)
         e = db_flush(r->db);
     if (!e)

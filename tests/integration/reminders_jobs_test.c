@@ -107,6 +107,10 @@ static void a_rule_that_is_switched_off_tells_nobody_any_more_REM_20(void **stat
     free(told);
 }
 
+#define DUES                                                                                       \
+    "SELECT string_agg(to_char(due_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'), '; ' ORDER BY "        \
+    "subject) FROM reminders.obligation"
+
 /* REM-09: another replica may yet open a duty by the rule book of before, behind the cursor. */
 static void a_recalculation_waits_until_every_replica_knows_the_change(void **state)
 {
@@ -254,19 +258,6 @@ static void a_job_that_met_a_deadlock_is_done_again_at_once(void **state)
     assert_string_equal(rig_value(rig, DONE_BY_REASON), "fails true");
 }
 
-/* A job of the calendar, as a company of that number has it. */
-static void put_job(const char *tenant, int id)
-{
-    char sql[512];
-
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO reminders.recalculation (tenant_id, id, policy_key, reason, "
-             "effective_us, asked_at, start_at) VALUES ('%s', '%08d-0000-7000-8000-000000000000', "
-             "'', '%d', 1, 'epoch', '-infinity')",
-             tenant, id, id);
-    admin(sql);
-}
-
 static void companies_take_turns_with_their_jobs(void **state)
 {
     char one[ID_TEXT_MAX], other[ID_TEXT_MAX];
@@ -386,6 +377,8 @@ int main(void)
         cmocka_unit_test(a_recalculation_waits_until_every_replica_knows_the_change),
         cmocka_unit_test(a_duty_that_is_opened_late_follows_the_rules_that_changed_meanwhile),
         cmocka_unit_test(a_recalculation_is_not_done_by_an_older_snapshot),
+        cmocka_unit_test(a_duty_that_a_recalculation_could_not_see_yet_follows_it_REM_09),
+        cmocka_unit_test(a_duty_by_an_older_snapshot_is_counted_anew_REM_09),
         cmocka_unit_test(jobs_that_fail_hold_up_no_other),
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(companies_take_turns_with_their_jobs),

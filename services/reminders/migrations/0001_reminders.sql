@@ -189,6 +189,11 @@ CREATE TABLE ${schema}.recalculation (
 );
 CREATE INDEX recalculation_open ON ${schema}.recalculation (tenant_id, effective_us, id)
     WHERE done_at IS NULL;
+-- Those that duties being opened now are counted without.
+CREATE INDEX recalculation_ahead ON ${schema}.recalculation (tenant_id, effective_us)
+    WHERE customer_id IS NULL;
+CREATE INDEX recalculation_newer ON ${schema}.recalculation (tenant_id, revision)
+    WHERE customer_id IS NULL;
 CREATE INDEX handover_open ON ${schema}.recalculation (tenant_id, customer_id) WHERE done_at IS NULL;
 CREATE INDEX handover_by_age ON ${schema}.recalculation (tenant_id, done_at)
     WHERE customer_id IS NOT NULL;
