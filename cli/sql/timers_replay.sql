@@ -1,7 +1,6 @@
 -- params: tenant_id ids
 -- The duty says what it waits for (next_step, next_us: a copy of its timer). That is armed, not what
--- was parked: a plan made anew meanwhile found no timer to move, and a duty that was closed waits for
--- nothing. The duty is locked first, as by all who change it.
+-- was parked: a duty that was closed waits for nothing. The duty is locked first, as by all who change it.
 WITH duty AS (
     SELECT o.id, o.rule, o.subject, o.next_step, o.next_us
       FROM reminders.obligation o

@@ -122,9 +122,7 @@ static void a_parked_timer_is_armed_again_for_the_new_owner_REM_18(void **state)
     customer_event("CustomerCreated", "2026-11-15T00:00:00Z", "rep", "");
     ask_question(40, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
     ask_question(41, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
-    admin("WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
-          "reminders.obligation WHERE subject LIKE '%28') RETURNING *) INSERT INTO "
-          "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t");
+    park_timer("28");
     give_customer("rep2", "2026-11-16T02:00:00Z");
     work_off();
     assert_string_equal(

@@ -68,6 +68,45 @@ static void a_change_that_changes_nothing_for_a_duty_leaves_it_alone(void **stat
     without_engine();
 }
 
+#define DUES                                                                                       \
+    "SELECT string_agg(to_char(due_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'), '; ' ORDER BY "        \
+    "subject) FROM reminders.obligation"
+
+/* Parks the timer of the duty whose subject ends so. */
+static void park_timer(const char *end)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof(sql),
+             "WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
+             "reminders.obligation WHERE subject LIKE '%%%s') RETURNING *) INSERT INTO "
+             "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t",
+             end);
+    admin(sql);
+}
+
+/* What was parked was the plan of before; what stays as it is stays parked (REM-09). */
+static void a_parked_timer_is_armed_again_by_a_new_plan_REM_09(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:00:00Z");
+    ask_question(35, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z");
+    park_timer("23");
+    change_calendar(); /* hours run on */
+    start_recalculations();
+    work_off();
+    assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.timer_parked"), "1");
+    set_policy("question_feedback_hours", "8", "2026-11-16T02:00:00Z");
+    work_off();
+    assert_string_equal(rig_value(rig, DUES), "11-16 10:00");
+    assert_string_equal(rig_value(rig, "SELECT count(*) || ' ' || (SELECT count(*) FROM "
+                                       "reminders.timer_parked) FROM reminders.timer t JOIN "
+                                       "reminders.obligation o ON o.id = t.obligation_id AND "
+                                       "o.next_us = t.due_us AND o.next_step = t.step AND "
+                                       "t.shard = get_byte(uuid_send(o.id), 15) & 63"),
+                        "1 0");
+}
+
 /* REM-20: pending and overdue, with a timer, without one any more, and with one that was parked. */
 static void a_rule_that_is_switched_off_tells_nobody_any_more_REM_20(void **state)
 {
@@ -80,9 +119,7 @@ static void a_rule_that_is_switched_off_tells_nobody_any_more_REM_20(void **stat
     ask_question(18, "2026-11-16T02:00:00Z", "2026-11-16T02:00:00Z"); /* parked */
     wait_for("SELECT count(*) FROM reminders.obligation WHERE state = 'overdue'", "2");
     wait_for("SELECT count(*) FROM reminders.timer", "3");
-    admin("WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
-          "reminders.obligation WHERE subject LIKE '%12') RETURNING *) INSERT INTO "
-          "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t");
+    park_timer("12");
     char *told = strdup(rig_value(rig, "SELECT count(*) FROM reminders.notification"));
     (void)rig_events(rig);
     set_policy("reminder_enabled_tmr_01", "false", "2026-11-16T02:00:00Z");
@@ -106,10 +143,6 @@ static void a_rule_that_is_switched_off_tells_nobody_any_more_REM_20(void **stat
     assert_string_equal(rig_value(rig, "SELECT count(*) FROM reminders.notification"), told);
     free(told);
 }
-
-#define DUES                                                                                       \
-    "SELECT string_agg(to_char(due_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'), '; ' ORDER BY "        \
-    "subject) FROM reminders.obligation"
 
 /* REM-09: another replica may yet open a duty by the rule book of before, behind the cursor. */
 static void a_recalculation_waits_until_every_replica_knows_the_change(void **state)
@@ -379,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_recalculation_is_not_done_by_an_older_snapshot),
         cmocka_unit_test(a_duty_that_a_recalculation_could_not_see_yet_follows_it_REM_09),
         cmocka_unit_test(a_duty_by_an_older_snapshot_is_counted_anew_REM_09),
+        cmocka_unit_test(a_parked_timer_is_armed_again_by_a_new_plan_REM_09),
         cmocka_unit_test(jobs_that_fail_hold_up_no_other),
         cmocka_unit_test(a_job_that_met_a_deadlock_is_done_again_at_once),
         cmocka_unit_test(companies_take_turns_with_their_jobs),
