@@ -228,6 +228,63 @@ static void a_recalculation_is_not_done_by_an_older_snapshot(void **state)
     assert_string_equal(rig_value(rig, REVISED), "2, 1");
 }
 
+/* A job of the calendar, as a company of that number has it. */
+static void put_job(const char *tenant, int id)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO reminders.recalculation (tenant_id, id, policy_key, reason, "
+             "effective_us, asked_at, start_at) VALUES ('%s', '%08d-0000-7000-8000-000000000000', "
+             "'', '%d', 1, 'epoch', '-infinity')",
+             tenant, id, id);
+    admin(sql);
+}
+
+/* The reaction began before the change was in force and wrote when its recalculation was over. */
+static void a_duty_that_a_recalculation_could_not_see_yet_follows_it_REM_09(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T02:59:59Z");
+    rig_set_policy("question_feedback_hours", "8", "2026-11-16T03:00:00Z");
+    rig_hear(rig, &reminders_consumer, false, "daybook.directory.v1.PolicySet",
+             "2026-11-16T02:00:00Z",
+             "{\"setting\":{\"key\":\"question_feedback_hours\",\"value\":\"8\",\"effectiveFrom\":"
+             "\"2026-11-16T03:00:00Z\"}}");
+    ask_question(25, "2026-11-16T02:30:00Z", "2026-11-16T02:30:00Z");
+    rig_time(rig, "2026-11-16T03:00:00Z");
+    start_recalculations();
+    work_off();
+    rig_time(rig, "2026-11-16T02:59:59Z"); /* as the reaction saw it */
+    ask_question(26, "2026-11-16T02:30:00Z", "2026-11-16T02:30:00Z");
+    rig_time(rig, "2026-11-16T03:00:01Z");
+    assert_string_equal(rig_value(rig, DUES), "11-16 10:30; 11-17 02:30");
+    work_off();
+    assert_string_equal(rig_value(rig, DUES), "11-16 10:30; 11-16 10:30");
+    ask_question(27, "2026-11-16T02:30:00Z", "2026-11-16T02:30:00Z"); /* knows the change */
+    assert_string_equal(rig_value(rig, "SELECT (done_at IS NOT NULL)::text || changed FROM "
+                                       "reminders.recalculation"),
+                        "true2");
+}
+
+/* The same by a replica whose snapshot is older than the change. */
+static void a_duty_by_an_older_snapshot_is_counted_anew_REM_09(void **state)
+{
+    (void)state;
+    fresh("2026-11-16T03:00:00Z");
+    char tenant[ID_TEXT_MAX];
+    put_job(id_text(rig_tenant, tenant), 1);
+    admin("UPDATE reminders.recalculation SET done_at = 'epoch', overdue = true, after_id = id, "
+          "revision = 1000000");
+    ask_question(28, "2026-11-16T02:30:00Z", "2026-11-16T02:30:00Z");
+    assert_string_equal(rig_value(rig, "SELECT concat_ws(' ', done_at, overdue, after_id) FROM "
+                                       "reminders.recalculation"),
+                        "f 00000000-0000-0000-0000-000000000000");
+    admin("UPDATE reminders.recalculation SET done_at = 'epoch', revision = 0");
+    ask_question(29, "2026-11-16T02:30:00Z", "2026-11-16T02:30:00Z");
+    assert_string_equal(rig_value(rig, "SELECT count(done_at) FROM reminders.recalculation"), "1");
+}
+
 /* --- jobs that fail, and turns ---------------------------------------------------------------- */
 
 /* Jobs with that mark fail so while the sequence is below the number. */
