@@ -269,6 +269,7 @@ int main(int argc, char **argv)
         TEST(an_event_that_ends_the_process_is_put_aside_F36),
         TEST(a_rebuild_repeats_only_what_makes_the_read_model),
         TEST(a_rebuild_leaves_aside_what_was_put_aside_F36),
+        TEST(what_waits_is_tried_when_a_rebuild_is_over_F36),
     };
     return cmocka_run_group_tests(tests, start_servers, stop_servers);
 }
