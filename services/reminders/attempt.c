@@ -85,6 +85,20 @@ static int64_t quiet_pause_us(int64_t end_us)
     return MIN(clock_until_us(end_us), clock_is_steered() ? QUIET_STEERED_US : QUIET_LOOK_US);
 }
 
+/* Of the unit of whoever is told (REM-12): a superior's may be another than the duty's. */
+static int64_t quiet_us(const struct attempt *t, const struct directory *dir,
+                        const struct dir_tenant *tenant, int64_t now_us)
+{
+    struct id to, unit = t->unit;
+    const struct dir_employee *told =
+        id_parse(t->notice->recipient_id, &to) ? directory_employee(dir, t->tenant, to) : NULL;
+
+    if (told && told->unit)
+        unit = told->unit->id;
+    struct policy_value span = directory_policy(dir, t->tenant, unit, "quiet_hours", now_us);
+    return delivery_quiet_us(span.text, tenant->calendar->tz, now_us);
+}
+
 static bool decide(struct attempt *t, enum outcome outcome, const char *result)
 {
     t->verdict = (struct verdict){ .outcome = outcome, .result = result };
@@ -111,9 +125,8 @@ bool attempt_judge(struct attempt *t, const struct directory *dir, int64_t now_u
         return decide(t, OUTCOME_FAILED, "no channel any more");
     if (!tenant)
         return put_off(t, SECOND_US);
-    struct policy_value span = directory_policy(dir, t->tenant, t->unit, "quiet_hours", now_us);
-    int64_t quiet_us = delivery_quiet_us(span.text, tenant->calendar->tz, now_us);
-    return quiet_us ? put_off(t, quiet_pause_us(now_us + quiet_us)) : true;
+    int64_t wait_us = quiet_us(t, dir, tenant, now_us);
+    return wait_us ? put_off(t, quiet_pause_us(now_us + wait_us)) : true;
 }
 
 /* --- the post -------------------------------------------------------------------------------- */

@@ -34,7 +34,7 @@ struct attempt {
     /* as read */
     PbDelivery *notice;
     const char *state, *subject, *url, *secret, *old_secret;
-    struct id unit, owner;
+    struct id unit, owner; /* of the duty; of the channel */
     int attempts;
     bool closed;
     int64_t due_us;

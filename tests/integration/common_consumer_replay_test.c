@@ -257,6 +257,33 @@ static void a_rebuild_leaves_aside_what_was_put_aside_F36(void **state)
                      1);
 }
 
+/* What waits is run as live: what it looks up must be whole, not just up to where it stood. */
+static void what_waits_is_tried_when_a_rebuild_is_over_F36(void **state)
+{
+    (void)state;
+    struct runner r;
+
+    start(&r);
+    fake_bus_publish(bus, add(0, "visits/2", "poison"));
+    fake_bus_publish(bus, add(0, "visits/1", "x"));
+    wait_until(CURSOR, 2);
+    stop(&r);
+    atomic_store(&plan.poison_cured, true);
+    script("UPDATE cons.parked_event SET state = 'replay', next_try_at = '-infinity';"
+           "UPDATE cons.consumer_cursor SET replay_until = 5");
+    launch(&r);
+    for (int64_t seq = 3; seq <= 4; seq++) { /* each tick writes the position, then tries again */
+        fake_bus_publish(bus, add_foreign());
+        wait_until(CURSOR, seq);
+    }
+    fake_bus_publish(bus, add(0, "visits/1", "x"));
+    wait_until(PARKED("done"), 1);
+    stop(&r);
+    assert_int_equal(number("SELECT (array_agg(seq ORDER BY n) = '{2,5,1}')::int AS n"
+                            " FROM cons.effect"),
+                     1);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "child") == 0)

@@ -369,6 +369,34 @@ static void quiet_hours_hold_messages_back_never_the_clock_REM_12(void **state)
     close_senders();
 }
 
+/* Whoever is told has the quiet hours of his own unit, wherever the duty is: rep's is in EAST. */
+static void quiet_hours_are_those_of_who_is_told_REM_12(void **state)
+{
+    static const struct {
+        const char *quiet, *unit, *want;
+    } cases[] = {
+        { "EAST", "HQ", "4 delivered 1" },
+        { "EAST", "EAST", "4 pending 0" },
+        { "HQ", "HQ", "4 pending 0" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        begin("2026-11-17T05:00:00Z"); /* 13:00 local */
+        rig_set_unit_policy("EAST", "quiet_hours", "21:00-08:00", "2026-11-16T00:00:00Z");
+        rig_set_unit_policy(cases[i].quiet, "quiet_hours", "12:00-14:00", "2026-11-16T00:00:01Z");
+        rig_move("rep", cases[i].unit);
+        set_channel("rep", REP);
+        fire(5, "2026-11-16T02:00:00Z", "2026-11-17T05:00:00Z", "3");
+        open_senders();
+        assert_int_equal(turn(), 1);
+        print_message("quiet in %s, told in %s\n", cases[i].quiet, cases[i].unit);
+        assert_string_equal(posted(), cases[i].want);
+        close_senders();
+        rig_clear_policies();
+    }
+}
+
 static void what_has_become_pointless_is_noted_and_not_sent(void **state)
 {
     (void)state;
@@ -701,6 +729,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_sender_that_lost_its_lane_writes_nothing_F08),
         cmocka_unit_test(a_receiver_that_is_gone_is_not_asked_again),
         cmocka_unit_test(quiet_hours_hold_messages_back_never_the_clock_REM_12),
+        cmocka_unit_test(quiet_hours_are_those_of_who_is_told_REM_12),
         cmocka_unit_test(what_has_become_pointless_is_noted_and_not_sent),
         cmocka_unit_test(the_companys_channel_serves_those_without_their_own),
         cmocka_unit_test(a_wish_for_later_is_heeded_for_a_day),

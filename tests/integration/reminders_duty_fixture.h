@@ -102,4 +102,21 @@ UNUSED static void change_calendar(void)
              "2026-11-16T02:00:00Z", "{\"year\":2026,\"changedDates\":[\"2026-11-18\"]}");
 }
 
+#define DUES                                                                                       \
+    "SELECT string_agg(to_char(due_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'), '; ' ORDER BY "        \
+    "subject) FROM reminders.obligation"
+
+/* Parks the timer of the duty whose subject ends so. */
+UNUSED static void park_timer(const char *end)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof(sql),
+             "WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
+             "reminders.obligation WHERE subject LIKE '%%%s') RETURNING *) INSERT INTO "
+             "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t",
+             end);
+    admin(sql);
+}
+
 #endif

@@ -68,23 +68,6 @@ static void a_change_that_changes_nothing_for_a_duty_leaves_it_alone(void **stat
     without_engine();
 }
 
-#define DUES                                                                                       \
-    "SELECT string_agg(to_char(due_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'), '; ' ORDER BY "        \
-    "subject) FROM reminders.obligation"
-
-/* Parks the timer of the duty whose subject ends so. */
-static void park_timer(const char *end)
-{
-    char sql[512];
-
-    snprintf(sql, sizeof(sql),
-             "WITH t AS (DELETE FROM reminders.timer WHERE obligation_id = (SELECT id FROM "
-             "reminders.obligation WHERE subject LIKE '%%%s') RETURNING *) INSERT INTO "
-             "reminders.timer_parked SELECT tenant_id, obligation_id, step, due_us, 'test' FROM t",
-             end);
-    admin(sql);
-}
-
 /* What was parked was the plan of before; what stays as it is stays parked (REM-09). */
 static void a_parked_timer_is_armed_again_by_a_new_plan_REM_09(void **state)
 {
