@@ -88,6 +88,11 @@ size_t arena_used(const struct arena *a)
     return a->used;
 }
 
+void arena_discount(struct arena *a, size_t mark)
+{
+    a->used = MIN(a->used, mark);
+}
+
 void arena_set_budget(struct arena *a, size_t budget_bytes)
 {
     a->budget = MAX(budget_bytes, a->used);

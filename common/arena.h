@@ -23,6 +23,9 @@ void arena_reset(struct arena *a);
 
 size_t arena_used(const struct arena *a);
 
+/* What was handed out since arena_used() was `mark` counts no longer: it stays, but is done with. */
+void arena_discount(struct arena *a, size_t mark);
+
 /* Changes the budget, e.g. to that of one unpack; never below what is used. */
 void arena_set_budget(struct arena *a, size_t budget_bytes);
 

@@ -297,10 +297,12 @@ enum err call_run(struct call *call, const struct method *method, const char *sc
     struct runner r = {
         .call = call, .method = method, .schema = schema, .request = request, .tenant = call->tenant
     };
+    size_t mark = arena_used(call->arena);
     enum err e;
 
     *reply_out = NULL;
     do {
+        arena_discount(call->arena, mark); /* each run may use as much */
         e = run_once(&r);
         if (e == ERR_OK) {
             run_hooks(call);

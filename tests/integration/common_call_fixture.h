@@ -157,6 +157,8 @@ UNUSED static enum err fail_first(struct call *call, const ProtobufCMessage *req
     CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *params[] = { plan.state };
 
+    if (!arena_alloc(call->arena, 6 * MIB)) /* as a large import does, each time */
+        return ERR_RESOURCE_EXHAUSTED;
     if (plan.failures > 0) {
         plan.failures--;
         enum err e = db_exec(call->db, &fail_as, params, &res);

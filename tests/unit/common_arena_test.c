@@ -69,6 +69,29 @@ static void nothing_goes_past_the_budget(void **state)
     assert_non_null(arena_alloc(a, 4000));
 }
 
+static void what_is_done_with_counts_no_longer(void **state)
+{
+    (void)state;
+    CLEANUP(arena_freep) struct arena *a = arena_new(1024);
+    char *kept = arena_strdup(a, "kept");
+    size_t mark = arena_used(a);
+    char *before = arena_alloc(a, 900);
+
+    assert_true(kept && before);
+    memset(before, 'x', 900);
+    assert_null(arena_alloc(a, 900));
+    arena_discount(a, mark);
+    assert_int_equal(arena_used(a), mark);
+    char *after = arena_alloc(a, 900);
+    assert_non_null(after);
+    memset(after, 'y', 900);
+    assert_true(before[0] == 'x' && before[899] == 'x'); /* it is still there */
+    assert_string_equal(kept, "kept");
+    assert_null(arena_alloc(a, 900));
+    arena_discount(a, 1 << 20); /* never more than there is */
+    assert_null(arena_alloc(a, 900));
+}
+
 static void absurd_sizes_are_refused(void **state)
 {
     (void)state;
@@ -129,6 +152,7 @@ int main(void)
         cmocka_unit_test(blocks_are_zeroed_aligned_and_apart),
         cmocka_unit_test(a_reset_gives_zeroed_memory_again),
         cmocka_unit_test(nothing_goes_past_the_budget),
+        cmocka_unit_test(what_is_done_with_counts_no_longer),
         cmocka_unit_test(absurd_sizes_are_refused),
         cmocka_unit_test(copies_are_whole),
         cmocka_unit_test(protobuf_allocates_here),
