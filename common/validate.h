@@ -33,7 +33,8 @@ struct check {
 };
 
 struct call;
-/* checks ended by a NULL path. ERR_INVALID_ARGUMENT: violations were added to the call. */
+/* checks ended by a NULL path. Ids are put into our form, lower case, within the message.
+ * ERR_INVALID_ARGUMENT: violations were added to the call. */
 NODISCARD enum err validate(struct call *call, const ProtobufCMessage *message,
                             const struct check *checks);
 

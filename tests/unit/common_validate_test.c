@@ -8,6 +8,7 @@
 #include "common/call_state.h"
 #include "common/protojson.h"
 #include "common/schema.h"
+#include "daybook/visits/v1/visits.pb-c.h"
 
 #define UUID "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -208,11 +209,29 @@ static void bounds_the_number_of_faults(void **state)
     assert_non_null(strstr(call.state->failure.message, "8999 more"));
 }
 
+/* They are compared as texts further on. */
+static void ids_come_out_in_one_form(void **state)
+{
+    (void)state;
+    static const struct check checks[] = { { "customer_id", CHECK_ID, 0, 0 }, { 0 } };
+    ProtobufCMessage *m;
+    struct wire_fault fault;
+    const struct schema_message *s = schema_find_message("daybook.visits.v1.Visit");
+    static const char json[] = "{\"customerId\":\"01890A5D-AC96-774B-bcce-B302099A8057\"}";
+
+    assert_int_equal(
+        protojson_read(s->type, json, strlen(json), PROTOJSON_STRICT, arena, &m, &fault), ERR_OK);
+    assert_int_equal(validate(&call, m, checks), ERR_OK);
+    assert_string_equal(((Daybook__Visits__V1__Visit *)m)->customer_id,
+                        "01890a5d-ac96-774b-bcce-b302099a8057");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(judges_single_fields, fresh_call),
         cmocka_unit_test_setup(judges_numbers, fresh_call),
+        cmocka_unit_test_setup(ids_come_out_in_one_form, fresh_call),
         cmocka_unit_test_setup(names_every_faulty_element, fresh_call),
         cmocka_unit_test_setup(asks_nothing_below_an_absent_message, fresh_call),
         cmocka_unit_test_setup(bounds_the_number_of_faults, fresh_call),
