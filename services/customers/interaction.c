@@ -94,6 +94,12 @@ static enum err hear_of_visit(struct call *call, const PbInteraction *it,
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
+static enum err heard_anew(struct call *call, const char *field)
+{
+    return call_fail(call, ERR_UNAVAILABLE, field,
+                     "events of visits are being heard anew; send it again later");
+}
+
 /* Any visit of long ago would do else, to be rid of the clock of a talk of today. */
 static enum err judge_moment(struct call *call, const PbInteraction *it,
                              const struct visit_heard *heard, const char *field)
@@ -108,7 +114,13 @@ static enum err judge_moment(struct call *call, const PbInteraction *it,
         return call_fail(call, ERR_INVALID_ARGUMENT, field,
                          "names a visit that ended more than a day before the talk; correct "
                          "ended_at, or leave the visit out");
-    return ERR_OK;
+    if (heard->ended_us || talk_us <= heard->began_us + VISIT_TALK_SLACK_US)
+        return ERR_OK;
+    if (heard->replaying) /* the check-out may follow */
+        return heard_anew(call, field);
+    return call_fail(call, ERR_INVALID_ARGUMENT, field,
+                     "names a visit that began more than a day before the talk and was not checked "
+                     "out; name the one of the talk, or leave the visit out");
 }
 
 static enum err judge_visit(struct call *call, const PbInteraction *it,
@@ -124,8 +136,7 @@ static enum err judge_visit(struct call *call, const PbInteraction *it,
     if (heard->began_us)
         return judge_moment(call, it, heard, field);
     if (heard->replaying)
-        return call_fail(call, ERR_UNAVAILABLE, field,
-                         "events of visits are being heard anew; send it again later");
+        return heard_anew(call, field);
     if (!heard->known)
         return call_fail(call, ERR_NOT_FOUND, field, "no visit %s to this customer is known",
                          it->visit_id);

@@ -291,7 +291,8 @@ static void a_talk_was_a_visit_only_while_that_went_on_TMR_02(void **state)
     } open[] = {
         { "2026-11-13T23:59:59.999999Z", "began after the talk" },
         { "2026-11-14T00:00:00Z", NULL },
-        { "2026-11-15T23:00:00Z", NULL }, /* nobody has checked out yet */
+        { "2026-11-15T00:00:00Z", NULL }, /* nobody has checked out yet */
+        { "2026-11-15T00:00:01Z", "was not checked out" },
     }, ended[] = {
         { "2026-11-13T23:00:00Z", "began after the talk" },
         { "2026-11-14T00:30:00Z", NULL },
