@@ -89,16 +89,21 @@ static bool read_on(const Request *asked, const Response *page, int64_t *after)
     return page->read_upto_seq > asked->after_seq && page->read_upto_seq < page->head_seq;
 }
 
-/* The arena is reset page by page: what lives on is copied out of it. */
-static bool keep(struct cli *c, struct filter *f, struct arena *kept)
+/* The arena is reset page by page: what lives on is copied out of it, who asks too. */
+static bool keep(struct cli *c, struct filter *f, struct arena *kept, int *status_out)
 {
+    const PbPrincipal *who;
     bool ok = true;
 
+    if (!cli_bus(c, status_out) || !cli_principal(c, &who, status_out))
+        return false;
     for (size_t i = 0; i < f->n; i++)
         ok = (f->types[i] = arena_strdup(kept, f->types[i])) != NULL && ok;
     ok = (f->aggregate = arena_strdup(kept, f->aggregate)) != NULL && ok;
-    if (c->principal)
-        ok = (c->principal = wire_clone(&c->principal->base, kept)) != NULL && ok;
+    if (who)
+        ok = (c->principal = wire_clone(&who->base, kept)) != NULL && ok;
+    if (!ok)
+        *status_out = err_exit_code(ERR_RESOURCE_EXHAUSTED);
     return ok;
 }
 
@@ -169,8 +174,9 @@ static int read_log(struct cli *c)
     if (!cli_number(c, "after", 0, INT64_MAX, 0, &after) ||
         !cli_number(c, "limit", 0, INT64_MAX, 100, &limit) || !read_filter(c, &f))
         return EXIT_USAGE;
-    int status = kept && keep(c, &f, kept) ? read_pages(c, &f, after, limit ? limit : INT64_MAX)
-                                           : err_exit_code(ERR_RESOURCE_EXHAUSTED);
+    int status = err_exit_code(ERR_RESOURCE_EXHAUSTED);
+    if (kept && keep(c, &f, kept, &status))
+        status = read_pages(c, &f, after, limit ? limit : INT64_MAX);
     c->principal = NULL; /* it goes with what was kept */
     return status;
 }
@@ -342,9 +348,11 @@ static int tail_log(struct cli *c)
         t.cursor = head;
     struct arena *kept = arena_new(MIB);
     t.sub = zmq_socket(c->zmq, ZMQ_SUB);
-    if (!kept || !keep(c, &t.filter, kept) || !t.sub || !subscribe(&t)) {
+    status = err_exit_code(ERR_RESOURCE_EXHAUSTED);
+    bool is_ready = kept && keep(c, &t.filter, kept, &status);
+    if (is_ready && !(t.sub && subscribe(&t))) {
         status = cli_fail(c, ERR_FAILED_PRECONDITION, "cannot subscribe at DAYBOOK_BUS_EVENTS");
-    } else {
+    } else if (is_ready) {
         (void)sigaction(SIGINT, &act, NULL);
         (void)sigaction(SIGTERM, &act, NULL);
         status = follow(&t);

@@ -83,6 +83,9 @@ static void full_pages_are_followed_by_the_next(void **state)
     expect("events tail --after 2499 --limit 2", "2500 2501");
     expect("events read --after 0 --limit 0 | tail -n 2", "2500 2501");
     expect("events tail --after 0 --limit 2501 | tail -n 2", "2500 2501");
+    fake_bus_search(bus, 1000); /* who asks outlives a page too */
+    expect("events read --tenant 01000000-0000-7000-8000-0000000000a0 --limit 0 | tail -n 2",
+           "2500 2501");
     fake_bus_stop(bus);
 }
 
