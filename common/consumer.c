@@ -49,7 +49,6 @@ struct consumer *consumer_new(const struct consumer_def *def, const struct consu
     c->noted_seq = -1;
     c->stuck_seq = -1;
     c->most = CONSUMER_BATCH_MAX;
-    c->heard_us = clock_monotonic_us();
     c->abreast_us = clock_monotonic_us();
     atomic_init(&c->reason, "starting");
     atomic_init(&c->seen_head, -1);
@@ -202,7 +201,7 @@ static bool agree(struct consumer *c)
     if (c->halt)
         return false;
     c->failures = 0;
-    c->deaf = clock_monotonic_us() - c->heard_us > DEAF_US;
+    c->deaf = c->silent_us > DEAF_US;
     if (c->deaf)
         subscribe_anew(c);
     consumer_say_ready(c, c->deaf ? "events" : NULL);
@@ -217,7 +216,7 @@ static void notice_silence(struct consumer *c)
 {
     int64_t now_us = clock_monotonic_us();
 
-    if (now_us - c->heard_us < SILENCE_US || now_us < c->ask_at_us)
+    if (c->silent_us < SILENCE_US || now_us < c->ask_at_us)
         return;
     c->ask_at_us = now_us + CONSUMER_TICK_US;
     c->agreed = false;

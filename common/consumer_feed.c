@@ -152,7 +152,7 @@ static enum heard hear(struct consumer *c, struct bus_frames *f)
         return HEARD_MORE;
     memcpy(log_id.b, zmq_msg_data(&f->frame[1]), sizeof log_id.b);
     int64_t seq = read_seq(zmq_msg_data(&f->frame[2]));
-    c->heard_us = clock_monotonic_us();
+    c->silent_us = 0;
     if (c->deaf) { /* no longer: agree and say so */
         c->agreed = false;
         return HEARD_ENOUGH;
@@ -180,9 +180,13 @@ void consumer_listen(struct consumer *c, int64_t timeout_us)
     size_t bytes = 0;
     struct bus_frames f;
 
+    int64_t began_us = clock_monotonic_us();
+
     begin_batch(c);
-    if (!wait_for_first(c, MAX(timeout_us, 0)))
+    if (!wait_for_first(c, MAX(timeout_us, 0))) {
+        c->silent_us += clock_monotonic_us() - began_us;
         return;
+    }
     consumer_rest(c, c->rest_until_us - clock_monotonic_us()); /* more come meanwhile */
     while (heard == HEARD_MORE && bytes < BATCH_BYTES_MAX && bus_frames_receive(c->sub, &f)) {
         bytes += f.n == EVENT_FRAMES ? zmq_msg_size(&f.frame[3]) : 0;

@@ -95,7 +95,7 @@ struct consumer {
     int64_t next_tick_us;
     int64_t abreast_us;    /* when nothing was left to hear, last */
     int64_t rest_until_us; /* live, the next transaction begins then at the earliest */
-    int64_t heard_us;      /* when something came by the SUB socket, last */
+    int64_t silent_us;     /* how long we have listened in vain to the SUB socket */
     int64_t ask_at_us;     /* nothing comes: when to ask for the head again */
     int64_t reopen_at_us;  /* and when to subscribe anew */
     bool deaf;             /* that was said */

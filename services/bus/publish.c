@@ -273,8 +273,11 @@ static void on_subscribe(struct publisher *p, const char *user, const char *topi
 {
     const struct identity *who = identity_of(&p->identities, user ? user : "");
     /* The connection was let in by keys that may be newer than ours. */
-    if (who->kind == IDENTITY_NONE && identity_cache_refresh(&p->identities))
+    if (who->kind == IDENTITY_NONE) {
+        if (identity_cache_refresh(&p->identities))
+            p->review_at_us = 0; /* others may have lost theirs */
         who = identity_of(&p->identities, user ? user : "");
+    }
     struct listener *l = listener_of(p, user);
     uint64_t hash = hash_topic(p, topic, len);
     if (!l || !may_hear(who, topic, len) || !may_have_one_more(l, who, hash)) {
