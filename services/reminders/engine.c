@@ -309,16 +309,18 @@ static bool hold_read(void *arg, const struct timer *timer)
     return hold(arg, timer);
 }
 
-/* Takes what the look under way brought, and begins the next one when it is time. */
-static enum err look_around(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
+/* Takes what the look under way brought, and begins the next one when it is time. What is in memory
+ * is fired whatever became of it. */
+static void look_around(struct engine_thread *t, int64_t now_us, int64_t monotonic_us)
 {
     CLEANUP(read_answer_fini) struct read_answer answer = { 0 };
     struct reader *reader = t->engine->reader;
 
     if (reader_take(reader, t->index, &answer)) {
-        enum err e = look_take(&t->look, &answer, hold_read, t);
+        enum err e = look_take(&t->look, &answer, monotonic_us, hold_read, t);
         if (e)
-            return e;
+            log_warn("timers.unread", "timers could not be read; trying again", "err", err_name(e),
+                     NULL);
         metric_set(&timers_due, (double)schedule_ready(t->schedule), NULL);
     }
     struct look_stock stock = stock_of(t);
@@ -326,7 +328,6 @@ static enum err look_around(struct engine_thread *t, int64_t now_us, int64_t mon
         look_ask(&t->look, &stock, t->floor_us, now_us, monotonic_us);
         reader_ask(reader, t->index, &t->look.order, &t->bell);
     }
-    return ERR_OK;
 }
 
 /* --- late, unheard, not to be believed -------------------------------------------------------- */
@@ -572,8 +573,8 @@ static enum err turn(struct engine_thread *t, size_t *fired_out, bool *idle_out)
     *idle_out = !may_fire(t, monotonic_us) || !dir;
     if (*idle_out)
         return ERR_OK;
-    e = look_around(t, now_us, monotonic_us);
-    if (!e && look_is_taken(&t->look))
+    look_around(t, now_us, monotonic_us);
+    if (look_is_taken(&t->look))
         atomic_store(&t->settled, t->generation);
     return e ? e : fire_due(t, dir, now_us, monotonic_us, fired_out);
 }
@@ -609,8 +610,8 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
         t->retry_us = err == ERR_ABORTED && !t->retry_us
                           ? MSEC_US
                           : MIN(RETRY_MAX_US, MAX(RETRY_US, 2 * t->retry_us));
-        log_warn("timers.failed", "timers could not be read or fired; trying again", "err",
-                 err_name(err), NULL);
+        log_warn("timers.failed", "timers could not be fired; trying again", "err", err_name(err),
+                 NULL);
         bell_wait(&t->bell, t->retry_us);
     }
 }

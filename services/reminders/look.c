@@ -10,6 +10,8 @@
 #define LOW_WATER 2000      /* ready ones, below which a backlog is read on */
 #define PERIOD_US SECOND_US /* between two looks */
 #define PERIOD_MIN_US (5 * MSEC_US)
+#define RETRY_US (100 * MSEC_US)
+#define RETRY_MAX_US (2 * SECOND_US)
 #define NEAR_LOOKS 3             /* looks back go this many looks into the future too */
 #define FULL_US (30 * SECOND_US) /* between two looks back to the beginning of time */
 #define BACK_LOOKS 60            /* the others go back by so many looks */
@@ -79,6 +81,8 @@ int64_t look_wait_us(const struct look *l, const struct look_stock *stock, int64
 
     if (l->asked || !l->order.shards)
         return INT64_MAX;
+    if (monotonic_us < l->not_before_us)
+        return l->not_before_us - monotonic_us;
     if (l->looked_us == 0)
         return 0;
     if (wants_behind(l, stock) || wants_ahead(l, stock))
@@ -166,12 +170,14 @@ static bool take_part(struct look *l, enum read_part part, const struct read_ans
     return advance(l->order.shards, range, answer->timers[part], taken, taken < answer->n[part]);
 }
 
-enum err look_take(struct look *l, const struct read_answer *answer,
+enum err look_take(struct look *l, const struct read_answer *answer, int64_t monotonic_us,
                    bool (*hold)(void *arg, const struct timer *timer), void *arg)
 {
     bool was_void = l->is_void;
 
     l->asked = l->is_void = false;
+    l->pause_us = answer->err ? MIN(RETRY_MAX_US, MAX(RETRY_US, 2 * l->pause_us)) : 0;
+    l->not_before_us = answer->err ? monotonic_us + l->pause_us : 0;
     if (was_void || answer->err) {
         l->full_us = 0;
         l->looked_us = 0;

@@ -22,6 +22,8 @@ struct look {
     int64_t looked_us;       /* monotonic; 0 = look at once */
     int64_t looked_at_us;    /* domain time of that look */
     int64_t full_us;         /* monotonic; 0 = the next look goes back to the beginning of time */
+    int64_t pause_us;        /* of the last failure, */
+    int64_t not_before_us;   /* till when; monotonic */
     bool asked;              /* one is under way, */
     bool is_void;            /* for nothing */
     int64_t asked_us;        /* monotonic */
@@ -55,9 +57,9 @@ void look_ask(struct look *l, const struct look_stock *stock, int64_t floor_us, 
 
 /*
  * Takes what the look brought; hold() returns false when there is no room for a timer. The answer's
- * error when it failed, after which look_wait_us() is 0; ERR_OK also when it was void.
+ * error when it failed: the next one comes after a growing pause. ERR_OK also when it was void.
  */
-NODISCARD enum err look_take(struct look *l, const struct read_answer *answer,
+NODISCARD enum err look_take(struct look *l, const struct read_answer *answer, int64_t monotonic_us,
                              bool (*hold)(void *arg, const struct timer *timer), void *arg);
 
 /* Whether a look was taken since the last reset. */

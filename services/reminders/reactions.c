@@ -394,13 +394,16 @@ static enum err queue_known(struct batch *b, struct columns *k)
 {
     struct reaction *r = b->reaction;
     char tenant[ID_TEXT_MAX];
-    struct db_param params[] = { { .value = id_text(r->tenant, tenant) }, { 0 }, { 0 }, { 0 } };
+    struct db_param params[] = {
+        { .value = id_text(r->tenant, tenant) }, { 0 }, { 0 }, { 0 }, { 0 }
+    };
 
     if (!k->rows)
         return ERR_OK;
     params[2].value = db_text_i64(r->arena, r->now_us);
     params[3].value = db_text_i64(r->arena, directory_revision(r->dir));
-    if (!params[2].value || !params[3].value)
+    params[4].value = db_text_i64(r->arena, look_horizon_us()); /* half a minute of real time */
+    if (!params[2].value || !params[3].value || !params[4].value)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = columns_binary_params(k, &params[1]);
     return e ? e : db_queue_params(r->db, &sql_duties_known, params, read_known, b);

@@ -173,6 +173,7 @@ static void serve(struct reader *r, struct desk *d)
 {
     pthread_mutex_lock(&r->lock);
     bool asked = d->state == ORDER_ASKED;
+    struct bell *asker = d->asker;
     pthread_mutex_unlock(&r->lock);
     if (!asked)
         return;
@@ -182,7 +183,7 @@ static void serve(struct reader *r, struct desk *d)
     d->answer = answer;
     d->state = ORDER_ANSWERED;
     pthread_mutex_unlock(&r->lock);
-    bell_ring(d->asker);
+    bell_ring(asker);
 }
 
 void reader_run(struct reader *r, bool (*stopping)(void *arg), void *arg)

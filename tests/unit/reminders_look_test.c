@@ -54,7 +54,7 @@ static void ask(struct look_stock stock)
 static enum err answer(enum err err, struct timer *behind, size_t n)
 {
     struct read_answer a = { .err = err, .timers = { behind }, .n = { n } };
-    return look_take(&l, &a, hold, NULL);
+    return look_take(&l, &a, monotonic_us, hold, NULL);
 }
 
 static struct position behind_of(int shard)
@@ -151,10 +151,19 @@ static void a_failure_is_told_and_made_good(void **state)
     ask(ROOMY);
     assert_int_equal(answer(ERR_UNAVAILABLE, NULL, 0), ERR_UNAVAILABLE);
     assert_false(look_is_taken(&l));
+    assert_int_equal(wait_us(0), 100 * MSEC_US);
+    monotonic_us += 100 * MSEC_US;
     assert_int_equal(wait_us(0), 0);
     assert_int_equal(l.order.parts[READ_AHEAD].after[0].us, now_us);
+    for (int i = 0; i < 6; i++) {
+        ask(ROOMY);
+        assert_int_equal(behind_of(0).us, INT64_MIN);
+        assert_int_equal(answer(ERR_UNAVAILABLE, NULL, 0), ERR_UNAVAILABLE);
+    }
+    assert_int_equal(wait_us(0), 2 * SECOND_US); /* it grows, but not for ever */
     ask(ROOMY);
-    assert_int_equal(behind_of(0).us, INT64_MIN);
+    assert_int_equal(answer(ERR_OK, NULL, 0), ERR_OK);
+    assert_in_range(wait_us(0), 1, SECOND_US);
 }
 
 /* Shards that came or went, a timer that was parked, time that was lost. */

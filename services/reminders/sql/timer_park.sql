@@ -1,8 +1,14 @@
 -- params: tenant_id id step due_us reason
-WITH gone AS (
+-- The duty is locked first, as by all who change its timer.
+WITH duty AS (
+    SELECT id
+      FROM reminders.obligation
+     WHERE tenant_id = $1::uuid AND id = $2::uuid
+       FOR NO KEY UPDATE
+), gone AS (
     DELETE FROM reminders.timer
      WHERE tenant_id = $1::uuid AND obligation_id = $2::uuid AND step = $3::smallint
-       AND due_us = $4::bigint
+       AND due_us = $4::bigint AND (SELECT count(*) FROM duty) >= 0
     RETURNING *
 )
 INSERT INTO reminders.timer_parked (tenant_id, obligation_id, step, due_us, reason)
