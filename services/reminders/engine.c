@@ -563,7 +563,6 @@ static enum err turn(struct engine_thread *t, size_t *fired_out, bool *idle_out)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     int64_t now_us = clock_now_us(), monotonic_us = clock_monotonic_us();
-    enum err e = ERR_OK;
 
     *fired_out = 0;
     note_turn(t, now_us, monotonic_us);
@@ -576,7 +575,7 @@ static enum err turn(struct engine_thread *t, size_t *fired_out, bool *idle_out)
     look_around(t, now_us, monotonic_us);
     if (look_is_taken(&t->look))
         atomic_store(&t->settled, t->generation);
-    return e ? e : fire_due(t, dir, now_us, monotonic_us, fired_out);
+    return fire_due(t, dir, now_us, monotonic_us, fired_out);
 }
 
 static void tell_others(struct engine_thread *t, const struct engine_host *host)
@@ -616,7 +615,7 @@ void engine_run(struct engine *e, int index, const struct engine_host *host)
     }
 }
 
-/* --- leases ---------------------------------------------------------------------------------- */
+/* --- the threads beside ---------------------------------------------------------------------- */
 
 void engine_run_reader(struct engine *e, const struct engine_host *host)
 {
