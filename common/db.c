@@ -252,6 +252,17 @@ enum err db_ping(struct db *db, int64_t deadline_us)
 
 /* --- transactions --- */
 
+/* Without parameters, and so often sent that even their parsing counts. */
+static const struct db_stmt begin_stmt = { .name = "begin", .text = "BEGIN" };
+static const struct db_stmt commit_stmt = { .name = "commit", .text = "COMMIT" };
+static const struct db_stmt relaxed_stmt = { .name = "set_relaxed",
+                                             .text = "SET LOCAL synchronous_commit = off" };
+
+static enum err send_bare(struct db *db, const struct db_stmt *stmt, enum db_entry_kind kind)
+{
+    return db_pipe_send(db, stmt, (struct db_values){ 0 }, kind, (struct db_reader){ 0 });
+}
+
 enum err db_begin(struct db *db, const struct id *tenant, int64_t deadline_us)
 {
     assert(!db->in_tx);
@@ -276,14 +287,18 @@ static enum err send_tenant(struct db *db)
     char sql[96], buf[ID_TEXT_MAX];
 
     snprintf(sql, sizeof sql, "SET LOCAL daybook.tenant = '%s'", id_text(db->tenant, buf));
+    db->sent_tenant = db->tenant;
+    db->tenant_sent = true;
     return db_pipe_send_text(db, "set_tenant", sql, DB_ENTRY_COMMAND);
 }
 
+/* The deadline is kept here, whatever the server does; its timeout only ends what nobody waits for
+ * any more, so that the role's own is as good when it is nearly the same. */
 static enum err send_timeout(struct db *db, int64_t left_ms)
 {
     char sql[64];
 
-    if (left_ms > INT_MAX || (db->role_timeout_ms > 0 && left_ms >= db->role_timeout_ms))
+    if (left_ms > INT_MAX || (db->role_timeout_ms > 0 && left_ms >= db->role_timeout_ms * 9 / 10))
         return ERR_OK;
     snprintf(sql, sizeof sql, "SET LOCAL statement_timeout = %" PRId64, left_ms);
     return db_pipe_send_text(db, "set_timeout", sql, DB_ENTRY_COMMAND);
@@ -297,10 +312,10 @@ static enum err open_tx(struct db *db)
         return ERR_DEADLINE_EXCEEDED;
 
     db->tx_sent = true;
-    enum err e = db_pipe_send_text(db, "begin", "BEGIN", DB_ENTRY_COMMAND);
+    db->tenant_sent = false;
+    enum err e = send_bare(db, &begin_stmt, DB_ENTRY_COMMAND);
     if (e == ERR_OK && db->relaxed)
-        e = db_pipe_send_text(db, "set_relaxed", "SET LOCAL synchronous_commit = off",
-                              DB_ENTRY_COMMAND);
+        e = send_bare(db, &relaxed_stmt, DB_ENTRY_COMMAND);
     if (e == ERR_OK)
         e = send_timeout(db, left_ms);
     if (e == ERR_OK && db->has_tenant)
@@ -339,13 +354,13 @@ static enum err run(struct db *db, PGresult **res_out)
 }
 
 static enum err queue(struct db *db, const struct db_stmt *stmt, struct db_values values,
-                      enum db_entry_kind kind, db_check_fn *check, void *ctx)
+                      enum db_entry_kind kind, struct db_reader reader)
 {
     enum err e = prepare_to_send(db);
     if (e == ERR_OK && db->npending - db->head >= DB_PENDING_MAX)
         e = run(db, NULL);
     if (e == ERR_OK)
-        e = db_pipe_send(db, stmt, values, kind, check, ctx);
+        e = db_pipe_send(db, stmt, values, kind, reader);
     return settle(db, e);
 }
 
@@ -357,18 +372,29 @@ enum err db_set_tenant(struct db *db, struct id tenant)
     if (!db->tx_sent && !db->tx_error)
         return ERR_OK; /* goes out with BEGIN */
     enum err e = prepare_to_send(db);
+    if (!e && db->tenant_sent && id_equal(db->sent_tenant, tenant))
+        return ERR_OK;
     return settle(db, e ? e : send_tenant(db));
 }
 
 enum err db_queue(struct db *db, const struct db_stmt *stmt, const char *const *params)
 {
-    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND, NULL, NULL);
+    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND,
+                 (struct db_reader){ 0 });
 }
 
 enum err db_queue_check(struct db *db, const struct db_stmt *stmt, const char *const *params,
                         db_check_fn *check, void *ctx)
 {
-    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND, check, ctx);
+    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND,
+                 (struct db_reader){ .check = check, .ctx = ctx });
+}
+
+enum err db_queue_take(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                       db_take_fn *take, void *ctx)
+{
+    return queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_COMMAND,
+                 (struct db_reader){ .take = take, .ctx = ctx });
 }
 
 enum err db_queue_params(struct db *db, const struct db_stmt *stmt, const struct db_param *params,
@@ -384,13 +410,14 @@ enum err db_queue_params(struct db *db, const struct db_stmt *stmt, const struct
         formats[i] = params[i].binary;
     }
     const struct db_values all = { .values = values, .lengths = lengths, .formats = formats };
-    return queue(db, stmt, all, DB_ENTRY_COMMAND, check, ctx);
+    return queue(db, stmt, all, DB_ENTRY_COMMAND, (struct db_reader){ .check = check, .ctx = ctx });
 }
 
 enum err db_exec(struct db *db, const struct db_stmt *stmt, const char *const *params,
                  PGresult **res_out)
 {
-    enum err e = queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_EXEC, NULL, NULL);
+    enum err e = queue(db, stmt, (struct db_values){ .values = params }, DB_ENTRY_EXEC,
+                       (struct db_reader){ 0 });
     return e ? e : run(db, res_out);
 }
 
@@ -414,12 +441,12 @@ static void end_tx(struct db *db)
 /* ROLLBACK behind what is in flight. After a failure the server skips up to the next sync. */
 static void send_rollback(struct db *db)
 {
-    db_pipe_forget_checks(db);
+    db_pipe_forget_readers(db);
     int64_t deadline_us = clock_monotonic_us() + ROLLBACK_LIMIT_US;
     enum err e = db->head < db->npending ? db_pipe_run(db, deadline_us, NULL) : ERR_OK;
     if (db->conn == NULL || e == ERR_DEADLINE_EXCEEDED)
         return;
-    e = db_pipe_send_text(db, "rollback", "ROLLBACK", DB_ENTRY_COMMAND);
+    e = db_pipe_send_text(db, "rollback", "ROLLBACK", DB_ENTRY_COMMAND); /* no name to be lost */
     if (e == ERR_OK)
         e = db_pipe_run(db, deadline_us, NULL);
     if (e && db->conn)
@@ -451,7 +478,7 @@ static enum err commit(struct db *db)
         return e;
     if (db->npending == db->head && clock_monotonic_us() >= db->deadline_us)
         return ERR_DEADLINE_EXCEEDED; /* nothing is lost yet but the answer would be */
-    e = db_pipe_send_text(db, "commit", "COMMIT", DB_ENTRY_COMMIT);
+    e = send_bare(db, &commit_stmt, DB_ENTRY_COMMIT);
     return e ? e : run(db, NULL);
 }
 

@@ -80,6 +80,14 @@ typedef enum err db_check_fn(void *ctx, const PGresult *res);
 NODISCARD enum err db_queue_check(struct db *db, const struct db_stmt *stmt,
                                   const char *const *params, db_check_fn *check, void *ctx);
 
+/*
+ * The same for a result that is wanted but decides nothing: COMMIT is not held back for it. `take`
+ * may run although the transaction fails afterwards.
+ */
+typedef void db_take_fn(void *ctx, const PGresult *res);
+NODISCARD enum err db_queue_take(struct db *db, const struct db_stmt *stmt,
+                                 const char *const *params, db_take_fn *take, void *ctx);
+
 /* A parameter as text or, where len counts, in PostgreSQL's binary format (db_array.h). */
 struct db_param {
     const char *value; /* NULL: SQL NULL */

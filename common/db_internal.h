@@ -30,12 +30,18 @@ enum db_entry_kind {
     DB_ENTRY_SYNC,
 };
 
+/* Whoever wants an answer: one of the two, or nobody. */
+struct db_reader {
+    db_check_fn *check;
+    db_take_fn *take;
+    void *ctx;
+};
+
 /* Something sent whose answer has not been read. */
 struct db_entry {
     enum db_entry_kind kind;
     const char *name; /* of the statement; static */
-    db_check_fn *check;
-    void *ctx;
+    struct db_reader reader;
     struct db_prepared *prepared; /* NULL: sent as text */
 };
 
@@ -56,6 +62,8 @@ struct db {
     enum err tx_error; /* only rollback is left */
     bool has_tenant;
     struct id tenant;
+    bool tenant_sent; /* sent_tenant is the server's setting in this transaction */
+    struct id sent_tenant;
     int64_t deadline_us;
     bool in_doubt;
     bool commit_warned; /* a warning came with the COMMIT: see db_error_commit_warning() */
@@ -83,7 +91,7 @@ struct db_values {
 };
 /* Queues one statement, with its PREPARE in front where the connection does not know it yet. */
 NODISCARD enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, struct db_values values,
-                                enum db_entry_kind kind, db_check_fn *check, void *ctx);
+                                enum db_entry_kind kind, struct db_reader reader);
 /* Queues a statement without parameters as it is. name: static. */
 NODISCARD enum err db_pipe_send_text(struct db *db, const char *name, const char *sql,
                                      enum db_entry_kind kind);
@@ -96,7 +104,7 @@ NODISCARD enum err db_pipe_run(struct db *db, int64_t deadline_us, PGresult **re
 /* Is anything pending after the last sync? */
 bool db_pipe_is_open(const struct db *db);
 /* Their contexts may be gone by the time a rollback reads what is left. */
-void db_pipe_forget_checks(struct db *db);
+void db_pipe_forget_readers(struct db *db);
 /* Waits for the socket; consumes input and flushes output. Drops a lost connection. */
 NODISCARD enum err db_pipe_wait(struct db *db, int64_t deadline_us);
 /* Closes the connection and forgets all that was pending or prepared on it. */

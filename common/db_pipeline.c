@@ -77,7 +77,7 @@ static enum err add_entry(struct db *db, struct db_entry entry)
         db->pending_cap = cap;
     }
     db->pending[db->npending++] = entry;
-    if (entry.check)
+    if (entry.reader.check)
         db->nchecks++;
     return ERR_OK;
 }
@@ -133,7 +133,7 @@ static enum err send_prepare(struct db *db, const struct db_stmt *stmt, struct d
 }
 
 enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, struct db_values values,
-                      enum db_entry_kind kind, db_check_fn *check, void *ctx)
+                      enum db_entry_kind kind, struct db_reader reader)
 {
     bool prepare = !db->prepare_off && db->name_faults < DB_NAME_FAULTS_MAX;
     struct db_prepared *p = prepare ? find_prepared(db, stmt->text) : NULL;
@@ -143,9 +143,8 @@ enum err db_pipe_send(struct db *db, const struct db_stmt *stmt, struct db_value
     if (p && p->state == DB_PREPARED_NONE)
         e = send_prepare(db, stmt, p, prepared_name(p, name));
     if (e == ERR_OK)
-        e = add_entry(
-            db, (struct db_entry){
-                    .kind = kind, .name = stmt->name, .check = check, .ctx = ctx, .prepared = p });
+        e = add_entry(db, (struct db_entry){
+                              .kind = kind, .name = stmt->name, .reader = reader, .prepared = p });
     if (e)
         return e;
     int sent = p ? PQsendQueryPrepared(db->conn, prepared_name(p, name), stmt->nparams,
@@ -171,10 +170,10 @@ bool db_pipe_is_open(const struct db *db)
     return db->head < db->npending && db->pending[db->npending - 1].kind != DB_ENTRY_SYNC;
 }
 
-void db_pipe_forget_checks(struct db *db)
+void db_pipe_forget_readers(struct db *db)
 {
     for (size_t i = db->head; i < db->npending; i++)
-        db->pending[i].check = NULL;
+        db->pending[i].reader = (struct db_reader){ 0 };
     db->nchecks = 0;
 }
 
@@ -215,6 +214,13 @@ static void on_failure(struct db *db, enum err code)
         db->batch_error = code;
 }
 
+static enum err hand_out(const struct db_reader *reader, const PGresult *res)
+{
+    if (reader->take)
+        reader->take(reader->ctx, res);
+    return reader->check ? reader->check(reader->ctx, res) : ERR_OK;
+}
+
 static enum err on_done(struct db *db, const struct db_entry *entry, PGresult **res)
 {
     switch (entry->kind) {
@@ -234,7 +240,7 @@ static enum err on_done(struct db *db, const struct db_entry *entry, PGresult **
             db->in_doubt = true;
         return db->commit_warned ? ERR_UNAVAILABLE : ERR_OK;
     case DB_ENTRY_COMMAND:
-        return entry->check && !db->batch_error ? entry->check(entry->ctx, *res) : ERR_OK;
+        return db->batch_error ? ERR_OK : hand_out(&entry->reader, *res);
     case DB_ENTRY_SYNC:
         break;
     }
@@ -279,7 +285,7 @@ static enum err on_answer(struct db *db, PGresult **res)
 
 static void next_entry(struct db *db)
 {
-    if (db->pending[db->head].check)
+    if (db->pending[db->head].reader.check)
         db->nchecks--;
     db->head++;
     db->answered = false;
@@ -331,7 +337,7 @@ enum err db_pipe_run(struct db *db, int64_t deadline_us, PGresult **res_out)
     }
     if (e == ERR_DEADLINE_EXCEEDED) {
         judge_commit(db);
-        db_pipe_forget_checks(db);
+        db_pipe_forget_readers(db);
         snprintf(db->error.sqlstate, sizeof db->error.sqlstate, "57014");
         snprintf(db->error.statement, sizeof db->error.statement, "%s", db->pending[db->head].name);
         db_error_count("57014");

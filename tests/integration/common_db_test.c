@@ -294,8 +294,8 @@ static void each_sqlstate_has_its_code(void **state)
         { "42P01", ERR_INTERNAL, true },
         { "P0001", ERR_INTERNAL, true },
         { "58030", ERR_UNAVAILABLE, false },
-        { "26000", ERR_ABORTED, true },
         { "XX000", ERR_INTERNAL, true },
+        { "26000", ERR_ABORTED, true }, /* last: BEGIN too is prepared anew after it */
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
