@@ -21,6 +21,7 @@
 
 #define TURN_MAX_US SECOND_US
 #define BURST 256
+#define RELAY_WAKE_GAP_US (2 * MSEC_US)
 /* timeout(1) and some supervisors signal the process and then its group: that is one signal. */
 #define SIGNAL_TWICE_US (200 * MSEC_US)
 
@@ -37,6 +38,7 @@ struct loop {
     bool draining;
     int64_t drain_at_us, drain_until_us;
     int64_t next_us;
+    int64_t relay_wake_us; /* not before that */
     int64_t watchdog_us, watchdog_at_us;
     bool told_ready; /* systemd */
 };
@@ -148,11 +150,15 @@ static void read_mail(struct loop *l)
     }
 }
 
-/* The relay looks by itself every 100 ms, so a wake that finds no bus is no loss. */
-static void wake_relay(struct loop *l)
+/* The first wake goes out at once; those of the next moment go together, since each costs this
+ * process and the bus about what the relay saves by it. The relay looks by itself every 100 ms, so
+ * a wake that finds no bus is no loss. */
+static void wake_relay(struct loop *l, int64_t now_us)
 {
-    if (atomic_exchange(&l->d->relay_due, false) && l->d->bus &&
-        !bus_worker_wake(l->d->bus, BUS_WAKE_RELAY, NULL, 0))
+    if (now_us < l->relay_wake_us || !atomic_exchange(&l->d->relay_due, false))
+        return;
+    l->relay_wake_us = now_us + RELAY_WAKE_GAP_US;
+    if (l->d->bus && !bus_worker_wake(l->d->bus, BUS_WAKE_RELAY, NULL, 0))
         log_debug("daemon.wake_lost", "no bus to wake the relay by", NULL);
 }
 
@@ -247,7 +253,8 @@ static void poll_all(struct loop *l)
     if (d->bus)
         n += bus_worker_items(d->bus, items + n);
 
-    int64_t left_us = l->look_events ? 0 : l->next_us - clock_monotonic_us();
+    int64_t until_us = atomic_load(&d->relay_due) ? MIN(l->next_us, l->relay_wake_us) : l->next_us;
+    int64_t left_us = l->look_events ? 0 : until_us - clock_monotonic_us();
     long ms = left_us <= 0 ? 0 : (long)((left_us + MSEC_US - 1) / MSEC_US);
     if (zmq_poll(items, (int)n, ms) < 0 && errno != EINTR)
         log_error("daemon.poll_failed", zmq_strerror(errno), NULL);
@@ -262,7 +269,7 @@ static void turn(struct loop *l)
     read_signals(l, now_us);
     take_done(l, now_us); /* answers first */
     read_mail(l);
-    wake_relay(l);
+    wake_relay(l, now_us);
     read_events(l);
     obey_readiness(l, now_us);
     serve_bus(l, now_us);

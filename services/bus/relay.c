@@ -32,7 +32,7 @@ typedef Daybook__Bus__V1__Event PbEvent;
 #define DRAIN_TIMEOUT_US (10 * SECOND_US)
 #define QUERY_TIMEOUT_US (3 * SECOND_US)
 #define IDLE_POLL_US (100 * MSEC_US)
-#define REST_MIN_US (2 * MSEC_US)
+#define REST_MIN_US (3 * MSEC_US)
 #define REST_MAX_US (8 * MSEC_US)
 #define STANDBY_POLL_US (250 * MSEC_US)
 #define RETRY_CAP_US (2 * SECOND_US) /* so that a relay leads within 5 s of what stopped it */
@@ -68,6 +68,8 @@ struct relay {
     PbEvent **events;
     size_t nevents;
     bool fenced;
+    int64_t moved_to_seq;
+    enum err unread; /* why the moved rows could not be read: they are in the log all the same */
 };
 
 static struct metric outbox_rows = {
@@ -201,18 +203,30 @@ static bool holds_session(struct relay *r)
 
 /* --- draining ------------------------------------------------------------------------------- */
 
-static enum err check_head(void *ctx, const PGresult *res)
+static void take_head(void *ctx, const PGresult *res)
 {
     struct relay *r = ctx;
-    r->fenced = PQntuples(res) == 0;
-    return ERR_OK; /* the move has found no head either, and so moved nothing */
+    r->fenced = PQntuples(res) == 0; /* then the move finds no head either, and moves nothing */
 }
 
-static enum err take_moved(void *ctx, const PGresult *res)
+static void take_moved(void *ctx, const PGresult *res)
 {
     struct relay *r = ctx;
-    return record_read_all(res, &daybook__bus__v1__event__descriptor, r->arena, &r->nevents,
-                           &r->events);
+    int n = PQntuples(res);
+    if (n == 0)
+        return;
+    r->moved_to_seq = db_row_i64(&(struct db_row){ .res = res, .row = n - 1 }, "seq");
+    r->unread = record_read_all(res, &daybook__bus__v1__event__descriptor, r->arena, &r->nevents,
+                                &r->events);
+}
+
+/* Moved and not to be published from here: whoever hears the head reads them from the log. */
+static void leave_to_readers(struct relay *r)
+{
+    set_head(r, r->head.log_id, r->moved_to_seq);
+    r->last_event = (struct id){ 0 };
+    stats_set_published(r->moved_to_seq);
+    announce_head(r);
 }
 
 static enum err drain(struct relay *r)
@@ -223,21 +237,25 @@ static enum err drain(struct relay *r)
         return ERR_RESOURCE_EXHAUSTED;
     r->nevents = 0;
     r->fenced = false;
+    r->unread = ERR_OK;
     enum err e = db_begin(r->db, NULL, clock_monotonic_us() + DRAIN_TIMEOUT_US);
     if (!e && !holds_session(r)) /* it connects anew between transactions, and only there */
         e = ERR_UNAVAILABLE;
     if (!e)
-        e = db_queue_check(r->db, &sql_relay_head_lock, (const char *[]){ term }, check_head, r);
+        e = db_queue_take(r->db, &sql_relay_head_lock, (const char *[]){ term }, take_head, r);
     if (!e)
-        e = db_queue_check(r->db, &sql_relay_drain, (const char *[]){ limit, term, now },
-                           take_moved, r);
+        e = db_queue_take(r->db, &sql_relay_drain, (const char *[]){ limit, term, now }, take_moved,
+                          r);
     if (!e)
         e = db_commit(r->db);
     if (e) {
         r->nevents = 0;
         db_rollback(r->db);
+    } else if (r->unread) {
+        r->nevents = 0;
+        leave_to_readers(r);
     }
-    return e;
+    return e ? e : r->unread;
 }
 
 static void note_drained(struct relay *r)
