@@ -1,0 +1,74 @@
+/*
+ * connect.h - the Connect protocol, server side: unary calls by POST and GET, server streams, in
+ * proto and JSON, with gzip, deadlines and CORS (connectrpc.com/docs/protocol; design: protocols B).
+ *
+ * What a call says and what it is answered stand here in proto, whatever the client speaks. Like
+ * http.h this belongs to one thread.
+ */
+#ifndef DAYBOOK_GATEWAY_CONNECT_H
+#define DAYBOOK_GATEWAY_CONNECT_H
+
+#include "common/schema.h"
+#include "google/rpc/status.pb-c.h"
+#include "services/gateway/http.h"
+
+typedef Google__Rpc__Status PbStatus;
+
+struct connect_call;
+
+struct connect_config {
+    size_t message_max;      /* bytes of one message, uncompressed */
+    const char *cors_origin; /* NULL: none; else an origin, or several parted by commas */
+    /* A call whose message has come. Answers it now, or later. */
+    void (*on_call)(void *arg, struct connect_call *call);
+    /* Its client has gone, or its time is up. Valid until this returns; nothing may be answered any
+     * more. */
+    void (*on_gone)(void *arg, struct connect_call *call);
+    void (*on_drained)(void *arg, struct connect_call *call); /* as http_handler.drained */
+    void *arg;
+};
+
+struct connect;
+
+struct connect *connect_new(const struct connect_config *config); /* NULL: no memory */
+void connect_free(struct connect *c);
+
+/* The method of "/package.Service/Method"; NULL: none of the schema. */
+const struct schema_method *connect_find(const char *path);
+/* Takes an exchange, whose handler hands gone and drained on to connect_gone() and
+ * connect_drained(), which know whether it is one of theirs. */
+void connect_handle(struct connect *c, struct http_exchange *x);
+void connect_gone(struct connect *c, struct http_exchange *x);
+void connect_drained(struct connect *c, struct http_exchange *x);
+/* Answers the calls whose time is up. */
+void connect_tick(struct connect *c, int64_t monotonic_us);
+int64_t connect_wait_us(const struct connect *c, int64_t monotonic_us); /* INT64_MAX: for ever */
+
+/* --- the call --------------------------------------------------------------------------------- */
+
+const struct schema_method *connect_method(const struct connect_call *call);
+struct http_exchange *connect_exchange(const struct connect_call *call);
+bool connect_is_get(const struct connect_call *call);
+const void *connect_message(const struct connect_call *call, size_t *len_out);
+int64_t connect_timeout_us(const struct connect_call *call); /* as the client asks; 0: none */
+/* After that (monotonic), deadline_exceeded is answered. */
+void connect_set_deadline(struct connect_call *call, int64_t deadline_us);
+void connect_set_data(struct connect_call *call, void *data);
+void *connect_data(const struct connect_call *call);
+
+/* Before the answer begins, a header; before it ends, a trailer. */
+void connect_add_header(struct connect_call *call, const char *name, const char *value);
+void connect_add_trailer(struct connect_call *call, const char *name, const char *value);
+
+/* The answer of a unary call, packed. */
+void connect_reply(struct connect_call *call, const void *message, size_t len);
+/* The end of any call by an error. */
+void connect_fail(struct connect_call *call, const PbStatus *status);
+void connect_fail_text(struct connect_call *call, enum err code, const char *text);
+
+/* One message of a stream. False: as http_stream_send(). */
+bool connect_send(struct connect_call *call, const void *message, size_t len);
+/* The end of a stream that went well. */
+void connect_end(struct connect_call *call);
+
+#endif

@@ -1,0 +1,488 @@
+/*
+ * connect_answer.c - what a Connect client is told: messages, errors, envelopes, CORS (protocols
+ * B.3, B.4, B.5).
+ */
+#include "services/gateway/connect_internal.h"
+
+#include <sodium.h>
+#include <strings.h>
+
+#include "common/log.h"
+#include "common/protojson.h"
+#include "common/sbuf.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "services/gateway/gzip.h"
+
+#define GZIP_FROM 1024 /* bytes; below that it costs more than it saves */
+#define ENVELOPE_BYTES 5
+#define ENVELOPE_GZIP 0x01
+#define ENVELOPE_END 0x02
+#define JSON_MAX (64 * MIB)
+#define ETAG_BYTES 16
+#define ALLOW_HEADERS                                                                              \
+    "Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, Connect-Accept-Encoding, "        \
+    "Connect-Content-Encoding, Accept-Encoding, Content-Encoding, X-User-Agent, Authorization, "   \
+    "Idempotency-Key, If-None-Match, Traceparent, Tracestate"
+#define EXPOSE_HEADERS "Content-Encoding, Connect-Content-Encoding, ETag, Retry-After, X-Request-Id"
+
+/* --- CORS --------------------------------------------------------------------------------------- */
+
+static bool origin_listed(const char *list, const char *origin)
+{
+    size_t len = strlen(origin);
+
+    for (const char *p = list; *p;) {
+        p += strspn(p, " ,");
+        size_t n = strcspn(p, " ,");
+        if ((n == 1 && *p == '*') || (n == len && memcmp(p, origin, len) == 0))
+            return true;
+        p += n;
+    }
+    return false;
+}
+
+/* The origin to be named, or NULL. */
+static const char *allowed_origin(struct http_exchange *x, const struct connect_config *c)
+{
+    const char *origin = c->cors_origin ? http_header(x, "Origin") : NULL;
+    return origin && origin_listed(c->cors_origin, origin) ? origin : NULL;
+}
+
+static void add_origin(struct http_exchange *x, const struct connect_config *c)
+{
+    const char *origin = allowed_origin(x, c);
+
+    if (c->cors_origin)
+        http_add_header(x, "Vary", "Origin");
+    if (origin)
+        http_add_header(x, "Access-Control-Allow-Origin", origin);
+}
+
+void connect_preflight(struct http_exchange *x, const struct connect_config *c)
+{
+    if (c->cors_origin)
+        http_add_header(x, "Vary",
+                        "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
+    if (allowed_origin(x, c)) {
+        http_add_header(x, "Access-Control-Allow-Origin", allowed_origin(x, c));
+        http_add_header(x, "Access-Control-Allow-Methods", "GET,POST");
+        http_add_header(x, "Access-Control-Allow-Headers", ALLOW_HEADERS);
+        http_add_header(x, "Access-Control-Max-Age", "7200");
+    }
+    http_answer(x, 204, NULL, 0);
+}
+
+/* Every name that a script may read. */
+static void add_exposed(struct connect_call *call)
+{
+    CLEANUP(sbuf_fini) struct sbuf names = { 0 };
+
+    if (!allowed_origin(call->x, &call->connect->config))
+        return;
+    sbuf_init(&names, 16 * KIB);
+    sbuf_add_text(&names, EXPOSE_HEADERS);
+    for (size_t i = 0; i < call->nheaders; i++)
+        sbuf_addf(&names, ", %s", call->headers[i].name);
+    for (size_t i = 0; i < call->ntrailers && !call->method->server_stream; i++)
+        sbuf_addf(&names, ", Trailer-%s", call->trailers[i].name);
+    if (!names.bad)
+        http_add_header(call->x, "Access-Control-Expose-Headers", names.data);
+}
+
+/* --- headers ------------------------------------------------------------------------------------ */
+
+static void add_pair(struct connect_call *call, struct connect_pair *list, size_t *n,
+                     const char *name, const char *value)
+{
+    struct arena *a = http_arena(call->x);
+    struct connect_pair pair = { arena_strdup(a, name), arena_strdup(a, value) };
+
+    if (*n == CONNECT_NAMES_MAX || !pair.name || !pair.value)
+        log_warn("connect.header", "an answer's header is not sent", "name", name, NULL);
+    else
+        list[(*n)++] = pair;
+}
+
+void connect_add_header(struct connect_call *call, const char *name, const char *value)
+{
+    add_pair(call, call->headers, &call->nheaders, name, value);
+}
+
+void connect_add_trailer(struct connect_call *call, const char *name, const char *value)
+{
+    add_pair(call, call->trailers, &call->ntrailers, name, value);
+}
+
+static void add_headers(struct connect_call *call)
+{
+    for (size_t i = 0; i < call->nheaders; i++)
+        http_add_header(call->x, call->headers[i].name, call->headers[i].value);
+    for (size_t i = 0; i < call->ntrailers && !call->method->server_stream; i++) {
+        char name[256];
+        snprintf(name, sizeof(name), "trailer-%s", call->trailers[i].name);
+        http_add_header(call->x, name, call->trailers[i].value);
+    }
+    add_origin(call->x, &call->connect->config);
+    add_exposed(call);
+}
+
+/* --- errors ------------------------------------------------------------------------------------- */
+
+static unsigned http_status(enum err code)
+{
+    static const unsigned statuses[] = {
+        [ERR_CANCELED] = 499,
+        [ERR_UNKNOWN] = 500,
+        [ERR_INVALID_ARGUMENT] = 400,
+        [ERR_DEADLINE_EXCEEDED] = 504,
+        [ERR_NOT_FOUND] = 404,
+        [ERR_ALREADY_EXISTS] = 409,
+        [ERR_PERMISSION_DENIED] = 403,
+        [ERR_RESOURCE_EXHAUSTED] = 429,
+        [ERR_FAILED_PRECONDITION] = 400,
+        [ERR_ABORTED] = 409,
+        [ERR_OUT_OF_RANGE] = 400,
+        [ERR_UNIMPLEMENTED] = 501,
+        [ERR_INTERNAL] = 500,
+        [ERR_UNAVAILABLE] = 503,
+        [ERR_DATA_LOSS] = 500,
+        [ERR_UNAUTHENTICATED] = 401,
+    };
+    return code > 0 && (size_t)code < ARRAY_LEN(statuses) ? statuses[code] : 500;
+}
+
+static void add_base64(struct sbuf *b, const void *data, size_t len)
+{
+    size_t size = sodium_base64_encoded_len(len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+    char *text = malloc(size);
+
+    if (!text) {
+        b->bad = true;
+        return;
+    }
+    sodium_bin2base64(text, size, data, len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+    sbuf_add_text(b, text);
+    free(text);
+}
+
+static const char *bare_type(const char *url)
+{
+    const char *slash = strrchr(url, '/');
+    return slash ? slash + 1 : url;
+}
+
+/* The detail's own JSON, for people; left out where it cannot be made. */
+static void add_debug(struct connect_call *call, const Google__Protobuf__Any *detail,
+                      struct sbuf *b)
+{
+    const struct schema_message *type = schema_find_message(bare_type(detail->type_url));
+    ProtobufCMessage *m = NULL;
+    struct wire_fault fault;
+    CLEANUP(sbuf_fini) struct sbuf json = { 0 };
+
+    if (!type || wire_unpack(type->type, detail->value.data, detail->value.len,
+                             &wire_limits_internal, http_arena(call->x), &m, &fault))
+        return;
+    sbuf_init(&json, MIB);
+    if (protojson_write(m, 0, &json) || json.bad)
+        return;
+    sbuf_add_text(b, ",\"debug\":");
+    sbuf_add(b, json.data, json.len);
+}
+
+static void write_error(struct connect_call *call, const PbStatus *status, struct sbuf *b)
+{
+    sbuf_addf(b, "{\"code\":\"%s\"", err_name((enum err)status->code));
+    if (status->message && *status->message) {
+        sbuf_add_text(b, ",\"message\":");
+        sbuf_add_json(b, status->message);
+    }
+    for (size_t i = 0; i < status->n_details; i++) {
+        const Google__Protobuf__Any *detail = status->details[i];
+        sbuf_add_text(b, i ? ",{\"type\":" : ",\"details\":[{\"type\":");
+        sbuf_add_json(b, bare_type(detail->type_url));
+        sbuf_add_text(b, ",\"value\":\"");
+        add_base64(b, detail->value.data, detail->value.len);
+        sbuf_add_char(b, '"');
+        add_debug(call, detail, b);
+        sbuf_add_char(b, '}');
+    }
+    if (status->n_details)
+        sbuf_add_char(b, ']');
+    sbuf_add_char(b, '}');
+}
+
+void connect_refuse(struct http_exchange *x, const struct connect_config *c,
+                    const struct connect_refusal *refusal)
+{
+    if (refusal->header)
+        http_add_header(x, refusal->header, refusal->value);
+    add_origin(x, c);
+    http_answer(x, refusal->status, NULL, 0);
+}
+
+void connect_fail_text(struct connect_call *call, enum err code, const char *text)
+{
+    connect_fail_fault(call, code, text, NULL);
+}
+
+static void add_fault_detail(struct connect_call *call, PbStatus *status,
+                             const struct wire_fault *fault)
+{
+    struct arena *a = http_arena(call->x);
+    Google__Rpc__BadRequest__FieldViolation violation =
+        GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
+    Google__Rpc__BadRequest__FieldViolation *violations[] = { &violation };
+    Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+    Google__Protobuf__Any **details = arena_alloc(a, sizeof(Google__Protobuf__Any *));
+
+    violation.field = arena_strdup(a, fault->field);
+    violation.description = arena_strdup(a, fault->reason);
+    bad.n_field_violations = 1;
+    bad.field_violations = violations;
+    if (!details || !violation.field || !violation.description)
+        return;
+    details[0] = wire_any(a, &bad.base);
+    if (!details[0])
+        return;
+    status->details = details;
+    status->n_details = 1;
+}
+
+void connect_fail_fault(struct connect_call *call, enum err code, const char *text,
+                        const struct wire_fault *fault)
+{
+    PbStatus status = GOOGLE__RPC__STATUS__INIT;
+    struct arena *a = http_arena(call->x);
+
+    status.code = (int)code;
+    if (fault && fault->reason[0]) {
+        status.message = arena_printf(a, "%s: %s%s%s", text, fault->field,
+                                      fault->field[0] ? ": " : "", fault->reason);
+        add_fault_detail(call, &status, fault);
+    } else if (text) {
+        status.message = arena_strdup(a, text);
+    }
+    static char none[1];
+    if (!status.message)
+        status.message = none;
+    connect_fail(call, &status);
+}
+
+/* --- streams ------------------------------------------------------------------------------------ */
+
+static void begin_stream(struct connect_call *call)
+{
+    if (call->begun)
+        return;
+    call->begun = true;
+    http_add_header(call->x, "Content-Type",
+                    call->codec == CONNECT_JSON ? "application/connect+json"
+                                                : "application/connect+proto");
+    if (call->takes_gzip)
+        http_add_header(call->x, "Connect-Content-Encoding", "gzip");
+    http_add_header(call->x, "Connect-Accept-Encoding", "gzip");
+    add_headers(call);
+    http_stream_begin(call->x, 200);
+}
+
+static bool send_envelope(struct connect_call *call, uint8_t flags, const void *data, size_t len)
+{
+    const uint8_t head[ENVELOPE_BYTES] = { flags, (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+                                           (uint8_t)(len >> 8), (uint8_t)len };
+
+    (void)http_stream_send(call->x, head, sizeof(head));
+    return http_stream_send(call->x, data, len);
+}
+
+static void write_metadata(const struct connect_call *call, struct sbuf *b)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < call->ntrailers; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < i && !seen; k++)
+            seen = strcasecmp(call->trailers[k].name, call->trailers[i].name) == 0;
+        if (seen)
+            continue;
+        sbuf_add_text(b, any ? "]," : "\"metadata\":{");
+        any = true;
+        sbuf_add_json(b, call->trailers[i].name);
+        sbuf_add_text(b, ":[");
+        for (size_t k = i; k < call->ntrailers; k++) {
+            if (strcasecmp(call->trailers[k].name, call->trailers[i].name) != 0)
+                continue;
+            if (k > i)
+                sbuf_add_char(b, ',');
+            sbuf_add_json(b, call->trailers[k].value);
+        }
+    }
+    if (any)
+        sbuf_add_text(b, "]}");
+}
+
+static void end_stream(struct connect_call *call, const PbStatus *status)
+{
+    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
+
+    begin_stream(call);
+    sbuf_init(&b, MIB);
+    sbuf_add_char(&b, '{');
+    if (status) {
+        sbuf_add_text(&b, "\"error\":");
+        write_error(call, status, &b);
+    }
+    if (status && call->ntrailers)
+        sbuf_add_char(&b, ',');
+    write_metadata(call, &b);
+    sbuf_add_char(&b, '}');
+    if (!b.bad)
+        (void)send_envelope(call, ENVELOPE_END, b.data, b.len);
+    connect_over(call);
+    http_stream_end(call->x);
+}
+
+/* --- messages ----------------------------------------------------------------------------------- */
+
+/* In the codec of the client; false: no memory, or an Any that cannot be written. */
+static bool to_codec(struct connect_call *call, const void *message, size_t len, struct sbuf *b)
+{
+    ProtobufCMessage *m = NULL;
+    struct wire_fault fault;
+
+    sbuf_init(b, JSON_MAX);
+    if (call->codec == CONNECT_PROTO) {
+        sbuf_add(b, message, len);
+        return !b->bad;
+    }
+    CLEANUP(arena_freep) struct arena *a = arena_new(JSON_MAX);
+    return a &&
+           !wire_unpack(call->method->output, message, len, &wire_limits_internal, a, &m, &fault) &&
+           !protojson_write(m, 0, b) && !b->bad;
+}
+
+static void add_etag(struct connect_call *call, const struct sbuf *b, bool gzip,
+                     char out[static 2 * ETAG_BYTES + 8])
+{
+    uint8_t hash[ETAG_BYTES];
+
+    crypto_generichash(hash, sizeof(hash), (const uint8_t *)b->data, b->len, NULL, 0);
+    out[0] = '"';
+    sodium_bin2hex(out + 1, 2 * ETAG_BYTES + 1, hash, sizeof(hash));
+    snprintf(out + 1 + 2 * ETAG_BYTES, 7, "%s\"", gzip ? "-gz" : "");
+    http_add_header(call->x, "ETag", out);
+}
+
+/* Whether the client has it already (RFC 9110, 13.1.2); weak comparison. */
+static bool matches(const char *list, const char *etag)
+{
+    size_t len = strlen(etag);
+
+    for (const char *p = list; p && *p;) {
+        p += strspn(p, " \t,");
+        if (*p == '*')
+            return true;
+        if (strncmp(p, "W/", 2) == 0)
+            p += 2;
+        if (strncmp(p, etag, len) == 0)
+            return true;
+        p += strcspn(p, ",");
+    }
+    return false;
+}
+
+static bool wants_gzip(const struct connect_call *call, size_t len)
+{
+    return call->takes_gzip && len >= GZIP_FROM;
+}
+
+static void answer_unary(struct connect_call *call, const struct sbuf *b)
+{
+    const void *body = b->data;
+    size_t len = b->len, zipped_len;
+    uint8_t *zipped = NULL;
+    unsigned status = 200;
+    char etag[2 * ETAG_BYTES + 8];
+
+    if (wants_gzip(call, len) &&
+        !gzip_deflate(http_arena(call->x), b->data, b->len, &zipped, &zipped_len)) {
+        body = zipped;
+        len = zipped_len;
+        http_add_header(call->x, "Content-Encoding", "gzip");
+    }
+    if (call->is_get) {
+        http_add_header(call->x, "Vary", "Accept-Encoding, Authorization");
+        http_add_header(call->x, "Cache-Control", "private, no-cache");
+        add_etag(call, b, zipped != NULL, etag);
+        if (matches(http_header(call->x, "If-None-Match"), etag)) {
+            status = 304;
+            len = 0;
+        }
+    }
+    if (status == 200)
+        http_add_header(call->x, "Content-Type",
+                        call->codec == CONNECT_JSON ? "application/json" : "application/proto");
+    add_headers(call);
+    connect_over(call);
+    http_answer(call->x, status, body, len);
+}
+
+void connect_reply(struct connect_call *call, const void *message, size_t len)
+{
+    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
+
+    if (call->over)
+        return;
+    if (to_codec(call, message, len, &b))
+        answer_unary(call, &b);
+    else
+        connect_fail_text(call, ERR_INTERNAL, "the answer cannot be written");
+}
+
+void connect_fail(struct connect_call *call, const PbStatus *status)
+{
+    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
+
+    if (call->over)
+        return;
+    if (call->method->server_stream || call->method->client_stream) {
+        end_stream(call, status);
+        return;
+    }
+    sbuf_init(&b, MIB);
+    write_error(call, status, &b);
+    http_add_header(call->x, "Content-Type", "application/json");
+    if (status->code == ERR_UNIMPLEMENTED)
+        http_add_header(call->x, "Accept-Encoding", "gzip, identity");
+    add_headers(call);
+    connect_over(call);
+    http_answer(call->x, http_status((enum err)status->code), b.data, b.bad ? 0 : b.len);
+}
+
+bool connect_send(struct connect_call *call, const void *message, size_t len)
+{
+    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
+    uint8_t *zipped;
+    size_t zipped_len;
+    CLEANUP(arena_freep) struct arena *a = NULL;
+
+    if (call->over)
+        return false;
+    begin_stream(call);
+    if (!to_codec(call, message, len, &b)) {
+        connect_fail_text(call, ERR_INTERNAL, "a message cannot be written");
+        return false;
+    }
+    if (!wants_gzip(call, b.len))
+        return send_envelope(call, 0, b.data, b.len);
+    a = arena_new(2 * b.len + MIB);
+    if (!a || gzip_deflate(a, b.data, b.len, &zipped, &zipped_len))
+        return send_envelope(call, 0, b.data, b.len);
+    return send_envelope(call, ENVELOPE_GZIP, zipped, zipped_len);
+}
+
+void connect_end(struct connect_call *call)
+{
+    if (!call->over)
+        end_stream(call, NULL);
+}

@@ -1,0 +1,102 @@
+/*
+ * http.h - HTTP/1.1 for the gateway: exchanges that are answered when their answer is there
+ * (libmicrohttpd, RFC 9110 and 9112).
+ *
+ * One http_loop is one thread's: its listener (several share a port by SO_REUSEPORT), its
+ * connections, and whatever else the thread waits for. Nothing here is for another thread. An
+ * exchange begins when its header has come, is handed out once its body is whole, and is over when
+ * its answer has gone or its client has; a stream is an answer whose parts come one by one. Nobody
+ * waits for a client: what a client does not take is kept, within a limit.
+ */
+#ifndef DAYBOOK_GATEWAY_HTTP_H
+#define DAYBOOK_GATEWAY_HTTP_H
+
+#include "common/arena.h"
+#include "common/base.h"
+#include "common/err.h"
+
+struct http_loop;
+struct http_exchange;
+
+struct http_limits {
+    size_t body_max;     /* bytes as they come; more is dropped, and the exchange says so */
+    size_t url_max;      /* bytes of the target */
+    size_t headers_max;  /* number */
+    size_t header_bytes; /* all of the header, and libmicrohttpd's memory of a connection */
+    int64_t header_us;   /* from the first byte of a connection, or its last answer, to a header */
+    int64_t idle_us;     /* without a byte either way */
+    unsigned connections_max;
+};
+/* protocols B, Profile. */
+extern const struct http_limits http_limits_default;
+
+struct http_handler {
+    /* A whole request. Answers it now, or later. */
+    void (*handle)(void *arg, struct http_exchange *x);
+    /* Its client has gone before the answer had: nobody waits for it any more. The exchange is
+     * valid until this returns. */
+    void (*gone)(void *arg, struct http_exchange *x);
+    /* More of a stream can be taken, after http_stream_send() said that it is enough. */
+    void (*drained)(void *arg, struct http_exchange *x);
+    void *arg;
+};
+
+/* address: "host:port", port 0 for any. NULL: logged. */
+struct http_loop *http_loop_new(const char *address, const struct http_limits *limits,
+                                const struct http_handler *handler);
+void http_loop_free(struct http_loop *l); /* ends all connections; gone() is called for each */
+/* The port that is listened to. */
+uint16_t http_loop_port(const struct http_loop *l);
+/* No new connections from now on; those that stand get "Connection: close". */
+void http_loop_quiesce(struct http_loop *l);
+unsigned http_loop_exchanges(const struct http_loop *l); /* not yet over */
+
+/* Readable when there is something to do. */
+int http_loop_fd(const struct http_loop *l);
+/* Microseconds until there is something to do; INT64_MAX: nothing. */
+int64_t http_loop_wait_us(struct http_loop *l);
+void http_loop_run(struct http_loop *l);
+
+/* --- the request ------------------------------------------------------------------------------ */
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OPTIONS, HTTP_OTHER };
+enum http_fault {
+    HTTP_SOUND,
+    HTTP_BODY_TOO_LARGE,
+    HTTP_URL_TOO_LONG,
+    HTTP_TOO_MANY_HEADERS,
+    HTTP_NO_MEMORY,
+};
+
+enum http_method http_method(const struct http_exchange *x);
+enum http_fault http_fault(const struct http_exchange *x);
+const char *http_path(const struct http_exchange *x);  /* as sent, without the query */
+const char *http_query(const struct http_exchange *x); /* as sent; "" without one */
+/* The first of that name, whatever its case; NULL: none. */
+const char *http_header(const struct http_exchange *x, const char *name);
+/* All, in order, until fn returns false. */
+void http_each_header(const struct http_exchange *x,
+                      bool (*fn)(void *arg, const char *name, const char *value), void *arg);
+const void *http_body(const struct http_exchange *x, size_t *len_out);
+const char *http_peer(const struct http_exchange *x); /* numeric address, "" unknown */
+
+/* What belongs to the exchange and ends with it; 24 MiB. */
+struct arena *http_arena(struct http_exchange *x);
+void http_set_data(struct http_exchange *x, void *data);
+void *http_data(const struct http_exchange *x);
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+/* Before the answer. Names may come more than once. Values with line ends are dropped, logged. */
+void http_add_header(struct http_exchange *x, const char *name, const char *value);
+/* The whole answer; body is copied. Once an exchange. */
+void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len);
+/* A stream: its header goes out at once. */
+void http_stream_begin(struct http_exchange *x, unsigned status);
+/* data is copied. False: the client takes less than it gets; drained() will say when it is less.
+ * What is sent all the same is kept. */
+bool http_stream_send(struct http_exchange *x, const void *data, size_t len);
+void http_stream_end(struct http_exchange *x);
+size_t http_stream_waiting(const struct http_exchange *x); /* bytes not taken yet */
+
+#endif
