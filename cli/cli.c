@@ -14,6 +14,7 @@
 #include "services/bus/sql.h"
 #include "services/customers/sql.h"
 #include "services/directory/sql.h"
+#include "services/gateway/sql.h"
 #include "services/reminders/sql.h"
 #include "services/scoring/sql.h"
 #include "services/visits/sql.h"
@@ -59,6 +60,7 @@ const struct area areas[] = {
     { "visits", visits_migrations, &visits_migrations_len, true },
     { "reminders", reminders_migrations, &reminders_migrations_len, true },
     { "scoring", scoring_migrations, &scoring_migrations_len, true },
+    { "gateway", gateway_migrations, &gateway_migrations_len, false },
     { .name = NULL },
 };
 

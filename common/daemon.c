@@ -63,6 +63,11 @@ void *daemon_zmq_context(struct daemon *d)
     return d->zmq;
 }
 
+const struct bus_address *daemon_bus_address(const struct daemon *d)
+{
+    return &d->address;
+}
+
 const char *daemon_instance(const struct daemon *d)
 {
     return d->instance;
@@ -186,7 +191,8 @@ static bool start_hook(struct daemon *d)
 
 static bool start_directory(struct daemon *d)
 {
-    return d->def->no_directory || directory_start(daemon_conninfo(d)) == ERR_OK;
+    return d->def->no_directory ||
+           directory_start(daemon_conninfo(d), d->def->proves_api_keys) == ERR_OK;
 }
 
 /* Frees in reverse. left_behind: a thread still runs, so nothing that it may use is freed. */

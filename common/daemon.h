@@ -58,6 +58,8 @@ struct daemon_def {
     size_t nthreads;
     bool uses_cache;   /* workers get a Redis connection */
     bool no_directory; /* the bus */
+    /* An edge: its snapshots have the API keys, and its role may read them. */
+    bool proves_api_keys;
     /* Seals fields, or lists by pages: their tokens are another replica's too. */
     bool needs_master_key;
     /* Optional. Makes daemon_data once, before threads start; NULL return with *ok_out false =
@@ -101,6 +103,7 @@ const char *daemon_conninfo(const struct daemon *d);
 const char *daemon_cache_address(const struct daemon *d); /* NULL: none set */
 const char *daemon_cache_password(const struct daemon *d);
 void *daemon_zmq_context(struct daemon *d);
+const struct bus_address *daemon_bus_address(const struct daemon *d); /* with its own key */
 const struct setting *daemon_setting(const struct daemon *d, const char *key);
 /* host name and pid: the owner of leases. */
 const char *daemon_instance(const struct daemon *d);

@@ -148,6 +148,11 @@ const struct dir_key *directory_key(const struct directory *d, const char *z85)
     return d ? text_table_find(&d->keys, z85) : NULL;
 }
 
+const struct dir_key *directory_api_key(const struct directory *d, struct id credential)
+{
+    return d ? id_table_find(&d->api_keys, credential) : NULL;
+}
+
 /* --- the reporting line ----------------------------------------------------------------------- */
 
 bool dir_employee_has_role(const struct dir_employee *e, const char *role)

@@ -257,6 +257,8 @@ void directory_builder_add_key(struct directory_builder *b, const struct dir_key
     split(list, split_scopes, most);
     *k = *key;
     k->scopes = split_scopes;
+    if (key->secret_hash)
+        k->secret_hash = kept_text(b, key->secret_hash);
     *w = (struct waiting_key){ b->keys, k };
     b->keys = w;
     b->nkeys++;
@@ -552,8 +554,12 @@ static void build_people(struct directory_builder *b, struct waiting_tenant *w)
 static void build_keys(struct directory_builder *b, struct directory *d)
 {
     text_table_init(b, &d->keys, b->nkeys);
+    id_table_init(b, &d->api_keys, b->nkeys);
     for (struct waiting_key *k = b->keys; k; k = k->next)
-        text_table_add(&d->keys, k->key->public_key, k->key);
+        if (k->key->secret_hash)
+            id_table_add(&d->api_keys, k->key->credential, k->key);
+        else
+            text_table_add(&d->keys, k->key->public_key, k->key);
 }
 
 static struct directory *build(struct directory_builder *b)

@@ -28,6 +28,7 @@ static struct {
     bool look_wanted;
     int64_t held_revision; /* -1 = none yet */
     struct db *db;         /* the thread's */
+    bool with_api_keys;    /* set before the thread starts */
 } refresher = { .lock = PTHREAD_MUTEX_INITIALIZER, .held_revision = -1 };
 
 /* --- rows to pieces --------------------------------------------------------------------------- */
@@ -100,15 +101,20 @@ static void add_day(struct directory_builder *b, struct db_row *row)
                                    &day, 1);
 }
 
-static void add_key(struct directory_builder *b, struct db_row *row)
+static struct dir_key read_key(struct db_row *row)
 {
-    struct dir_key key = {
+    return (struct dir_key){
         .credential = db_row_id(row, "credential_id"),
         .tenant = db_row_id(row, "tenant_id"),
         .actor = db_row_id(row, "actor_id"),
         .is_employee = db_row_bool(row, "is_employee"),
         .expires_at_us = db_row_is_null(row, "expires_at") ? 0 : db_row_time(row, "expires_at"),
     };
+}
+
+static void add_key(struct directory_builder *b, struct db_row *row)
+{
+    struct dir_key key = read_key(row);
     const char *z85 = db_row_text(row, "public_key");
     if (!z85 || strlen(z85) != sizeof(key.public_key) - 1) {
         row->bad = true;
@@ -116,6 +122,16 @@ static void add_key(struct directory_builder *b, struct db_row *row)
     }
     memcpy(key.public_key, z85, sizeof(key.public_key));
     directory_builder_add_key(b, &key, db_row_text(row, "scopes"));
+}
+
+static void add_api_key(struct directory_builder *b, struct db_row *row)
+{
+    struct dir_key key = read_key(row);
+    key.secret_hash = db_row_text(row, "secret_hash");
+    if (!key.secret_hash)
+        row->bad = true;
+    else
+        directory_builder_add_key(b, &key, db_row_text(row, "scopes"));
 }
 
 /* Tenants first: the others name them. */
@@ -128,6 +144,7 @@ static const struct part {
     { &sql_dirapi_years, add_year },         { &sql_dirapi_days, add_day },
     { &sql_dirapi_keys, add_key },
 };
+static const struct part api_keys = { &sql_dirapi_api_keys, add_api_key };
 
 static enum err load_part(struct db *db, const struct part *part, struct directory_builder *b)
 {
@@ -155,6 +172,8 @@ static enum err load(struct db *db, int64_t revision)
 
     for (size_t i = 0; !e && i < ARRAY_LEN(parts); i++)
         e = load_part(db, &parts[i], b);
+    if (!e && refresher.with_api_keys)
+        e = load_part(db, &api_keys, b);
     if (e) {
         directory_builder_free(b);
         return e;
@@ -269,11 +288,12 @@ static enum err init_condition(void)
     return failed ? ERR_RESOURCE_EXHAUSTED : ERR_OK;
 }
 
-enum err directory_start(const char *conninfo)
+enum err directory_start(const char *conninfo, bool with_api_keys)
 {
     enum err e = init_condition();
     if (e)
         return e;
+    refresher.with_api_keys = with_api_keys;
     refresher.stopping = refresher.look_wanted = false;
     refresher.held_revision = -1;
     refresher.db = db_new(conninfo, "directory-snapshot");

@@ -226,7 +226,7 @@ static bool open_all(struct daemon *d, struct bus *bus)
         .application_name = "daybook-bus-relay",
         .zmq_context = broker.zmq_context,
     };
-    bus->directory = directory_start(daemon_conninfo(d)) == ERR_OK;
+    bus->directory = directory_start(daemon_conninfo(d), false) == ERR_OK;
     bus->zap = zap_start(broker.zmq_context, bus->keyring);
     bus->publisher = bus->zap ? publisher_new(&publisher, &reason) : NULL;
     bus->broker = bus->publisher ? broker_new(&broker, &reason) : NULL;

@@ -26,6 +26,7 @@
 #define EXCHANGE_BYTES (24 * MIB)
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_BLOCK (16 * KIB)
+#define STREAM_KEPT_MAX (64 * MIB) /* then its client is let go */
 #define DISCARD_MAX (16 * MIB) /* of a body that is too large; then the connection ends */
 #define SWEEP_US (SECOND_US / 2)
 #define EVENTS_MAX 64
@@ -185,7 +186,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     x->on = info->socket_context;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
-    sbuf_init(&x->out, SIZE_MAX / 2);
+    sbuf_init(&x->out, STREAM_KEPT_MAX);
     l->exchanges++;
     x->next = l->open;
     if (l->open)

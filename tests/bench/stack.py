@@ -52,7 +52,7 @@ class Stack(LocalStack):
     def settle(self, seconds=120):
         """Until every event is in the log and every consumer has taken it."""
         behind = " + ".join(f"(select count(*) from {s}.consumer_cursor c, bus.head h where c.seq < h.last_seq)"
-                            for s in DAEMONS[2:])
+                            for s in CONSUMERS)
         wait_until(lambda: self.value(f"select (select count(*) from bus.outbox) + {behind}") == "0",
                    seconds, "the consumers caught up", 0.1)
 

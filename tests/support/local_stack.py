@@ -8,7 +8,8 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DAEMONS = ("bus", "directory", "customers", "visits", "reminders", "scoring")
+CONSUMERS = ("customers", "visits", "reminders", "scoring")  # of the log
+DAEMONS = ("bus", "directory", *CONSUMERS, "gateway")
 OWNER = "daybook_owner"  # of the schemas; passes the walls between companies
 
 

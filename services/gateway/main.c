@@ -1,0 +1,200 @@
+/*
+ * main.c - the gateway: HTTP for everybody who does not speak to the bus himself.
+ *
+ * Each of its loops is a thread with its own listener at one port, its own connections and its own
+ * socket to the bus: nothing is shared, and nothing waits.
+ */
+#include <poll.h>
+#include <stdatomic.h>
+
+#include "common/clock.h"
+#include "common/daemon.h"
+#include "common/log.h"
+#include "services/gateway/connect.h"
+#include "services/gateway/http.h"
+#include "services/gateway/rpc.h"
+#include "services/gateway/sql.h"
+#include "services/gateway/upstream.h"
+
+#define LOOPS 2
+#define TURN_MAX_US (250 * MSEC_US)
+
+struct loop {
+    struct http_loop *http;
+    struct connect *connect;
+    struct upstream *upstream;
+    struct rpc *rpc;
+};
+
+struct gateway {
+    struct loop loops[LOOPS];
+    atomic_int next; /* loop for the next thread */
+    atomic_bool connected[LOOPS];
+};
+
+static struct setting settings[] = {
+    { .key = "HTTP_LISTEN",
+      .type = SETTING_TEXT,
+      .default_value = "127.0.0.1:8080",
+      .help =
+          "Where HTTP is served, host:port. TLS and HTTP/2 are a proxy's task in front of it." },
+    { .key = "HTTP_CORS_ORIGINS",
+      .type = SETTING_TEXT,
+      .help = "Origins whose pages may call, parted by commas, or *; unset: none." },
+    { .key = "HTTP_CONNECTIONS",
+      .type = SETTING_INT,
+      .default_value = "8000",
+      .min = 10,
+      .max = 1000000,
+      .help = "Connections that stand at one time; more are refused." },
+    { 0 },
+};
+
+/* --- a loop ------------------------------------------------------------------------------------- */
+
+static void on_request(void *arg, struct http_exchange *x)
+{
+    struct loop *l = arg;
+    connect_handle(l->connect, x);
+}
+
+static void on_gone(void *arg, struct http_exchange *x)
+{
+    struct loop *l = arg;
+    connect_gone(l->connect, x);
+}
+
+static void on_drained(void *arg, struct http_exchange *x)
+{
+    struct loop *l = arg;
+    connect_drained(l->connect, x);
+}
+
+static bool loop_init(struct loop *l, struct daemon *d, const char *address)
+{
+    struct http_limits limits = http_limits_default;
+
+    limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
+    l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
+    l->rpc = l->upstream ? rpc_new(l->upstream) : NULL;
+    l->connect = connect_new(&(struct connect_config){
+        .message_max = limits.body_max,
+        .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
+        .on_call = rpc_take,
+        .on_gone = rpc_gone,
+        .arg = l->rpc,
+    });
+    l->http = l->rpc && l->connect ? http_loop_new(address, &limits,
+                                                   &(struct http_handler){ .handle = on_request,
+                                                                           .gone = on_gone,
+                                                                           .drained = on_drained,
+                                                                           .arg = l })
+                                   : NULL;
+    return l->http != NULL;
+}
+
+static void loop_fini(struct loop *l)
+{
+    http_loop_free(l->http);
+    connect_free(l->connect);
+    rpc_free(l->rpc);
+    upstream_free(l->upstream);
+}
+
+static void turn(struct loop *l)
+{
+    struct pollfd fds[] = { { .fd = http_loop_fd(l->http), .events = POLLIN },
+                            { .fd = upstream_fd(l->upstream), .events = POLLIN } };
+    int64_t now_us = clock_monotonic_us();
+    int64_t wait_us = MIN(TURN_MAX_US, http_loop_wait_us(l->http));
+
+    wait_us = MIN(wait_us, upstream_wait_us(l->upstream));
+    wait_us = MIN(wait_us, connect_wait_us(l->connect, now_us));
+    (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
+    http_loop_run(l->http);
+    upstream_run(l->upstream);
+    connect_tick(l->connect, clock_monotonic_us());
+}
+
+static void run(struct daemon *d, void *daemon_data)
+{
+    struct gateway *g = daemon_data;
+    int index = atomic_fetch_add(&g->next, 1);
+    struct loop *l = &g->loops[index];
+
+    while (!daemon_stopping(d)) {
+        turn(l);
+        atomic_store(&g->connected[index], upstream_is_connected(l->upstream));
+    }
+    http_loop_quiesce(l->http); /* who was taken is answered; the deadline of his call ends that */
+    while (http_loop_exchanges(l->http) > 0)
+        turn(l);
+}
+
+/* --- the daemon --------------------------------------------------------------------------------- */
+
+static void stop(void *daemon_data)
+{
+    struct gateway *g = daemon_data;
+
+    for (int i = 0; g && i < LOOPS; i++)
+        loop_fini(&g->loops[i]);
+    free(g);
+}
+
+static void *start(struct daemon *d, bool *ok_out)
+{
+    const char *address = daemon_setting(d, "HTTP_LISTEN")->text;
+    struct gateway *g = calloc(1, sizeof(*g));
+    char shared[128];
+
+    rpc_register_metrics();
+    *ok_out = g && loop_init(&g->loops[0], d, address);
+    if (*ok_out) { /* the others listen where the first does, whatever port it got */
+        const char *colon = strrchr(address, ':');
+        snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
+                 http_loop_port(g->loops[0].http));
+        log_info("gateway.listen", "HTTP is served", "address", shared, NULL);
+    }
+    for (int i = 1; i < LOOPS && *ok_out; i++)
+        *ok_out = loop_init(&g->loops[i], d, shared);
+    if (!*ok_out) {
+        stop(g);
+        return NULL;
+    }
+    return g;
+}
+
+static bool ready(void *daemon_data, const char **reason_out)
+{
+    struct gateway *g = daemon_data;
+
+    for (int i = 0; i < LOOPS; i++)
+        if (!atomic_load(&g->connected[i])) {
+            *reason_out = "no bus takes requests";
+            return false;
+        }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct daemon_thread threads[LOOPS] = { { "http-0", run }, { "http-1", run } };
+    const struct daemon_def def = {
+        .name = "gateway",
+        .schema = "gateway",
+        .admin_listen = "127.0.0.1:9607",
+        .settings = settings,
+        .migrations = gateway_migrations,
+        .nmigrations = gateway_migrations_len,
+        .threads = threads,
+        .nthreads = LOOPS,
+        .proves_api_keys = true,
+        .needs_master_key = true,
+        .start = start,
+        .stop = stop,
+        .ready = ready,
+    };
+
+    return daemon_run(&def, argc, argv);
+}

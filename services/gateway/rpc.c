@@ -1,0 +1,230 @@
+/*
+ * rpc.c - see rpc.h.
+ */
+#include "services/gateway/rpc.h"
+
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "services/gateway/identity.h"
+
+#define DEADLINE_DEFAULT_US (5 * SECOND_US)
+#define DEADLINE_MAX_US (30 * SECOND_US)
+#define IDEMPOTENCY_KEY_MAX 255
+#define TRACEPARENT_LEN 55
+#define TRACESTATE_MAX 512
+
+static struct metric requests_total = {
+    .name = "daybook_gateway_requests_total",
+    .type = METRIC_COUNTER,
+    .help = "Calls over HTTP, by method and code.",
+    .labels = { "service", "method", "code" },
+};
+static struct metric request_seconds = {
+    .name = "daybook_gateway_request_duration_seconds",
+    .type = METRIC_HISTOGRAM,
+    .help = "Time from a whole request to its answer.",
+    .labels = { "service", "method" },
+    .buckets = metric_rpc_buckets,
+};
+
+struct rpc {
+    struct upstream *upstream;
+};
+
+/* One call under way; the exchange's. */
+struct flight {
+    struct rpc *rpc;
+    struct connect_call *call;
+    struct upstream_call *asked; /* NULL: not, or answered */
+    int64_t began_us;
+    char request_id[ID_TEXT_MAX];
+};
+
+void rpc_register_metrics(void)
+{
+    metric_register(&requests_total);
+    metric_register(&request_seconds);
+}
+
+struct rpc *rpc_new(struct upstream *upstream)
+{
+    struct rpc *r = calloc(1, sizeof(*r));
+
+    if (r)
+        r->upstream = upstream;
+    return r;
+}
+
+void rpc_free(struct rpc *r)
+{
+    free(r);
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+static void count(const struct flight *f, enum err code)
+{
+    const struct schema_method *m = connect_method(f->call);
+    const char *const labels[] = { m->service, m->name, code ? err_name(code) : "ok" };
+
+    metric_add(&requests_total, 1, labels);
+    metric_observe(&request_seconds,
+                   (double)(clock_monotonic_us() - f->began_us) / (double)SECOND_US, labels);
+}
+
+static void fail(struct flight *f, enum err code, const char *text)
+{
+    count(f, code);
+    if (code == ERR_UNAUTHENTICATED)
+        connect_add_header(f->call, "WWW-Authenticate", "Bearer realm=\"daybook\"");
+    if (code == ERR_UNAVAILABLE)
+        connect_add_header(f->call, "Retry-After", "1");
+    connect_fail_text(f->call, code, text);
+}
+
+/* RetryInfo, for those who read headers only. */
+static void add_retry_after(struct flight *f, const PbStatus *status)
+{
+    struct arena *a = http_arena(connect_exchange(f->call));
+
+    for (size_t i = 0; i < status->n_details; i++) {
+        const Google__Protobuf__Any *any = status->details[i];
+        ProtobufCMessage *m = NULL;
+        struct wire_fault fault;
+        if (strcmp(any->type_url, "type.googleapis.com/google.rpc.RetryInfo") != 0 ||
+            wire_unpack(&google__rpc__retry_info__descriptor, any->value.data, any->value.len,
+                        &wire_limits_internal, a, &m, &fault))
+            continue;
+        const Google__Protobuf__Duration *d = ((const Google__Rpc__RetryInfo *)m)->retry_delay;
+        char text[24];
+        snprintf(text, sizeof(text), "%" PRId64, d ? d->seconds + (d->nanos > 0) : 1);
+        connect_add_header(f->call, "Retry-After", text);
+    }
+}
+
+/* Facts about the answer (call.proto) as headers. */
+static void add_metadata(struct flight *f, const PbCallResult *result)
+{
+    for (size_t i = 0; i < result->n_metadata; i++)
+        connect_add_header(f->call, result->metadata[i]->key, result->metadata[i]->value);
+}
+
+static void on_answer(void *arg, const struct upstream_answer *answer)
+{
+    struct flight *f = arg;
+
+    f->asked = NULL;
+    if (answer->code) {
+        fail(f, answer->code, "no bus takes the request; nothing was done: send it again");
+        return;
+    }
+    add_metadata(f, answer->result);
+    const PbStatus *status = answer->result->status;
+    if (!status) {
+        count(f, ERR_OK);
+        connect_reply(f->call, answer->message, answer->len);
+        return;
+    }
+    count(f, (enum err)status->code);
+    add_retry_after(f, status);
+    connect_fail(f->call, status);
+}
+
+void rpc_gone(void *arg, struct connect_call *call)
+{
+    struct rpc *r = arg;
+    struct flight *f = connect_data(call);
+
+    if (!f || !f->asked)
+        return;
+    upstream_forget(r->upstream, f->asked);
+    f->asked = NULL;
+    count(f, clock_monotonic_us() >= f->began_us + DEADLINE_MAX_US ? ERR_DEADLINE_EXCEEDED
+                                                                   : ERR_CANCELED);
+}
+
+/* --- the beginning ------------------------------------------------------------------------------ */
+
+static bool is_printable(const char *text, size_t max)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > max)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < 0x21 || text[i] > 0x7e)
+            return false;
+    return true;
+}
+
+/* Version 00 of W3C Trace Context; anything else is as if it were not there. */
+static const char *traceparent_of(struct http_exchange *x)
+{
+    const char *text = http_header(x, "Traceparent");
+
+    if (!text || strlen(text) != TRACEPARENT_LEN || strncmp(text, "00-", 3) != 0 ||
+        strspn(text, "0123456789abcdef-") != TRACEPARENT_LEN)
+        return "";
+    return text;
+}
+
+static const char *tracestate_of(struct http_exchange *x)
+{
+    const char *text = http_header(x, "Tracestate");
+    return text && strlen(text) <= TRACESTATE_MAX ? text : "";
+}
+
+static void ask(struct flight *f, const PbPrincipal *principal, const char *key)
+{
+    struct http_exchange *x = connect_exchange(f->call);
+    const struct schema_method *m = connect_method(f->call);
+    int64_t asked_us = connect_timeout_us(f->call);
+    int64_t deadline_us =
+        f->began_us + MIN(asked_us ? asked_us : DEADLINE_DEFAULT_US, DEADLINE_MAX_US);
+    const char *traceparent = traceparent_of(x);
+    struct upstream_request request = {
+        .service = m->service,
+        .method = m->name,
+        .principal = principal,
+        .request_id = f->request_id,
+        .idempotency_key = key,
+        .traceparent = traceparent,
+        .tracestate = *traceparent ? tracestate_of(x) : "",
+        .deadline_us = deadline_us,
+    };
+
+    request.message = connect_message(f->call, &request.len);
+    f->asked = upstream_ask(f->rpc->upstream, &request, on_answer, f);
+    if (f->asked)
+        connect_set_deadline(f->call, deadline_us);
+    else
+        fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
+}
+
+void rpc_take(void *arg, struct connect_call *call)
+{
+    struct http_exchange *x = connect_exchange(call);
+    struct flight *f = arena_alloc(http_arena(x), sizeof(*f));
+    const PbPrincipal *principal = NULL;
+    const char *text = "out of memory; try again";
+
+    if (!f) {
+        connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
+        return;
+    }
+    *f = (struct flight){ .rpc = arg, .call = call, .began_us = clock_monotonic_us() };
+    connect_set_data(call, f);
+    connect_add_header(call, "X-Request-Id", id_text(id_new(), f->request_id));
+    const char *key = http_header(x, "Idempotency-Key");
+    enum err e = identity_prove(http_header(x, "Authorization"), http_arena(x), &principal, &text);
+    if (e) {
+        fail(f, e, text);
+    } else if (key && !is_printable(key, IDEMPOTENCY_KEY_MAX)) {
+        fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
+    } else {
+        ask(f, principal, key ? key : "");
+    }
+}

@@ -1,0 +1,52 @@
+/*
+ * upstream.h - calls over the bus that nobody waits for: asked, and answered by a callback.
+ *
+ * One a loop, and of that thread only. Answers are matched by the request id, so that one that is
+ * late or meant for nobody is dropped (F34). What becomes of a call whose time is up, its owner
+ * says: he forgets it.
+ */
+#ifndef DAYBOOK_GATEWAY_UPSTREAM_H
+#define DAYBOOK_GATEWAY_UPSTREAM_H
+
+#include "common/bus_client.h"
+
+struct upstream;
+struct upstream_call;
+
+struct upstream_request {
+    const char *service, *method;
+    const void *message; /* packed */
+    size_t len;
+    const PbPrincipal *principal;
+    const char *request_id;
+    const char *idempotency_key, *traceparent, *tracestate; /* "" = none */
+    int64_t deadline_us;                                    /* monotonic */
+};
+
+struct upstream_answer {
+    enum err code; /* of our own: ERR_UNAVAILABLE, the bus did not take it; nothing was done.
+                                   ERR_INTERNAL, a broken answer. Else ERR_OK, and result is set */
+    const PbCallResult *result; /* the service's, error or not; valid during the callback */
+    const void *message;        /* packed; "" on error */
+    size_t len;
+};
+typedef void upstream_done_fn(void *arg, const struct upstream_answer *answer);
+
+struct upstream *upstream_new(void *zmq_context, const struct bus_address *address);
+void upstream_free(struct upstream *u); /* calls that are open are forgotten */
+
+/* Everything is copied. `done` runs once, later, inside upstream_run(). NULL: no memory. */
+struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
+                                   upstream_done_fn *done, void *arg);
+/* Nobody waits for it any more: `done` does not run. */
+void upstream_forget(struct upstream *u, struct upstream_call *call);
+
+/* Readable when there may be something to do; to be run once a turn all the same, since libzmq
+ * signals by edges. */
+int upstream_fd(const struct upstream *u);
+int64_t upstream_wait_us(const struct upstream *u); /* INT64_MAX: nothing waits to be sent */
+void upstream_run(struct upstream *u);
+bool upstream_is_connected(struct upstream *u); /* a bus takes requests */
+size_t upstream_open(const struct upstream *u);
+
+#endif

@@ -1,0 +1,233 @@
+"""The gateway from outside: Connect over HTTP/1.1, in JSON and proto, by API key (protocols B, operations 8)."""
+
+import base64
+import gzip
+import http.client
+import json
+import os
+import signal
+import socket
+import uuid
+
+import pytest
+
+import contract
+from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
+from stack import wait_until
+
+CREATE = CUSTOMERS + "CustomerService/Create"
+GET = CUSTOMERS + "CustomerService/Get"
+LIST = CUSTOMERS + "CustomerService/List"
+
+
+class Answer:
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+        if self.headers.get("Content-Encoding") == "gzip":
+            self.body = gzip.decompress(self.body)
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def fault(self):
+        """Status and code of a Connect error."""
+        assert self.headers["Content-Type"] == "application/json"
+        return self.status, self.json["code"]
+
+
+class Caller:
+    """One connection that stands, as a client's pool keeps it."""
+
+    def __init__(self, stack, key=None):
+        host, _, port = stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rpartition(":")
+        self.address = (host, int(port))
+        self.connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
+        self.key = key
+
+    def send(self, verb, path, body=None, **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.key:
+            named.setdefault("Authorization", f"Bearer {self.key}")
+        self.connection.request(verb, path, body, named)
+        return Answer(self.connection.getresponse())
+
+    def post(self, method, request=None, **headers):
+        headers.setdefault("Content_Type", "application/json")
+        body = request if isinstance(request, (bytes, str)) else json.dumps(request or {})
+        return self.send("POST", f"/{method}", body, **headers)
+
+    def get(self, method, query, **headers):
+        return self.send("GET", f"/{method}?{query}", **headers)
+
+
+def new_key(company, **request):
+    made = company.system.command(DIRECTORY + "CredentialService/CreateApiKey", {"label": "a program", **request})
+    caller = Caller(company.stack, made.api_key)
+    wait_until(lambda: caller.post(LIST).status != 401, SECONDS, "the gateway knew the key")
+    return made
+
+
+@pytest.fixture(scope="module")
+def rep(company):
+    """The rep, by an API key of his own."""
+    return Caller(company.stack, new_key(company, employeeId=company.ids["rep"]).api_key)
+
+
+# --- calls --------------------------------------------------------------------------------------------
+
+
+def test_a_command_in_json_is_the_same_as_one_by_the_bus(company, rep):
+    made = rep.post(CREATE, {"customer": {"name": "Web Shop", "unknownField": 1}})
+    assert made.status == 200, made.body
+    assert made.headers["Content-Type"] == "application/json"
+    assert uuid.UUID(made.headers["X-Request-Id"])
+    customer = made.json["customer"]
+    assert customer["ownerId"] == company.ids["rep"]
+    assert company.rep.call(GET, {"id": customer["id"]}).customer.name == "Web Shop"
+
+
+def test_proto_is_spoken_too(company, rep):
+    request = contract.message(CUSTOMERS + "ListCustomersRequest")(page_size=3)
+    answer = rep.post(LIST, request.SerializeToString(), Content_Type="application/proto")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/proto")
+    got = contract.message(CUSTOMERS + "ListCustomersResponse").FromString(answer.body)
+    assert got.customers and got.customers[0].id
+
+
+def test_a_repeated_command_is_done_once(rep):
+    key, request = str(uuid.uuid4()), {"customer": {"name": f"Once {uuid.uuid4()}"}}
+    first = rep.post(CREATE, request, Idempotency_Key=key)
+    again = rep.post(CREATE, request, Idempotency_Key=key)
+    assert first.json == again.json
+    assert first.headers.get("Idempotent-Replayed") is None
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = rep.post(CREATE, {"customer": {"name": "Another"}}, Idempotency_Key=key)
+    assert other.status != 200, "one key, two requests"
+    assert rep.post(CREATE, request, Idempotency_Key="a b").fault == (400, "invalid_argument")
+
+
+def test_reads_by_get_are_known_by_their_etag(rep):
+    customer = rep.post(CREATE, {"customer": {"name": f"Tag {uuid.uuid4()}"}}).json["customer"]
+    plain = f"connect=v1&encoding=json&message=%7B%22id%22%3A%22{customer['id']}%22%7D"
+    first = rep.get(GET, plain)
+    assert (first.status, first.json["customer"]["id"]) == (200, customer["id"])
+    assert "Accept-Encoding" in first.headers["Vary"]
+    assert rep.get(GET, plain, If_None_Match=first.headers["ETag"]).status == 304
+    packed = base64.urlsafe_b64encode(json.dumps({"id": customer["id"]}).encode()).decode().rstrip("=")
+    assert rep.get(GET, f"base64=1&encoding=json&message={packed}").json == first.json
+    assert rep.get(GET, plain.replace("v1", "v2")).fault == (400, "invalid_argument")
+    changed = rep.post(CUSTOMERS + "CustomerService/Update", {
+        "customer": {"id": customer["id"], "name": "Tag, renamed", "etag": customer["etag"]}, "updateMask": "name"})
+    assert changed.status == 200, changed.body
+    assert rep.get(GET, plain, If_None_Match=first.headers["ETag"]).status == 200
+
+
+def test_gzip_both_ways(rep):
+    body = gzip.compress(json.dumps({"customer": {"name": f"Zipped {uuid.uuid4()}"}}).encode())
+    assert rep.post(CREATE, body, Content_Encoding="gzip").status == 200
+    for _ in range(4):
+        rep.post(CREATE, {"customer": {"name": f"Filler {uuid.uuid4()}"}})
+    listed = rep.post(LIST, {"pageSize": 50}, Accept_Encoding="br, gzip")
+    assert listed.headers["Content-Encoding"] == "gzip"
+    assert len(listed.json["customers"]) > 4
+    assert rep.post(LIST, {}, Content_Encoding="br").fault == (501, "unimplemented")
+    assert rep.post(LIST, b"not gzip", Content_Encoding="gzip").fault == (400, "invalid_argument")
+
+
+# --- what is wrong ------------------------------------------------------------------------------------
+
+
+def test_faults_say_where_they_are(rep):
+    answer = rep.post(CREATE, {"customer": {"name": 5}})
+    assert answer.fault == (400, "invalid_argument")
+    assert "customer.name" in answer.json["message"]
+    detail = answer.json["details"][0]
+    assert detail["type"] == "google.rpc.BadRequest"
+    assert detail["debug"]["fieldViolations"][0]["field"] == "customer.name"
+    assert base64.b64decode(detail["value"] + "==").find(b"customer.name") >= 0
+    missing = rep.post(GET, {"id": str(uuid.uuid4())})
+    assert missing.fault == (404, "not_found")
+    assert [d["type"] for d in missing.json["details"]][0] == "google.rpc.ErrorInfo"
+
+
+def test_what_is_no_call_gets_its_http_status(rep):
+    assert rep.send("POST", "/daybook.customers.v1.CustomerService/Nothing", "{}").status == 404
+    assert rep.send("POST", "/", "{}").status == 404
+    wrong = rep.send("PUT", f"/{GET}", "{}", Content_Type="application/json")
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, POST")
+    assert rep.get(CREATE, "encoding=json&message=%7B%7D").headers["Allow"] == "POST"
+    text = rep.send("POST", f"/{GET}", "{}", Content_Type="text/plain")
+    assert (text.status, text.headers["Accept-Post"]) == (415, "application/json, application/proto")
+    assert rep.post(GET, "").fault == (400, "invalid_argument")
+    assert rep.post(LIST, {}, Connect_Protocol_Version="2").fault == (400, "invalid_argument")
+    assert rep.post(LIST, {}, Connect_Timeout_Ms="12345678901").fault == (400, "invalid_argument")
+    assert rep.send("GET", f"/{GET}?" + "x" * 20000).status in (414, 431)
+    assert rep.post(LIST).status == 200, "and the connection, or the next one, is as good as before"
+
+
+def test_more_than_four_mebibytes_are_refused(rep):
+    assert rep.post(CREATE, '{"customer":{"name":"' + "x" * (5 << 20) + '"}}').fault == (429, "resource_exhausted")
+    bomb = gzip.compress(b" " * (6 << 20))
+    assert rep.post(CREATE, bomb, Content_Encoding="gzip").fault == (429, "resource_exhausted")
+
+
+# --- who asks -----------------------------------------------------------------------------------------
+
+
+def test_f56_f61_only_a_key_that_holds_is_believed(company, rep):
+    stack = company.stack
+    assert Caller(stack).post(LIST).fault == (401, "unauthenticated")
+    assert Caller(stack).post(LIST).headers["WWW-Authenticate"].startswith("Bearer")
+    good = rep.key
+    for bad in (good[:-1] + ("A" if good[-1] != "A" else "B"), good[:-1], "dbk_", f"dbk_{uuid.uuid4()}_x", "x"):
+        assert Caller(stack, bad).post(LIST).fault == (401, "unauthenticated"), bad
+    made = new_key(company, scopes=["customers.read"])
+    reader = Caller(stack, made.api_key)
+    assert reader.post(LIST).status == 200
+    assert reader.post(CREATE, {"customer": {"name": "No"}}).fault == (403, "permission_denied")
+    company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": made.credential.id})
+    wait_until(lambda: reader.post(LIST).status == 401, 10, "the revoked key was refused")
+    assert rep.post(LIST).status == 200
+
+
+def test_f61_a_company_sees_nothing_of_another(company, other, rep):
+    theirs = other.rep.command(CREATE, {"customer": {"name": "Theirs"}}).customer
+    assert rep.post(GET, {"id": theirs.id}).fault == (404, "not_found")
+    forged = rep.post(GET, {"id": theirs.id}, Daybook_Tenant=other.tenant, X_Tenant_Id=other.tenant)
+    assert forged.fault == (404, "not_found")
+
+
+# --- time ---------------------------------------------------------------------------------------------
+
+
+def calls_of(stack, code):
+    body = stack.metrics("gateway")
+    return sum(float(line.rsplit(" ", 1)[1]) for line in body.splitlines()
+               if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
+
+
+def test_f17_a_deadline_is_kept_whatever_the_service_does(company, rep):
+    pid = company.stack.pid("customers")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        late = rep.post(LIST, {}, Connect_Timeout_Ms="300")
+        assert late.fault == (504, "deadline_exceeded")
+        canceled = calls_of(company.stack, "canceled")
+        with socket.create_connection(rep.address) as s:
+            s.sendall(f"POST /{LIST} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {rep.key}\r\n"
+                      "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".encode())
+            wait_until(lambda: company.stack.value("select 1") == "1", SECONDS, "the database answered")
+        wait_until(lambda: calls_of(company.stack, "canceled") > canceled, SECONDS, "a client that went was noticed")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: rep.post(LIST).status == 200, SECONDS, "the service answers again")
+
+
+def test_f02_a_bus_that_is_started_anew_is_found_again(company, rep):
+    with company.stack.stopped("bus"):
+        gone = rep.post(BUS + "EventService/GetHead", {}, Connect_Timeout_Ms="5000")
+        assert gone.fault == (503, "unavailable")
+        assert gone.headers["Retry-After"]
+    wait_until(lambda: rep.post(LIST).status == 200, SECONDS, "the bus is found again")
