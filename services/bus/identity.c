@@ -49,6 +49,7 @@ static void as_edge(struct draft *d)
 {
     d->identity.kind = IDENTITY_EDGE;
     d->identity.brings = true;
+    d->identity.hears_all = true; /* what it may read for others */
 }
 
 static void add_scope(struct draft *d, const char *scope)

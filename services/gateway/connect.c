@@ -187,6 +187,11 @@ struct http_exchange *connect_exchange(const struct connect_call *call)
     return call->x;
 }
 
+bool connect_is_json(const struct connect_call *call)
+{
+    return call->codec == CONNECT_JSON;
+}
+
 bool connect_is_get(const struct connect_call *call)
 {
     return call->is_get;

@@ -48,6 +48,7 @@ int64_t connect_wait_us(const struct connect *c, int64_t monotonic_us); /* INT64
 
 const struct schema_method *connect_method(const struct connect_call *call);
 struct http_exchange *connect_exchange(const struct connect_call *call);
+bool connect_is_json(const struct connect_call *call); /* what the client speaks; else proto */
 bool connect_is_get(const struct connect_call *call);
 const void *connect_message(const struct connect_call *call, size_t *len_out);
 int64_t connect_timeout_us(const struct connect_call *call); /* as the client asks; 0: none */
@@ -68,6 +69,8 @@ void connect_fail_text(struct connect_call *call, enum err code, const char *tex
 
 /* One message of a stream. False: as http_stream_send(). */
 bool connect_send(struct connect_call *call, const void *message, size_t len);
+/* The same with a message in the client's codec already, made once for many. */
+bool connect_send_encoded(struct connect_call *call, const void *data, size_t len);
 /* The end of a stream that went well. */
 void connect_end(struct connect_call *call);
 

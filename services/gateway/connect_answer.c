@@ -459,26 +459,32 @@ void connect_fail(struct connect_call *call, const PbStatus *status)
     http_answer(call->x, http_status((enum err)status->code), b.data, b.bad ? 0 : b.len);
 }
 
-bool connect_send(struct connect_call *call, const void *message, size_t len)
+bool connect_send_encoded(struct connect_call *call, const void *data, size_t len)
 {
-    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
+    CLEANUP(arena_freep) struct arena *a = NULL;
     uint8_t *zipped;
     size_t zipped_len;
-    CLEANUP(arena_freep) struct arena *a = NULL;
 
     if (call->over)
         return false;
     begin_stream(call);
-    if (!to_codec(call, message, len, &b)) {
-        connect_fail_text(call, ERR_INTERNAL, "a message cannot be written");
-        return false;
-    }
-    if (!wants_gzip(call, b.len))
-        return send_envelope(call, 0, b.data, b.len);
-    a = arena_new(2 * b.len + MIB);
-    if (!a || gzip_deflate(a, b.data, b.len, &zipped, &zipped_len))
-        return send_envelope(call, 0, b.data, b.len);
+    if (wants_gzip(call, len))
+        a = arena_new(2 * len + MIB);
+    if (!a || gzip_deflate(a, data, len, &zipped, &zipped_len))
+        return send_envelope(call, 0, data, len);
     return send_envelope(call, ENVELOPE_GZIP, zipped, zipped_len);
+}
+
+bool connect_send(struct connect_call *call, const void *message, size_t len)
+{
+    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
+
+    if (call->over)
+        return false;
+    if (to_codec(call, message, len, &b))
+        return connect_send_encoded(call, b.data, b.len);
+    connect_fail_text(call, ERR_INTERNAL, "a message cannot be written");
+    return false;
 }
 
 void connect_end(struct connect_call *call)

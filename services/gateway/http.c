@@ -27,7 +27,7 @@
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_BLOCK (16 * KIB)
 #define STREAM_KEPT_MAX (64 * MIB) /* then its client is let go */
-#define DISCARD_MAX (16 * MIB) /* of a body that is too large; then the connection ends */
+#define DISCARD_MAX (16 * MIB)     /* of a body that is too large; then the connection ends */
 #define SWEEP_US (SECOND_US / 2)
 #define EVENTS_MAX 64
 #define STATUS_LEFT 499 /* nobody reads it */

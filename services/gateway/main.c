@@ -23,6 +23,8 @@ struct loop {
     struct http_loop *http;
     struct connect *connect;
     struct upstream *upstream;
+    struct recent *recent;
+    struct streams *streams;
     struct rpc *rpc;
 };
 
@@ -76,12 +78,17 @@ static bool loop_init(struct loop *l, struct daemon *d, const char *address)
 
     limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
     l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
-    l->rpc = l->upstream ? rpc_new(l->upstream) : NULL;
+    l->recent = recent_new(daemon_zmq_context(d), daemon_bus_address(d));
+    if (l->upstream && l->recent)
+        l->streams = streams_new(l->recent, l->upstream);
+    if (l->streams)
+        l->rpc = rpc_new(l->upstream, l->streams);
     l->connect = connect_new(&(struct connect_config){
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
         .on_call = rpc_take,
         .on_gone = rpc_gone,
+        .on_drained = rpc_drained,
         .arg = l->rpc,
     });
     l->http = l->rpc && l->connect ? http_loop_new(address, &limits,
@@ -98,21 +105,28 @@ static void loop_fini(struct loop *l)
     http_loop_free(l->http);
     connect_free(l->connect);
     rpc_free(l->rpc);
+    streams_free(l->streams);
+    recent_free(l->recent);
     upstream_free(l->upstream);
 }
 
 static void turn(struct loop *l)
 {
     struct pollfd fds[] = { { .fd = http_loop_fd(l->http), .events = POLLIN },
-                            { .fd = upstream_fd(l->upstream), .events = POLLIN } };
+                            { .fd = upstream_fd(l->upstream), .events = POLLIN },
+                            { .fd = recent_fd(l->recent), .events = POLLIN } };
     int64_t now_us = clock_monotonic_us();
     int64_t wait_us = MIN(TURN_MAX_US, http_loop_wait_us(l->http));
 
     wait_us = MIN(wait_us, upstream_wait_us(l->upstream));
     wait_us = MIN(wait_us, connect_wait_us(l->connect, now_us));
+    wait_us = MIN(wait_us, streams_wait_us(l->streams));
+    if (recent_has_more(l->recent))
+        wait_us = 0;
     (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
     http_loop_run(l->http);
     upstream_run(l->upstream);
+    streams_run(l->streams, recent_run(l->recent));
     connect_tick(l->connect, clock_monotonic_us());
 }
 
@@ -126,6 +140,7 @@ static void run(struct daemon *d, void *daemon_data)
         turn(l);
         atomic_store(&g->connected[index], upstream_is_connected(l->upstream));
     }
+    streams_end(l->streams);
     http_loop_quiesce(l->http); /* who was taken is answered; the deadline of his call ends that */
     while (http_loop_exchanges(l->http) > 0)
         turn(l);

@@ -32,6 +32,7 @@ static struct metric request_seconds = {
 
 struct rpc {
     struct upstream *upstream;
+    struct streams *streams;
 };
 
 /* One call under way; the exchange's. */
@@ -49,12 +50,12 @@ void rpc_register_metrics(void)
     metric_register(&request_seconds);
 }
 
-struct rpc *rpc_new(struct upstream *upstream)
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams)
 {
     struct rpc *r = calloc(1, sizeof(*r));
 
     if (r)
-        r->upstream = upstream;
+        *r = (struct rpc){ .upstream = upstream, .streams = streams };
     return r;
 }
 
@@ -138,12 +139,24 @@ void rpc_gone(void *arg, struct connect_call *call)
     struct rpc *r = arg;
     struct flight *f = connect_data(call);
 
+    if (streams_serve(connect_method(call))) {
+        streams_gone(r->streams, call);
+        return;
+    }
     if (!f || !f->asked)
         return;
     upstream_forget(r->upstream, f->asked);
     f->asked = NULL;
     count(f, clock_monotonic_us() >= f->began_us + DEADLINE_MAX_US ? ERR_DEADLINE_EXCEEDED
                                                                    : ERR_CANCELED);
+}
+
+void rpc_drained(void *arg, struct connect_call *call)
+{
+    struct rpc *r = arg;
+
+    if (streams_serve(connect_method(call)))
+        streams_drained(r->streams, call);
 }
 
 /* --- the beginning ------------------------------------------------------------------------------ */
@@ -204,7 +217,7 @@ static void ask(struct flight *f, const PbPrincipal *principal, const char *key)
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
-void rpc_take(void *arg, struct connect_call *call)
+static void take_unary(struct rpc *r, struct connect_call *call)
 {
     struct http_exchange *x = connect_exchange(call);
     struct flight *f = arena_alloc(http_arena(x), sizeof(*f));
@@ -215,7 +228,7 @@ void rpc_take(void *arg, struct connect_call *call)
         connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
         return;
     }
-    *f = (struct flight){ .rpc = arg, .call = call, .began_us = clock_monotonic_us() };
+    *f = (struct flight){ .rpc = r, .call = call, .began_us = clock_monotonic_us() };
     connect_set_data(call, f);
     connect_add_header(call, "X-Request-Id", id_text(id_new(), f->request_id));
     const char *key = http_header(x, "Idempotency-Key");
@@ -227,4 +240,14 @@ void rpc_take(void *arg, struct connect_call *call)
     } else {
         ask(f, principal, key ? key : "");
     }
+}
+
+void rpc_take(void *arg, struct connect_call *call)
+{
+    struct rpc *r = arg;
+
+    if (streams_serve(connect_method(call)))
+        streams_take(r->streams, call);
+    else
+        take_unary(r, call);
 }

@@ -8,15 +8,17 @@
 #define DAYBOOK_GATEWAY_RPC_H
 
 #include "services/gateway/connect.h"
+#include "services/gateway/stream.h"
 #include "services/gateway/upstream.h"
 
 struct rpc;
 
-struct rpc *rpc_new(struct upstream *upstream); /* NULL: no memory */
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams); /* NULL: no memory */
 void rpc_free(struct rpc *r);
-/* connect_config.on_call and on_gone; arg: the struct rpc. */
+/* connect_config's; arg: the struct rpc. */
 void rpc_take(void *arg, struct connect_call *call);
 void rpc_gone(void *arg, struct connect_call *call);
+void rpc_drained(void *arg, struct connect_call *call);
 /* Once, before the first. */
 void rpc_register_metrics(void);
 

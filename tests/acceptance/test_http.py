@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import http.client
 import json
 import socket
 import urllib.request
@@ -13,59 +12,10 @@ import pytest
 import mdp
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
 from stack import wait_until
+from web import LIST, Caller, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 GET = CUSTOMERS + "CustomerService/Get"
-LIST = CUSTOMERS + "CustomerService/List"
-
-
-class Answer:
-    def __init__(self, response):
-        self.status, self.headers, self.body = response.status, response.headers, response.read()
-        if self.headers.get("Content-Encoding") == "gzip":
-            self.body = gzip.decompress(self.body)
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-    @property
-    def fault(self):
-        """Status and code of a Connect error."""
-        assert self.headers["Content-Type"] == "application/json"
-        return self.status, self.json["code"]
-
-
-class Caller:
-    """One connection that stands, as a client's pool keeps it."""
-
-    def __init__(self, stack, key=None):
-        host, _, port = stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rpartition(":")
-        self.address = (host, int(port))
-        self.connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
-        self.key = key
-
-    def send(self, verb, path, body=None, **headers):
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.key:
-            named.setdefault("Authorization", f"Bearer {self.key}")
-        self.connection.request(verb, path, body, named)
-        return Answer(self.connection.getresponse())
-
-    def post(self, method, request=None, **headers):
-        headers.setdefault("Content_Type", "application/json")
-        body = request if isinstance(request, (bytes, str)) else json.dumps(request or {})
-        return self.send("POST", f"/{method}", body, **headers)
-
-    def get(self, method, query, **headers):
-        return self.send("GET", f"/{method}?{query}", **headers)
-
-
-def new_key(company, **request):
-    made = company.system.command(DIRECTORY + "CredentialService/CreateApiKey", {"label": "a program", **request})
-    caller = Caller(company.stack, made.api_key)
-    wait_until(lambda: caller.post(LIST).status != 401, SECONDS, "the gateway knew the key")
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,469 @@
+/*
+ * stream.c - see stream.h.
+ *
+ * pos is the position up to which everything was sent or is not wanted; it only grows. Each second
+ * a stream's key is proven anew (F56), and each minute its caller's right to the log.
+ */
+#include "services/gateway/stream.h"
+
+#include <stdatomic.h>
+#include <strings.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/wire.h"
+#include "daybook/bus/v1/bus.pb-c.h"
+#include "services/gateway/identity.h"
+
+#define SERVICE "daybook.bus.v1.EventService"
+#define METHOD "StreamEvents"
+#define TYPES_MAX 64
+#define PAGE 500
+#define READ_US (10 * SECOND_US)
+#define POSITION_US (10 * SECOND_US) /* between two positions of a quiet stream */
+#define PROVE_US SECOND_US
+#define RIGHT_US (60 * SECOND_US)
+#define RETRY_US SECOND_US
+
+typedef Daybook__Bus__V1__StreamEventsRequest PbRequest;
+typedef Daybook__Bus__V1__StreamEventsResponse PbResponse;
+typedef Daybook__Bus__V1__ReadEventsResponse PbPage;
+
+struct stream {
+    struct stream *next, *prev;
+    struct streams *all;
+    struct connect_call *call;
+    struct arena *arena; /* the exchange's */
+    const PbRequest *request;
+    const PbPrincipal *principal;
+    struct id tenant;
+    struct id log_id;
+    int64_t pos;
+    struct upstream_call *reading;
+    bool begun;   /* the first position was sent */
+    bool behind;  /* its client does not take more for now */
+    bool pressed; /* to be asked for by the log, whatever is held: for the right to it */
+    int64_t retry_us, told_us, proven_us, right_us; /* monotonic */
+};
+
+struct streams {
+    struct recent *recent;
+    struct upstream *upstream;
+    struct stream *first;
+    size_t n;
+    int64_t next_us;
+};
+
+static struct metric streams_gauge = {
+    .name = "daybook_gateway_streams",
+    .type = METRIC_GAUGE,
+    .help = "Streams of events that are open, of all loops.",
+};
+static atomic_llong streams_all;
+
+static void pump(struct stream *s);
+
+struct streams *streams_new(struct recent *recent, struct upstream *upstream)
+{
+    struct streams *s = calloc(1, sizeof(*s));
+
+    metric_register(&streams_gauge);
+    if (s)
+        *s = (struct streams){ .recent = recent, .upstream = upstream, .next_us = INT64_MAX };
+    return s;
+}
+
+void streams_free(struct streams *s)
+{
+    free(s);
+}
+
+size_t streams_open(const struct streams *s)
+{
+    return s->n;
+}
+
+bool streams_serve(const struct schema_method *method)
+{
+    return strcmp(method->service, SERVICE) == 0 && strcmp(method->name, METHOD) == 0;
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+static void count_streams(int by)
+{
+    metric_set(&streams_gauge, (double)(atomic_fetch_add(&streams_all, by) + by), NULL);
+}
+
+static void forget(struct stream *s)
+{
+    struct streams *all = s->all;
+
+    if (s->reading)
+        upstream_forget(all->upstream, s->reading);
+    s->reading = NULL;
+    if (s->next)
+        s->next->prev = s->prev;
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        all->first = s->next;
+    all->n--;
+    count_streams(-1);
+    connect_set_data(s->call, NULL);
+}
+
+static void end(struct stream *s, enum err code, const char *text)
+{
+    struct connect_call *call = s->call;
+
+    forget(s);
+    connect_fail_text(call, code, text);
+}
+
+void streams_gone(struct streams *all UNUSED, struct connect_call *call)
+{
+    struct stream *s = connect_data(call);
+
+    if (s)
+        forget(s);
+}
+
+void streams_end(struct streams *all)
+{
+    while (all->first)
+        end(all->first, ERR_UNAVAILABLE, "the gateway stops; ask again with the last position");
+}
+
+/* --- messages ----------------------------------------------------------------------------------- */
+
+static void send(struct stream *s, const PbResponse *response)
+{
+    CLEANUP(arena_freep) struct arena *a = arena_new(16 * MIB);
+    uint8_t *data;
+    size_t len;
+
+    if (!a || wire_pack(&response->base, a, &data, &len)) {
+        end(s, ERR_RESOURCE_EXHAUSTED, "out of memory; ask again with the last position");
+        return;
+    }
+    s->told_us = clock_monotonic_us();
+    if (!connect_send(s->call, data, len))
+        s->behind = true;
+}
+
+static void send_position(struct stream *s, int64_t head)
+{
+    PbResponse response = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__INIT;
+    Daybook__Bus__V1__LogPosition position = DAYBOOK__BUS__V1__LOG_POSITION__INIT;
+    char text[ID_TEXT_MAX];
+
+    position.log_id = id_text(s->log_id, text);
+    position.seq = s->pos;
+    position.head_seq = MAX(head, s->pos);
+    response.message_case = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_POSITION;
+    response.position = &position;
+    s->begun = true;
+    send(s, &response);
+}
+
+static bool wants(const struct stream *s, const char *type)
+{
+    for (size_t i = 0; i < s->request->n_types; i++) {
+        const char *want = s->request->types[i];
+        size_t len = strlen(want);
+        if (want[len - 1] == '.' ? strncmp(type, want, len) == 0 : strcmp(type, want) == 0)
+            return true;
+    }
+    return s->request->n_types == 0;
+}
+
+/* --- from memory -------------------------------------------------------------------------------- */
+
+static void send_held(struct stream *s, const struct recent_event *e)
+{
+    size_t len = e->len;
+    const void *data = e->response;
+
+    if (connect_is_json(s->call))
+        data = recent_json(s->all->recent, e->seq, &len);
+    if (!data)
+        return;
+    s->told_us = clock_monotonic_us();
+    if (!connect_send_encoded(s->call, data, len))
+        s->behind = true;
+}
+
+/* True: everything that is held was looked at. */
+static bool serve_held(struct stream *s)
+{
+    struct recent *r = s->all->recent;
+    const struct recent_event *e;
+
+    if (s->pos + 1 < recent_first(r))
+        return false;
+    while (!s->behind && (e = recent_get(r, s->pos + 1))) {
+        if (id_equal(e->tenant, s->tenant) && wants(s, e->type))
+            send_held(s, e);
+        s->pos = e->seq;
+    }
+    return true;
+}
+
+/* --- from the log ------------------------------------------------------------------------------- */
+
+static void take_page(struct stream *s, const PbPage *page)
+{
+    struct id log_id;
+
+    if (!id_parse(page->log_id, &log_id)) {
+        end(s, ERR_INTERNAL, "the log has no id");
+        return;
+    }
+    if (!s->begun) {
+        s->log_id = log_id;
+        if (*s->request->log_id && strcasecmp(s->request->log_id, page->log_id) != 0) {
+            end(s, ERR_ABORTED, "LOG_CHANGED: the log was restored, and has another log_id");
+            return;
+        }
+        send_position(s, page->head_seq);
+    } else if (!id_equal(log_id, s->log_id)) {
+        end(s, ERR_UNAVAILABLE, "the log was restored; ask again and look at log_id");
+        return;
+    }
+    s->right_us = clock_monotonic_us();
+    s->pressed = false;
+    for (size_t i = 0; i < page->n_events; i++) {
+        if (page->events[i]->seq <= s->pos)
+            continue; /* sent from memory meanwhile */
+        PbResponse response = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__INIT;
+        response.message_case = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_EVENT;
+        response.event = page->events[i];
+        s->pos = page->events[i]->seq;
+        send(s, &response);
+    }
+    s->pos = MAX(s->pos, page->read_upto_seq);
+}
+
+static void on_page(void *arg, const struct upstream_answer *answer)
+{
+    struct stream *s = arg;
+    CLEANUP(arena_freep) struct arena *a = arena_new(64 * MIB);
+    ProtobufCMessage *page = NULL;
+    struct wire_fault fault;
+    struct connect_call *call = s->call;
+
+    s->reading = NULL;
+    if (answer->code == ERR_OK && answer->result->status) {
+        enum err code = (enum err)answer->result->status->code;
+        bool passes = code == ERR_UNAVAILABLE || code == ERR_DEADLINE_EXCEEDED;
+        if (s->begun && passes) {
+            s->retry_us = clock_monotonic_us() + RETRY_US;
+            return;
+        }
+        forget(s);
+        connect_fail(call, answer->result->status);
+        return;
+    }
+    if (answer->code && s->begun) {
+        s->retry_us = clock_monotonic_us() + RETRY_US;
+        return;
+    }
+    if (answer->code || !a ||
+        wire_unpack(&daybook__bus__v1__read_events_response__descriptor, answer->message,
+                    answer->len, &wire_limits_internal, a, &page, &fault)) {
+        end(s, ERR_UNAVAILABLE, "the log cannot be read now; ask again");
+        return;
+    }
+    take_page(s, (const PbPage *)page);
+    if (connect_data(call) == s)
+        pump(s);
+}
+
+static void read_log(struct stream *s)
+{
+    Daybook__Bus__V1__ReadEventsRequest read = DAYBOOK__BUS__V1__READ_EVENTS_REQUEST__INIT;
+    CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
+    char request_id[ID_TEXT_MAX];
+    uint8_t *data = NULL;
+    size_t len = 0;
+
+    read.after_seq = s->pos;
+    read.types = s->request->types;
+    read.n_types = s->request->n_types;
+    read.limit = PAGE;
+    if (a && wire_pack(&read.base, a, &data, &len) == ERR_OK)
+        s->reading = upstream_ask(
+            s->all->upstream,
+            &(struct upstream_request){ .service = SERVICE,
+                                        .method = "ReadEvents",
+                                        .message = data,
+                                        .len = len,
+                                        .principal = s->principal,
+                                        .request_id = id_text(id_new(), request_id),
+                                        .idempotency_key = "",
+                                        .traceparent = "",
+                                        .tracestate = "",
+                                        .deadline_us = clock_monotonic_us() + READ_US },
+            on_page, s);
+    if (!s->reading)
+        s->retry_us = clock_monotonic_us() + RETRY_US;
+}
+
+/* --- onwards ------------------------------------------------------------------------------------ */
+
+/* Sends what can be sent now. */
+static void pump(struct stream *s)
+{
+    struct id log_id;
+    int64_t head;
+
+    if (s->reading || s->behind || clock_monotonic_us() < s->retry_us)
+        return;
+    if (!s->begun || s->pressed) {
+        read_log(s);
+        return;
+    }
+    if (!recent_head(s->all->recent, &log_id, &head))
+        return;
+    if (!id_equal(log_id, s->log_id))
+        end(s, ERR_UNAVAILABLE, "the log was restored; ask again and look at log_id");
+    else if (!serve_held(s))
+        read_log(s);
+}
+
+static bool is_proven(struct stream *s)
+{
+    CLEANUP(arena_freep) struct arena *a = arena_new(64 * KIB);
+    const PbPrincipal *principal;
+    const char *text;
+
+    return !a || identity_prove(http_header(connect_exchange(s->call), "Authorization"), a,
+                                &principal, &text) != ERR_UNAUTHENTICATED;
+}
+
+/* Keys, rights, positions, and what waited. */
+static void tick(struct stream *s, int64_t now_us)
+{
+    struct id log_id;
+    int64_t head = s->pos;
+
+    if (now_us >= s->proven_us + PROVE_US) {
+        s->proven_us = now_us;
+        if (!is_proven(s)) {
+            end(s, ERR_UNAUTHENTICATED, "this API key was ended or has expired");
+            return;
+        }
+    }
+    s->pressed = s->pressed || now_us >= s->right_us + RIGHT_US;
+    if (s->begun && now_us >= s->told_us + POSITION_US) {
+        (void)recent_head(s->all->recent, &log_id, &head);
+        send_position(s, head);
+    }
+    if (connect_data(s->call) == s)
+        pump(s);
+}
+
+void streams_run(struct streams *all, bool heard)
+{
+    int64_t now_us = clock_monotonic_us();
+    bool due = now_us >= all->next_us;
+
+    if (!heard && !due)
+        return;
+    if (due)
+        all->next_us = now_us + PROVE_US;
+    for (struct stream *s = all->first, *next; s; s = next) {
+        next = s->next;
+        if (due)
+            tick(s, now_us);
+        else
+            pump(s);
+    }
+    if (!all->first)
+        all->next_us = INT64_MAX;
+}
+
+int64_t streams_wait_us(const struct streams *s)
+{
+    return s->first ? MAX(0, s->next_us - clock_monotonic_us()) : INT64_MAX;
+}
+
+void streams_drained(struct streams *all UNUSED, struct connect_call *call)
+{
+    struct stream *s = connect_data(call);
+
+    if (!s)
+        return;
+    s->behind = false; /* goes on with the next turn: this is inside the library's */
+    s->all->next_us = 0;
+}
+
+/* --- the beginning ------------------------------------------------------------------------------ */
+
+static const char *fault_of(const PbRequest *r)
+{
+    struct id id;
+
+    if (r->after_seq < 0)
+        return "after_seq: must not be negative";
+    if (r->n_types > TYPES_MAX)
+        return "types: at most 64";
+    if (*r->log_id && !id_parse(r->log_id, &id))
+        return "log_id: must be a UUID, or empty";
+    for (size_t i = 0; i < r->n_types; i++)
+        if (!*r->types[i])
+            return "types: an empty name stands for nothing; leave it out";
+    return NULL;
+}
+
+static void add(struct streams *all, struct stream *s)
+{
+    s->all = all;
+    s->next = all->first;
+    if (all->first)
+        all->first->prev = s;
+    all->first = s;
+    all->n++;
+    all->next_us = MIN(all->next_us, clock_monotonic_us() + PROVE_US);
+    count_streams(1);
+    connect_set_data(s->call, s);
+}
+
+void streams_take(struct streams *all, struct connect_call *call)
+{
+    struct http_exchange *x = connect_exchange(call);
+    struct arena *a = http_arena(x);
+    struct stream *s = arena_alloc(a, sizeof(*s));
+    ProtobufCMessage *request = NULL;
+    struct wire_fault fault;
+    const char *text = "out of memory; try again";
+    size_t len;
+    const void *message = connect_message(call, &len);
+
+    if (!s) {
+        connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
+        return;
+    }
+    *s = (struct stream){ .call = call, .arena = a };
+    enum err e = identity_prove(http_header(x, "Authorization"), a, &s->principal, &text);
+    if (!e) {
+        e = wire_unpack(&daybook__bus__v1__stream_events_request__descriptor, message, len,
+                        &wire_limits_default, a, &request, &fault);
+        s->request = (const PbRequest *)request;
+        text = e ? fault.reason : fault_of(s->request);
+        if (!e && text)
+            e = ERR_INVALID_ARGUMENT;
+    }
+    if (!e && !id_parse(s->principal->tenant_id, &s->tenant))
+        e = ERR_INTERNAL;
+    if (e) {
+        connect_fail_text(call, e, text);
+        return;
+    }
+    s->pos = s->request->after_seq;
+    s->proven_us = s->told_us = s->right_us = clock_monotonic_us();
+    add(all, s);
+    pump(s);
+}
