@@ -25,6 +25,7 @@
 
 #define EXCHANGE_BYTES (24 * MIB)
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
+#define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
 #define STREAM_BLOCK (16 * KIB)
 #define DISCARD_MAX (16 * MIB) /* of a body that is too large; then the connection ends */
 #define SWEEP_US (SECOND_US / 2)
@@ -185,7 +186,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     x->on = info->socket_context;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
-    sbuf_init(&x->out, SIZE_MAX / 2);
+    sbuf_init(&x->out, STREAM_MAX);
     l->exchanges++;
     x->next = l->open;
     if (l->open)
@@ -458,6 +459,16 @@ void http_answer(struct http_exchange *x, unsigned status, const void *body, siz
     set_response(x, status, MHD_create_response_from_buffer(len, data.out, MHD_RESPMEM_MUST_COPY));
 }
 
+/* What was taken makes room once it is the greater part. */
+static void make_room(struct http_exchange *x)
+{
+    if (x->out_sent <= x->out.len / 2)
+        return;
+    x->out.len -= x->out_sent;
+    memmove(x->out.data, x->out.data + x->out_sent, x->out.len + 1);
+    x->out_sent = 0;
+}
+
 /* libmicrohttpd asks for more of a stream. */
 static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
 {
@@ -474,10 +485,7 @@ static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
     }
     memcpy(buf, x->out.data + x->out_sent, n);
     x->out_sent += n;
-    if (x->out_sent == x->out.len) {
-        sbuf_clear(&x->out);
-        x->out_sent = 0;
-    }
+    make_room(x);
     if (x->told_enough && http_stream_waiting(x) < STREAM_PLENTY / 2) {
         x->told_enough = false;
         if (x->loop->handler.drained)
