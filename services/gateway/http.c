@@ -89,6 +89,7 @@ struct http_loop {
     int listen_fd;
     uint16_t port;
     bool quiesced;
+    bool resumed; /* some exchange, since libmicrohttpd ran: its descriptor does not tell */
     unsigned exchanges;
     int64_t sweep_us;
     struct http_connection *awaited;
@@ -235,6 +236,7 @@ static void resume(struct http_exchange *x)
         return;
     unwatch(x);
     x->suspended = false;
+    x->loop->resumed = true;
     MHD_resume_connection(x->connection);
 }
 
@@ -555,6 +557,9 @@ int http_loop_fd(const struct http_loop *l)
 int64_t http_loop_wait_us(struct http_loop *l)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+
+    if (l->resumed)
+        return 0;
     int64_t wait_us = l->awaited ? MAX(0, l->sweep_us - clock_monotonic_us()) : INT64_MAX;
 
     if (MHD_get_timeout(l->mhd, &ms) == MHD_YES)
@@ -565,6 +570,7 @@ int64_t http_loop_wait_us(struct http_loop *l)
 void http_loop_run(struct http_loop *l)
 {
     take_leavers(l);
+    l->resumed = false;
     (void)MHD_run(l->mhd);
     sweep(l, clock_monotonic_us());
 }
@@ -617,13 +623,13 @@ static void on_log(void *cls UNUSED, const char *fmt, va_list ap)
 static bool start_library(struct http_loop *l)
 {
     l->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        l->listen_fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, l, MHD_OPTION_URI_LOG_CALLBACK, on_target, l,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, l->limits.header_bytes + STREAM_BLOCK + 8 * KIB,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(l->limits.idle_us / SECOND_US),
-        MHD_OPTION_CONNECTION_LIMIT, l->limits.connections_max, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, l,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, l->listen_fd,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        l, MHD_OPTION_URI_LOG_CALLBACK, on_target, l, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        l->limits.header_bytes + STREAM_BLOCK + 8 * KIB, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(l->limits.idle_us / SECOND_US), MHD_OPTION_CONNECTION_LIMIT,
+        l->limits.connections_max, MHD_OPTION_END);
     return l->mhd != NULL;
 }
 
