@@ -49,6 +49,6 @@ $(CONFORMANCE_SERVER): $(CONFORMANCE_OBJS) $(B)/libgateway.a $(COMMON_LIB) $(PRO
 
 # CONFORMANCE_ARGS: more arguments of the suite, such as --run PATTERN or --trace.
 .PHONY: conformance
-conformance: $(CONFORMANCE_SERVER) $(CONFORMANCE_SUITE) ## the Connect project's own suite against the gateway's library; needs Go
+conformance: $(CONFORMANCE_SERVER) $(CONFORMANCE_SUITE) ## the Connect project's suite against our library; needs Go
 	$(Q)$(CONFORMANCE_SUITE) --mode server --conf $(CONFORMANCE_DIR)/conf.yaml \
 		--known-failing @$(CONFORMANCE_DIR)/known-failing.txt $(CONFORMANCE_ARGS) -- $(CONFORMANCE_SERVER)

@@ -67,7 +67,7 @@ static struct arena *arena_of(struct connect_call *call)
     return http_arena(connect_exchange(call));
 }
 
-/* --- what was asked ----------------------------------------------------------------------------- */
+/* --- what was asked ---------------------------------------------------------------------------- */
 
 struct pairs {
     struct arena *arena;
@@ -188,7 +188,7 @@ static PbPayload *payload(struct connect_call *call, ProtobufCBinaryData data, b
     return p;
 }
 
-/* --- answers ------------------------------------------------------------------------------------ */
+/* --- answers ----------------------------------------------------------------------------------- */
 
 static void add_all(struct connect_call *call, PbHeader *const *list, size_t n,
                     void (*add)(struct connect_call *, const char *, const char *))
@@ -263,7 +263,7 @@ static void end_stream(struct job *j)
         connect_end(j->call);
 }
 
-/* --- jobs --------------------------------------------------------------------------------------- */
+/* --- jobs -------------------------------------------------------------------------------------- */
 
 static void forget(struct server *s, struct job *j)
 {
@@ -312,7 +312,7 @@ static int64_t jobs_wait_us(const struct server *s, int64_t now_us)
     return wait_us;
 }
 
-/* --- calls -------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------- */
 
 static void *unpack(struct connect_call *call, const ProtobufCMessageDescriptor *type)
 {
@@ -397,7 +397,7 @@ static void on_drained(void *arg, struct http_exchange *x)
     connect_drained(s->connect, x);
 }
 
-/* --- start and end ------------------------------------------------------------------------------ */
+/* --- start and end ----------------------------------------------------------------------------- */
 
 static bool read_start(struct arena *a, PbStart **out)
 {
