@@ -65,7 +65,7 @@ JOBS := -j$(shell nproc)
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,lint,fuzz,bench,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,lint,fuzz,bench,interop,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 16
 
 include mk/local.mk
 include mk/generate.mk
@@ -74,6 +74,7 @@ include mk/tests.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/bench.mk
+include mk/interop.mk
 
 # What each object was made of, as the compiler wrote it down; none before the first build.
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

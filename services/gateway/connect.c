@@ -84,7 +84,9 @@ void connect_tick(struct connect *c, int64_t monotonic_us)
         return;
     c->next_us = INT64_MAX;
     for (struct connect_call *call = c->timed, *next; call; call = next) {
-        next = call->next;
+        next = call->next; /* ends one call; what its owner then ends of others is over */
+        if (call->over)
+            continue;
         if (call->deadline_us <= monotonic_us)
             give_up(call);
         else
@@ -185,6 +187,11 @@ const struct schema_method *connect_method(const struct connect_call *call)
 struct http_exchange *connect_exchange(const struct connect_call *call)
 {
     return call->x;
+}
+
+bool connect_is_over(const struct connect_call *call)
+{
+    return call->over;
 }
 
 bool connect_is_json(const struct connect_call *call)

@@ -67,7 +67,13 @@ void connect_reply(struct connect_call *call, const void *message, size_t len);
 void connect_fail(struct connect_call *call, const PbStatus *status);
 void connect_fail_text(struct connect_call *call, enum err code, const char *text);
 
-/* One message of a stream. False: as http_stream_send(). */
+/* The answer was given, or nobody waits for it: the call is not to be touched any more. */
+bool connect_is_over(const struct connect_call *call);
+
+/* The header of a stream goes out with its first message, or by this before there is one. */
+void connect_begin(struct connect_call *call);
+/* One message of a stream. False: as http_stream_send(); or it could not be written, which ends the
+ * call by an error: see connect_is_over(). */
 bool connect_send(struct connect_call *call, const void *message, size_t len);
 /* The same with a message in the client's codec already, made once for many. */
 bool connect_send_encoded(struct connect_call *call, const void *data, size_t len);

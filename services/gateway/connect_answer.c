@@ -459,6 +459,12 @@ void connect_fail(struct connect_call *call, const PbStatus *status)
     http_answer(call->x, http_status((enum err)status->code), b.data, b.bad ? 0 : b.len);
 }
 
+void connect_begin(struct connect_call *call)
+{
+    if (!call->over)
+        begin_stream(call);
+}
+
 bool connect_send_encoded(struct connect_call *call, const void *data, size_t len)
 {
     CLEANUP(arena_freep) struct arena *a = NULL;

@@ -295,7 +295,7 @@ static enum err take_bytes(struct connect_call *call, const char **text_out)
 
 static enum err decompress(struct connect_call *call, const char **text_out)
 {
-    uint8_t *out;
+    uint8_t *out = NULL;
 
     if (!call->sent_gzip || call->len == 0)
         return ERR_OK;

@@ -25,9 +25,9 @@
 
 #define EXCHANGE_BYTES (24 * MIB)
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
+#define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
 #define STREAM_BLOCK (16 * KIB)
-#define STREAM_KEPT_MAX (64 * MIB) /* then its client is let go */
-#define DISCARD_MAX (16 * MIB)     /* of a body that is too large; then the connection ends */
+#define DISCARD_MAX (16 * MIB) /* of a body that is too large; then the connection ends */
 #define SWEEP_US (SECOND_US / 2)
 #define EVENTS_MAX 64
 #define STATUS_LEFT 499 /* nobody reads it */
@@ -89,6 +89,7 @@ struct http_loop {
     int listen_fd;
     uint16_t port;
     bool quiesced;
+    bool resumed; /* some exchange, since libmicrohttpd ran: its descriptor does not tell */
     unsigned exchanges;
     int64_t sweep_us;
     struct http_connection *awaited;
@@ -186,7 +187,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     x->on = info->socket_context;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
-    sbuf_init(&x->out, STREAM_KEPT_MAX);
+    sbuf_init(&x->out, STREAM_MAX);
     l->exchanges++;
     x->next = l->open;
     if (l->open)
@@ -235,6 +236,7 @@ static void resume(struct http_exchange *x)
         return;
     unwatch(x);
     x->suspended = false;
+    x->loop->resumed = true;
     MHD_resume_connection(x->connection);
 }
 
@@ -459,6 +461,16 @@ void http_answer(struct http_exchange *x, unsigned status, const void *body, siz
     set_response(x, status, MHD_create_response_from_buffer(len, data.out, MHD_RESPMEM_MUST_COPY));
 }
 
+/* What was taken makes room once it is the greater part. */
+static void make_room(struct http_exchange *x)
+{
+    if (x->out_sent <= x->out.len / 2)
+        return;
+    x->out.len -= x->out_sent;
+    memmove(x->out.data, x->out.data + x->out_sent, x->out.len + 1);
+    x->out_sent = 0;
+}
+
 /* libmicrohttpd asks for more of a stream. */
 static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
 {
@@ -475,10 +487,7 @@ static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
     }
     memcpy(buf, x->out.data + x->out_sent, n);
     x->out_sent += n;
-    if (x->out_sent == x->out.len) {
-        sbuf_clear(&x->out);
-        x->out_sent = 0;
-    }
+    make_room(x);
     if (x->told_enough && http_stream_waiting(x) < STREAM_PLENTY / 2) {
         x->told_enough = false;
         if (x->loop->handler.drained)
@@ -548,6 +557,9 @@ int http_loop_fd(const struct http_loop *l)
 int64_t http_loop_wait_us(struct http_loop *l)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+
+    if (l->resumed)
+        return 0;
     int64_t wait_us = l->awaited ? MAX(0, l->sweep_us - clock_monotonic_us()) : INT64_MAX;
 
     if (MHD_get_timeout(l->mhd, &ms) == MHD_YES)
@@ -558,6 +570,7 @@ int64_t http_loop_wait_us(struct http_loop *l)
 void http_loop_run(struct http_loop *l)
 {
     take_leavers(l);
+    l->resumed = false;
     (void)MHD_run(l->mhd);
     sweep(l, clock_monotonic_us());
 }
@@ -610,13 +623,13 @@ static void on_log(void *cls UNUSED, const char *fmt, va_list ap)
 static bool start_library(struct http_loop *l)
 {
     l->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        l->listen_fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, l, MHD_OPTION_URI_LOG_CALLBACK, on_target, l,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, l->limits.header_bytes + STREAM_BLOCK + 8 * KIB,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(l->limits.idle_us / SECOND_US),
-        MHD_OPTION_CONNECTION_LIMIT, l->limits.connections_max, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, l,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, l->listen_fd,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        l, MHD_OPTION_URI_LOG_CALLBACK, on_target, l, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        l->limits.header_bytes + STREAM_BLOCK + 8 * KIB, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(l->limits.idle_us / SECOND_US), MHD_OPTION_CONNECTION_LIMIT,
+        l->limits.connections_max, MHD_OPTION_END);
     return l->mhd != NULL;
 }
 

@@ -51,9 +51,10 @@ uint16_t http_loop_port(const struct http_loop *l);
 void http_loop_quiesce(struct http_loop *l);
 unsigned http_loop_exchanges(const struct http_loop *l); /* not yet over */
 
-/* Readable when there is something to do. */
+/* Readable when a client has something to do. */
 int http_loop_fd(const struct http_loop *l);
-/* Microseconds until there is something to do; INT64_MAX: nothing. */
+/* Microseconds until there is something to do all the same, such as to send an answer; INT64_MAX:
+ * nothing. To be asked just before each wait. */
 int64_t http_loop_wait_us(struct http_loop *l);
 void http_loop_run(struct http_loop *l);
 

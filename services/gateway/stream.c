@@ -100,6 +100,8 @@ static void forget(struct stream *s)
 {
     struct streams *all = s->all;
 
+    if (connect_data(s->call) != s)
+        return; /* already */
     if (s->reading)
         upstream_forget(all->upstream, s->reading);
     s->reading = NULL;
@@ -138,6 +140,13 @@ void streams_end(struct streams *all)
 
 /* --- messages ----------------------------------------------------------------------------------- */
 
+static void took(struct stream *s, bool more)
+{
+    if (connect_is_over(s->call))
+        forget(s); /* a message that cannot be written has ended it */
+    s->behind = s->behind || !more;
+}
+
 static void send(struct stream *s, const PbResponse *response)
 {
     CLEANUP(arena_freep) struct arena *a = arena_new(16 * MIB);
@@ -149,8 +158,7 @@ static void send(struct stream *s, const PbResponse *response)
         return;
     }
     s->told_us = clock_monotonic_us();
-    if (!connect_send(s->call, data, len))
-        s->behind = true;
+    took(s, connect_send(s->call, data, len));
 }
 
 static void send_position(struct stream *s, int64_t head)
@@ -191,8 +199,7 @@ static void send_held(struct stream *s, const struct recent_event *e)
     if (!data)
         return;
     s->told_us = clock_monotonic_us();
-    if (!connect_send_encoded(s->call, data, len))
-        s->behind = true;
+    took(s, connect_send_encoded(s->call, data, len));
 }
 
 /* True: everything that is held was looked at. */
@@ -429,6 +436,7 @@ static void add(struct streams *all, struct stream *s)
     all->next_us = MIN(all->next_us, clock_monotonic_us() + PROVE_US);
     count_streams(1);
     connect_set_data(s->call, s);
+    connect_begin(s->call);
 }
 
 void streams_take(struct streams *all, struct connect_call *call)

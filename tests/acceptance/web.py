@@ -56,7 +56,7 @@ class Caller:
         return self.send("GET", f"/{method}?{query}", **headers)
 
     def stream(self, method, request=None, **headers):
-        return Stream(self, method, request or {}, headers)
+        return Stream(self, method, {} if request is None else request, headers)
 
 
 class Stream:

@@ -1,0 +1,54 @@
+# Official suites of other people, run against our libraries. They are fetched, and no part of
+# `make test`.
+
+# --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
+# Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,
+# which is the same as a oneof of one.
+GO ?= go
+CONFORMANCE_VERSION := v1.0.5
+CONFORMANCE_DIR := tests/interop/conformance
+CONFORMANCE_SUITE := $(BUILD)/go/conformance-$(CONFORMANCE_VERSION)/connectconformance
+CONFORMANCE_GEN := $(GEN)/conformance
+CONFORMANCE_STAMP := $(GEN)/conformance.stamp
+CONFORMANCE_REL := $(addprefix connectrpc/conformance/v1/,config.proto server_compat.proto service.proto)
+CONFORMANCE_IMPORTS := $(filter google/%,$(PROTO_REL)) $(filter-out %/descriptor.proto,$(WKT_PROTOS))
+CONFORMANCE_C := $(CONFORMANCE_REL:%.proto=$(CONFORMANCE_GEN)/%.pb-c.c) $(CONFORMANCE_GEN)/schema_data.c
+CONFORMANCE_OBJS := $(call obj,$(CONFORMANCE_DIR)/server.c) $(call genobj,$(CONFORMANCE_C))
+CONFORMANCE_SERVER := $(B)/tests/interop/conformance_server
+
+$(CONFORMANCE_SUITE):
+	@command -v $(GO) >/dev/null || { echo "make conformance: no '$(GO)'; see $(CONFORMANCE_DIR)/README.md" >&2; exit 1; }
+	@echo "  GO      connectconformance $(CONFORMANCE_VERSION)"
+	$(Q)GOBIN=$(abspath $(@D)) $(GO) install connectrpc.com/conformance/cmd/connectconformance@$(CONFORMANCE_VERSION)
+
+$(CONFORMANCE_STAMP): $(CONFORMANCE_SUITE) $(PROTOS) tools/schema2c.sh
+	@echo "  PROTO   conformance"
+	@rm -rf $(CONFORMANCE_GEN); mkdir -p $(CONFORMANCE_GEN)/proto/connectrpc/conformance/v1
+	$(Q)source=$$($(GO) env GOMODCACHE)/connectrpc.com/conformance@$(CONFORMANCE_VERSION)/proto; \
+		for p in $(CONFORMANCE_REL); do \
+			sed -E 's/\<optional (\w+ (\w+) = [0-9]+;)/oneof _\2 { \1 }/' $$source/$$p > $(CONFORMANCE_GEN)/proto/$$p; \
+		done
+	$(Q)protoc -I$(CONFORMANCE_GEN)/proto -Iproto -I/usr/include --c_out=$(CONFORMANCE_GEN) \
+		$(CONFORMANCE_REL) $(CONFORMANCE_IMPORTS)
+	$(Q)protoc -I$(CONFORMANCE_GEN)/proto -Iproto -I/usr/include --include_imports --include_source_info \
+		--descriptor_set_out=$(CONFORMANCE_GEN)/set.pb $(CONFORMANCE_REL) $(CONFORMANCE_IMPORTS)
+	$(Q)tools/schema2c.sh $(CONFORMANCE_GEN) $(CONFORMANCE_GEN)/set.pb > $(CONFORMANCE_GEN)/schema_data.c
+	@touch $@
+
+$(CONFORMANCE_C): $(CONFORMANCE_STAMP)
+	@:
+
+$(CONFORMANCE_OBJS): private CFLAGS += -isystem $(CONFORMANCE_GEN)
+$(CONFORMANCE_OBJS): | $(CONFORMANCE_STAMP)
+
+# Its schema_data.o stands before the archives, whose own is then left out.
+$(CONFORMANCE_SERVER): $(CONFORMANCE_OBJS) $(B)/libgateway.a $(COMMON_LIB) $(PROTO_LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    conformance_server"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+# CONFORMANCE_ARGS: more arguments of the suite, such as --run PATTERN or --trace.
+.PHONY: conformance
+conformance: $(CONFORMANCE_SERVER) $(CONFORMANCE_SUITE) ## the Connect project's suite against our library; needs Go
+	$(Q)$(CONFORMANCE_SUITE) --mode server --conf $(CONFORMANCE_DIR)/conf.yaml \
+		--known-failing @$(CONFORMANCE_DIR)/known-failing.txt $(CONFORMANCE_ARGS) -- $(CONFORMANCE_SERVER)
