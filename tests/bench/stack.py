@@ -11,7 +11,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from local_stack import DAEMONS, ROOT, Failed, LocalStack, process_fields, run, wait_until  # noqa: E402
+from local_stack import CONSUMERS, DAEMONS, ROOT, Failed, LocalStack, process_fields, run, wait_until  # noqa: E402
 
 __all__ = ["DAEMONS", "ROOT", "Failed", "Stack", "run", "wait_until"]
 

@@ -21,7 +21,7 @@ RATE = 500  # commands a second that are offered
 # its machine with whatever else a CI does.
 LEAST = 200 if KILLS > 1 else 100
 FAULT = {"bus": "F02_F03", "reminders": "F04", "scoring": "F06", "directory": "F01", "customers": "F01",
-         "visits": "F01"}
+         "visits": "F01", "gateway": "F05"}
 
 
 @pytest.fixture(scope="module")
