@@ -130,6 +130,8 @@ static void take(struct connect_call *call)
         return;
     }
     http_set_data(call->x, call);
+    if (!e && c->config.admit && !c->config.admit(c->config.arg, call))
+        return;
     if (!e)
         e = connect_read_message(call, &text, &fault);
     if (e) {

@@ -19,6 +19,8 @@ struct connect_call;
 struct connect_config {
     size_t message_max;      /* bytes of one message, uncompressed */
     const char *cors_origin; /* NULL: none; else an origin, or several parted by commas */
+    /* Optional: a call whose message was not looked at yet. False: it has answered it. */
+    bool (*admit)(void *arg, struct connect_call *call);
     /* A call whose message has come. Answers it now, or later. */
     void (*on_call)(void *arg, struct connect_call *call);
     /* Its client has gone, or its time is up. Valid until this returns; nothing may be answered any

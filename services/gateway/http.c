@@ -98,9 +98,9 @@ struct http_loop {
 
 /* --- waiting for headers ----------------------------------------------------------------------- */
 
-static void await_header(struct http_loop *l, struct http_connection *c)
+static void await_header(struct http_loop *l, struct http_connection *c, int64_t within_us)
 {
-    c->header_before_us = clock_monotonic_us() + l->limits.header_us;
+    c->header_before_us = clock_monotonic_us() + within_us;
     if (c->awaited)
         return;
     c->awaited = true;
@@ -164,7 +164,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                         NI_NUMERICHOST) != 0)
             c->peer[0] = '\0';
     }
-    await_header(l, c);
+    await_header(l, c, l->limits.header_us);
 }
 
 /* --- exchanges --------------------------------------------------------------------------------- */
@@ -254,7 +254,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection UNUSED, vo
     if (x->response)
         MHD_destroy_response(x->response);
     if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        await_header(l, x->on);
+        await_header(l, x->on, l->limits.idle_us + l->limits.header_us);
     if (x->next)
         x->next->prev = x->prev;
     if (x->prev)

@@ -23,8 +23,8 @@ struct http_limits {
     size_t url_max;      /* bytes of the target */
     size_t headers_max;  /* number */
     size_t header_bytes; /* all of the header, and libmicrohttpd's memory of a connection */
-    int64_t header_us;   /* from the first byte of a connection, or its last answer, to a header */
-    int64_t idle_us;     /* without a byte either way */
+    int64_t header_us; /* from the begin of a connection to a header; idle_us more for a next one */
+    int64_t idle_us;   /* without a byte either way */
     unsigned connections_max;
 };
 /* protocols B, Profile. */

@@ -104,8 +104,8 @@ static enum err make_principal(const struct directory *dir, const struct dir_key
     return ERR_OK;
 }
 
-enum err identity_prove(const char *authorization, struct arena *a,
-                        const PbPrincipal **principal_out, const char **text_out)
+enum err identity_prove(const char *authorization, struct arena *a, struct proof *proof_out,
+                        const char **text_out)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
 
@@ -127,5 +127,6 @@ enum err identity_prove(const char *authorization, struct arena *a,
         *text_out = "this API key has expired";
         return ERR_UNAUTHENTICATED;
     }
-    return make_principal(dir, key, a, principal_out, text_out);
+    proof_out->key = key->credential;
+    return make_principal(dir, key, a, &proof_out->principal, text_out);
 }

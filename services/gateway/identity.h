@@ -11,11 +11,15 @@
 #include "common/arena.h"
 #include "common/call.h"
 
+struct proof {
+    const PbPrincipal *principal;
+    struct id key; /* the credential */
+};
+
 /*
- * authorization: the header's value, NULL: none. principal_out: in the arena; texts of it are the
- * arena's too. ERR_UNAUTHENTICATED with words; ERR_UNAVAILABLE: no directory yet.
+ * authorization: the header's value, NULL: none. proof_out: its principal is in the arena. ERR_UNAUTHENTICATED with words; ERR_UNAVAILABLE: no directory yet.
  */
 NODISCARD enum err identity_prove(const char *authorization, struct arena *a,
-                                  const PbPrincipal **principal_out, const char **text_out);
+                                  struct proof *proof_out, const char **text_out);
 
 #endif

@@ -29,6 +29,7 @@ struct loop {
 };
 
 struct gateway {
+    struct limit *limit;
     struct loop loops[LOOPS];
     atomic_int next; /* loop for the next thread */
     atomic_bool connected[LOOPS];
@@ -49,6 +50,11 @@ static struct setting settings[] = {
       .min = 10,
       .max = 1000000,
       .help = "Connections that stand at one time; more are refused." },
+    { .key = "HTTP_RATE",
+      .type = SETTING_INT,
+      .default_value = "200",
+      .max = 1000000,
+      .help = "Requests a second of one API key, with twice as many at once; 0: no limit." },
     { 0 },
 };
 
@@ -72,7 +78,7 @@ static void on_drained(void *arg, struct http_exchange *x)
     connect_drained(l->connect, x);
 }
 
-static bool loop_init(struct loop *l, struct daemon *d, const char *address)
+static bool loop_init(struct loop *l, struct daemon *d, struct limit *limit, const char *address)
 {
     struct http_limits limits = http_limits_default;
 
@@ -82,10 +88,11 @@ static bool loop_init(struct loop *l, struct daemon *d, const char *address)
     if (l->upstream && l->recent)
         l->streams = streams_new(l->recent, l->upstream);
     if (l->streams)
-        l->rpc = rpc_new(l->upstream, l->streams);
+        l->rpc = rpc_new(l->upstream, l->streams, limit);
     l->connect = connect_new(&(struct connect_config){
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
+        .admit = rpc_admit,
         .on_call = rpc_take,
         .on_gone = rpc_gone,
         .on_drained = rpc_drained,
@@ -154,6 +161,8 @@ static void stop(void *daemon_data)
 
     for (int i = 0; g && i < LOOPS; i++)
         loop_fini(&g->loops[i]);
+    if (g)
+        limit_free(g->limit);
     free(g);
 }
 
@@ -164,7 +173,10 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
-    *ok_out = g && loop_init(&g->loops[0], d, address);
+    int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
+    if (g)
+        g->limit = limit_new(rate, 2 * rate);
+    *ok_out = g && g->limit && loop_init(&g->loops[0], d, g->limit, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
@@ -172,7 +184,7 @@ static void *start(struct daemon *d, bool *ok_out)
         log_info("gateway.listen", "HTTP is served", "address", shared, NULL);
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
-        *ok_out = loop_init(&g->loops[i], d, shared);
+        *ok_out = loop_init(&g->loops[i], d, g->limit, shared);
     if (!*ok_out) {
         stop(g);
         return NULL;

@@ -33,6 +33,7 @@ static struct metric request_seconds = {
 struct rpc {
     struct upstream *upstream;
     struct streams *streams;
+    struct limit *limit; /* the process's */
 };
 
 /* One call under way; the exchange's. */
@@ -41,6 +42,8 @@ struct flight {
     struct connect_call *call;
     struct upstream_call *asked; /* NULL: not, or answered */
     int64_t began_us;
+    struct proof proof;
+    const char *idempotency_key;
     char request_id[ID_TEXT_MAX];
 };
 
@@ -50,12 +53,12 @@ void rpc_register_metrics(void)
     metric_register(&request_seconds);
 }
 
-struct rpc *rpc_new(struct upstream *upstream, struct streams *streams)
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct limit *limit)
 {
     struct rpc *r = calloc(1, sizeof(*r));
 
     if (r)
-        *r = (struct rpc){ .upstream = upstream, .streams = streams };
+        *r = (struct rpc){ .upstream = upstream, .streams = streams, .limit = limit };
     return r;
 }
 
@@ -84,6 +87,16 @@ static void fail(struct flight *f, enum err code, const char *text)
     if (code == ERR_UNAVAILABLE)
         connect_add_header(f->call, "Retry-After", "1");
     connect_fail_text(f->call, code, text);
+}
+
+static void fail_after(struct flight *f, int64_t wait_us)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
+    connect_add_header(f->call, "Retry-After", text);
+    fail(f, ERR_RESOURCE_EXHAUSTED,
+         "this API key sends more requests than it may; wait for the seconds of Retry-After");
 }
 
 /* RetryInfo, for those who read headers only. */
@@ -190,7 +203,7 @@ static const char *tracestate_of(struct http_exchange *x)
     return text && strlen(text) <= TRACESTATE_MAX ? text : "";
 }
 
-static void ask(struct flight *f, const PbPrincipal *principal, const char *key)
+static void ask(struct flight *f)
 {
     struct http_exchange *x = connect_exchange(f->call);
     const struct schema_method *m = connect_method(f->call);
@@ -201,9 +214,9 @@ static void ask(struct flight *f, const PbPrincipal *principal, const char *key)
     struct upstream_request request = {
         .service = m->service,
         .method = m->name,
-        .principal = principal,
+        .principal = f->proof.principal,
         .request_id = f->request_id,
-        .idempotency_key = key,
+        .idempotency_key = f->idempotency_key,
         .traceparent = traceparent,
         .tracestate = *traceparent ? tracestate_of(x) : "",
         .deadline_us = deadline_us,
@@ -217,37 +230,49 @@ static void ask(struct flight *f, const PbPrincipal *principal, const char *key)
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
-static void take_unary(struct rpc *r, struct connect_call *call)
+/* What every call needs, stream or not. False: it was answered. */
+static bool admit(struct flight *f)
 {
-    struct http_exchange *x = connect_exchange(call);
-    struct flight *f = arena_alloc(http_arena(x), sizeof(*f));
-    const PbPrincipal *principal = NULL;
-    const char *text = "out of memory; try again";
+    struct http_exchange *x = connect_exchange(f->call);
+    const char *key = http_header(x, "Idempotency-Key"), *text = "out of memory; try again";
 
-    if (!f) {
-        connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
-        return;
+    enum err e = identity_prove(http_header(x, "Authorization"), http_arena(x), &f->proof, &text);
+    if (!e && key && !is_printable(key, IDEMPOTENCY_KEY_MAX)) {
+        text = "Idempotency-Key: 1 to 255 printable ASCII characters";
+        e = ERR_INVALID_ARGUMENT;
     }
-    *f = (struct flight){ .rpc = r, .call = call, .began_us = clock_monotonic_us() };
-    connect_set_data(call, f);
-    connect_add_header(call, "X-Request-Id", id_text(id_new(), f->request_id));
-    const char *key = http_header(x, "Idempotency-Key");
-    enum err e = identity_prove(http_header(x, "Authorization"), http_arena(x), &principal, &text);
     if (e) {
         fail(f, e, text);
-    } else if (key && !is_printable(key, IDEMPOTENCY_KEY_MAX)) {
-        fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
-    } else {
-        ask(f, principal, key ? key : "");
+        return false;
     }
+    int64_t wait_us = limit_take(f->rpc->limit, f->proof.key, f->began_us);
+    if (wait_us > 0)
+        fail_after(f, wait_us);
+    f->idempotency_key = key ? key : "";
+    return wait_us == 0;
+}
+
+bool rpc_admit(void *arg, struct connect_call *call)
+{
+    struct flight *f = arena_alloc(http_arena(connect_exchange(call)), sizeof(*f));
+
+    if (!f) {
+        connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
+        return false;
+    }
+    *f = (struct flight){ .rpc = arg, .call = call, .began_us = clock_monotonic_us() };
+    connect_set_data(call, f);
+    connect_add_header(call, "X-Request-Id", id_text(id_new(), f->request_id));
+    return admit(f);
 }
 
 void rpc_take(void *arg, struct connect_call *call)
 {
     struct rpc *r = arg;
+    struct flight *f = connect_data(call);
 
     if (streams_serve(connect_method(call)))
-        streams_take(r->streams, call);
+        streams_take(r->streams, call, f->proof.principal);
     else
-        take_unary(r, call);
+        ask(f);
 }

@@ -1,5 +1,5 @@
 /*
- * rpc.h - calls from HTTP to the bus and back: who asks, deadline, key of repetition, trace,
+ * rpc.h - calls from HTTP to the bus and back: who asks and how often, deadline, key of repetition, trace,
  * request id.
  *
  * One a loop, and of that thread only.
@@ -8,14 +8,17 @@
 #define DAYBOOK_GATEWAY_RPC_H
 
 #include "services/gateway/connect.h"
+#include "services/gateway/limit.h"
 #include "services/gateway/stream.h"
 #include "services/gateway/upstream.h"
 
 struct rpc;
 
-struct rpc *rpc_new(struct upstream *upstream, struct streams *streams); /* NULL: no memory */
+/* limit: shared with the other loops. NULL: no memory. */
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct limit *limit);
 void rpc_free(struct rpc *r);
 /* connect_config's; arg: the struct rpc. */
+bool rpc_admit(void *arg, struct connect_call *call); /* strangers cost no parsing */
 void rpc_take(void *arg, struct connect_call *call);
 void rpc_gone(void *arg, struct connect_call *call);
 void rpc_drained(void *arg, struct connect_call *call);

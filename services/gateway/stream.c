@@ -343,11 +343,11 @@ static void pump(struct stream *s)
 static bool is_proven(struct stream *s)
 {
     CLEANUP(arena_freep) struct arena *a = arena_new(64 * KIB);
-    const PbPrincipal *principal;
+    struct proof proof;
     const char *text;
 
-    return !a || identity_prove(http_header(connect_exchange(s->call), "Authorization"), a,
-                                &principal, &text) != ERR_UNAUTHENTICATED;
+    return !a || identity_prove(http_header(connect_exchange(s->call), "Authorization"), a, &proof,
+                                &text) != ERR_UNAUTHENTICATED;
 }
 
 /* Keys, rights, positions, and what waited. */
@@ -439,7 +439,7 @@ static void add(struct streams *all, struct stream *s)
     connect_begin(s->call);
 }
 
-void streams_take(struct streams *all, struct connect_call *call)
+void streams_take(struct streams *all, struct connect_call *call, const PbPrincipal *principal)
 {
     struct http_exchange *x = connect_exchange(call);
     struct arena *a = http_arena(x);
@@ -454,20 +454,17 @@ void streams_take(struct streams *all, struct connect_call *call)
         connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
         return;
     }
-    *s = (struct stream){ .call = call, .arena = a };
-    enum err e = identity_prove(http_header(x, "Authorization"), a, &s->principal, &text);
-    if (!e) {
-        e = wire_unpack(&daybook__bus__v1__stream_events_request__descriptor, message, len,
-                        &wire_limits_default, a, &request, &fault);
-        s->request = (const PbRequest *)request;
-        text = e ? fault.reason : fault_of(s->request);
-        if (!e && text)
-            e = ERR_INVALID_ARGUMENT;
-    }
+    *s = (struct stream){ .call = call, .arena = a, .principal = principal };
+    enum err e = wire_unpack(&daybook__bus__v1__stream_events_request__descriptor, message, len,
+                             &wire_limits_default, a, &request, &fault);
+    s->request = (const PbRequest *)request;
+    text = e ? fault.reason : fault_of(s->request);
+    if (!e && text)
+        e = ERR_INVALID_ARGUMENT;
     if (!e && !id_parse(s->principal->tenant_id, &s->tenant))
         e = ERR_INTERNAL;
     if (e) {
-        connect_fail_text(call, e, text);
+        connect_fail_text(call, e, text ? text : "the caller has no company");
         return;
     }
     s->pos = s->request->after_seq;

@@ -35,7 +35,7 @@ class Caller:
         host, _, port = stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rpartition(":")
         self.address = (host, int(port))
         self.connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
-        self.key = key
+        self.stack, self.key = stack, key
 
     def headers(self, named):
         headers = {name.replace("_", "-"): value for name, value in named.items()}
