@@ -32,8 +32,12 @@ $(PBCONF_TESTEE): $(call obj,$(PBCONF_TESTS)/testee.c) $(call genobj,$(PBCONF_C)
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
-protobuf-conformance: $(PBCONF_TESTEE) ## Google's conformance suite for proto3 JSON and binary (x86_64)
-	$(Q)$(PBCONF_LIBS)/ld-linux-x86-64.so.2 --library-path $(PBCONF_LIBS) \
+# The runner ends with the suite of the text format, all of it skipped; so the summary that counts is
+# said again.
+protobuf-conformance: $(PBCONF_TESTEE) ## protobuf's conformance suite: proto3, JSON and binary (x86_64)
+	$(Q)status=0; $(PBCONF_LIBS)/ld-linux-x86-64.so.2 --library-path $(PBCONF_LIBS) \
 		$(PBCONF)/package/bin/conformance_test_runner-linux-x64 --enforce_recommended \
-		--failure_list $(PBCONF_TESTS)/failures.txt --output_dir $(PBCONF)/ $(PBCONF_TESTEE)
+		--failure_list $(PBCONF_TESTS)/failures.txt --output_dir $(PBCONF)/ $(PBCONF_TESTEE) \
+		> $(PBCONF)/log 2>&1 || status=$$?; \
+		cat $(PBCONF)/log; echo "JSON and binary:"; grep -m 1 '^CONFORMANCE SUITE' $(PBCONF)/log; exit $$status
 # --- end of protobuf's conformance suite ------------------------------------------------------------
