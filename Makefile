@@ -65,7 +65,7 @@ JOBS := -j$(shell nproc)
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 24
 
 include mk/local.mk
 include mk/generate.mk

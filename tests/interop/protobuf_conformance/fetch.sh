@@ -23,8 +23,9 @@ got=sha512-$(openssl dgst -sha512 -binary "$tarball" | base64 -w0)
 [ "$got" = "$sums" ] || { echo "fetch.sh: $runner is not what it was" >&2; exit 1; }
 tar -xf "$tarball" -C "$dir"
 
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' |
-    grep -v security | head -n 1)
+# The mirror that this machine uses; it has all releases.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Label: Debian' | awk 'NR == 1')
+[ "$mirror" ] || { echo "fetch.sh: apt knows no mirror of Debian; apt-get update?" >&2; exit 1; }
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" \
     > "$dir/apt/sources.list"
 apt=(apt-get -qq -o "Dir::Etc::SourceList=$dir/apt/sources.list" -o Dir::Etc::SourceParts=-
