@@ -1,6 +1,6 @@
 /*
- * wire_scan.h - the pieces of the binary format, and how the files of wire share the work; private to
- * wire. wire_unpack() checks, merges where that is needed, checks again, and then unpacks.
+ * wire_scan.h - the pieces of the binary format, and how the files of wire share the work; private
+ * to wire. wire_unpack() checks, merges where that is needed, checks again, and then unpacks.
  */
 #ifndef DAYBOOK_COMMON_WIRE_SCAN_H
 #define DAYBOOK_COMMON_WIRE_SCAN_H

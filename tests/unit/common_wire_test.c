@@ -1,4 +1,4 @@
-/* What wire_check() refuses, what is merged, what unpacking costs at most, and the normal form of messages. */
+/* What is refused, what is merged, what unpacking costs at most, the normal form of messages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  *
  * On standard input come requests, each a length of four bytes, lowest first, and a
  * ConformanceRequest; the answers leave in the same form. Our two formats of the proto3 message are
- * read by wire_unpack() and protojson_read() and written by wire_pack() and protojson_write(), under
- * the limits of our own texts: those of a request are policy. All else is skipped.
+ * read by wire_unpack() and protojson_read() and written by wire_pack() and protojson_write(),
+ * under the limits of our own texts: those of a request are policy. All else is skipped.
  */
 #include "common/base.h"
 #include "common/protojson.h"
