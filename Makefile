@@ -65,12 +65,13 @@ JOBS := -j$(shell nproc)
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,lint,fuzz,bench,interop,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 24
 
 include mk/local.mk
 include mk/generate.mk
 include mk/binaries.mk
 include mk/tests.mk
+include mk/interop.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/bench.mk

@@ -334,7 +334,7 @@ bool pj_duration_parse(const char *s, size_t n, int64_t *seconds_out, int32_t *n
     for (; t.p < t.end && is_digit(*t.p) && seconds <= PJ_DURATION_MAX; t.p++)
         seconds = seconds * 10 + (*t.p - '0');
     if (t.p == digits || seconds > PJ_DURATION_MAX || !eat_fraction(&t, &nanos) || !eat(&t, 's') ||
-        t.p != t.end || (seconds == PJ_DURATION_MAX && nanos > 0))
+        t.p != t.end)
         return false;
     *seconds_out = negative ? -seconds : seconds;
     *nanos_out = negative ? -nanos : nanos;

@@ -12,6 +12,7 @@
 #include "common/base.h"
 #include "common/pb_access.h"
 #include "common/schema.h"
+#include "common/wire_scan.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
 
@@ -69,21 +70,33 @@ static void fault_set(struct wire_fault *fault, const char *reason)
     snprintf(fault->reason, sizeof(fault->reason), "%s", reason);
 }
 
+static enum err too_much(struct wire_fault *fault)
+{
+    fault_set(fault, "the message needs too much memory");
+    return ERR_RESOURCE_EXHAUSTED;
+}
+
 enum err wire_unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
                      const struct wire_limits *limits, struct arena *a,
                      ProtobufCMessage **message_out, struct wire_fault *fault_out)
 {
-    enum err e = wire_check(type, data, len, limits, fault_out);
-    if (e)
-        return e;
     struct purse purse = { .arena = a,
                            .left = MIN(len * BUDGET_FACTOR + BUDGET_BASE, BUDGET_MOST) };
     ProtobufCAllocator allocator = { purse_alloc, purse_free, &purse };
-    ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, len, data);
-    if (!m && purse.empty) {
-        fault_set(fault_out, "the message needs too much memory");
-        return ERR_RESOURCE_EXHAUSTED;
+    bool twice;
+    enum err e = wire_check_mergeable(type, data, len, limits, &twice, fault_out);
+    if (!e && twice) {
+        uint8_t *merged;
+        if (wire_merge(type, data, len, &allocator, &merged, &len))
+            return too_much(fault_out);
+        data = merged;
+        e = wire_check(type, data, len, limits, fault_out); /* lists have become longer */
     }
+    if (e)
+        return e;
+    ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, len, data);
+    if (!m && purse.empty)
+        return too_much(fault_out);
     if (!m) { /* only a proto2 type with a required field missing comes here */
         fault_set(fault_out, "a required field is missing");
         return ERR_INVALID_ARGUMENT;

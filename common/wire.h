@@ -40,7 +40,8 @@ struct wire_fault {
 NODISCARD enum err wire_check(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
                               const struct wire_limits *limits, struct wire_fault *fault_out);
 
-/* Check, then unpack. ERR_RESOURCE_EXHAUSTED: over the budget. message_out: in the arena. */
+/* Check, then unpack; other than for wire_check(), sub-messages that occur twice are merged.
+ * ERR_RESOURCE_EXHAUSTED: over the budget. message_out: in the arena. */
 NODISCARD enum err wire_unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
                                const struct wire_limits *limits, struct arena *a,
                                ProtobufCMessage **message_out, struct wire_fault *fault_out);

@@ -11,12 +11,9 @@
 #include "common/wire.h"
 
 #include "common/utf8.h"
+#include "common/wire_scan.h"
 
-#define DEPTH_HARD 100    /* whatever the limits say */
-#define COUNTERS_MAX 8192 /* 32 KiB of stack; 64 nested messages of 128 fields */
 #define FIELD_NUMBER_MAX ((UINT32_C(1) << 29) - 1)
-
-enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
 
 struct frame {
     const struct frame *up;
@@ -29,18 +26,10 @@ struct frame {
 struct check {
     const struct wire_limits *limits;
     struct wire_fault *fault;
+    bool *twice; /* where to note a singular sub-message that comes twice; NULL: it is a fault */
     uint32_t *counters;
     size_t ncounters; /* taken */
 };
-
-struct cursor {
-    const uint8_t *p, *end;
-};
-
-static size_t left(const struct cursor *c)
-{
-    return (size_t)(c->end - c->p);
-}
 
 /* --- faults --------------------------------------------------------------------------------- */
 
@@ -69,135 +58,50 @@ static PRINTF(3, 4) enum err fault(struct check *c, const struct frame *f, const
     return ERR_INVALID_ARGUMENT;
 }
 
-/* --- the pieces of the format --------------------------------------------------------------- */
-
-static bool read_varint(struct cursor *c, uint64_t *out)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; shift < 70 && c->p < c->end; shift += 7) {
-        uint8_t b = *c->p++;
-        v |= shift < 64 ? (uint64_t)(b & 0x7f) << shift : 0;
-        if (b < 0x80) {
-            *out = v;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A tag takes five bytes at most: protobuf-c reads no further. */
-static bool read_tag(struct cursor *c, uint32_t *number_out, unsigned *type_out)
-{
-    struct cursor tag = { c->p, c->p + MIN(left(c), 5) };
-    uint64_t v;
-    if (!read_varint(&tag, &v) || v > UINT32_MAX)
-        return false;
-    c->p = tag.p;
-    *number_out = (uint32_t)(v >> 3);
-    *type_out = (unsigned)(v & 7);
-    return true;
-}
-
-static bool skip(struct cursor *c, size_t n)
-{
-    if (left(c) < n)
-        return false;
-    c->p += n;
-    return true;
-}
-
-/* protobuf-c reads a length from five bytes at most, too. */
-static bool read_length(struct cursor *c, struct cursor *content_out)
-{
-    struct cursor length = { c->p, c->p + MIN(left(c), 5) };
-    uint64_t n;
-    if (!read_varint(&length, &n) || n > (size_t)(c->end - length.p))
-        return false;
-    *content_out = (struct cursor){ length.p, length.p + n };
-    c->p = length.p + n;
-    return true;
-}
-
-static unsigned wire_type_of(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return WIRE_64;
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return WIRE_32;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_BYTES:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return WIRE_LENGTH;
-    default:
-        return WIRE_VARINT;
-    }
-}
-
-/* A value that has no length of its own in front. */
-static bool skip_scalar(struct cursor *c, unsigned wire_type)
-{
-    uint64_t ignored;
-    switch (wire_type) {
-    case WIRE_VARINT:
-        return read_varint(c, &ignored);
-    case WIRE_64:
-        return skip(c, 8);
-    case WIRE_32:
-        return skip(c, 4);
-    default:
-        return false;
-    }
-}
-
 /* --- the walk ------------------------------------------------------------------------------- */
 
-static enum err check_message(struct check *c, struct frame *f, struct cursor in);
+static enum err check_message(struct check *c, struct frame *f, struct wire_cursor in);
 
-static enum err check_string(struct check *c, const struct frame *f, struct cursor s)
+static enum err check_string(struct check *c, const struct frame *f, struct wire_cursor s)
 {
-    if (left(&s) > c->limits->max_string)
+    if (wire_left(&s) > c->limits->max_string)
         return fault(c, f, "longer than %zu bytes", c->limits->max_string);
-    if (left(&s) > 0 && memchr(s.p, 0, left(&s)))
+    if (wire_left(&s) > 0 && memchr(s.p, 0, wire_left(&s)))
         return fault(c, f, "holds a NUL character");
-    if (!utf8_is_valid(s.p, left(&s)))
+    if (!utf8_is_valid(s.p, wire_left(&s)))
         return fault(c, f, "is not valid UTF-8");
     return ERR_OK;
 }
 
-static enum err check_sub_message(struct check *c, struct frame *f, struct cursor content)
+static enum err check_sub_message(struct check *c, struct frame *f, struct wire_cursor content)
 {
     struct frame sub = { .up = f, .type = f->field->descriptor, .depth = f->depth + 1 };
-    if (sub.depth > c->limits->max_depth || sub.depth > DEPTH_HARD)
-        return fault(c, f, "nested more than %d deep", MIN(c->limits->max_depth, DEPTH_HARD));
+    if (sub.depth > c->limits->max_depth || sub.depth > WIRE_DEPTH_HARD)
+        return fault(c, f, "nested more than %d deep", MIN(c->limits->max_depth, WIRE_DEPTH_HARD));
     return check_message(c, &sub, content);
 }
 
 static enum err check_packed(struct check *c, struct frame *f, uint32_t *counter,
-                             struct cursor content)
+                             struct wire_cursor content)
 {
     unsigned wire_type = wire_type_of(f->field->type);
     while (content.p < content.end) {
         if (*counter >= c->limits->max_repeated)
             return fault(c, f, "more than %zu elements", c->limits->max_repeated);
         f->index = (*counter)++;
-        if (!skip_scalar(&content, wire_type))
+        if (!wire_skip_scalar(&content, wire_type))
             return fault(c, f, "a packed element is cut short");
     }
     return ERR_OK;
 }
 
-static enum err check_length_field(struct check *c, struct frame *f, struct cursor content)
+static enum err check_length_field(struct check *c, struct frame *f, struct wire_cursor content)
 {
     switch (f->field->type) {
     case PROTOBUF_C_TYPE_STRING:
         return check_string(c, f, content);
     case PROTOBUF_C_TYPE_BYTES:
-        if (left(&content) > c->limits->max_bytes_field)
+        if (wire_left(&content) > c->limits->max_bytes_field)
             return fault(c, f, "longer than %zu bytes", c->limits->max_bytes_field);
         return ERR_OK;
     default:
@@ -207,7 +111,7 @@ static enum err check_length_field(struct check *c, struct frame *f, struct curs
 
 /* One occurrence of a field that the type has. */
 static enum err check_field(struct check *c, struct frame *f, uint32_t *counter, unsigned wire_type,
-                            struct cursor *in)
+                            struct wire_cursor *in)
 {
     const ProtobufCFieldDescriptor *field = f->field;
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
@@ -215,8 +119,8 @@ static enum err check_field(struct check *c, struct frame *f, uint32_t *counter,
 
     f->index = *counter;
     if (repeated && wanted != WIRE_LENGTH && wire_type == WIRE_LENGTH) {
-        struct cursor content;
-        if (!read_length(in, &content))
+        struct wire_cursor content;
+        if (!wire_read_length(in, &content))
             return fault(c, f, "is cut short");
         return check_packed(c, f, counter, content);
     }
@@ -224,23 +128,26 @@ static enum err check_field(struct check *c, struct frame *f, uint32_t *counter,
         return fault(c, f, "has wire type %u instead of %u", wire_type, wanted);
     if (repeated && *counter >= c->limits->max_repeated)
         return fault(c, f, "more than %zu elements", c->limits->max_repeated);
-    if (!repeated && field->type == PROTOBUF_C_TYPE_MESSAGE && *counter > 0)
-        return fault(c, f, "occurs twice");
+    if (!repeated && field->type == PROTOBUF_C_TYPE_MESSAGE && *counter > 0) {
+        if (!c->twice)
+            return fault(c, f, "occurs twice");
+        *c->twice = true;
+    }
     *counter += 1;
 
     if (wanted == WIRE_LENGTH) {
-        struct cursor content;
-        if (!read_length(in, &content))
+        struct wire_cursor content;
+        if (!wire_read_length(in, &content))
             return fault(c, f, "is cut short");
         return check_length_field(c, f, content);
     }
-    return skip_scalar(in, wire_type) ? ERR_OK : fault(c, f, "is cut short");
+    return wire_skip_scalar(in, wire_type) ? ERR_OK : fault(c, f, "is cut short");
 }
 
 static enum err check_unknown(struct check *c, const struct frame *f, uint32_t *counter,
-                              unsigned wire_type, struct cursor *in)
+                              unsigned wire_type, struct wire_cursor *in)
 {
-    struct cursor content;
+    struct wire_cursor content;
     if (wire_type == 3 || wire_type == 4)
         return fault(c, f, "groups are not supported");
     if (wire_type > WIRE_32)
@@ -248,28 +155,13 @@ static enum err check_unknown(struct check *c, const struct frame *f, uint32_t *
     if (*counter >= c->limits->max_repeated)
         return fault(c, f, "more than %zu unknown fields", c->limits->max_repeated);
     *counter += 1;
-    if (wire_type == WIRE_LENGTH ? read_length(in, &content) : skip_scalar(in, wire_type))
+    if (wire_type == WIRE_LENGTH ? wire_read_length(in, &content) : wire_skip_scalar(in, wire_type))
         return ERR_OK;
     return fault(c, f, "an unknown field is cut short");
 }
 
-/* Fields come in the order of their numbers as a rule, so the last one or the next is tried first.
- */
-static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *type,
-                                                  const ProtobufCFieldDescriptor *last,
-                                                  uint32_t number)
-{
-    if (type->n_fields == 0)
-        return NULL;
-    if (last && last->id == number)
-        return last;
-    const ProtobufCFieldDescriptor *next = last ? last + 1 : type->fields;
-    if (next < type->fields + type->n_fields && next->id == number)
-        return next;
-    return protobuf_c_message_descriptor_get_field(type, number);
-}
-
-static enum err check_fields(struct check *c, struct frame *f, uint32_t *counters, struct cursor in)
+static enum err check_fields(struct check *c, struct frame *f, uint32_t *counters,
+                             struct wire_cursor in)
 {
     const ProtobufCMessageDescriptor *type = f->type;
     const ProtobufCFieldDescriptor *last = NULL;
@@ -278,11 +170,11 @@ static enum err check_fields(struct check *c, struct frame *f, uint32_t *counter
         uint32_t number;
         unsigned wire_type;
         f->field = NULL;
-        if (!read_tag(&in, &number, &wire_type))
+        if (!wire_read_tag(&in, &number, &wire_type))
             return fault(c, f, "a field's tag is cut short or too long");
         if (number == 0 || number > FIELD_NUMBER_MAX)
             return fault(c, f, "field number %u does not exist", (unsigned)number);
-        f->field = find_field(type, last, number);
+        f->field = wire_find_field(type, last, number);
         enum err e;
         if (f->field) {
             last = f->field;
@@ -296,10 +188,10 @@ static enum err check_fields(struct check *c, struct frame *f, uint32_t *counter
     return ERR_OK;
 }
 
-static enum err check_message(struct check *c, struct frame *f, struct cursor in)
+static enum err check_message(struct check *c, struct frame *f, struct wire_cursor in)
 {
     size_t n = (size_t)f->type->n_fields + 1; /* the last counts unknown fields */
-    if (n > COUNTERS_MAX - c->ncounters) {
+    if (n > WIRE_FIELDS_MAX - c->ncounters) {
         f->field = NULL;
         return fault(c, f, "nested too deeply");
     }
@@ -311,16 +203,31 @@ static enum err check_message(struct check *c, struct frame *f, struct cursor in
     return e;
 }
 
-enum err wire_check(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
-                    const struct wire_limits *limits, struct wire_fault *fault_out)
+static enum err check_whole(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
+                            const struct wire_limits *limits, bool *twice,
+                            struct wire_fault *fault_out)
 {
-    uint32_t counters[COUNTERS_MAX];
-    struct check c = { .limits = limits, .fault = fault_out, .counters = counters };
+    uint32_t counters[WIRE_FIELDS_MAX];
+    struct check c = { .limits = limits, .fault = fault_out, .twice = twice, .counters = counters };
     struct frame whole = { .type = type, .depth = 1 };
 
     if (len > limits->max_bytes)
         return fault(&c, &whole, "%zu bytes, at most %zu are allowed", len, limits->max_bytes);
     if (len == 0)
         return ERR_OK;
-    return check_message(&c, &whole, (struct cursor){ data, (const uint8_t *)data + len });
+    return check_message(&c, &whole, (struct wire_cursor){ data, (const uint8_t *)data + len });
+}
+
+enum err wire_check(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
+                    const struct wire_limits *limits, struct wire_fault *fault_out)
+{
+    return check_whole(type, data, len, limits, NULL, fault_out);
+}
+
+enum err wire_check_mergeable(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
+                              const struct wire_limits *limits, bool *twice_out,
+                              struct wire_fault *fault_out)
+{
+    *twice_out = false;
+    return check_whole(type, data, len, limits, twice_out, fault_out);
 }

@@ -1,4 +1,4 @@
-/* What wire_check() refuses, what unpacking costs at most, and the normal form of messages. */
+/* What is refused, what is merged, what unpacking costs at most, the normal form of messages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -97,7 +97,6 @@ static void refuses_what_is_not_well_formed(void **state)
           "child_list[1].string_field", "UTF-8" },
         { "child of a child", BYTES("\x8a\x01\x06\x8a\x01\x03\x72\x01\xff"),
           "child.child.string_field", "UTF-8" },
-        { "child twice", BYTES("\x8a\x01\x00\x8a\x01\x00"), "child", "twice" },
         { "scalar twice", BYTES("\x08\x01\x08\x02"), NULL, NULL },
         { "packed", BYTES("\xaa\x01\x03\x01\x02\x03"), NULL, NULL },
         { "packed and single mixed", BYTES("\xaa\x01\x01\x01\xa8\x01\x02"), NULL, NULL },
@@ -339,6 +338,125 @@ static ProtobufCMessage *unpack(const char *data, size_t len)
     return m;
 }
 
+/* What wire_check() refuses: who reads raw bytes must not take one of two for the whole. */
+static void sub_messages_that_occur_twice_are_merged(void **state)
+{
+    (void)state;
+    /* Tags: 0x8a01 child, 0xaa01 int32_list, 0xfa01 int32_map, 0xb202 string_map; of choice:
+     * 0x9803 choice_number, 0xaa03 choice_child. */
+    static const struct {
+        const char *label, *in;
+        size_t nin;
+        const char *merged;
+        size_t nmerged;
+    } cases[] = {
+        { "both empty", BYTES("\x8a\x01\x00\x8a\x01\x00"), BYTES("\x8a\x01\x00") },
+        { "scalars: the last", BYTES("\x8a\x01\x02\x08\x01\x8a\x01\x02\x08\x02"),
+          BYTES("\x8a\x01\x02\x08\x02") },
+        { "what the last lacks", BYTES("\x8a\x01\x02\x08\x01\x8a\x01\x02\x10\x02"),
+          BYTES("\x8a\x01\x04\x08\x01\x10\x02") },
+        { "the last is empty", BYTES("\x8a\x01\x02\x08\x01\x8a\x01\x00"),
+          BYTES("\x8a\x01\x02\x08\x01") },
+        { "three times, others between",
+          BYTES("\x8a\x01\x02\x08\x01\x08\x05\x8a\x01\x00\x10\x06\x8a\x01\x02\x10\x02"),
+          BYTES("\x08\x05\x10\x06\x8a\x01\x04\x08\x01\x10\x02") },
+        { "lists: all elements", BYTES("\x8a\x01\x04\xaa\x01\x01\x01\x8a\x01\x04\xaa\x01\x01\x02"),
+          BYTES("\x8a\x01\x05\xaa\x01\x02\x01\x02") },
+        { "children of children",
+          BYTES("\x8a\x01\x05\x8a\x01\x02\x08\x01\x8a\x01\x05\x8a\x01\x02\x10\x02"),
+          BYTES("\x8a\x01\x07\x8a\x01\x04\x08\x01\x10\x02") },
+        { "inside an element", BYTES("\xe2\x01\x0a\x8a\x01\x02\x08\x01\x8a\x01\x02\x10\x02"),
+          BYTES("\xe2\x01\x07\x8a\x01\x04\x08\x01\x10\x02") },
+        { "elements stay apart", BYTES("\xe2\x01\x02\x08\x01\xe2\x01\x00\x8a\x01\x00\x8a\x01\x00"),
+          BYTES("\xe2\x01\x02\x08\x01\xe2\x01\x00\x8a\x01\x00") },
+        { "value of a map entry", BYTES("\xb2\x02\x0b\x0a\x01k\x12\x02\x08\x01\x12\x02\x10\x02"),
+          BYTES("\xb2\x02\x09\x0a\x01k\x12\x04\x08\x01\x10\x02") },
+        { "member of a oneof", BYTES("\xaa\x03\x02\x08\x01\xaa\x03\x02\x10\x02"),
+          BYTES("\xaa\x03\x04\x08\x01\x10\x02") },
+        { "another member between", BYTES("\xaa\x03\x02\x08\x01\x98\x03\x07\xaa\x03\x02\x10\x02"),
+          BYTES("\xaa\x03\x02\x10\x02") },
+        { "another member last", BYTES("\xaa\x03\x02\x08\x01\xaa\x03\x02\x10\x02\x98\x03\x07"),
+          BYTES("\x98\x03\x07") },
+        { "a oneof inside", BYTES("\x8a\x01\x05\xaa\x03\x02\x08\x01\x8a\x01\x03\x98\x03\x07"),
+          BYTES("\x8a\x01\x03\x98\x03\x07") },
+        { "a oneof inside, set once", BYTES("\x8a\x01\x03\x98\x03\x07\x8a\x01\x02\x08\x01"),
+          BYTES("\x8a\x01\x05\x08\x01\x98\x03\x07") },
+        { "lengths longer than needed", BYTES("\x8a\x01\x82\x80\x00\x08\x01\x8a\x01\x80\x00"),
+          BYTES("\x8a\x01\x02\x08\x01") },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct wire_fault fault = { "", "" };
+        if (wire_check(EVERYTHING, cases[i].in, cases[i].nin, &wire_limits_default, &fault) !=
+                ERR_INVALID_ARGUMENT ||
+            !strstr(fault.reason, "twice"))
+            fail_msg("%s: wire_check: %s", cases[i].label, fault.reason);
+        ProtobufCMessage *m = unpack(cases[i].in, cases[i].nin);
+        if (!wire_equal(m, unpack(cases[i].merged, cases[i].nmerged), arena))
+            fail_msg("%s: merged otherwise", cases[i].label);
+    }
+
+    /* Unknown fields of both stay. */
+    uint8_t *data;
+    size_t len;
+    ProtobufCMessage *m = unpack(BYTES("\x8a\x01\x03\xc0\x3e\x01\x8a\x01\x03\xc0\x3e\x02"));
+    assert_int_equal(wire_pack(m, arena, &data, &len), ERR_OK);
+    assert_int_equal(len, 9);
+    assert_memory_equal(data, "\x8a\x01\x06\xc0\x3e\x01\xc0\x3e\x02", 9);
+}
+
+static void merging_keeps_the_limits(void **state)
+{
+    (void)state;
+    struct wire_limits limits = wire_limits_default;
+    struct wire_fault fault = { "", "" };
+    ProtobufCMessage *m;
+    limits.max_repeated = 3; /* two elements each */
+    assert_int_equal(wire_unpack(EVERYTHING,
+                                 BYTES("\x8a\x01\x05\xaa\x01\x02\x01\x02\x8a\x01\x05\xaa"
+                                       "\x01\x02\x01\x02"),
+                                 &limits, arena, &m, &fault),
+                     ERR_INVALID_ARGUMENT);
+    assert_string_equal(fault.field, "child.int32_list[2]");
+
+    /* 32 children inside each other, a megabyte in the innermost, each followed by an empty twin:
+     * gathering it on each level would take 32 MiB. */
+    size_t size = MIB + 512, start = size - MIB;
+    uint8_t *buf = arena_alloc(arena, size);
+    assert_non_null(buf);
+    memset(buf + start, 0, MIB);
+    memcpy(buf + start, "\x7a\xfb\xff\x3f", 4); /* bytes_field */
+    static const uint8_t twin[] = { 0x8a, 0x01, 0x00 };
+    limits = wire_limits_internal;
+    size_t end = start + 4 + 0xffffb;
+    for (int i = 0; i < 32; i++) {
+        size_t n = end - start;
+        buf[--start] = (uint8_t)(n >> 14);
+        buf[--start] = (uint8_t)(n >> 7 | 0x80);
+        buf[--start] = (uint8_t)(n | 0x80);
+        memcpy(buf + (start -= 2), twin, 2);
+        memcpy(buf + (start -= 3), twin, 3);
+    }
+    size_t before = arena_used(arena);
+    assert_int_equal(wire_unpack(EVERYTHING, buf + start, end - start, &limits, arena, &m, &fault),
+                     ERR_RESOURCE_EXHAUSTED);
+    assert_true(arena_used(arena) - before <= 24 * (end - start) + 2 * MIB);
+}
+
+static void a_child_a_hundred_thousand_times_is_one(void **state)
+{
+    (void)state;
+    size_t n = 100000;
+    uint8_t *buf = arena_alloc(arena, n * 5);
+    assert_non_null(buf);
+    for (size_t i = 0; i < n; i++)
+        memcpy(buf + i * 5, "\x8a\x01\x02\x08\x07", 5);
+    struct wire_fault fault;
+    ProtobufCMessage *m;
+    assert_int_equal(wire_unpack(EVERYTHING, buf, n * 5, &wire_limits_default, arena, &m, &fault),
+                     ERR_OK);
+    assert_int_equal(((Everything *)m)->child->int32_field, 7);
+}
+
 static void the_normal_form_ignores_what_means_the_same(void **state)
 {
     (void)state;
@@ -454,6 +572,9 @@ int main(void)
         cmocka_unit_test_setup(packs_and_unpacks_without_loss, reset),
         cmocka_unit_test_setup(no_message_packs_to_nothing, reset),
         cmocka_unit_test_setup(a_full_arena_is_an_error_and_not_a_crash, reset),
+        cmocka_unit_test_setup(sub_messages_that_occur_twice_are_merged, reset),
+        cmocka_unit_test_setup(merging_keeps_the_limits, reset),
+        cmocka_unit_test_setup(a_child_a_hundred_thousand_times_is_one, reset),
         cmocka_unit_test_setup(the_normal_form_ignores_what_means_the_same, reset),
         cmocka_unit_test_setup(the_normal_form_reaches_into_an_any, reset),
         cmocka_unit_test_setup(an_any_in_an_any_in_an_any_ends, reset),
