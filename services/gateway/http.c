@@ -27,7 +27,7 @@
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_BLOCK (16 * KIB)
 #define STREAM_KEPT_MAX (64 * MIB) /* then its client is let go */
-#define DISCARD_MAX (16 * MIB) /* of a body that is too large; then the connection ends */
+#define DISCARD_MAX (16 * MIB)     /* of a body that is too large; then the connection ends */
 #define SWEEP_US (SECOND_US / 2)
 #define EVENTS_MAX 64
 #define STATUS_LEFT 499 /* nobody reads it */
@@ -448,7 +448,8 @@ static void set_response(struct http_exchange *x, unsigned status, struct MHD_Re
     resume(x);
 }
 
-void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len)
+static void answer(struct http_exchange *x, unsigned status, const void *body, size_t len,
+                   enum MHD_ResponseMemoryMode mode)
 {
     union {
         const void *in;
@@ -456,7 +457,17 @@ void http_answer(struct http_exchange *x, unsigned status, const void *body, siz
     } data = { .in = len ? body : "" };
 
     x->over = true;
-    set_response(x, status, MHD_create_response_from_buffer(len, data.out, MHD_RESPMEM_MUST_COPY));
+    set_response(x, status, MHD_create_response_from_buffer(len, data.out, mode));
+}
+
+void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len)
+{
+    answer(x, status, body, len, MHD_RESPMEM_MUST_COPY);
+}
+
+void http_answer_lasting(struct http_exchange *x, unsigned status, const void *body, size_t len)
+{
+    answer(x, status, body, len, MHD_RESPMEM_PERSISTENT);
 }
 
 /* libmicrohttpd asks for more of a stream. */
