@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http.h"
+#include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/upstream.h"
@@ -20,6 +21,7 @@
 #define TURN_MAX_US (250 * MSEC_US)
 
 struct loop {
+    const struct pages *pages;
     struct http_loop *http;
     struct connect *connect;
     struct upstream *upstream;
@@ -27,6 +29,7 @@ struct loop {
 };
 
 struct gateway {
+    struct pages *pages;
     struct loop loops[LOOPS];
     atomic_int next; /* loop for the next thread */
     atomic_bool connected[LOOPS];
@@ -55,7 +58,9 @@ static struct setting settings[] = {
 static void on_request(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
-    connect_handle(l->connect, x);
+
+    if (!pages_serve(l->pages, x))
+        connect_handle(l->connect, x);
 }
 
 static void on_gone(void *arg, struct http_exchange *x)
@@ -70,10 +75,12 @@ static void on_drained(void *arg, struct http_exchange *x)
     connect_drained(l->connect, x);
 }
 
-static bool loop_init(struct loop *l, struct daemon *d, const char *address)
+static bool loop_init(struct loop *l, struct daemon *d, const struct pages *pages,
+                      const char *address)
 {
     struct http_limits limits = http_limits_default;
 
+    l->pages = pages;
     limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
     l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
     l->rpc = l->upstream ? rpc_new(l->upstream) : NULL;
@@ -139,6 +146,8 @@ static void stop(void *daemon_data)
 
     for (int i = 0; g && i < LOOPS; i++)
         loop_fini(&g->loops[i]);
+    if (g)
+        pages_free(g->pages);
     free(g);
 }
 
@@ -149,7 +158,9 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
-    *ok_out = g && loop_init(&g->loops[0], d, address);
+    if (g)
+        g->pages = pages_new();
+    *ok_out = g && g->pages && loop_init(&g->loops[0], d, g->pages, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
@@ -157,7 +168,7 @@ static void *start(struct daemon *d, bool *ok_out)
         log_info("gateway.listen", "HTTP is served", "address", shared, NULL);
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
-        *ok_out = loop_init(&g->loops[i], d, shared);
+        *ok_out = loop_init(&g->loops[i], d, g->pages, shared);
     if (!*ok_out) {
         stop(g);
         return NULL;
