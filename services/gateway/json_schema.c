@@ -10,7 +10,7 @@
 #define INT64 "'type':'string','format':'int64','pattern':'^-?[0-9]+$'"
 #define UINT64 "'type':'string','format':'uint64','pattern':'^[0-9]+$'"
 #define REAL(format)                                                                               \
-    "'anyOf':[{'type':'number','format':'" format "'},{'enum':['NaN','Infinity','-Infinity']}]"
+    ("'anyOf':[{'type':'number','format':'" format "'},{'enum':['NaN','Infinity','-Infinity']}]")
 
 static const char *const scalars[] = {
     [PROTOBUF_C_TYPE_INT32] = INT32,

@@ -220,9 +220,12 @@ static void add_method(const struct reference *r, const struct schema_method *m)
     sbuf_add_text(r->b, "</article>\n");
 }
 
-static void add_service(const struct reference *r, const struct schema_service *s)
+/* first: of its file, whose comment is about all of them. */
+static void add_service(const struct reference *r, const struct schema_service *s, bool first)
 {
     html_add(r->b, "<section id='{}'>\n<h2><a href='#{}'>{}</a></h2>\n", s->name, s->name, s->name);
+    if (first)
+        html_comment(r->b, s->file->comment);
     html_comment(r->b, s->comment);
     for (size_t i = 0; i < s->nmethods; i++)
         add_method(r, &s->methods[i]);
@@ -287,7 +290,7 @@ static void add_body(const struct reference *r, const struct schema_service *ser
     sbuf_add_text(r->b, "<main>\n");
     add_general(r);
     for (size_t i = 0; i < n; i++)
-        add_service(r, &services[i]);
+        add_service(r, &services[i], i == 0 || services[i].file != services[i - 1].file);
     sbuf_add_text(r->b,
                   "<section id=events>\n<h2><a href='#events'>Events</a></h2>\n<p>Each in the "
                   "envelope <a href='#daybook.bus.v1.Event'>daybook.bus.v1.Event</a>.</p>\n");
