@@ -28,7 +28,7 @@ typedef Google__Protobuf__SourceCodeInfo__Location PbLocation;
 #define PATH_DEPTH 32  /* of a source location; two for each nesting */
 
 /* Field numbers in descriptor.proto that make up the paths of source locations. */
-enum { FILE_MESSAGE = 4, FILE_ENUM = 5, FILE_SERVICE = 6 };
+enum { FILE_MESSAGE = 4, FILE_ENUM = 5, FILE_SERVICE = 6, FILE_SYNTAX = 12 };
 enum { MESSAGE_FIELD = 2, MESSAGE_NESTED = 3, MESSAGE_ENUM = 4 };
 enum { ENUM_VALUE = 2, SERVICE_METHOD = 2 };
 
@@ -42,7 +42,7 @@ struct slot {
 
 struct enum_comments {
     const ProtobufCEnumDescriptor *type;
-    const char **comments; /* in the order of type->values */
+    const char **comments; /* in the order of type->values, and at the end its own */
 };
 
 static struct {
@@ -156,6 +156,7 @@ struct path {
 /* What one file's walk carries along. */
 struct walk {
     const PbFile *file;
+    struct schema_file *out;
     PbLocation **commented; /* sorted by path */
     size_t ncommented;
 };
@@ -277,7 +278,7 @@ static void enter_enum(const ProtobufCEnumDescriptor *type)
 {
     struct enum_comments *c = must(arena_alloc(schema.arena, sizeof(*c)));
     c->type = type;
-    c->comments = must(arena_array(schema.arena, type->n_values, sizeof(*c->comments)));
+    c->comments = must(arena_array(schema.arena, type->n_values + 1, sizeof(*c->comments)));
     enter(&owner_enum, type->name, type);
     enter(type, "", c);
 }
@@ -341,6 +342,7 @@ static void join_enum(const struct walk *w, const char *scope, const PbEnum *pb,
     if (!type)
         broken(name);
     const struct enum_comments *c = find(type, "");
+    c->comments[type->n_values] = comment_at(w, path);
     for (size_t i = 0; i < pb->n_value; i++) {
         const ProtobufCEnumValue *v =
             protobuf_c_enum_descriptor_get_value(type, pb->value[i]->number);
@@ -357,6 +359,7 @@ static void join_message(const struct walk *w, const char *scope, const PbMessag
     if (!m)
         broken(name);
     m->is_map_entry = pb->options && pb->options->map_entry;
+    m->file = w->out;
     m->comment = comment_at(w, path);
     for (size_t i = 0; i < pb->n_field; i++)
         join_field(w, m, pb, i, path);
@@ -403,16 +406,22 @@ static void join_service(const struct walk *w, struct schema_service *s, const P
         join_method(w, s, &methods[i], pb->method[i], path_add(path, SERVICE_METHOD, i));
     s->methods = methods;
     s->nmethods = pb->n_method;
+    s->file = w->out;
     s->comment = comment_at(w, path);
 }
 
 static void join_file(const PbFile *file)
 {
     struct arena *scratch = must(arena_new(BUDGET));
-    struct walk w = { .file = file };
-    const struct path root = { .n = 0 };
+    struct walk w = { .file = file, .out = must(arena_alloc(schema.arena, sizeof(*w.out))) };
+    const struct path root = { .n = 0 }, syntax = { .part = { FILE_SYNTAX }, .n = 1 };
 
     sort_comments(&w, scratch);
+    *w.out = (struct schema_file){
+        .name = must(arena_strdup(schema.arena, file->name)),
+        .package = must(arena_strdup(schema.arena, file->package ? file->package : "")),
+        .comment = comment_at(&w, syntax),
+    };
     for (size_t i = 0; i < file->n_message_type; i++)
         join_message(&w, file->package, file->message_type[i], path_add(root, FILE_MESSAGE, i));
     for (size_t i = 0; i < file->n_enum_type; i++)
@@ -557,10 +566,22 @@ const struct schema_service *schema_services(size_t *n_out)
     return schema.services;
 }
 
+const struct schema_message *schema_all_messages(size_t *n_out)
+{
+    *n_out = schema.nmessages;
+    return schema.messages;
+}
+
 const struct schema_field *schema_find_field(const struct schema_message *m, const char *name,
                                              size_t name_len)
 {
     return name_len > 0 ? find_n(m, name, name_len) : NULL;
+}
+
+const char *schema_enum_comment(const ProtobufCEnumDescriptor *e)
+{
+    const struct enum_comments *c = find(e, "");
+    return c ? c->comments[e->n_values] : NULL;
 }
 
 const char *schema_enum_value_comment(const ProtobufCEnumDescriptor *e, int value)

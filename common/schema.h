@@ -27,6 +27,12 @@ enum schema_known {
     SCHEMA_WRAPPER, /* of one field, `value` */
 };
 
+struct schema_file {
+    const char *name; /* "daybook/visits/v1/events.proto" */
+    const char *package;
+    const char *comment; /* above `syntax`, NULL when none */
+};
+
 struct schema_field {
     const ProtobufCFieldDescriptor *field;
     const char *json_name;
@@ -43,6 +49,7 @@ struct schema_message {
     enum schema_known known;
     bool is_map_entry;
     bool is_recursive; /* can contain itself */
+    const struct schema_file *file;
     const char *comment;
 };
 
@@ -62,6 +69,7 @@ struct schema_service {
     const char *name; /* full name */
     const struct schema_method *methods;
     size_t nmethods;
+    const struct schema_file *file;
     const char *comment;
 };
 
@@ -76,10 +84,12 @@ const ProtobufCEnumDescriptor *schema_find_enum(const char *full_name);
 const struct schema_service *schema_find_service(const char *full_name);
 const struct schema_method *schema_find_method(const char *service, const char *method);
 const struct schema_service *schema_services(size_t *n_out); /* all, by name */
+const struct schema_message *schema_all_messages(size_t *n_out);
 
 /* The field of that JSON name or proto name; NULL when there is none. */
 const struct schema_field *schema_find_field(const struct schema_message *m, const char *name,
                                              size_t name_len);
+const char *schema_enum_comment(const ProtobufCEnumDescriptor *e);
 const char *schema_enum_value_comment(const ProtobufCEnumDescriptor *e, int value);
 
 /* The serialised FileDescriptorSet. */

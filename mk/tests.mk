@@ -38,7 +38,7 @@ test-all:
 TESTDATA_STAMP := $(GEN)/testdata.stamp
 TESTDATA_OBJS := $(B)/obj/gen/testdata/testdata.pb-c.o $(B)/obj/gen/testdata/schema_data.o
 TESTDATA_TESTS := common_schema_test common_wire_test common_protojson_test \
-	common_protojson_limits_test common_record_test
+	common_protojson_limits_test common_record_test gateway_json_schema_test
 
 $(TESTDATA_STAMP): tests/proto/testdata.proto $(PROTOS) tools/schema2c.sh
 	@mkdir -p $(GEN)/testdata
@@ -101,7 +101,13 @@ $(VENV)/ok: tests/requirements.txt
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	$(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
-acceptance: all $(VENV)/ok ## black-box tests by independent clients (Python)
+# The official parser of AsyncAPI, an npm package.
+ASYNCAPI := $(BUILD)/node/node_modules/@asyncapi/parser/package.json
+$(ASYNCAPI):
+	@mkdir -p $(BUILD)/node
+	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @asyncapi/parser@3.6.0
+
+acceptance: all $(VENV)/ok $(ASYNCAPI) ## black-box tests by independent clients (Python)
 	$(Q)$(PYTEST) tests/acceptance
 
 crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge

@@ -37,6 +37,8 @@ void connect_free(struct connect *c);
 
 /* The method of "/package.Service/Method"; NULL: none of the schema. */
 const struct schema_method *connect_find(const char *path);
+/* The HTTP status of an error, by the protocol. */
+unsigned connect_http_status(enum err code);
 /* Takes an exchange, whose handler hands gone and drained on to connect_gone() and
  * connect_drained(), which know whether it is one of theirs. */
 void connect_handle(struct connect *c, struct http_exchange *x);

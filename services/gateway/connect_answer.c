@@ -12,13 +12,13 @@
 #include "common/sbuf.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "services/gateway/gzip.h"
+#include "services/gateway/http_value.h"
 
 #define GZIP_FROM 1024 /* bytes; below that it costs more than it saves */
 #define ENVELOPE_BYTES 5
 #define ENVELOPE_GZIP 0x01
 #define ENVELOPE_END 0x02
 #define JSON_MAX (64 * MIB)
-#define ETAG_BYTES 16
 #define ALLOW_HEADERS                                                                              \
     "Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, Connect-Accept-Encoding, "        \
     "Connect-Content-Encoding, Accept-Encoding, Content-Encoding, X-User-Agent, Authorization, "   \
@@ -128,7 +128,7 @@ static void add_headers(struct connect_call *call)
 
 /* --- errors ------------------------------------------------------------------------------------- */
 
-static unsigned http_status(enum err code)
+unsigned connect_http_status(enum err code)
 {
     static const unsigned statuses[] = {
         [ERR_CANCELED] = 499,
@@ -361,36 +361,6 @@ static bool to_codec(struct connect_call *call, const void *message, size_t len,
            !protojson_write(m, 0, b) && !b->bad;
 }
 
-static void add_etag(struct connect_call *call, const struct sbuf *b, bool gzip,
-                     char out[static 2 * ETAG_BYTES + 8])
-{
-    uint8_t hash[ETAG_BYTES];
-
-    crypto_generichash(hash, sizeof(hash), (const uint8_t *)b->data, b->len, NULL, 0);
-    out[0] = '"';
-    sodium_bin2hex(out + 1, 2 * ETAG_BYTES + 1, hash, sizeof(hash));
-    snprintf(out + 1 + 2 * ETAG_BYTES, 7, "%s\"", gzip ? "-gz" : "");
-    http_add_header(call->x, "ETag", out);
-}
-
-/* Whether the client has it already (RFC 9110, 13.1.2); weak comparison. */
-static bool matches(const char *list, const char *etag)
-{
-    size_t len = strlen(etag);
-
-    for (const char *p = list; p && *p;) {
-        p += strspn(p, " \t,");
-        if (*p == '*')
-            return true;
-        if (strncmp(p, "W/", 2) == 0)
-            p += 2;
-        if (strncmp(p, etag, len) == 0)
-            return true;
-        p += strcspn(p, ",");
-    }
-    return false;
-}
-
 static bool wants_gzip(const struct connect_call *call, size_t len)
 {
     return call->takes_gzip && len >= GZIP_FROM;
@@ -402,7 +372,7 @@ static void answer_unary(struct connect_call *call, const struct sbuf *b)
     size_t len = b->len, zipped_len;
     uint8_t *zipped = NULL;
     unsigned status = 200;
-    char etag[2 * ETAG_BYTES + 8];
+    char etag[HTTP_ETAG_MAX];
 
     if (wants_gzip(call, len) &&
         !gzip_deflate(http_arena(call->x), b->data, b->len, &zipped, &zipped_len)) {
@@ -413,8 +383,9 @@ static void answer_unary(struct connect_call *call, const struct sbuf *b)
     if (call->is_get) {
         http_add_header(call->x, "Vary", "Accept-Encoding, Authorization");
         http_add_header(call->x, "Cache-Control", "private, no-cache");
-        add_etag(call, b, zipped != NULL, etag);
-        if (matches(http_header(call->x, "If-None-Match"), etag)) {
+        http_etag(b->data, b->len, zipped != NULL, etag);
+        http_add_header(call->x, "ETag", etag);
+        if (http_etag_matches(http_header(call->x, "If-None-Match"), etag)) {
             status = 304;
             len = 0;
         }
@@ -456,7 +427,7 @@ void connect_fail(struct connect_call *call, const PbStatus *status)
         http_add_header(call->x, "Accept-Encoding", "gzip, identity");
     add_headers(call);
     connect_over(call);
-    http_answer(call->x, http_status((enum err)status->code), b.data, b.bad ? 0 : b.len);
+    http_answer(call->x, connect_http_status((enum err)status->code), b.data, b.bad ? 0 : b.len);
 }
 
 void connect_begin(struct connect_call *call)

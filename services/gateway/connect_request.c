@@ -11,28 +11,13 @@
 #include "common/num.h"
 #include "common/protojson.h"
 #include "services/gateway/gzip.h"
+#include "services/gateway/http_value.h"
 
 #define TIMEOUT_DIGITS_MAX 10
 #define ENVELOPE_BYTES 5
 #define ENVELOPE_GZIP 0x01
 
 /* --- encodings ---------------------------------------------------------------------------------- */
-
-/* Whether a list like "br, gzip;q=0.5" names gzip. A browser's q of 0 counts as a no. */
-static bool names_gzip(const char *list)
-{
-    for (const char *p = list; p && *p;) {
-        p += strspn(p, " \t,");
-        size_t len = strcspn(p, " \t,;");
-        size_t all = strcspn(p, ",");
-        bool refused = all > len && memmem(p + len, all - len, "q=0", 3) &&
-                       !memmem(p + len, all - len, "q=0.", 4);
-        if (len == 4 && strncasecmp(p, "gzip", 4) == 0 && !refused)
-            return true;
-        p += all;
-    }
-    return false;
-}
 
 static enum err read_encoding(const char *value, bool *gzip_out, const char **text_out)
 {
@@ -215,8 +200,8 @@ enum err connect_read_header(struct connect_call *call, struct connect_refusal *
     if (!is_allowed(call, refusal_out))
         return ERR_OK;
     call->is_get = http_method(call->x) == HTTP_GET;
-    call->takes_gzip =
-        names_gzip(http_header(call->x, stream ? "Connect-Accept-Encoding" : "Accept-Encoding"));
+    call->takes_gzip = http_names_gzip(
+        http_header(call->x, stream ? "Connect-Accept-Encoding" : "Accept-Encoding"));
     enum err e = call->is_get ? read_query(call, refusal_out, text_out)
                               : read_post(call, refusal_out, text_out);
     return e || refusal_out->status ? e : read_timeout(call, text_out);

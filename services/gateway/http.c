@@ -450,7 +450,8 @@ static void set_response(struct http_exchange *x, unsigned status, struct MHD_Re
     resume(x);
 }
 
-void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len)
+static void answer(struct http_exchange *x, unsigned status, const void *body, size_t len,
+                   enum MHD_ResponseMemoryMode mode)
 {
     union {
         const void *in;
@@ -458,7 +459,17 @@ void http_answer(struct http_exchange *x, unsigned status, const void *body, siz
     } data = { .in = len ? body : "" };
 
     x->over = true;
-    set_response(x, status, MHD_create_response_from_buffer(len, data.out, MHD_RESPMEM_MUST_COPY));
+    set_response(x, status, MHD_create_response_from_buffer(len, data.out, mode));
+}
+
+void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len)
+{
+    answer(x, status, body, len, MHD_RESPMEM_MUST_COPY);
+}
+
+void http_answer_lasting(struct http_exchange *x, unsigned status, const void *body, size_t len)
+{
+    answer(x, status, body, len, MHD_RESPMEM_PERSISTENT);
 }
 
 /* What was taken makes room once it is the greater part. */

@@ -92,6 +92,8 @@ void *http_data(const struct http_exchange *x);
 void http_add_header(struct http_exchange *x, const char *name, const char *value);
 /* The whole answer; body is copied. Once an exchange. */
 void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len);
+/* The same without a copy: body outlives the loop. */
+void http_answer_lasting(struct http_exchange *x, unsigned status, const void *body, size_t len);
 /* A stream: its header goes out at once. */
 void http_stream_begin(struct http_exchange *x, unsigned status);
 /* data is copied. False: the client takes less than it gets; drained() will say when it is less.

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http.h"
+#include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/upstream.h"
@@ -20,6 +21,7 @@
 #define TURN_MAX_US (250 * MSEC_US)
 
 struct loop {
+    const struct pages *pages;
     struct http_loop *http;
     struct connect *connect;
     struct upstream *upstream;
@@ -30,6 +32,7 @@ struct loop {
 
 struct gateway {
     struct limit *limit;
+    struct pages *pages;
     struct loop loops[LOOPS];
     atomic_int next; /* loop for the next thread */
     atomic_bool connected[LOOPS];
@@ -63,7 +66,9 @@ static struct setting settings[] = {
 static void on_request(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
-    connect_handle(l->connect, x);
+
+    if (!pages_serve(l->pages, x))
+        connect_handle(l->connect, x);
 }
 
 static void on_gone(void *arg, struct http_exchange *x)
@@ -78,17 +83,19 @@ static void on_drained(void *arg, struct http_exchange *x)
     connect_drained(l->connect, x);
 }
 
-static bool loop_init(struct loop *l, struct daemon *d, struct limit *limit, const char *address)
+static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
+                      const char *address)
 {
     struct http_limits limits = http_limits_default;
 
+    l->pages = g->pages;
     limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
     l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
     l->recent = recent_new(daemon_zmq_context(d), daemon_bus_address(d));
     if (l->upstream && l->recent)
         l->streams = streams_new(l->recent, l->upstream);
     if (l->streams)
-        l->rpc = rpc_new(l->upstream, l->streams, limit);
+        l->rpc = rpc_new(l->upstream, l->streams, g->limit);
     l->connect = connect_new(&(struct connect_config){
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
@@ -161,8 +168,10 @@ static void stop(void *daemon_data)
 
     for (int i = 0; g && i < LOOPS; i++)
         loop_fini(&g->loops[i]);
-    if (g)
+    if (g) {
         limit_free(g->limit);
+        pages_free(g->pages);
+    }
     free(g);
 }
 
@@ -174,9 +183,11 @@ static void *start(struct daemon *d, bool *ok_out)
 
     rpc_register_metrics();
     int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
-    if (g)
+    if (g) {
         g->limit = limit_new(rate, 2 * rate);
-    *ok_out = g && g->limit && loop_init(&g->loops[0], d, g->limit, address);
+        g->pages = pages_new();
+    }
+    *ok_out = g && g->limit && g->pages && loop_init(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
@@ -184,7 +195,7 @@ static void *start(struct daemon *d, bool *ok_out)
         log_info("gateway.listen", "HTTP is served", "address", shared, NULL);
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
-        *ok_out = loop_init(&g->loops[i], d, g->limit, shared);
+        *ok_out = loop_init(&g->loops[i], d, g, shared);
     if (!*ok_out) {
         stop(g);
         return NULL;

@@ -172,6 +172,22 @@ static void methods_have_types_and_options(void **state)
     assert_true(writes > 0);
 }
 
+static void types_know_their_file(void **state)
+{
+    size_t n;
+
+    (void)state;
+    const struct schema_file *file = schema_find_message(EVERYTHING)->file;
+    assert_string_equal(file->name, "testdata.proto");
+    assert_string_equal(file->package, "daybook.testdata.v1");
+    assert_non_null(strstr(file->comment, "Messages that only tests use"));
+    const struct schema_service *visits = schema_find_service("daybook.visits.v1.VisitService");
+    assert_string_equal(visits->file->name, "daybook/visits/v1/visits.proto");
+    const struct schema_message *all = schema_all_messages(&n);
+    for (size_t i = 0; i < n; i++)
+        assert_ptr_equal(schema_of(all[i].type), &all[i]);
+}
+
 static void comments_are_those_of_the_proto_files(void **state)
 {
     (void)state;
@@ -180,6 +196,8 @@ static void comments_are_those_of_the_proto_files(void **state)
                         "Like blood.");
     assert_null(schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 0));
     assert_null(schema_enum_value_comment(&daybook__testdata__v1__colour__descriptor, 99));
+    assert_string_equal(schema_enum_comment(&daybook__testdata__v1__colour__descriptor),
+                        "Has an alias and a negative number.");
     const struct schema_message *context = schema_find_message("daybook.common.v1.CallContext");
     const struct schema_field *deadline = schema_find_field(context, "deadlineMs", 10);
     assert_string_equal(
@@ -210,6 +228,7 @@ int main(void)
         cmocka_unit_test(knows_which_types_contain_themselves),
         cmocka_unit_test(no_message_of_the_contract_is_recursive),
         cmocka_unit_test(methods_have_types_and_options),
+        cmocka_unit_test(types_know_their_file),
         cmocka_unit_test(comments_are_those_of_the_proto_files),
         cmocka_unit_test(the_set_can_be_read_by_others),
     };
