@@ -63,6 +63,7 @@ uint64_t db_session(const struct db *db);
 NODISCARD enum err db_begin(struct db *db, const struct id *tenant, int64_t deadline_us);
 
 /* Changes the tenant inside a transaction (queued); for reactions whose batch has several. */
+/* It is sent once a transaction: no statement may set it otherwise, nor go back to a savepoint. */
 NODISCARD enum err db_set_tenant(struct db *db, struct id tenant);
 
 /*

@@ -223,6 +223,8 @@ static void take_moved(void *ctx, const PGresult *res)
 /* Moved and not to be published from here: whoever hears the head reads them from the log. */
 static void leave_to_readers(struct relay *r)
 {
+    log_warn("relay.not_read", "events too large for the memory are left to the log's readers",
+             NULL);
     set_head(r, r->head.log_id, r->moved_to_seq);
     r->last_event = (struct id){ 0 };
     stats_set_published(r->moved_to_seq);

@@ -243,10 +243,10 @@ static enum err take_envelope(struct connect_call *call, const char **text_out)
         *text_out = "a stream's request has one message, not none";
         return ERR_UNIMPLEMENTED;
     }
-    size_t len = n < ENVELOPE_BYTES ? SIZE_MAX
+    size_t len = n < ENVELOPE_BYTES ? n
                                     : (size_t)body[1] << 24 | (size_t)body[2] << 16 |
                                           (size_t)body[3] << 8 | body[4];
-    if (len > n - ENVELOPE_BYTES) {
+    if (n < ENVELOPE_BYTES || len > n - ENVELOPE_BYTES) {
         *text_out = "the envelope of the message is cut short";
         return ERR_INVALID_ARGUMENT;
     }

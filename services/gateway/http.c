@@ -27,7 +27,8 @@
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
 #define STREAM_BLOCK (16 * KIB)
-#define DISCARD_MAX (16 * MIB) /* of a body that is too large; then the connection ends */
+#define DISCARD_MAX (16 * MIB)   /* of a body that is too large; then the connection ends */
+#define BODY_US (60 * SECOND_US) /* from a header to the end of its body */
 #define SWEEP_US (SECOND_US / 2)
 #define EVENTS_MAX 64
 #define STATUS_LEFT 499 /* nobody reads it */
@@ -44,9 +45,9 @@ const struct http_limits http_limits_default = {
 };
 
 struct http_connection {
-    struct http_connection *next, *prev; /* of those whose header is awaited */
+    struct http_connection *next, *prev; /* of those whose request is awaited */
     int fd;
-    int64_t header_before_us;
+    int64_t before_us;
     bool awaited;
     char peer[NET_ADDRESS_MAX];
 };
@@ -89,6 +90,7 @@ struct http_loop {
     int listen_fd;
     uint16_t port;
     bool quiesced;
+    bool closing; /* nothing is handed out any more */
     bool resumed; /* some exchange, since libmicrohttpd ran: its descriptor does not tell */
     unsigned exchanges;
     int64_t sweep_us;
@@ -96,11 +98,11 @@ struct http_loop {
     struct http_exchange *open;
 };
 
-/* --- waiting for headers ----------------------------------------------------------------------- */
+/* --- waiting for requests ----------------------------------------------------------------------- */
 
-static void await_header(struct http_loop *l, struct http_connection *c, int64_t within_us)
+static void await(struct http_loop *l, struct http_connection *c, int64_t within_us)
 {
-    c->header_before_us = clock_monotonic_us() + within_us;
+    c->before_us = clock_monotonic_us() + within_us;
     if (c->awaited)
         return;
     c->awaited = true;
@@ -111,7 +113,7 @@ static void await_header(struct http_loop *l, struct http_connection *c, int64_t
     l->awaited = c;
 }
 
-static void header_came(struct http_loop *l, struct http_connection *c)
+static void came(struct http_loop *l, struct http_connection *c)
 {
     if (!c->awaited)
         return;
@@ -131,7 +133,7 @@ static void sweep(struct http_loop *l, int64_t now_us)
         return;
     l->sweep_us = now_us + SWEEP_US;
     for (struct http_connection *c = l->awaited; c; c = c->next)
-        if (now_us >= c->header_before_us)
+        if (now_us >= c->before_us)
             shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
 }
 
@@ -143,7 +145,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         struct http_connection *c = *context;
         if (c)
-            header_came(l, c);
+            came(l, c);
         free(c);
         *context = NULL;
         return;
@@ -164,7 +166,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                         NI_NUMERICHOST) != 0)
             c->peer[0] = '\0';
     }
-    await_header(l, c, l->limits.header_us);
+    await(l, c, l->limits.header_us);
 }
 
 /* --- exchanges --------------------------------------------------------------------------------- */
@@ -254,7 +256,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection UNUSED, vo
     if (x->response)
         MHD_destroy_response(x->response);
     if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        await_header(l, x->on, l->limits.idle_us + l->limits.header_us);
+        await(l, x->on, l->limits.idle_us + l->limits.header_us);
     if (x->next)
         x->next->prev = x->prev;
     if (x->prev)
@@ -291,7 +293,7 @@ static void begin(struct http_exchange *x, const char *method)
 
     x->begun = true;
     x->method = method_of(method);
-    header_came(x->loop, x->on);
+    await(x->loop, x->on, BODY_US);
     if (n < 0 || (size_t)n > x->loop->limits.headers_max)
         x->fault = HTTP_TOO_MANY_HEADERS;
 }
@@ -323,6 +325,44 @@ static enum MHD_Result queue(struct http_exchange *x)
     return MHD_queue_response(x->connection, x->status, x->response);
 }
 
+struct framing {
+    int lengths, codings;
+    bool strange;
+};
+
+static bool note_framing(void *arg, const char *name, const char *value)
+{
+    struct framing *f = arg;
+
+    if (strcasecmp(name, "Content-Length") == 0)
+        f->lengths++;
+    if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        f->codings++;
+        f->strange = f->strange || strcasecmp(value, "chunked") != 0;
+    }
+    return true;
+}
+
+/* Whether nobody on the way can see another end of the body than we do (RFC 9112, 6.1 and 11.2). */
+static bool is_framed(struct http_exchange *x)
+{
+    struct framing f = { 0 };
+
+    http_each_header(x, note_framing, &f);
+    return f.lengths + f.codings <= 1 && !f.strange;
+}
+
+static enum MHD_Result refuse_framing(struct http_exchange *x)
+{
+    x->over = true;
+    x->status = 400;
+    x->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (!x->response)
+        return MHD_NO;
+    (void)MHD_add_response_header(x->response, "Connection", "close");
+    return queue(x);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection UNUSED,
                                   const char *url UNUSED, const char *method,
                                   const char *version UNUSED, const char *upload,
@@ -335,7 +375,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection U
         return MHD_NO;
     if (!x->begun) {
         begin(x, method);
-        return MHD_YES;
+        return is_framed(x) ? MHD_YES : refuse_framing(x);
     }
     if (*upload_len) {
         bool taken = take_body(x, upload, *upload_len);
@@ -343,6 +383,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection U
         return taken ? MHD_YES : MHD_NO;
     }
     if (!x->handed) {
+        if (l->closing)
+            return MHD_NO;
+        came(l, x->on);
         x->handed = true;
         l->handler.handle(l->handler.arg, x);
     }
@@ -694,6 +737,13 @@ void http_loop_quiesce(struct http_loop *l)
     l->listen_fd = -1;
 }
 
+void http_loop_hurry(struct http_loop *l)
+{
+    for (struct http_exchange *x = l->open; x; x = x->next)
+        if (!x->left && (!x->handed || (x->streams && x->over)))
+            leave(x);
+}
+
 unsigned http_loop_exchanges(const struct http_loop *l)
 {
     return l->exchanges;
@@ -703,6 +753,7 @@ void http_loop_free(struct http_loop *l)
 {
     if (!l)
         return;
+    l->closing = true;
     if (l->mhd) {
         for (struct http_exchange *x = l->open; x; x = x->next)
             leave(x); /* none may be suspended at the end */

@@ -23,8 +23,10 @@ struct http_limits {
     size_t url_max;      /* bytes of the target */
     size_t headers_max;  /* number */
     size_t header_bytes; /* all of the header, and libmicrohttpd's memory of a connection */
-    int64_t header_us; /* from the begin of a connection to a header; idle_us more for a next one */
-    int64_t idle_us;   /* without a byte either way */
+    int64_t
+        header_us; /* from the begin of a connection to a header; idle_us more for a next one. A minute
+                            for the body */
+    int64_t idle_us; /* without a byte either way */
     unsigned connections_max;
 };
 /* protocols B, Profile. */
@@ -49,6 +51,8 @@ void http_loop_free(struct http_loop *l); /* ends all connections; gone() is cal
 uint16_t http_loop_port(const struct http_loop *l);
 /* No new connections from now on; those that stand get "Connection: close". */
 void http_loop_quiesce(struct http_loop *l);
+/* Lets go whoever has not sent all of his request yet, or does not take the end of his stream. */
+void http_loop_hurry(struct http_loop *l);
 unsigned http_loop_exchanges(const struct http_loop *l); /* not yet over */
 
 /* Readable when a client has something to do. */

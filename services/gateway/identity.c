@@ -123,7 +123,7 @@ enum err identity_prove(const char *authorization, struct arena *a, struct proof
         *text_out = "this API key is not known, or was ended";
         return ERR_UNAUTHENTICATED;
     }
-    if (key->expires_at_us && key->expires_at_us <= clock_now_us()) {
+    if (key->expires_at_us && key->expires_at_us <= clock_wall_us()) {
         *text_out = "this API key has expired";
         return ERR_UNAUTHENTICATED;
     }

@@ -19,6 +19,7 @@
 
 #define LOOPS 2
 #define TURN_MAX_US (250 * MSEC_US)
+#define HURRY_US (2 * SECOND_US) /* after the begin of a stop */
 
 struct loop {
     const struct pages *pages;
@@ -36,6 +37,7 @@ struct gateway {
     struct loop loops[LOOPS];
     atomic_int next; /* loop for the next thread */
     atomic_bool connected[LOOPS];
+    atomic_uint open[LOOPS]; /* exchanges, while it stops */
 };
 
 static struct setting settings[] = {
@@ -132,16 +134,41 @@ static void turn(struct loop *l)
     int64_t now_us = clock_monotonic_us();
     int64_t wait_us = MIN(TURN_MAX_US, http_loop_wait_us(l->http));
 
-    wait_us = MIN(wait_us, upstream_wait_us(l->upstream));
     wait_us = MIN(wait_us, connect_wait_us(l->connect, now_us));
     wait_us = MIN(wait_us, streams_wait_us(l->streams));
     if (recent_has_more(l->recent))
         wait_us = 0;
+    wait_us = MIN(wait_us, upstream_wait_us(l->upstream)); /* last, as it says */
     (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
     http_loop_run(l->http);
     upstream_run(l->upstream);
     streams_run(l->streams, recent_run(l->recent));
     connect_tick(l->connect, clock_monotonic_us());
+}
+
+static bool is_anybody_there(struct gateway *g)
+{
+    for (int i = 0; i < LOOPS; i++)
+        if (atomic_load(&g->open[i]))
+            return true;
+    return false;
+}
+
+/* Who was taken is answered: the deadline of his call ends that. All loops turn until all are done,
+ * since requests may come on connections that stand. */
+static void drain(struct gateway *g, int index)
+{
+    struct loop *l = &g->loops[index];
+    int64_t hurry_us = clock_monotonic_us() + HURRY_US;
+
+    streams_end(l->streams);
+    http_loop_quiesce(l->http);
+    do {
+        turn(l);
+        if (clock_monotonic_us() >= hurry_us)
+            http_loop_hurry(l->http);
+        atomic_store(&g->open[index], http_loop_exchanges(l->http));
+    } while (is_anybody_there(g));
 }
 
 static void run(struct daemon *d, void *daemon_data)
@@ -150,14 +177,12 @@ static void run(struct daemon *d, void *daemon_data)
     int index = atomic_fetch_add(&g->next, 1);
     struct loop *l = &g->loops[index];
 
+    atomic_store(&g->open[index], 1); /* until it has drained */
     while (!daemon_stopping(d)) {
         turn(l);
         atomic_store(&g->connected[index], upstream_is_connected(l->upstream));
     }
-    streams_end(l->streams);
-    http_loop_quiesce(l->http); /* who was taken is answered; the deadline of his call ends that */
-    while (http_loop_exchanges(l->http) > 0)
-        turn(l);
+    drain(g, index);
 }
 
 /* --- the daemon --------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <zmq.h>
 
 #include "common/bus_frames.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mdp.h"
 #include "common/protojson.h"
@@ -15,6 +16,8 @@
 #define EVENTS_MAX 8192 /* a power of two */
 #define BYTES_MAX (24 * MIB)
 #define BURST 512
+#define GAP_US (50 * MSEC_US)
+#define SILENT_US (3 * SECOND_US) /* heads come each second */
 #define TYPE_MAX 255
 #define TAG_EVENT 0x0a /* field 1 of StreamEventsResponse, length-delimited */
 #define JSON_MAX (16 * MIB)
@@ -32,6 +35,8 @@ struct recent {
     int fd;
     bool heard; /* log id and head are known */
     bool more;
+    int64_t heard_us; /* monotonic, the last message of the log */
+    int64_t gap_us;   /* since when the head is ahead of what was published; 0: it is not */
     struct id log_id;
     int64_t head;        /* newest seq of the log that was heard of */
     int64_t first, next; /* held: [first, next) */
@@ -189,8 +194,20 @@ static void note_log(struct recent *r, zmq_msg_t *frame, int64_t seq, bool is_he
         begin_anew(r, is_head ? seq + 1 : seq);
     }
     r->head = MAX(r->head, seq);
-    if (is_head && r->next <= seq)
-        begin_anew(r, seq + 1); /* what was moved and not published stands in the log */
+}
+
+/* What was moved and not published stands in the log. With two buses a head may be heard before the
+ * events. */
+static void judge_gap(struct recent *r, int64_t now_us)
+{
+    if (!r->heard || r->head < r->next) {
+        r->gap_us = 0;
+    } else if (!r->gap_us) {
+        r->gap_us = now_us;
+    } else if (now_us - r->gap_us >= GAP_US) {
+        begin_anew(r, r->head + 1);
+        r->gap_us = 0;
+    }
 }
 
 static void take(struct recent *r, struct bus_frames *f)
@@ -200,6 +217,7 @@ static void take(struct recent *r, struct bus_frames *f)
         return; /* a wake */
     int64_t seq = seq_of(&f->frame[2]);
     bool is_head = bus_frame_is(&f->frame[0], BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD));
+    r->heard_us = clock_monotonic_us();
     note_log(r, &f->frame[1], seq, is_head);
     if (!is_head)
         put(r, seq, &f->frame[0], &f->frame[3]);
@@ -209,13 +227,20 @@ bool recent_run(struct recent *r)
 {
     struct bus_frames f;
     int n = 0;
+    int64_t first = r->first, next = r->next, head = r->head;
 
     for (; n < BURST && bus_frames_receive(r->socket, &f); n++) {
         take(r, &f);
         bus_frames_close(&f);
     }
     r->more = n == BURST;
-    return n > 0;
+    judge_gap(r, clock_monotonic_us());
+    return r->first != first || r->next != next || r->head != head;
+}
+
+bool recent_is_live(const struct recent *r)
+{
+    return r->heard && clock_monotonic_us() - r->heard_us < SILENT_US;
 }
 
 bool recent_has_more(const struct recent *r)

@@ -33,6 +33,8 @@ bool recent_has_more(const struct recent *r); /* run again at once */
 
 /* False: nothing was heard yet, nor whether there is anything. */
 bool recent_head(const struct recent *r, struct id *log_id_out, int64_t *seq_out);
+/* False: no bus was heard for 3 s; what stands in the log is not heard of here. */
+bool recent_is_live(const struct recent *r);
 /* The first seq from which on all is held; one past the head when nothing is. */
 int64_t recent_first(const struct recent *r);
 /* NULL: not held. */

@@ -40,8 +40,8 @@ struct rpc {
 struct flight {
     struct rpc *rpc;
     struct connect_call *call;
-    struct upstream_call *asked; /* NULL: not, or answered */
-    int64_t began_us;
+    struct upstream_call *asked;   /* NULL: not, or answered */
+    int64_t began_us, deadline_us; /* monotonic */
     struct proof proof;
     const char *idempotency_key;
     char request_id[ID_TEXT_MAX];
@@ -160,8 +160,7 @@ void rpc_gone(void *arg, struct connect_call *call)
         return;
     upstream_forget(r->upstream, f->asked);
     f->asked = NULL;
-    count(f, clock_monotonic_us() >= f->began_us + DEADLINE_MAX_US ? ERR_DEADLINE_EXCEEDED
-                                                                   : ERR_CANCELED);
+    count(f, clock_monotonic_us() >= f->deadline_us ? ERR_DEADLINE_EXCEEDED : ERR_CANCELED);
 }
 
 void rpc_drained(void *arg, struct connect_call *call)
@@ -181,18 +180,39 @@ static bool is_printable(const char *text, size_t max)
     if (len == 0 || len > max)
         return false;
     for (size_t i = 0; i < len; i++)
-        if (text[i] < 0x21 || text[i] > 0x7e)
+        if (text[i] < 0x20 || text[i] > 0x7e)
             return false;
     return true;
 }
 
-/* Version 00 of W3C Trace Context; anything else is as if it were not there. */
+/* The key of repetition; it may stand in quotes, as the draft of the header has it. NULL: no memory,
+ * or not a key. */
+static const char *idempotency_key_of(struct http_exchange *x)
+{
+    const char *text = http_header(x, "Idempotency-Key");
+    size_t len = text ? strlen(text) : 0;
+
+    if (!text)
+        return "";
+    if (len >= 2 && text[0] == '"' && text[len - 1] == '"')
+        text = arena_strndup(http_arena(x), text + 1, len - 2);
+    return text && is_printable(text, IDEMPOTENCY_KEY_MAX) ? text : NULL;
+}
+
+/* Hexadecimal, and not all zeros. */
+static bool is_trace_id(const char *text, size_t len)
+{
+    return strspn(text, "0123456789abcdef") >= len && strspn(text, "0") < len;
+}
+
+/* Version 00 of W3C Trace Context, "00-<32>-<16>-<2>"; anything else is as if it were not there. */
 static const char *traceparent_of(struct http_exchange *x)
 {
     const char *text = http_header(x, "Traceparent");
 
     if (!text || strlen(text) != TRACEPARENT_LEN || strncmp(text, "00-", 3) != 0 ||
-        strspn(text, "0123456789abcdef-") != TRACEPARENT_LEN)
+        !is_trace_id(text + 3, 32) || text[35] != '-' || !is_trace_id(text + 36, 16) ||
+        text[52] != '-' || strspn(text + 53, "0123456789abcdef") != 2)
         return "";
     return text;
 }
@@ -200,7 +220,7 @@ static const char *traceparent_of(struct http_exchange *x)
 static const char *tracestate_of(struct http_exchange *x)
 {
     const char *text = http_header(x, "Tracestate");
-    return text && strlen(text) <= TRACESTATE_MAX ? text : "";
+    return text && is_printable(text, TRACESTATE_MAX) ? text : "";
 }
 
 static void ask(struct flight *f)
@@ -208,8 +228,8 @@ static void ask(struct flight *f)
     struct http_exchange *x = connect_exchange(f->call);
     const struct schema_method *m = connect_method(f->call);
     int64_t asked_us = connect_timeout_us(f->call);
-    int64_t deadline_us =
-        f->began_us + MIN(asked_us ? asked_us : DEADLINE_DEFAULT_US, DEADLINE_MAX_US);
+
+    f->deadline_us = f->began_us + MIN(asked_us ? asked_us : DEADLINE_DEFAULT_US, DEADLINE_MAX_US);
     const char *traceparent = traceparent_of(x);
     struct upstream_request request = {
         .service = m->service,
@@ -219,13 +239,13 @@ static void ask(struct flight *f)
         .idempotency_key = f->idempotency_key,
         .traceparent = traceparent,
         .tracestate = *traceparent ? tracestate_of(x) : "",
-        .deadline_us = deadline_us,
+        .deadline_us = f->deadline_us,
     };
 
     request.message = connect_message(f->call, &request.len);
     f->asked = upstream_ask(f->rpc->upstream, &request, on_answer, f);
     if (f->asked)
-        connect_set_deadline(f->call, deadline_us);
+        connect_set_deadline(f->call, f->deadline_us);
     else
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
@@ -234,10 +254,10 @@ static void ask(struct flight *f)
 static bool admit(struct flight *f)
 {
     struct http_exchange *x = connect_exchange(f->call);
-    const char *key = http_header(x, "Idempotency-Key"), *text = "out of memory; try again";
+    const char *key = idempotency_key_of(x), *text = "out of memory; try again";
 
     enum err e = identity_prove(http_header(x, "Authorization"), http_arena(x), &f->proof, &text);
-    if (!e && key && !is_printable(key, IDEMPOTENCY_KEY_MAX)) {
+    if (!e && !key) {
         text = "Idempotency-Key: 1 to 255 printable ASCII characters";
         e = ERR_INVALID_ARGUMENT;
     }
@@ -248,7 +268,7 @@ static bool admit(struct flight *f)
     int64_t wait_us = limit_take(f->rpc->limit, f->proof.key, f->began_us);
     if (wait_us > 0)
         fail_after(f, wait_us);
-    f->idempotency_key = key ? key : "";
+    f->idempotency_key = key;
     return wait_us == 0;
 }
 
@@ -271,8 +291,10 @@ void rpc_take(void *arg, struct connect_call *call)
     struct rpc *r = arg;
     struct flight *f = connect_data(call);
 
-    if (streams_serve(connect_method(call)))
-        streams_take(r->streams, call, f->proof.principal);
-    else
+    if (!streams_serve(connect_method(call))) {
         ask(f);
+        return;
+    }
+    connect_set_data(call, NULL); /* from here on it is the stream's */
+    streams_take(r->streams, call, f->proof.principal);
 }

@@ -6,6 +6,7 @@
  */
 #include "services/gateway/stream.h"
 
+#include <sodium.h>
 #include <stdatomic.h>
 #include <strings.h>
 
@@ -24,7 +25,9 @@
 #define POSITION_US (10 * SECOND_US) /* between two positions of a quiet stream */
 #define PROVE_US SECOND_US
 #define RIGHT_US (60 * SECOND_US)
+#define RIGHT_SPREAD_US (15 * SECOND_US) /* so that they do not all ask at once */
 #define RETRY_US SECOND_US
+#define STREAMS_OF_ACTOR 1000 /* in one loop */
 
 typedef Daybook__Bus__V1__StreamEventsRequest PbRequest;
 typedef Daybook__Bus__V1__StreamEventsResponse PbResponse;
@@ -41,10 +44,11 @@ struct stream {
     struct id log_id;
     int64_t pos;
     struct upstream_call *reading;
-    bool begun;   /* the first position was sent */
-    bool behind;  /* its client does not take more for now */
-    bool pressed; /* to be asked for by the log, whatever is held: for the right to it */
-    int64_t retry_us, told_us, proven_us, right_us; /* monotonic */
+    bool begun;    /* the first position was sent */
+    bool behind;   /* its client does not take more for now */
+    bool pressed;  /* to be asked for by the log, whatever is held: for the right to it */
+    int32_t limit; /* events of the next page */
+    int64_t retry_us, told_us, proven_us, right_us, reading_until_us; /* monotonic */
 };
 
 struct streams {
@@ -53,6 +57,7 @@ struct streams {
     struct stream *first;
     size_t n;
     int64_t next_us;
+    bool ending;
 };
 
 static struct metric streams_gauge = {
@@ -134,6 +139,7 @@ void streams_gone(struct streams *all UNUSED, struct connect_call *call)
 
 void streams_end(struct streams *all)
 {
+    all->ending = true;
     while (all->first)
         end(all->first, ERR_UNAVAILABLE, "the gateway stops; ask again with the last position");
 }
@@ -196,8 +202,10 @@ static void send_held(struct stream *s, const struct recent_event *e)
 
     if (connect_is_json(s->call))
         data = recent_json(s->all->recent, e->seq, &len);
-    if (!data)
+    if (!data) {
+        end(s, ERR_INTERNAL, "a message cannot be written");
         return;
+    }
     s->told_us = clock_monotonic_us();
     took(s, connect_send_encoded(s->call, data, len));
 }
@@ -213,6 +221,8 @@ static bool serve_held(struct stream *s)
     while (!s->behind && (e = recent_get(r, s->pos + 1))) {
         if (id_equal(e->tenant, s->tenant) && wants(s, e->type))
             send_held(s, e);
+        if (connect_is_over(s->call))
+            return true;
         s->pos = e->seq;
     }
     return true;
@@ -239,9 +249,12 @@ static void take_page(struct stream *s, const PbPage *page)
         end(s, ERR_UNAVAILABLE, "the log was restored; ask again and look at log_id");
         return;
     }
-    s->right_us = clock_monotonic_us();
+    s->right_us = clock_monotonic_us() - randombytes_uniform(RIGHT_SPREAD_US);
     s->pressed = false;
+    s->limit = MIN(2 * s->limit, PAGE);
     for (size_t i = 0; i < page->n_events; i++) {
+        if (s->behind)
+            return; /* the rest is read again */
         if (page->events[i]->seq <= s->pos)
             continue; /* sent from memory meanwhile */
         PbResponse response = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__INIT;
@@ -253,39 +266,63 @@ static void take_page(struct stream *s, const PbPage *page)
     s->pos = MAX(s->pos, page->read_upto_seq);
 }
 
+static void retry_later(struct stream *s)
+{
+    s->retry_us = clock_monotonic_us() + RETRY_US / 2 + randombytes_uniform(RETRY_US);
+}
+
+/* False: it ends the stream. A page may be too large for an answer, and then fewer events are not. */
+static bool may_pass(struct stream *s, enum err code)
+{
+    switch (code) {
+    case ERR_UNAVAILABLE:
+        return s->begun;
+    case ERR_DEADLINE_EXCEEDED:
+    case ERR_RESOURCE_EXHAUSTED:
+    case ERR_INTERNAL:
+        if (s->limit == 1)
+            return false;
+        s->limit = MAX(s->limit / 4, 1);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_refusal(struct stream *s, const PbStatus *status)
+{
+    struct connect_call *call = s->call;
+
+    if (may_pass(s, (enum err)status->code)) {
+        retry_later(s);
+        return;
+    }
+    forget(s);
+    connect_fail(call, status);
+}
+
 static void on_page(void *arg, const struct upstream_answer *answer)
 {
     struct stream *s = arg;
+    struct connect_call *call = s->call;
     CLEANUP(arena_freep) struct arena *a = arena_new(64 * MIB);
     ProtobufCMessage *page = NULL;
     struct wire_fault fault;
-    struct connect_call *call = s->call;
 
     s->reading = NULL;
     if (answer->code == ERR_OK && answer->result->status) {
-        enum err code = (enum err)answer->result->status->code;
-        bool passes = code == ERR_UNAVAILABLE || code == ERR_DEADLINE_EXCEEDED;
-        if (s->begun && passes) {
-            s->retry_us = clock_monotonic_us() + RETRY_US;
-            return;
-        }
-        forget(s);
-        connect_fail(call, answer->result->status);
-        return;
-    }
-    if (answer->code && s->begun) {
-        s->retry_us = clock_monotonic_us() + RETRY_US;
-        return;
-    }
-    if (answer->code || !a ||
-        wire_unpack(&daybook__bus__v1__read_events_response__descriptor, answer->message,
-                    answer->len, &wire_limits_internal, a, &page, &fault)) {
+        on_refusal(s, answer->result->status);
+    } else if (answer->code && s->begun) {
+        retry_later(s);
+    } else if (answer->code || !a ||
+               wire_unpack(&daybook__bus__v1__read_events_response__descriptor, answer->message,
+                           answer->len, &wire_limits_internal, a, &page, &fault)) {
         end(s, ERR_UNAVAILABLE, "the log cannot be read now; ask again");
-        return;
+    } else {
+        take_page(s, (const PbPage *)page);
+        if (connect_data(call) == s)
+            pump(s);
     }
-    take_page(s, (const PbPage *)page);
-    if (connect_data(call) == s)
-        pump(s);
 }
 
 static void read_log(struct stream *s)
@@ -299,23 +336,35 @@ static void read_log(struct stream *s)
     read.after_seq = s->pos;
     read.types = s->request->types;
     read.n_types = s->request->n_types;
-    read.limit = PAGE;
+    read.limit = s->limit;
+    s->reading_until_us = clock_monotonic_us() + READ_US;
     if (a && wire_pack(&read.base, a, &data, &len) == ERR_OK)
-        s->reading = upstream_ask(
-            s->all->upstream,
-            &(struct upstream_request){ .service = SERVICE,
-                                        .method = "ReadEvents",
-                                        .message = data,
-                                        .len = len,
-                                        .principal = s->principal,
-                                        .request_id = id_text(id_new(), request_id),
-                                        .idempotency_key = "",
-                                        .traceparent = "",
-                                        .tracestate = "",
-                                        .deadline_us = clock_monotonic_us() + READ_US },
-            on_page, s);
+        s->reading =
+            upstream_ask(s->all->upstream,
+                         &(struct upstream_request){ .service = SERVICE,
+                                                     .method = "ReadEvents",
+                                                     .message = data,
+                                                     .len = len,
+                                                     .principal = s->principal,
+                                                     .request_id = id_text(id_new(), request_id),
+                                                     .idempotency_key = "",
+                                                     .traceparent = "",
+                                                     .tracestate = "",
+                                                     .deadline_us = s->reading_until_us },
+                         on_page, s);
     if (!s->reading)
-        s->retry_us = clock_monotonic_us() + RETRY_US;
+        retry_later(s);
+}
+
+/* An answer that never comes: the bus, or whoever had the request, is gone. */
+static void give_up_reading(struct stream *s)
+{
+    upstream_forget(s->all->upstream, s->reading);
+    s->reading = NULL;
+    if (s->begun)
+        retry_later(s);
+    else
+        end(s, ERR_UNAVAILABLE, "the log cannot be read now; ask again");
 }
 
 /* --- onwards ------------------------------------------------------------------------------------ */
@@ -332,8 +381,12 @@ static void pump(struct stream *s)
         read_log(s);
         return;
     }
-    if (!recent_head(s->all->recent, &log_id, &head))
+    if (!recent_is_live(s->all->recent)) { /* then by the clock */
+        read_log(s);
+        s->retry_us = clock_monotonic_us() + RETRY_US;
         return;
+    }
+    (void)recent_head(s->all->recent, &log_id, &head);
     if (!id_equal(log_id, s->log_id))
         end(s, ERR_UNAVAILABLE, "the log was restored; ask again and look at log_id");
     else if (!serve_held(s))
@@ -363,8 +416,10 @@ static void tick(struct stream *s, int64_t now_us)
             return;
         }
     }
+    if (s->reading && now_us >= s->reading_until_us)
+        give_up_reading(s);
     s->pressed = s->pressed || now_us >= s->right_us + RIGHT_US;
-    if (s->begun && now_us >= s->told_us + POSITION_US) {
+    if (connect_data(s->call) == s && s->begun && now_us >= s->told_us + POSITION_US) {
         (void)recent_head(s->all->recent, &log_id, &head);
         send_position(s, head);
     }
@@ -439,6 +494,15 @@ static void add(struct streams *all, struct stream *s)
     connect_begin(s->call);
 }
 
+static size_t count_of(const struct streams *all, const PbPrincipal *principal)
+{
+    size_t n = 0;
+
+    for (const struct stream *s = all->first; s; s = s->next)
+        n += strcmp(s->principal->actor_id, principal->actor_id) == 0;
+    return n;
+}
+
 void streams_take(struct streams *all, struct connect_call *call, const PbPrincipal *principal)
 {
     struct http_exchange *x = connect_exchange(call);
@@ -454,7 +518,11 @@ void streams_take(struct streams *all, struct connect_call *call, const PbPrinci
         connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
         return;
     }
-    *s = (struct stream){ .call = call, .arena = a, .principal = principal };
+    if (all->ending) {
+        connect_fail_text(call, ERR_UNAVAILABLE, "the gateway stops; ask again");
+        return;
+    }
+    *s = (struct stream){ .call = call, .arena = a, .principal = principal, .limit = PAGE };
     enum err e = wire_unpack(&daybook__bus__v1__stream_events_request__descriptor, message, len,
                              &wire_limits_default, a, &request, &fault);
     s->request = (const PbRequest *)request;
@@ -463,6 +531,10 @@ void streams_take(struct streams *all, struct connect_call *call, const PbPrinci
         e = ERR_INVALID_ARGUMENT;
     if (!e && !id_parse(s->principal->tenant_id, &s->tenant))
         e = ERR_INTERNAL;
+    if (!e && count_of(all, principal) >= STREAMS_OF_ACTOR) {
+        text = "this caller has as many streams open as he may; end some";
+        e = ERR_RESOURCE_EXHAUSTED;
+    }
     if (e) {
         connect_fail_text(call, e, text ? text : "the caller has no company");
         return;

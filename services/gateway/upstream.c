@@ -241,9 +241,9 @@ static void send_waiting(struct upstream *u)
         finish(u, u->first, &(struct upstream_answer){ .code = ERR_UNAVAILABLE });
 }
 
-int64_t upstream_wait_us(const struct upstream *u)
+int64_t upstream_wait_us(struct upstream *u)
 {
-    if (u->more)
+    if (u->more || may(u, ZMQ_POLLIN))
         return 0;
     return u->first ? MAX(0, u->first->take_before_us - clock_monotonic_us()) : INT64_MAX;
 }

@@ -44,7 +44,9 @@ void upstream_forget(struct upstream *u, struct upstream_call *call);
 /* Readable when there may be something to do; to be run once a turn all the same, since libzmq
  * signals by edges. */
 int upstream_fd(const struct upstream *u);
-int64_t upstream_wait_us(const struct upstream *u); /* INT64_MAX: nothing waits to be sent */
+/* INT64_MAX: nothing waits. To be asked last before the wait: looking at the socket uses up the edge
+ * of its descriptor. */
+int64_t upstream_wait_us(struct upstream *u);
 void upstream_run(struct upstream *u);
 bool upstream_is_connected(struct upstream *u); /* a bus takes requests */
 size_t upstream_open(const struct upstream *u);

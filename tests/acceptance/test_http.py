@@ -55,7 +55,9 @@ def test_a_repeated_command_is_done_once(rep):
     assert again.headers["Idempotent-Replayed"] == "true"
     other = rep.post(CREATE, {"customer": {"name": "Another"}}, Idempotency_Key=key)
     assert other.status != 200, "one key, two requests"
-    assert rep.post(CREATE, request, Idempotency_Key="a b").fault == (400, "invalid_argument")
+    assert rep.post(CREATE, request, Idempotency_Key=f'"{key}"').json == first.json, "quotes are no part of it"
+    for bad in ("schl\u00fcssel", "x" * 256):
+        assert rep.post(CREATE, request, Idempotency_Key=bad).fault == (400, "invalid_argument")
 
 
 def test_reads_by_get_are_known_by_their_etag(rep):
@@ -141,6 +143,13 @@ def test_f56_f61_only_a_key_that_holds_is_believed(company, rep):
     company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": made.credential.id})
     wait_until(lambda: reader.post(LIST).status == 401, 10, "the revoked key was refused")
     assert rep.post(LIST).status == 200
+
+
+def test_f61_the_state_of_the_bus_is_for_operators(company, rep):
+    nothing = Caller(company.stack, new_key(company).api_key)
+    for method in ("GetStats", "ListServices"):
+        assert nothing.post(BUS + "BusService/" + method).fault == (403, "permission_denied")
+        assert rep.post(BUS + "BusService/" + method).fault == (403, "permission_denied")
 
 
 def test_f61_a_company_sees_nothing_of_another(company, other, rep):

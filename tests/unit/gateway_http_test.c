@@ -150,7 +150,7 @@ static void hear_until(struct fixture *f, int fd, const char *text)
     int64_t until_us = clock_monotonic_us() + WAIT_US;
     for (;;) {
         bool open = hear(f, fd);
-        if (text ? strstr(f->got, text) != NULL : !open)
+        if (text ? memmem(f->got, f->len, text, strlen(text)) != NULL : !open)
             return;
         if (!open || clock_monotonic_us() > until_us)
             fail_msg("wanted %s, heard: %s", text ? text : "the end", f->got);
@@ -292,6 +292,47 @@ static void limits_have_their_answers_F63(void **state)
     assert_int_equal(f->calls, 0);
 }
 
+static void a_body_with_two_ends_is_refused_F50(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const forms[] = {
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Content-Length: 2\r\nContent-Length: 3\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        char request[256];
+        int fd = dial(f);
+        snprintf(request, sizeof(request), "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "%s\r\n{}",
+                 forms[i]);
+        say(fd, request);
+        hear_until(f, fd, "HTTP/1.1 400 ");
+        close(fd);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
+static void an_envelope_that_is_cut_short_is_wrong(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t len = 1; len <= 5; len++) {
+        char request[256];
+        int fd = dial(f);
+        snprintf(request, sizeof(request),
+                 "POST " STREAM
+                 " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
+                 "Content-Length: %zu\r\n\r\n",
+                 len);
+        say(fd, request);
+        assert_int_equal(write(fd, "\0\0\0\0\1", len), len);
+        hear_until(f, fd, "invalid_argument");
+        close(fd);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
 static void browsers_of_listed_origins_may_call(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +415,8 @@ int main(void)
         T(time_that_is_up_is_answered_without_the_handler),
         T(a_header_that_never_ends_costs_the_connection_F50),
         T(limits_have_their_answers_F63),
+        T(a_body_with_two_ends_is_refused_F50),
+        T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),
         T(what_waits_when_the_loop_ends_is_told_of),
