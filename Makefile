@@ -70,11 +70,11 @@ help:
 include mk/local.mk
 include mk/generate.mk
 include mk/binaries.mk
+include mk/interop.mk
 include mk/tests.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/bench.mk
-include mk/interop.mk
 
 # What each object was made of, as the compiler wrote it down; none before the first build.
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -99,9 +99,9 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
-	$(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
+	DAYBOOK_NODE="$(CURDIR)/$(NODE)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
-acceptance: all $(VENV)/ok ## black-box tests by independent clients (Python)
+acceptance: all $(VENV)/ok $(NODE_CLIENT) ## black-box tests by independent clients (Python, Node, buf)
 	$(Q)$(PYTEST) tests/acceptance
 
 crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
