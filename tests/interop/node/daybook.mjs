@@ -49,7 +49,7 @@ export async function follow(transport, cursor, types, handle, keep, signal) {
     try {
       const from = { afterSeq: cursor.seq, logId: cursor.logId, types };
       for await (const { message } of events.streamEvents(from, { signal, timeoutMs: 0 })) {
-        failures = 0;
+        if (message.value?.seq > cursor.seq) failures = 0;
         if (message.case === "event") {
           await handle(message.value);
           cursor = { seq: message.value.seq, logId: cursor.logId };
@@ -57,6 +57,7 @@ export async function follow(transport, cursor, types, handle, keep, signal) {
           cursor = { seq: message.value.seq, logId: message.value.logId };
         }
         await keep(cursor);
+        if (signal?.aborted) break; // messages that have come already would still be given out
       }
     } catch (error) {
       if (signal?.aborted) break;

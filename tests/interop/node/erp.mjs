@@ -20,6 +20,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_detail
 
 const { DAYBOOK_URL, DAYBOOK_API_KEY } = process.env;
 const CREATED = "daybook.customers.v1.CustomerCreated";
+const registry = createRegistry(file_daybook_customers_v1_events);
 const open = (options) => connect(DAYBOOK_URL, DAYBOOK_API_KEY, options);
 
 // --- customers and orders ---------------------------------------------------------------------------
@@ -64,7 +65,6 @@ async function order(employeeNo) {
 // --- events -----------------------------------------------------------------------------------------
 
 async function followFile(file) {
-  const registry = createRegistry(file_daybook_customers_v1_events);
   const stop = new AbortController();
   process.once("SIGTERM", () => stop.abort());
   const kept = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { seq: "0", logId: "" };
@@ -106,7 +106,7 @@ async function checkCalls(employeeNo, useBinaryFormat) {
 
   // A command under one key: one customer, one answer.
   const key = randomUUID();
-  const request = { customer: { name: "Node Shop", ownerId, externalRef: { source: "erp", id: `K-${key}` } } };
+  const request = { customer: { name: `Shop ${key}`, ownerId, externalRef: { source: "erp", id: `K-${key}` } } };
   const first = await command(customers.create, request, { key });
   assert.equal(seen.headers.get("ETag"), null, "asked by POST");
   assert.equal(seen.headers.get("Idempotent-Replayed"), null);
@@ -127,7 +127,7 @@ async function checkCalls(employeeNo, useBinaryFormat) {
   assert.ok(missing.findDetails(ErrorInfoSchema)[0].reason);
 
   // A long answer is compressed, and so was what asked for it. By GET connect-node asks for no gzip.
-  const names = Array.from({ length: 12 }, (_, i) => `${employeeNo} ${"long name ".repeat(12)}${i}`);
+  const names = Array.from({ length: 12 }, (_, i) => `${key} ${"long ".repeat(20)}${i}`);
   for (const name of names) await command(customers.create, { customer: { name, ownerId } });
   const byPost = open({ useBinaryFormat, useHttpGet: false, interceptors: [look], compressMinBytes: 1 });
   const page = await createClient(CustomerService, byPost).list({ pageSize: 100, ownerId });
@@ -142,7 +142,8 @@ async function checkCalls(employeeNo, useBinaryFormat) {
 
 // A stream that is aborted, and one that goes on from where it was.
 async function checkEvents(employeeNo, useBinaryFormat) {
-  const transport = open({ useBinaryFormat });
+  // In JSON the data of each event is read at once, for which its type must be known; proto is wiser.
+  const transport = open({ useBinaryFormat, jsonOptions: { registry } });
   const ownerId = await ownerOf(transport, employeeNo);
   const { headSeq, logId } = await createClient(EventService, transport).getHead({ omitTypes: true });
   let cursor = { seq: headSeq, logId };
