@@ -160,6 +160,16 @@ def test_the_documents_examples_work(stack, tmp_path):
         listening.wait()
 
 
+def test_the_http_examples_work(stack):
+    said = shell(stack, "".join(examples("bash", "docs/integration.md")))
+    assert '"customers":[{' in said and '"employeeNo":"E008"' in said
+    made = re.findall(r'\{"customer":\{"id":"([^"]+)"', said)
+    assert len(made) == 2 and made[0] == made[1]
+    assert said.lower().count("idempotent-replayed: true") == 1
+    assert '"code":"invalid_argument"' in said and '"field":"customer.name"' in said
+    assert '"position":{"logId":"' in said
+
+
 def test_the_plain_endpoint_can_be_opened(stack):
     from mdp import PlainClient
     stack.control("down")
