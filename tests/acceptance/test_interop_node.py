@@ -108,7 +108,7 @@ def test_f17_an_order_is_taken_once_though_the_service_stood_still(company, erp)
     events = company.system.call(BUS + "EventService/ReadEvents", {
         "limit": 1000, "aggregate": f"customers/{customer}"}).events
     assert [e.type for e in events].count(CREATED) == 1
-    assert order
+    assert company.stack.value(f"select count(*) from customers.sales_order where id = '{order}'") == 1
 
 
 def test_f03_a_follower_misses_nothing_of_a_gateway_and_a_life_that_end(company, erp, tmp_path):

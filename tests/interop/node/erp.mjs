@@ -2,7 +2,7 @@
 // there. An example, and the test of what connect-node makes of the gateway.
 //
 //   DAYBOOK_URL=http://127.0.0.1:PORT DAYBOOK_API_KEY=dbk_... node erp.mjs COMMAND
-//     order NUMBER     a new customer of the employee with that staff number, and his order
+//     order NUMBER     a new customer of the employee with that staff number, and an order of it
 //     follow FILE      prints new events; FILE keeps the position, from the beginning when it is missing
 //     check NUMBER     everything else that a client meets, with assertions; needs no events of others
 import assert from "node:assert/strict";
