@@ -23,6 +23,8 @@ export function connect(baseUrl, apiKey, { interceptors = [], ...options } = {})
   });
 }
 
+const QUIET_MS = 30_000; // a stream that lives says its position every 15 s
+
 // After these a command may have been done, or not: the same one is sent under the same key.
 const PASSES = [Code.Unavailable, Code.DeadlineExceeded, Code.Aborted, Code.ResourceExhausted];
 
@@ -46,9 +48,15 @@ export async function command(method, request, { key = randomUUID(), timeoutMs =
 export async function follow(transport, cursor, types, handle, keep, signal) {
   const events = createClient(EventService, transport);
   for (let failures = 0; !signal?.aborted; ) {
+    const began = Date.now();
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    signal?.addEventListener("abort", abort);
+    let quiet = setTimeout(abort, QUIET_MS);
     try {
       const from = { afterSeq: cursor.seq, logId: cursor.logId, types };
-      for await (const { message } of events.streamEvents(from, { signal, timeoutMs: 0 })) {
+      for await (const { message } of events.streamEvents(from, { signal: stop.signal, timeoutMs: 0 })) {
+        clearTimeout(quiet);
         if (message.value?.seq > cursor.seq) failures = 0;
         if (message.case === "event") {
           await handle(message.value);
@@ -58,6 +66,7 @@ export async function follow(transport, cursor, types, handle, keep, signal) {
         }
         await keep(cursor);
         if (signal?.aborted) break; // messages that have come already would still be given out
+        quiet = setTimeout(abort, QUIET_MS);
       }
     } catch (error) {
       if (signal?.aborted) break;
@@ -66,8 +75,12 @@ export async function follow(transport, cursor, types, handle, keep, signal) {
       const reason = ConnectError.from(error);
       if (reason.code === Code.Aborted && reason.rawMessage.startsWith("LOG_CHANGED")) throw reason;
       if ([Code.Unauthenticated, Code.PermissionDenied].includes(reason.code)) throw reason;
+      if (Date.now() - began >= QUIET_MS) failures = 0;
       if (++failures > 20) throw reason;
       console.log(`reconnect after ${cursor.seq}: ${Code[reason.code]}`);
+    } finally {
+      clearTimeout(quiet);
+      signal?.removeEventListener("abort", abort);
     }
     await sleep(Math.min(5000, 100 * 2 ** failures) * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
   }
