@@ -70,8 +70,8 @@ help:
 include mk/local.mk
 include mk/generate.mk
 include mk/binaries.mk
-include mk/tests.mk
 include mk/interop.mk
+include mk/tests.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/bench.mk

@@ -1,5 +1,26 @@
-# Official suites of other people, run against our libraries. They are fetched, and no part of
-# `make test`.
+# Other people's programs against ours: clients, of which `make acceptance` makes use, and official
+# suites, which are fetched and no part of `make test`.
+
+# --- Connect for Node, and buf: npm packages, of the versions in tests/interop/node --------------
+# A copy of that folder, so that nothing is installed or generated beside the sources.
+NODE_DIR := tests/interop/node
+NODE := $(BUILD)/interop/node
+BUF := $(NODE)/node_modules/.bin/buf
+NODE_PACKAGES := $(NODE)/packages.stamp
+NODE_CLIENT := $(NODE)/client.stamp
+
+$(NODE_PACKAGES): $(addprefix $(NODE_DIR)/,package.json package-lock.json .npmrc)
+	@mkdir -p $(NODE)
+	@echo "  NPM     $(NODE_DIR)"
+	$(Q)cp $^ $(NODE)
+	$(Q)npm ci --silent --no-audit --no-fund --prefix $(NODE)
+	@touch $@
+
+$(NODE_CLIENT): $(NODE_PACKAGES) $(wildcard $(NODE_DIR)/*.mjs) $(NODE_DIR)/buf.gen.yaml $(PROTOS)
+	@echo "  BUF     $(NODE_DIR)"
+	$(Q)cp $(NODE_DIR)/*.mjs $(NODE_DIR)/buf.gen.yaml $(NODE)
+	$(Q)cd $(NODE) && PATH="$$PWD/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
+	@touch $@
 
 # --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
 # Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,

@@ -4,12 +4,8 @@
 
 lint: lint-contract lint-format lint-docs lint-make lint-scripts ## contract, layout, tables of the documents, scripts
 
-# The contract, by buf (an npm package; its rules stand in buf.yaml).
-BUF := $(BUILD)/node/node_modules/.bin/buf
-$(BUF):
-	@mkdir -p $(BUILD)/node
-	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @bufbuild/buf@1.75.0
-lint-contract: $(BUF)
+# The contract, by buf (an npm package, see mk/interop.mk; its rules stand in buf.yaml).
+lint-contract: | $(NODE_PACKAGES)
 	$(Q)$(BUF) lint
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

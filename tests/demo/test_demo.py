@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from stack import ROOT, Stack, wait_until
+from stack import DAEMONS, ROOT, Stack, wait_until
 
 TENANT = "01933a00-0000-7000-8000-000000000001"
 ACTOR = "01933a00-0000-7000-8002-000000000006"  # E006
@@ -113,13 +113,13 @@ def test_its_lines_can_be_pasted_and_the_question_falls_due(stack, shown_again):
 
 def test_down_stops_all_and_up_goes_on_with_the_same_clock(stack, tmp_path):
     running = pids(stack)
-    assert len(running) == 8
+    assert len(running) == 2 + len(DAEMONS)
     # Another TMPDIR, and the settings of another stack left in the shell.
     stack.settings.update(TMPDIR=str(tmp_path), DAYBOOK_CLOCK="file:/nowhere/clock")
     stack.control("down")
     assert not pids(stack) and not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in running)
     stack.up()
-    assert len(pids(stack)) == 8
+    assert len(pids(stack)) == len(running)
     said = shell(stack, f". var/env/operator.env; daybook tasks E006 --date 2026-11-23 --tenant {TENANT}")
     assert "OVERDUE" in said
 
@@ -158,6 +158,16 @@ def test_the_documents_examples_work(stack, tmp_path):
     finally:
         listening.kill()
         listening.wait()
+
+
+def test_the_http_examples_work(stack):
+    said = shell(stack, "".join(examples("bash", "docs/integration.md")))
+    assert '"customers":[{' in said and '"employeeNo":"E008"' in said
+    made = re.findall(r'\{"customer":\{"id":"([^"]+)"', said)
+    assert len(made) == 2 and made[0] == made[1]
+    assert said.lower().count("idempotent-replayed: true") == 1
+    assert '"code":"invalid_argument"' in said and '"field":"customer.name"' in said
+    assert '"position":{"logId":"' in said
 
 
 def test_the_plain_endpoint_can_be_opened(stack):

@@ -1,0 +1,178 @@
+"""Clients of other people's making: connect-node, as the ERP of tests/interop/node, and buf curl."""
+
+import contextlib
+import json
+import os
+import pathlib
+import queue
+import re
+import signal
+import subprocess
+import threading
+import uuid
+
+import pytest
+
+from company import BUS, CUSTOMERS, SECONDS
+from stack import ROOT, wait_until
+from web import LIST, Caller, new_key
+
+NODE = pathlib.Path(os.environ.get("DAYBOOK_NODE", ROOT / "build/interop/node"))
+CREATE = CUSTOMERS + "CustomerService/Create"
+CREATED = CUSTOMERS + "CustomerCreated"
+SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "events.read"]
+
+
+@pytest.fixture(scope="module")
+def erp(company):
+    """Environment of a program with an API key of its own."""
+    key = new_key(company, label="erp", scopes=SCOPES).api_key
+    host, port = Caller(company.stack).address
+    return {**os.environ, "DAYBOOK_URL": f"http://{host}:{port}", "DAYBOOK_API_KEY": key}
+
+
+class Program:
+    """A program that runs; its lines, as they come."""
+
+    def __init__(self, env, *words):
+        # In a group of its own: buf of npm is a program that starts another one.
+        self.process = subprocess.Popen(list(map(str, words)), env=env, cwd=NODE, text=True, start_new_session=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.said, self.lines = [], queue.Queue()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
+
+    def until(self, pattern):
+        """The match of the first line that fits."""
+        while True:
+            try:
+                line = self.lines.get(timeout=2 * SECONDS)
+            except queue.Empty:
+                line = None
+            assert line is not None, f"never {pattern!r} in:\n" + "\n".join(self.said)
+            self.said.append(line)
+            if found := re.search(pattern, line):
+                return found
+
+    def end(self):
+        status = self.process.wait(timeout=2 * SECONDS)
+        while (line := self.lines.get(timeout=SECONDS)) is not None:
+            self.said.append(line)
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+
+
+def node(erp, *words):
+    return Program(erp, "node", "erp.mjs", *words)
+
+
+def create(company):
+    return company.rep.command(CREATE, {"customer": {"name": f"Followed {uuid.uuid4()}"}}).customer.id
+
+
+# --- connect-node -------------------------------------------------------------------------------------
+
+
+def test_f61_calls_and_streams_in_both_codecs(erp):
+    with node(erp, "check", "E006") as program:
+        assert program.end() == 0, "\n".join(program.said)
+        assert program.said == ["calls in proto: ok", "events in proto: ok", "calls in json: ok", "events in json: ok"]
+
+
+def test_f17_an_order_is_taken_once_though_the_service_stood_still(company, erp):
+    before = company.stack.value(f"select count(*) from customers.customer where tenant_id = '{company.tenant}'")
+    with node(erp, "order", "E006") as program:
+        with company.stack.stopped("customers"):
+            program.until("^again: DeadlineExceeded$")
+            program.until("^again: ")
+        customer = program.until(r"^customer (\S+) etag 1$")[1]
+        order = program.until(r"^order (\S+) of 1250000 CNY$")[1]
+        assert program.end() == 0, "\n".join(program.said)
+    assert company.rep.call(CUSTOMERS + "CustomerService/Get", {"id": customer}).customer.owner_id == company.ids["rep"]
+    after = company.stack.value(f"select count(*) from customers.customer where tenant_id = '{company.tenant}'")
+    assert after == before + 1
+    events = company.system.call(BUS + "EventService/ReadEvents", {
+        "limit": 1000, "aggregate": f"customers/{customer}"}).events
+    assert [e.type for e in events].count(CREATED) == 1
+    assert company.stack.value(f"select count(*) from customers.sales_order where id = '{order}'") == 1
+
+
+def test_f03_a_follower_misses_nothing_of_a_gateway_and_a_life_that_end(company, erp, tmp_path):
+    stack, cursor, got = company.stack, tmp_path / "cursor.json", []
+
+    def take(program, wanted):
+        """Reads on to the creation of that customer."""
+        while True:
+            line = program.until(r"^event (\d+) (\S+) (\S+) (\S+) known$")
+            if line[3] == CREATED:
+                got.append((int(line[1]), line[2], line[4].removeprefix("customers/")))
+                if got[-1][2] == wanted:
+                    return
+
+    start = company.system.call(BUS + "EventService/GetHead", {"omitTypes": True})
+    cursor.write_text(json.dumps({"seq": str(start.head_seq), "logId": start.log_id}))
+    made = [create(company) for _ in range(3)]
+    with node(erp, "follow", cursor) as program:  # at whose end it is killed
+        take(program, made[-1])
+        stack.kill("gateway")
+        made += [create(company) for _ in range(3)]
+        stack.start("gateway")
+        program.until("^reconnect after ")
+        take(program, made[-1])
+        # One that says goodbye.
+        stack.send_signal("gateway", 15)
+        program.until("^reconnect after .*: Unavailable$")
+        wait_until(lambda: stack.pid("gateway") is None, SECONDS, "the gateway has stopped")
+        made += [create(company)]
+        stack.start("gateway")
+        take(program, made[-1])
+        wait_until(lambda: int(json.loads(cursor.read_text())["seq"]) >= got[-1][0], SECONDS, "it kept its position")
+    made += [create(company) for _ in range(2)]
+    with node(erp, "follow", cursor) as program:
+        take(program, made[-1])
+        program.process.terminate()
+        program.until("^stopped at ")
+        assert program.end() == 0
+    assert [customer for _, _, customer in got] == made
+    assert [seq for seq, _, _ in got] == sorted({seq for seq, _, _ in got})
+    assert len({event_id for _, event_id, _ in got}) == len(got)
+
+
+# --- buf curl (connect-go) ----------------------------------------------------------------------------
+
+
+def buf_curl(erp, method, request):
+    return Program(erp, NODE / "node_modules/.bin/buf", "curl", "--protocol", "connect", "--schema", ROOT / "proto",
+                   "--header", f"Authorization: Bearer {erp['DAYBOOK_API_KEY']}", "--data", json.dumps(request),
+                   f"{erp['DAYBOOK_URL']}/{method}")
+
+
+def test_buf_curl_calls(erp):
+    with buf_curl(erp, LIST, {"pageSize": 2}) as program:
+        assert program.end() == 0, "\n".join(program.said)
+        assert len(json.loads("".join(program.said))["customers"]) == 2
+    with buf_curl(erp, CUSTOMERS + "CustomerService/Get", {"id": str(uuid.uuid4())}) as program:
+        assert program.end() != 0
+        assert '"not_found"' in "".join(program.said)
+
+
+def test_buf_curl_streams(company, erp):
+    head = company.system.call(BUS + "EventService/GetHead", {"omitTypes": True}).head_seq
+    with buf_curl(erp, BUS + "EventService/StreamEvents", {"afterSeq": str(head), "types": [CREATED]}) as program:
+        program.until('"position"')
+        made = create(company)
+        program.until(f'"customers/{made}"')
