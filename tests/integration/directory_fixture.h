@@ -260,7 +260,7 @@ UNUSED static int start(void **state)
     conninfo = servers_conninfo_of(servers, "daybook_directory");
     assert_non_null(conninfo);
     env = own_env();
-    must(directory_start(conninfo));
+    must(directory_start(conninfo, false));
     must(directory_wait(0, clock_monotonic_us() + LIMIT_US));
     return 0;
 }
