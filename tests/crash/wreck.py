@@ -4,6 +4,7 @@ Used by test_crash.py, which says in what order things happen.
 """
 
 import collections
+import http.client
 import json
 import os
 import pathlib
@@ -22,6 +23,7 @@ contract.load()
 import mdp  # noqa: E402
 from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, Company  # noqa: E402
 from stack import DAEMONS, SLACK, Stack, is_alive, wait_until  # noqa: E402
+from web import Caller, new_key  # noqa: E402
 
 # One read of each daemon that proves that it works again, bus and PostgreSQL included.
 PROBES = {
@@ -69,6 +71,7 @@ class Wreck:
         self.contacts = {shop.id: self.company.contact(shop, who).id for who in shops for shop in shops[who]}
         self.shops = {who: [shop.id for shop in shops[who]] for who in shops}
         self.probe_client = self.stack.client(principal=self.company.system.principal)
+        self.api_key = new_key(self.company, scopes=["events.read"]).api_key
 
     def start_load(self):
         def identity(who):
@@ -125,7 +128,18 @@ class Wreck:
             assert time.monotonic() < until + 60 * SLACK, "no command is acknowledged any more"
             time.sleep(0.01)
 
+    def gateway_works(self):
+        caller = Caller(self.stack, self.api_key)
+        try:
+            return caller.post("daybook.bus.v1.EventService/GetHead", {}, Connect_Timeout_Ms="500").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            caller.connection.close()
+
     def works(self, name):
+        if name == "gateway":
+            return self.gateway_works()
         method, request = PROBES[name]
         try:
             self.probe_client.call(method, request, timeout=0.5)
@@ -161,7 +175,7 @@ class Wreck:
         wait_until(lambda: not any(map(is_alive, pids)), 60, "all were gone")  # what still dies is not started anew
         for name in ("redis", "postgres", *self.rng.sample(DAEMONS, len(DAEMONS))):
             self.stack.start(name)  # in any order (F10)
-        return self.recovered("power cut", list(PROBES), RECOVERY["power"])
+        return self.recovered("power cut", [*PROBES, "gateway"], RECOVERY["power"])
 
     def restart_postgres(self, how):
         """F11: fast, immediate, or kill -9."""
