@@ -84,28 +84,13 @@ static void print_comment(FILE *out, const char *comment, const char *indent)
     }
 }
 
-static const char *scalar_name(ProtobufCType type)
-{
-    static const char *const names[] = {
-        [PROTOBUF_C_TYPE_INT32] = "int32",       [PROTOBUF_C_TYPE_SINT32] = "sint32",
-        [PROTOBUF_C_TYPE_SFIXED32] = "sfixed32", [PROTOBUF_C_TYPE_INT64] = "int64",
-        [PROTOBUF_C_TYPE_SINT64] = "sint64",     [PROTOBUF_C_TYPE_SFIXED64] = "sfixed64",
-        [PROTOBUF_C_TYPE_UINT32] = "uint32",     [PROTOBUF_C_TYPE_FIXED32] = "fixed32",
-        [PROTOBUF_C_TYPE_UINT64] = "uint64",     [PROTOBUF_C_TYPE_FIXED64] = "fixed64",
-        [PROTOBUF_C_TYPE_FLOAT] = "float",       [PROTOBUF_C_TYPE_DOUBLE] = "double",
-        [PROTOBUF_C_TYPE_BOOL] = "bool",         [PROTOBUF_C_TYPE_STRING] = "string",
-        [PROTOBUF_C_TYPE_BYTES] = "bytes",
-    };
-    return (size_t)type < ARRAY_LEN(names) && names[type] ? names[type] : "?";
-}
-
 static const char *type_name(const ProtobufCFieldDescriptor *f)
 {
     if (f->type == PROTOBUF_C_TYPE_MESSAGE)
         return ((const ProtobufCMessageDescriptor *)f->descriptor)->name;
     if (f->type == PROTOBUF_C_TYPE_ENUM)
         return ((const ProtobufCEnumDescriptor *)f->descriptor)->name;
-    return scalar_name(f->type);
+    return schema_scalar_name(f->type);
 }
 
 static void print_field(FILE *out, const struct schema_field *sf, struct queue *q)

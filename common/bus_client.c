@@ -13,9 +13,10 @@
 #include <zmq.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_request.h"
 #include "common/clock.h"
 #include "common/id.h"
-#include "common/mdp.h"
+#include "common/pb_access.h"
 #include "common/schema.h"
 #include "common/wire.h"
 
@@ -142,34 +143,6 @@ static bool wait_for(struct bus_client *c, short event, int64_t until_us)
     }
 }
 
-static bool frame_of_message(zmq_msg_t *frame, const ProtobufCMessage *message)
-{
-    if (zmq_msg_init_size(frame, protobuf_c_message_get_packed_size(message)) != 0)
-        return false;
-    protobuf_c_message_pack(message, zmq_msg_data(frame));
-    return true;
-}
-
-static bool send_request(struct bus_client *c, const struct bus_request *r, zmq_msg_t *context,
-                         zmq_msg_t *message)
-{
-    return bus_send(c->socket, MDP_CLIENT_02, MDP_HEADER_LEN, true) &&
-           bus_send_byte(c->socket, MDP02_C_REQUEST, true) &&
-           bus_send(c->socket, r->service, strlen(r->service), true) &&
-           bus_send(c->socket, r->method, strlen(r->method), true) &&
-           bus_send_frame(c->socket, context, true) && bus_send_frame(c->socket, message, false);
-}
-
-/* protobuf-c's structs want char *, and packing does not write. */
-static char *unconst(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = { .in = text };
-    return u.out;
-}
-
 enum err bus_client_send(struct bus_client *c, const struct bus_request *request, struct arena *a)
 {
     int64_t start_us = clock_monotonic_us();
@@ -191,10 +164,10 @@ enum err bus_client_send(struct bus_client *c, const struct bus_request *request
     }
     PbCallContext context;
     daybook__common__v1__call_context__init(&context);
-    context.request_id = unconst(request_id);
+    context.request_id = pb_borrow(request_id);
     context.deadline_ms = (uint32_t)(left_us / MSEC_US);
     if (request->idempotency_key)
-        context.idempotency_key = unconst(request->idempotency_key);
+        context.idempotency_key = pb_borrow(request->idempotency_key);
     union {
         const PbPrincipal *in;
         PbPrincipal *out;
@@ -202,29 +175,17 @@ enum err bus_client_send(struct bus_client *c, const struct bus_request *request
     context.principal = principal.out;
 
     zmq_msg_t context_frame, message_frame;
-    if (!frame_of_message(&context_frame, &context.base))
+    if (!bus_request_pack(&context_frame, &context.base))
         return ERR_RESOURCE_EXHAUSTED;
-    if (!frame_of_message(&message_frame, request->message)) {
+    if (!bus_request_pack(&message_frame, request->message)) {
         zmq_msg_close(&context_frame);
         return ERR_RESOURCE_EXHAUSTED;
     }
-    bool taken = send_request(c, request, &context_frame, &message_frame);
+    bool taken = bus_request_send(c->socket, request->service, request->method, &context_frame,
+                                  &message_frame);
     zmq_msg_close(&context_frame);
     zmq_msg_close(&message_frame);
     return taken ? ERR_OK : ERR_UNAVAILABLE;
-}
-
-static const PbCallResult *result_of(struct bus_frames *f, struct arena *a)
-{
-    if (f->n != 5 || f->overflow || !bus_frame_is(&f->frame[0], MDP_CLIENT_02, MDP_HEADER_LEN) ||
-        !bus_frame_is_byte(&f->frame[1], MDP02_C_FINAL))
-        return NULL;
-    ProtobufCMessage *result = NULL;
-    struct wire_fault fault;
-    if (wire_unpack(&daybook__common__v1__call_result__descriptor, zmq_msg_data(&f->frame[3]),
-                    zmq_msg_size(&f->frame[3]), &wire_limits_internal, a, &result, &fault))
-        return NULL;
-    return (const PbCallResult *)result;
 }
 
 static enum err code_of(const PbCallResult *result)
@@ -241,7 +202,7 @@ static bool take_answer(struct bus_frames *f, struct arena *a,
                                                                      const char *request_id),
                         void *arg, struct bus_answer *answer_out, enum err *code_out)
 {
-    const PbCallResult *result = result_of(f, a);
+    const PbCallResult *result = bus_request_result(f, a);
     if (!result)
         return false;
     const ProtobufCMessageDescriptor *type = type_of(arg, result->request_id);

@@ -1,6 +1,10 @@
 /* bus_frames.c - see bus_frames.h. */
 #include "common/bus_frames.h"
 
+#include "common/mdp.h"
+
+#define PUBLISHED_FRAMES 4 /* topic, log id, seq, event */
+
 static bool receive_frame(void *socket, zmq_msg_t *frame)
 {
     zmq_msg_init(frame);
@@ -41,6 +45,27 @@ void bus_frames_close(struct bus_frames *f)
     for (size_t i = 0; i < f->n; i++)
         zmq_msg_close(&f->frame[i]);
     f->n = 0;
+}
+
+static int64_t read_seq(const uint8_t *p)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < 8; i++)
+        n = n << 8 | p[i];
+    return (int64_t)n;
+}
+
+bool bus_frames_published(struct bus_frames *f, struct bus_published *out)
+{
+    if (f->n != PUBLISHED_FRAMES || f->overflow ||
+        zmq_msg_size(&f->frame[1]) != sizeof out->log_id.b || zmq_msg_size(&f->frame[2]) != 8)
+        return false;
+    memcpy(out->log_id.b, zmq_msg_data(&f->frame[1]), sizeof out->log_id.b);
+    out->seq = read_seq(zmq_msg_data(&f->frame[2]));
+    out->is_head = bus_frame_is(&f->frame[0], BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD));
+    out->topic = &f->frame[0];
+    out->event = &f->frame[3];
+    return true;
 }
 
 bool bus_frame_is(zmq_msg_t *frame, const void *data, size_t len)

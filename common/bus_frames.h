@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "common/base.h"
+#include "common/id.h"
 
 #define BUS_FRAMES_MAX 16
 
@@ -22,6 +23,16 @@ struct bus_frames {
 NODISCARD bool bus_frames_receive(void *socket, struct bus_frames *frames_out);
 void bus_frames_close(
     struct bus_frames *f); /* idempotent; frames moved out by zmq_msg_move() are empty */
+
+/* What the relay publishes: an event, or how far the log goes. */
+struct bus_published {
+    bool is_head;
+    struct id log_id;
+    int64_t seq;
+    zmq_msg_t *topic, *event; /* "<tenant>/<type>", the packed event; of the frames */
+};
+/* False: something else, as a wake. */
+NODISCARD bool bus_frames_published(struct bus_frames *f, struct bus_published *out);
 
 bool bus_frame_is(zmq_msg_t *frame, const void *data, size_t len);
 bool bus_frame_is_byte(zmq_msg_t *frame, uint8_t byte);

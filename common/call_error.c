@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 
+#include "common/pb_access.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 
@@ -106,16 +107,6 @@ static void *make(struct builder *b, const ProtobufCMessageDescriptor *type)
     return m;
 }
 
-/* Fields of generated messages are char * though nobody writes to them. */
-static char *text(const char *s)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = { .in = s ? s : "" };
-    return u.out;
-}
-
 static void add_detail(struct builder *b, const void *detail)
 {
     void *any = wire_any(b->call->arena, detail);
@@ -141,8 +132,8 @@ static void add_info_pair(struct builder *b, Google__Rpc__ErrorInfo *info, const
         make(b, &google__rpc__error_info__metadata_entry__descriptor);
     if (entry == NULL)
         return;
-    entry->key = text(key);
-    entry->value = text(value);
+    entry->key = pb_borrow(key);
+    entry->value = pb_borrow(value);
     info->metadata[info->n_metadata++] = entry;
 }
 
@@ -152,8 +143,8 @@ static void add_error_info(struct builder *b, enum err code, const struct call_f
     Google__Rpc__ErrorInfo *info = make(b, &google__rpc__error_info__descriptor);
     if (info == NULL)
         return;
-    info->reason = text(call_failure_reason(b->call, code));
-    info->domain = text(ERROR_DOMAIN);
+    info->reason = pb_borrow(call_failure_reason(b->call, code));
+    info->domain = pb_borrow(ERROR_DOMAIN);
     info->metadata = arena_array(b->call->arena, count_pairs(s->details) + 1, sizeof(void *));
     if (info->metadata == NULL) {
         b->bad = true;
@@ -184,9 +175,9 @@ static void add_bad_request(struct builder *b, const struct call_failure *f)
             make(b, &google__rpc__bad_request__field_violation__descriptor);
         if (out == NULL)
             return;
-        out->field = text(v->field);
-        out->description = text(v->description);
-        out->reason = text(v->reason ? v->reason : f && f->reason ? f->reason : "INVALID");
+        out->field = pb_borrow(v->field);
+        out->description = pb_borrow(v->description);
+        out->reason = pb_borrow(v->reason ? v->reason : f && f->reason ? f->reason : "INVALID");
         bad->field_violations[bad->n_field_violations++] = out;
     }
     add_detail(b, bad);
@@ -204,8 +195,8 @@ static void add_precondition(struct builder *b, enum err code, const struct call
         b->bad = true;
         return;
     }
-    v->type = text(call_failure_reason(b->call, code));
-    v->subject = text(f && f->resource_name ? f->resource_name : f ? f->field : "");
+    v->type = pb_borrow(call_failure_reason(b->call, code));
+    v->subject = pb_borrow(f && f->resource_name ? f->resource_name : f ? f->field : "");
     v->description = b->status->message;
     list[0] = v;
     out->violations = list;
@@ -218,9 +209,9 @@ static void add_resource(struct builder *b, const struct call_failure *f)
     Google__Rpc__ResourceInfo *out = make(b, &google__rpc__resource_info__descriptor);
     if (out == NULL)
         return;
-    out->resource_type = text(f->resource_type);
-    out->resource_name = text(f->resource_name);
-    out->description = text(f->resource_text ? f->resource_text : f->message);
+    out->resource_type = pb_borrow(f->resource_type);
+    out->resource_name = pb_borrow(f->resource_name);
+    out->description = pb_borrow(f->resource_text ? f->resource_text : f->message);
     add_detail(b, out);
 }
 
@@ -247,7 +238,7 @@ Google__Rpc__Status *call_status(struct call *call, enum err code)
     if (b.status == NULL)
         return NULL;
     b.status->code = (int32_t)code;
-    b.status->message = text(f ? f->message : w->message);
+    b.status->message = pb_borrow(f ? f->message : w->message);
     b.status->details = arena_array(call->arena, DETAILS_MAX, sizeof(void *));
     if (b.status->details == NULL)
         return NULL;

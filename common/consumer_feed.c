@@ -12,6 +12,7 @@
 #include "common/bus_frames.h"
 #include "common/clock.h"
 #include "common/mdp.h"
+#include "common/pb_access.h"
 #include "common/wire.h"
 
 #define EVENT_SERVICE "daybook.bus.v1.EventService"
@@ -20,7 +21,6 @@
 /* Further behind than this, only events that matter are asked for. */
 #define FAR_BEHIND (4 * CONSUMER_BATCH_MAX)
 #define TYPES_MAX 128
-#define EVENT_FRAMES 4
 
 typedef Daybook__Bus__V1__ReadEventsRequest ReadRequest;
 typedef Daybook__Bus__V1__ReadEventsResponse ReadResponse;
@@ -109,14 +109,6 @@ static void note_head(struct consumer *c, int64_t seq)
 
 enum heard { HEARD_MORE, HEARD_ENOUGH };
 
-static int64_t read_seq(const uint8_t *p)
-{
-    uint64_t n = 0;
-    for (int i = 0; i < 8; i++)
-        n = n << 8 | p[i];
-    return (int64_t)n;
-}
-
 static enum heard missed(struct consumer *c, int64_t seq)
 {
     note_head(c, seq);
@@ -145,27 +137,24 @@ static enum heard take_event(struct consumer *c, zmq_msg_t *frame, int64_t seq)
 
 static enum heard hear(struct consumer *c, struct bus_frames *f)
 {
-    struct id log_id;
+    struct bus_published p;
 
-    if (f->n != EVENT_FRAMES || zmq_msg_size(&f->frame[1]) != sizeof log_id.b ||
-        zmq_msg_size(&f->frame[2]) != 8)
+    if (!bus_frames_published(f, &p))
         return HEARD_MORE;
-    memcpy(log_id.b, zmq_msg_data(&f->frame[1]), sizeof log_id.b);
-    int64_t seq = read_seq(zmq_msg_data(&f->frame[2]));
     c->silent_us = 0;
     if (c->deaf) { /* no longer: agree and say so */
         c->agreed = false;
         return HEARD_ENOUGH;
     }
-    if (!c->cursor.has_log || !id_equal(log_id, c->cursor.log_id)) {
+    if (!c->cursor.has_log || !id_equal(p.log_id, c->cursor.log_id)) {
         c->agreed = false;
         return HEARD_ENOUGH;
     }
-    if (bus_frame_is(&f->frame[0], BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD))) {
-        note_head(c, seq);
-        return seq > c->batch.upto ? missed(c, seq) : HEARD_MORE;
+    if (p.is_head) {
+        note_head(c, p.seq);
+        return p.seq > c->batch.upto ? missed(c, p.seq) : HEARD_MORE;
     }
-    return take_event(c, &f->frame[3], seq);
+    return take_event(c, p.event, p.seq);
 }
 
 static bool wait_for_first(struct consumer *c, int64_t timeout_us)
@@ -189,7 +178,7 @@ void consumer_listen(struct consumer *c, int64_t timeout_us)
     }
     consumer_rest(c, c->rest_until_us - clock_monotonic_us()); /* more come meanwhile */
     while (heard == HEARD_MORE && bytes < BATCH_BYTES_MAX && bus_frames_receive(c->sub, &f)) {
-        bytes += f.n == EVENT_FRAMES ? zmq_msg_size(&f.frame[3]) : 0;
+        bytes += f.n ? zmq_msg_size(&f.frame[f.n - 1]) : 0;
         heard = hear(c, &f);
         bus_frames_close(&f);
     }
@@ -244,21 +233,12 @@ enum err consumer_ask_event_id(struct consumer *c, int64_t seq, struct id *id_ou
     return ERR_OK;
 }
 
-static char *unconst(const char *text)
-{
-    union {
-        const char *in;
-        char *out;
-    } u = { .in = text };
-    return u.out;
-}
-
 static void fill_types(const struct consumer *c, ReadRequest *request, char *types[TYPES_MAX])
 {
     if (c->def->nreactions > TYPES_MAX)
         return; /* then all are read */
     for (size_t i = 0; i < c->def->nreactions; i++)
-        types[i] = unconst(c->def->reactions[i].type);
+        types[i] = pb_borrow(c->def->reactions[i].type);
     request->types = types;
     request->n_types = c->def->nreactions;
 }

@@ -12,6 +12,16 @@
 
 #include "common/base.h"
 
+/* Fields of generated messages are char *, though packing does not write to them. NULL gives "". */
+static inline char *pb_borrow(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } u = { .in = text ? text : "" };
+    return u.out;
+}
+
 /* Bytes of one value of the type inside a struct or an array. */
 static inline size_t pb_sizeof(ProtobufCType type)
 {

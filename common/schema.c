@@ -544,6 +544,21 @@ const struct schema_message *schema_of(const ProtobufCMessageDescriptor *type)
     return m;
 }
 
+const char *schema_scalar_name(ProtobufCType type)
+{
+    static const char *const names[] = {
+        [PROTOBUF_C_TYPE_INT32] = "int32",       [PROTOBUF_C_TYPE_SINT32] = "sint32",
+        [PROTOBUF_C_TYPE_SFIXED32] = "sfixed32", [PROTOBUF_C_TYPE_INT64] = "int64",
+        [PROTOBUF_C_TYPE_SINT64] = "sint64",     [PROTOBUF_C_TYPE_SFIXED64] = "sfixed64",
+        [PROTOBUF_C_TYPE_UINT32] = "uint32",     [PROTOBUF_C_TYPE_FIXED32] = "fixed32",
+        [PROTOBUF_C_TYPE_UINT64] = "uint64",     [PROTOBUF_C_TYPE_FIXED64] = "fixed64",
+        [PROTOBUF_C_TYPE_FLOAT] = "float",       [PROTOBUF_C_TYPE_DOUBLE] = "double",
+        [PROTOBUF_C_TYPE_BOOL] = "bool",         [PROTOBUF_C_TYPE_STRING] = "string",
+        [PROTOBUF_C_TYPE_BYTES] = "bytes",
+    };
+    return (size_t)type < ARRAY_LEN(names) && names[type] ? names[type] : "?";
+}
+
 const ProtobufCEnumDescriptor *schema_find_enum(const char *full_name_text)
 {
     return find(&owner_enum, full_name_text);

@@ -90,6 +90,8 @@ const struct schema_message *schema_all_messages(size_t *n_out);
 const struct schema_field *schema_find_field(const struct schema_message *m, const char *name,
                                              size_t name_len);
 const char *schema_enum_comment(const ProtobufCEnumDescriptor *e);
+/* "int32", "string" and so on, as in .proto files; "?" for messages and enums. */
+const char *schema_scalar_name(ProtobufCType type);
 const char *schema_enum_value_comment(const ProtobufCEnumDescriptor *e, int value);
 
 /* The serialised FileDescriptorSet. */

@@ -107,6 +107,16 @@ enum err wire_unpack(const ProtobufCMessageDescriptor *type, const void *data, s
 
 /* --- packing and copying -------------------------------------------------------------------- */
 
+size_t wire_put_varint(uint8_t out[static 10], uint64_t v)
+{
+    size_t n = 0;
+
+    for (; v >= 0x80; v >>= 7)
+        out[n++] = (uint8_t)(v | 0x80);
+    out[n++] = (uint8_t)v;
+    return n;
+}
+
 enum err wire_pack(const ProtobufCMessage *message, struct arena *a, uint8_t **data_out,
                    size_t *len_out)
 {

@@ -46,6 +46,9 @@ NODISCARD enum err wire_unpack(const ProtobufCMessageDescriptor *type, const voi
                                const struct wire_limits *limits, struct arena *a,
                                ProtobufCMessage **message_out, struct wire_fault *fault_out);
 
+/* A varint of the wire format; how many bytes it took. */
+size_t wire_put_varint(uint8_t out[static 10], uint64_t v);
+
 /* Packs into the arena; NULL data_out for a NULL message (length 0). */
 NODISCARD enum err wire_pack(const ProtobufCMessage *message, struct arena *a, uint8_t **data_out,
                              size_t *len_out);

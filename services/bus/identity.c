@@ -161,15 +161,6 @@ static void resolve(struct draft *d, struct keyring *k, const struct directory *
 
 /* --- the packed principal ------------------------------------------------------------------- */
 
-static size_t varint(uint8_t *out, size_t v)
-{
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        out[n++] = (uint8_t)(v | 0x80);
-    out[n++] = (uint8_t)v;
-    return n;
-}
-
 static void fill_principal(PbPrincipal *p, struct draft *d, char tenant[static ID_TEXT_MAX],
                            char actor[static ID_TEXT_MAX], char **roles, char **scopes)
 {
@@ -203,7 +194,7 @@ static struct known *known_make(struct draft *d, const char *user)
     snprintf(k->user, sizeof(k->user), "%s", user ? user : "");
     size_t n = 0;
     k->principal[n++] = PRINCIPAL_FIELD;
-    n += varint(k->principal + n, len);
+    n += wire_put_varint(k->principal + n, len);
     n += daybook__common__v1__principal__pack(&p, k->principal + n);
     k->identity.principal = k->principal;
     k->identity.principal_len = n;

@@ -8,7 +8,6 @@
 #include "common/bus_frames.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/mdp.h"
 #include "common/protojson.h"
 #include "common/sbuf.h"
 #include "daybook/bus/v1/bus.pb-c.h"
@@ -102,26 +101,6 @@ int recent_fd(const struct recent *r)
 
 /* --- hearing ------------------------------------------------------------------------------------ */
 
-static int64_t seq_of(zmq_msg_t *frame)
-{
-    const uint8_t *p = zmq_msg_data(frame);
-    uint64_t seq = 0;
-
-    for (int i = 0; i < 8; i++)
-        seq = seq << 8 | p[i];
-    return (int64_t)seq;
-}
-
-static size_t put_length(uint8_t *out, size_t v)
-{
-    size_t n = 0;
-
-    for (; v >= 0x80; v >>= 7)
-        out[n++] = (uint8_t)(v | 0x80);
-    out[n++] = (uint8_t)v;
-    return n;
-}
-
 /* "<tenant>/<type>" */
 static bool read_topic(zmq_msg_t *frame, struct id *tenant_out, char type[static TYPE_MAX + 1])
 {
@@ -143,7 +122,7 @@ static bool fill(struct slot *s, int64_t seq, struct id tenant, const char *type
 {
     size_t len = zmq_msg_size(packed), type_size = strlen(type) + 1;
     uint8_t head[16] = { TAG_EVENT };
-    size_t head_len = 1 + put_length(head + 1, len);
+    size_t head_len = 1 + wire_put_varint(head + 1, len);
 
     s->bytes = head_len + len + type_size;
     s->block = malloc(s->bytes);
@@ -182,18 +161,15 @@ static void put(struct recent *r, int64_t seq, zmq_msg_t *topic, zmq_msg_t *pack
     r->next = seq + 1;
 }
 
-static void note_log(struct recent *r, zmq_msg_t *frame, int64_t seq, bool is_head)
+static void note_log(struct recent *r, const struct bus_published *p)
 {
-    struct id log_id;
-
-    memcpy(log_id.b, zmq_msg_data(frame), sizeof(log_id.b));
-    if (!r->heard || !id_equal(log_id, r->log_id)) {
-        r->log_id = log_id;
-        r->head = seq;
+    if (!r->heard || !id_equal(p->log_id, r->log_id)) {
+        r->log_id = p->log_id;
+        r->head = p->seq;
         r->heard = true;
-        begin_anew(r, is_head ? seq + 1 : seq);
+        begin_anew(r, p->is_head ? p->seq + 1 : p->seq);
     }
-    r->head = MAX(r->head, seq);
+    r->head = MAX(r->head, p->seq);
 }
 
 /* What was moved and not published stands in the log. With two buses a head may be heard before the
@@ -212,15 +188,14 @@ static void judge_gap(struct recent *r, int64_t now_us)
 
 static void take(struct recent *r, struct bus_frames *f)
 {
-    if (f->n != 4 || f->overflow || zmq_msg_size(&f->frame[1]) != sizeof(struct id) ||
-        zmq_msg_size(&f->frame[2]) != 8)
-        return; /* a wake */
-    int64_t seq = seq_of(&f->frame[2]);
-    bool is_head = bus_frame_is(&f->frame[0], BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD));
+    struct bus_published p;
+
+    if (!bus_frames_published(f, &p))
+        return;
     r->heard_us = clock_monotonic_us();
-    note_log(r, &f->frame[1], seq, is_head);
-    if (!is_head)
-        put(r, seq, &f->frame[0], &f->frame[3]);
+    note_log(r, &p);
+    if (!p.is_head)
+        put(r, p.seq, p.topic, p.event);
 }
 
 bool recent_run(struct recent *r)

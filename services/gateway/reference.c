@@ -81,23 +81,12 @@ static void add_type_link(const struct reference *r, const char *name)
 
 static void add_value_type(const struct reference *r, const struct schema_field *f)
 {
-    static const char *const names[] = {
-        [PROTOBUF_C_TYPE_INT32] = "int32",       [PROTOBUF_C_TYPE_SINT32] = "sint32",
-        [PROTOBUF_C_TYPE_SFIXED32] = "sfixed32", [PROTOBUF_C_TYPE_INT64] = "int64",
-        [PROTOBUF_C_TYPE_SINT64] = "sint64",     [PROTOBUF_C_TYPE_SFIXED64] = "sfixed64",
-        [PROTOBUF_C_TYPE_UINT32] = "uint32",     [PROTOBUF_C_TYPE_FIXED32] = "fixed32",
-        [PROTOBUF_C_TYPE_UINT64] = "uint64",     [PROTOBUF_C_TYPE_FIXED64] = "fixed64",
-        [PROTOBUF_C_TYPE_FLOAT] = "float",       [PROTOBUF_C_TYPE_DOUBLE] = "double",
-        [PROTOBUF_C_TYPE_BOOL] = "bool",         [PROTOBUF_C_TYPE_STRING] = "string",
-        [PROTOBUF_C_TYPE_BYTES] = "bytes",
-    };
-
     if (f->message)
         add_type_link(r, f->message->type->name);
     else if (f->field->type == PROTOBUF_C_TYPE_ENUM)
         add_type_link(r, ((const ProtobufCEnumDescriptor *)f->field->descriptor)->name);
     else
-        sbuf_add_text(r->b, names[f->field->type]);
+        sbuf_add_text(r->b, schema_scalar_name(f->field->type));
 }
 
 static void add_field_type(const struct reference *r, const struct schema_field *f)
