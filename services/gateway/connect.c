@@ -73,9 +73,7 @@ static void give_up(struct connect_call *call)
 
     if (call->handed && c->config.on_gone)
         c->config.on_gone(c->config.arg, call);
-    connect_fail_text(call, ERR_DEADLINE_EXCEEDED,
-                      "time is up; it may have been done: send it again with the same "
-                      "Idempotency-Key");
+    connect_fail_text(call, ERR_DEADLINE_EXCEEDED, CONNECT_TIME_IS_UP);
 }
 
 void connect_tick(struct connect *c, int64_t monotonic_us)

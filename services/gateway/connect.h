@@ -16,6 +16,9 @@ typedef Google__Rpc__Status PbStatus;
 
 struct connect_call;
 
+#define CONNECT_TIME_IS_UP                                                                         \
+    "time is up; it may have been done: send it again with the same Idempotency-Key"
+
 struct connect_config {
     size_t message_max;      /* bytes of one message, uncompressed */
     const char *cors_origin; /* NULL: none; else an origin, or several parted by commas */

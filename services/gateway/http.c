@@ -1,177 +1,28 @@
 /*
- * http.c - see http.h.
+ * http.c - see http.h: exchanges, from their target to the last byte of their answer.
  *
- * libmicrohttpd runs without threads of its own: its epoll descriptor is one of those that the loop
- * waits for. An exchange without an answer is suspended, so that it costs nothing; libmicrohttpd
- * does not look at the connection meanwhile, and so we do, for the end of its client.
+ * An exchange without an answer is suspended, so that it costs nothing; libmicrohttpd does not look
+ * at the connection meanwhile, and so we do, for the end of its client.
  */
-#include "services/gateway/http.h"
-
 #include <assert.h>
-#include <errno.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/net.h"
-#include "common/sbuf.h"
+#include "services/gateway/http_internal.h"
 
 #define EXCHANGE_BYTES (24 * MIB)
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
-#define STREAM_BLOCK (16 * KIB)
-#define DISCARD_MAX (16 * MIB)   /* of a body that is too large; then the connection ends */
-#define BODY_US (60 * SECOND_US) /* from a header to the end of its body */
-#define SWEEP_US (SECOND_US / 2)
-#define EVENTS_MAX 64
-#define STATUS_LEFT 499 /* nobody reads it */
-#define ANSWER_HEADERS_MAX 64
-
-const struct http_limits http_limits_default = {
-    .body_max = 4 * MIB,
-    .url_max = 16 * KIB,
-    .headers_max = 100,
-    .header_bytes = 32 * KIB,
-    .header_us = 10 * SECOND_US,
-    .idle_us = 75 * SECOND_US,
-    .connections_max = 8000,
-};
-
-struct http_connection {
-    struct http_connection *next, *prev; /* of those whose request is awaited */
-    int fd;
-    int64_t before_us;
-    bool awaited;
-    char peer[NET_ADDRESS_MAX];
-};
-
-struct http_exchange {
-    struct http_exchange *next, *prev; /* of the loop's */
-    struct http_loop *loop;
-    struct MHD_Connection *connection;
-    struct http_connection *on;
-    struct arena *arena;
-    void *data;
-    enum http_method method;
-    enum http_fault fault;
-    const char *path, *query;
-    struct sbuf body;
-    size_t discarded;
-    bool begun;     /* the header was seen */
-    bool handed;    /* to the handler */
-    bool suspended; /* at libmicrohttpd */
-    bool watched;   /* for the end of its client */
-    bool over;      /* the answer is whole */
-    bool left;      /* its client has */
-    /* the answer */
-    struct MHD_Response *response;
-    unsigned status;
-    bool streams;
-    bool told_enough;
-    struct sbuf out; /* of a stream: [out_sent, len) was not taken */
-    size_t out_sent;
-    size_t nheaders;
-    const char *headers[ANSWER_HEADERS_MAX][2];
-};
-
-struct http_loop {
-    struct http_limits limits;
-    struct http_handler handler;
-    struct MHD_Daemon *mhd;
-    int epoll_fd; /* libmicrohttpd's, and the clients that might leave */
-    int watch_fd;
-    int listen_fd;
-    uint16_t port;
-    bool quiesced;
-    bool closing; /* nothing is handed out any more */
-    bool resumed; /* some exchange, since libmicrohttpd ran: its descriptor does not tell */
-    unsigned exchanges;
-    int64_t sweep_us;
-    struct http_connection *awaited;
-    struct http_exchange *open;
-};
-
-/* --- waiting for requests ----------------------------------------------------------------------- */
-
-static void await(struct http_loop *l, struct http_connection *c, int64_t within_us)
-{
-    c->before_us = clock_monotonic_us() + within_us;
-    if (c->awaited)
-        return;
-    c->awaited = true;
-    c->prev = NULL;
-    c->next = l->awaited;
-    if (l->awaited)
-        l->awaited->prev = c;
-    l->awaited = c;
-}
-
-static void came(struct http_loop *l, struct http_connection *c)
-{
-    if (!c->awaited)
-        return;
-    c->awaited = false;
-    if (c->next)
-        c->next->prev = c->prev;
-    if (c->prev)
-        c->prev->next = c->next;
-    else
-        l->awaited = c->next;
-}
-
-/* A client that sends a byte now and then is not idle, and never done. */
-static void sweep(struct http_loop *l, int64_t now_us)
-{
-    if (now_us < l->sweep_us)
-        return;
-    l->sweep_us = now_us + SWEEP_US;
-    for (struct http_connection *c = l->awaited; c; c = c->next)
-        if (now_us >= c->before_us)
-            shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
-}
-
-static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    struct http_loop *l = cls;
-
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        struct http_connection *c = *context;
-        if (c)
-            came(l, c);
-        free(c);
-        *context = NULL;
-        return;
-    }
-    struct http_connection *c = calloc(1, sizeof(*c));
-    const union MHD_ConnectionInfo *fd =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const union MHD_ConnectionInfo *peer =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    *context = c;
-    if (!c)
-        return;
-    c->fd = fd ? fd->connect_fd : -1;
-    if (peer && peer->client_addr) {
-        socklen_t size = peer->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                                  : sizeof(struct sockaddr_in);
-        if (getnameinfo(peer->client_addr, size, c->peer, sizeof(c->peer), NULL, 0,
-                        NI_NUMERICHOST) != 0)
-            c->peer[0] = '\0';
-    }
-    await(l, c, l->limits.header_us);
-}
+#define DISCARD_MAX (16 * MIB)    /* of a body that is too large; then the connection ends */
+#define BODY_US (60 * SECOND_US)  /* from a header to the end of its body */
+#define STATUS_LEFT 499           /* nobody reads it */
 
 /* --- exchanges --------------------------------------------------------------------------------- */
 
-static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
+void *http_on_target(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct http_loop *l = cls;
     const union MHD_ConnectionInfo *info =
@@ -179,7 +30,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     struct http_exchange *x = calloc(1, sizeof(*x));
     struct arena *a = x ? arena_new(EXCHANGE_BYTES) : NULL;
 
-    if (!a || !info || !info->socket_context) {
+    if (l->closing || !a || !info || !info->socket_context) {
         arena_free(a);
         free(x);
         return NULL;
@@ -242,8 +93,8 @@ static void resume(struct http_exchange *x)
     MHD_resume_connection(x->connection);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *connection UNUSED, void **context,
-                         enum MHD_RequestTerminationCode why)
+void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void **context,
+                       enum MHD_RequestTerminationCode why)
 {
     struct http_loop *l = cls;
     struct http_exchange *x = *context;
@@ -256,7 +107,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection UNUSED, vo
     if (x->response)
         MHD_destroy_response(x->response);
     if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        await(l, x->on, l->limits.idle_us + l->limits.header_us);
+        http_await(l, x->on, l->limits.idle_us + l->limits.header_us);
     if (x->next)
         x->next->prev = x->prev;
     if (x->prev)
@@ -293,7 +144,7 @@ static void begin(struct http_exchange *x, const char *method)
 
     x->begun = true;
     x->method = method_of(method);
-    await(x->loop, x->on, BODY_US);
+    http_await(x->loop, x->on, BODY_US);
     if (n < 0 || (size_t)n > x->loop->limits.headers_max)
         x->fault = HTTP_TOO_MANY_HEADERS;
 }
@@ -363,10 +214,10 @@ static enum MHD_Result refuse_framing(struct http_exchange *x)
     return queue(x);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection UNUSED,
-                                  const char *url UNUSED, const char *method,
-                                  const char *version UNUSED, const char *upload,
-                                  size_t *upload_len, void **context)
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNUSED,
+                                const char *url UNUSED, const char *method,
+                                const char *version UNUSED, const char *upload, size_t *upload_len,
+                                void **context)
 {
     struct http_loop *l = cls;
     struct http_exchange *x = *context;
@@ -383,9 +234,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection U
         return taken ? MHD_YES : MHD_NO;
     }
     if (!x->handed) {
-        if (l->closing)
-            return MHD_NO;
-        came(l, x->on);
+        http_came(l, x->on);
         x->handed = true;
         l->handler.handle(l->handler.arg, x);
     }
@@ -471,7 +320,7 @@ void http_add_header(struct http_exchange *x, const char *name, const char *valu
 {
     char *n = arena_strdup(x->arena, name), *v = arena_strdup(x->arena, value);
 
-    if (!n || !v || x->nheaders == ANSWER_HEADERS_MAX || strpbrk(value, "\r\n")) {
+    if (!n || !v || x->nheaders == HTTP_ANSWER_HEADERS_MAX || strpbrk(value, "\r\n")) {
         log_warn("http.header", "an answer's header is not sent", "name", name, NULL);
         return;
     }
@@ -555,7 +404,7 @@ void http_stream_begin(struct http_exchange *x, unsigned status)
     x->streams = true;
     set_response(
         x, status,
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_more, x, NULL));
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK, on_more, x, NULL));
 }
 
 size_t http_stream_waiting(const struct http_exchange *x)
@@ -580,10 +429,7 @@ void http_stream_end(struct http_exchange *x)
     resume(x);
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
-
-/* A client that has only ended its side is done with too. */
-static void leave(struct http_exchange *x)
+void http_leave(struct http_exchange *x)
 {
     shutdown(x->on->fd, SHUT_RDWR);
     if (!x->response) { /* or else it would be asked for again, and suspended */
@@ -592,179 +438,4 @@ static void leave(struct http_exchange *x)
     }
     x->left = true;
     resume(x);
-}
-
-static void take_leavers(struct http_loop *l)
-{
-    struct epoll_event events[EVENTS_MAX];
-    int n = epoll_wait(l->watch_fd, events, EVENTS_MAX, 0);
-
-    for (int i = 0; i < n; i++)
-        leave(events[i].data.ptr);
-}
-
-int http_loop_fd(const struct http_loop *l)
-{
-    return l->epoll_fd;
-}
-
-int64_t http_loop_wait_us(struct http_loop *l)
-{
-    MHD_UNSIGNED_LONG_LONG ms;
-
-    if (l->resumed)
-        return 0;
-    int64_t wait_us = l->awaited ? MAX(0, l->sweep_us - clock_monotonic_us()) : INT64_MAX;
-
-    if (MHD_get_timeout(l->mhd, &ms) == MHD_YES)
-        wait_us = MIN(wait_us, (int64_t)MIN(ms, 3600000) * MSEC_US);
-    return wait_us;
-}
-
-void http_loop_run(struct http_loop *l)
-{
-    take_leavers(l);
-    l->resumed = false;
-    (void)MHD_run(l->mhd);
-    sweep(l, clock_monotonic_us());
-}
-
-static int listen_at(const char *address, uint16_t *port_out)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV },
-                    *list = NULL;
-    char host[NET_ADDRESS_MAX];
-    const char *colon = strrchr(address, ':');
-    int one = 1, fd = -1;
-
-    if (!colon || (size_t)(colon - address) >= sizeof(host))
-        return -1;
-    size_t len = (size_t)(colon - address);
-    const char *start = address;
-    if (len >= 2 && start[0] == '[' && start[len - 1] == ']') {
-        start++;
-        len -= 2;
-    }
-    memcpy(host, start, len);
-    host[len] = '\0';
-    if (getaddrinfo(*host ? host : NULL, colon + 1, &hints, &list) != 0)
-        return -1;
-    fd = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
-              setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) == 0 &&
-              bind(fd, list->ai_addr, list->ai_addrlen) == 0 && listen(fd, 1024) == 0;
-    freeaddrinfo(list);
-    struct sockaddr_storage bound;
-    socklen_t size = sizeof(bound);
-    if (ok && getsockname(fd, (struct sockaddr *)&bound, &size) == 0) {
-        *port_out = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                      : ((struct sockaddr_in *)&bound)->sin_port);
-        return fd;
-    }
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-static void on_log(void *cls UNUSED, const char *fmt, va_list ap)
-{
-    char text[256];
-    vsnprintf(text, sizeof(text), fmt, ap);
-    text[strcspn(text, "\n")] = '\0';
-    log_debug("http.library", text, NULL);
-}
-
-static bool start_library(struct http_loop *l)
-{
-    l->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, l,
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, l->listen_fd,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        l, MHD_OPTION_URI_LOG_CALLBACK, on_target, l, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        l->limits.header_bytes + STREAM_BLOCK + 8 * KIB, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)(l->limits.idle_us / SECOND_US), MHD_OPTION_CONNECTION_LIMIT,
-        l->limits.connections_max, MHD_OPTION_END);
-    return l->mhd != NULL;
-}
-
-static bool join_epoll(struct http_loop *l)
-{
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(l->mhd, MHD_DAEMON_INFO_EPOLL_FD);
-    struct epoll_event event = { .events = EPOLLIN };
-
-    if (!info)
-        return false;
-    event.data.fd = info->epoll_fd;
-    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, info->epoll_fd, &event) != 0)
-        return false;
-    event.data.fd = l->watch_fd;
-    return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->watch_fd, &event) == 0;
-}
-
-struct http_loop *http_loop_new(const char *address, const struct http_limits *limits,
-                                const struct http_handler *handler)
-{
-    struct http_loop *l = calloc(1, sizeof(*l));
-
-    if (!l)
-        return NULL;
-    l->limits = *limits;
-    l->handler = *handler;
-    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    l->watch_fd = epoll_create1(EPOLL_CLOEXEC);
-    l->listen_fd = listen_at(address, &l->port);
-    if (l->listen_fd < 0)
-        log_error("http.listen", strerror(errno), "address", address, NULL);
-    else if (l->epoll_fd >= 0 && l->watch_fd >= 0 && start_library(l) && join_epoll(l))
-        return l;
-    http_loop_free(l);
-    return NULL;
-}
-
-uint16_t http_loop_port(const struct http_loop *l)
-{
-    return l->port;
-}
-
-void http_loop_quiesce(struct http_loop *l)
-{
-    if (l->quiesced)
-        return;
-    l->quiesced = true;
-    l->listen_fd = MHD_quiesce_daemon(l->mhd);
-    if (l->listen_fd >= 0)
-        close(l->listen_fd);
-    l->listen_fd = -1;
-}
-
-void http_loop_hurry(struct http_loop *l)
-{
-    for (struct http_exchange *x = l->open; x; x = x->next)
-        if (!x->left && (!x->handed || (x->streams && x->over)))
-            leave(x);
-}
-
-unsigned http_loop_exchanges(const struct http_loop *l)
-{
-    return l->exchanges;
-}
-
-void http_loop_free(struct http_loop *l)
-{
-    if (!l)
-        return;
-    l->closing = true;
-    if (l->mhd) {
-        for (struct http_exchange *x = l->open; x; x = x->next)
-            leave(x); /* none may be suspended at the end */
-        (void)MHD_run(l->mhd);
-        MHD_stop_daemon(l->mhd); /* closes the listener too, unless it was quiesced */
-    } else if (l->listen_fd >= 0) {
-        close(l->listen_fd);
-    }
-    if (l->epoll_fd >= 0)
-        close(l->epoll_fd);
-    if (l->watch_fd >= 0)
-        close(l->watch_fd);
-    free(l);
 }

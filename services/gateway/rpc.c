@@ -44,7 +44,7 @@ struct flight {
     int64_t began_us, deadline_us; /* monotonic */
     struct proof proof;
     const char *idempotency_key;
-    char request_id[ID_TEXT_MAX];
+    struct id request_id;
 };
 
 void rpc_register_metrics(void)
@@ -132,7 +132,10 @@ static void on_answer(void *arg, const struct upstream_answer *answer)
 
     f->asked = NULL;
     if (answer->code) {
-        fail(f, answer->code, "no bus takes the request; nothing was done: send it again");
+        fail(f, answer->code,
+             answer->code == ERR_UNAVAILABLE
+                 ? "no bus takes the request; nothing was done: send it again"
+                 : CONNECT_TIME_IS_UP);
         return;
     }
     add_metadata(f, answer->result);
@@ -275,6 +278,7 @@ static bool admit(struct flight *f)
 bool rpc_admit(void *arg, struct connect_call *call)
 {
     struct flight *f = arena_alloc(http_arena(connect_exchange(call)), sizeof(*f));
+    char request_id[ID_TEXT_MAX];
 
     if (!f) {
         connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
@@ -282,7 +286,8 @@ bool rpc_admit(void *arg, struct connect_call *call)
     }
     *f = (struct flight){ .rpc = arg, .call = call, .began_us = clock_monotonic_us() };
     connect_set_data(call, f);
-    connect_add_header(call, "X-Request-Id", id_text(id_new(), f->request_id));
+    f->request_id = id_new();
+    connect_add_header(call, "X-Request-Id", id_text(f->request_id, request_id));
     return admit(f);
 }
 

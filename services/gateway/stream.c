@@ -21,7 +21,7 @@
 #define METHOD "StreamEvents"
 #define TYPES_MAX 64
 #define PAGE 500
-#define READ_US (10 * SECOND_US)
+#define READ_US (5 * SECOND_US)
 #define POSITION_US (10 * SECOND_US) /* between two positions of a quiet stream */
 #define PROVE_US SECOND_US
 #define RIGHT_US (60 * SECOND_US)
@@ -48,7 +48,7 @@ struct stream {
     bool behind;   /* its client does not take more for now */
     bool pressed;  /* to be asked for by the log, whatever is held: for the right to it */
     int32_t limit; /* events of the next page */
-    int64_t retry_us, told_us, proven_us, right_us, reading_until_us; /* monotonic */
+    int64_t retry_us, told_us, proven_us, right_us; /* monotonic */
 };
 
 struct streams {
@@ -255,8 +255,6 @@ static void take_page(struct stream *s, const PbPage *page)
     for (size_t i = 0; i < page->n_events; i++) {
         if (s->behind)
             return; /* the rest is read again */
-        if (page->events[i]->seq <= s->pos)
-            continue; /* sent from memory meanwhile */
         PbResponse response = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__INIT;
         response.message_case = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_EVENT;
         response.event = page->events[i];
@@ -329,7 +327,6 @@ static void read_log(struct stream *s)
 {
     Daybook__Bus__V1__ReadEventsRequest read = DAYBOOK__BUS__V1__READ_EVENTS_REQUEST__INIT;
     CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
-    char request_id[ID_TEXT_MAX];
     uint8_t *data = NULL;
     size_t len = 0;
 
@@ -337,34 +334,19 @@ static void read_log(struct stream *s)
     read.types = s->request->types;
     read.n_types = s->request->n_types;
     read.limit = s->limit;
-    s->reading_until_us = clock_monotonic_us() + READ_US;
     if (a && wire_pack(&read.base, a, &data, &len) == ERR_OK)
-        s->reading =
-            upstream_ask(s->all->upstream,
-                         &(struct upstream_request){ .service = SERVICE,
-                                                     .method = "ReadEvents",
-                                                     .message = data,
-                                                     .len = len,
-                                                     .principal = s->principal,
-                                                     .request_id = id_text(id_new(), request_id),
-                                                     .idempotency_key = "",
-                                                     .traceparent = "",
-                                                     .tracestate = "",
-                                                     .deadline_us = s->reading_until_us },
-                         on_page, s);
+        s->reading = upstream_ask(
+            s->all->upstream,
+            &(struct upstream_request){ .service = SERVICE,
+                                        .method = "ReadEvents",
+                                        .message = data,
+                                        .len = len,
+                                        .principal = s->principal,
+                                        .request_id = id_new(),
+                                        .deadline_us = clock_monotonic_us() + READ_US },
+            on_page, s);
     if (!s->reading)
         retry_later(s);
-}
-
-/* An answer that never comes: the bus, or whoever had the request, is gone. */
-static void give_up_reading(struct stream *s)
-{
-    upstream_forget(s->all->upstream, s->reading);
-    s->reading = NULL;
-    if (s->begun)
-        retry_later(s);
-    else
-        end(s, ERR_UNAVAILABLE, "the log cannot be read now; ask again");
 }
 
 /* --- onwards ------------------------------------------------------------------------------------ */
@@ -416,8 +398,6 @@ static void tick(struct stream *s, int64_t now_us)
             return;
         }
     }
-    if (s->reading && now_us >= s->reading_until_us)
-        give_up_reading(s);
     s->pressed = s->pressed || now_us >= s->right_us + RIGHT_US;
     if (connect_data(s->call) == s && s->begun && now_us >= s->told_us + POSITION_US) {
         (void)recent_head(s->all->recent, &log_id, &head);

@@ -9,32 +9,30 @@
 #include <assert.h>
 #include <zmq.h>
 
-#include "common/bus_frames.h"
+#include "common/bus_request.h"
 #include "common/clock.h"
 #include "common/id.h"
-#include "common/log.h"
-#include "common/mdp.h"
-#include "common/wire.h"
+#include "common/pb_access.h"
 
 #define BUCKETS 4096
 #define TAKE_MAX_US SECOND_US
+#define SWEEP_US (100 * MSEC_US)
 #define ANSWER_ARENA (8 * MIB)
 #define BURST 256
 
 struct upstream_call {
     struct upstream_call *next_bucket;
-    struct upstream_call *next, *prev; /* of those not sent yet */
-    bool waits;                        /* in that list */
-    struct id id;
-    int64_t take_before_us, deadline_us;
+    struct upstream_call *next, *prev; /* of the list that it is in */
+    bool waits;                        /* in that of those not sent yet, else of those sent */
+    struct upstream_request request;   /* without its message */
+    int64_t take_before_us;
     upstream_done_fn *done;
     void *arg;
-    char *service, *method;
-    PbCallContext context;
-    uint8_t *packed; /* the context */
-    size_t packed_len;
     zmq_msg_t message;
-    struct arena *arena;
+};
+
+struct calls {
+    struct upstream_call *first, *last;
 };
 
 struct upstream {
@@ -42,8 +40,9 @@ struct upstream {
     int fd;
     struct arena *arena; /* of the answer at hand */
     struct upstream_call *buckets[BUCKETS];
-    struct upstream_call *first, *last; /* not sent yet */
+    struct calls waiting, sent;
     size_t open;
+    int64_t sweep_us;
     bool more; /* answers that the last run has not taken */
 };
 
@@ -66,41 +65,46 @@ struct upstream *upstream_new(void *zmq_context, const struct bus_address *addre
     return NULL;
 }
 
-static void unlink_waiting(struct upstream *u, struct upstream_call *c)
+static void append(struct calls *list, struct upstream_call *c)
 {
-    if (!c->waits)
-        return;
-    c->waits = false;
+    c->next = NULL;
+    c->prev = list->last;
+    if (list->last)
+        list->last->next = c;
+    else
+        list->first = c;
+    list->last = c;
+}
+
+static void take_out(struct calls *list, struct upstream_call *c)
+{
     if (c->next)
         c->next->prev = c->prev;
     else
-        u->last = c->prev;
+        list->last = c->prev;
     if (c->prev)
         c->prev->next = c->next;
     else
-        u->first = c->next;
+        list->first = c->next;
 }
 
 static struct upstream_call **place_of(struct upstream *u, struct id id)
 {
     struct upstream_call **at = &u->buckets[id_hash(id) % BUCKETS];
 
-    while (*at && !id_equal((*at)->id, id))
+    while (*at && !id_equal((*at)->request.request_id, id))
         at = &(*at)->next_bucket;
     return at;
 }
 
 void upstream_forget(struct upstream *u, struct upstream_call *c)
 {
-    struct upstream_call **at = place_of(u, c->id);
+    struct upstream_call **at = place_of(u, c->request.request_id);
 
     assert(*at == c);
     *at = c->next_bucket;
-    unlink_waiting(u, c);
+    take_out(c->waits ? &u->waiting : &u->sent, c);
     zmq_msg_close(&c->message);
-    free(c->packed);
-    free(c->service);
-    free(c->method);
     free(c);
     u->open--;
 }
@@ -109,9 +113,10 @@ void upstream_free(struct upstream *u)
 {
     if (!u)
         return;
-    for (size_t i = 0; i < BUCKETS; i++)
-        while (u->buckets[i])
-            upstream_forget(u, u->buckets[i]);
+    while (u->waiting.first)
+        upstream_forget(u, u->waiting.first);
+    while (u->sent.first)
+        upstream_forget(u, u->sent.first);
     if (u->socket)
         zmq_close(u->socket);
     arena_free(u->arena);
@@ -142,82 +147,61 @@ bool upstream_is_connected(struct upstream *u)
 
 /* --- asking ------------------------------------------------------------------------------------- */
 
-/* protobuf-c's structs want char *, and packing does not write. */
-static char *unconst(const char *text)
+struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
+                                   upstream_done_fn *done, void *arg)
 {
-    union {
-        const char *in;
-        char *out;
-    } u = { .in = text };
-    return u.out;
+    struct upstream_call *c = calloc(1, sizeof(*c));
+
+    if (!c || zmq_msg_init_size(&c->message, request->len) != 0) {
+        free(c);
+        return NULL;
+    }
+    if (request->len)
+        memcpy(zmq_msg_data(&c->message), request->message, request->len);
+    c->request = *request;
+    c->request.message = NULL;
+    c->done = done;
+    c->arg = arg;
+    c->take_before_us = MIN(request->deadline_us, clock_monotonic_us() + TAKE_MAX_US);
+    struct upstream_call **bucket = place_of(u, request->request_id);
+    c->next_bucket = *bucket;
+    *bucket = c;
+    c->waits = true;
+    append(&u->waiting, c);
+    u->open++;
+    return c;
 }
 
-static bool fill(struct upstream_call *c, const struct upstream_request *r)
+/* With the milliseconds that are left now. */
+static bool pack_context(const struct upstream_request *r, zmq_msg_t *frame)
 {
     union {
         const PbPrincipal *in;
         PbPrincipal *out;
     } principal = { .in = r->principal };
     PbCallContext context = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
-    int64_t left_us = r->deadline_us - clock_monotonic_us();
+    char id[ID_TEXT_MAX];
+    int64_t left_ms = (r->deadline_us - clock_monotonic_us()) / MSEC_US;
 
-    context.request_id = unconst(r->request_id);
+    context.request_id = id_text(r->request_id, id);
     context.principal = principal.out;
-    context.deadline_ms = (uint32_t)MAX(1, MIN(left_us / MSEC_US, 30000));
-    context.traceparent = unconst(r->traceparent);
-    context.tracestate = unconst(r->tracestate);
-    context.idempotency_key = unconst(r->idempotency_key);
-    c->packed_len = daybook__common__v1__call_context__get_packed_size(&context);
-    c->packed = malloc(c->packed_len + 1);
-    c->service = strdup(r->service);
-    c->method = strdup(r->method);
-    if (!c->packed || !c->service || !c->method)
-        return false;
-    daybook__common__v1__call_context__pack(&context, c->packed);
-    return true;
-}
-
-struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
-                                   upstream_done_fn *done, void *arg)
-{
-    struct upstream_call *c = calloc(1, sizeof(*c));
-
-    if (!c || !id_parse(request->request_id, &c->id) ||
-        zmq_msg_init_size(&c->message, request->len) != 0) {
-        free(c);
-        return NULL;
-    }
-    if (request->len)
-        memcpy(zmq_msg_data(&c->message), request->message, request->len);
-    c->done = done;
-    c->arg = arg;
-    c->take_before_us = MIN(request->deadline_us, clock_monotonic_us() + TAKE_MAX_US);
-    struct upstream_call **bucket = place_of(u, c->id);
-    c->next_bucket = *bucket;
-    *bucket = c;
-    u->open++;
-    if (!fill(c, request)) {
-        upstream_forget(u, c);
-        return NULL;
-    }
-    c->waits = true;
-    c->prev = u->last;
-    if (u->last)
-        u->last->next = c;
-    else
-        u->first = c;
-    u->last = c;
-    return c;
+    context.deadline_ms = (uint32_t)MAX(1, MIN(left_ms, UINT32_MAX));
+    context.traceparent = pb_borrow(r->traceparent);
+    context.tracestate = pb_borrow(r->tracestate);
+    context.idempotency_key = pb_borrow(r->idempotency_key);
+    return bus_request_pack(frame, &context.base);
 }
 
 static bool send_call(struct upstream *u, struct upstream_call *c)
 {
-    return bus_send(u->socket, MDP_CLIENT_02, MDP_HEADER_LEN, true) &&
-           bus_send_byte(u->socket, MDP02_C_REQUEST, true) &&
-           bus_send(u->socket, c->service, strlen(c->service), true) &&
-           bus_send(u->socket, c->method, strlen(c->method), true) &&
-           bus_send(u->socket, c->packed, c->packed_len, true) &&
-           bus_send_frame(u->socket, &c->message, false);
+    zmq_msg_t context;
+
+    if (!pack_context(&c->request, &context))
+        return false;
+    bool sent =
+        bus_request_send(u->socket, c->request.service, c->request.method, &context, &c->message);
+    zmq_msg_close(&context);
+    return sent;
 }
 
 static void finish(struct upstream *u, struct upstream_call *c, const struct upstream_answer *a)
@@ -231,44 +215,69 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
 
 static void send_waiting(struct upstream *u)
 {
-    while (u->first && may(u, ZMQ_POLLOUT)) {
-        if (!send_call(u, u->first))
-            return;
-        unlink_waiting(u, u->first);
+    while (u->waiting.first && may(u, ZMQ_POLLOUT)) {
+        struct upstream_call *c = u->waiting.first;
+        if (!send_call(u, c))
+            break;
+        take_out(&u->waiting, c);
+        c->waits = false;
+        append(&u->sent, c);
     }
-    int64_t now_us = u->first ? clock_monotonic_us() : 0;
-    while (u->first && u->first->take_before_us <= now_us)
-        finish(u, u->first, &(struct upstream_answer){ .code = ERR_UNAVAILABLE });
-}
-
-int64_t upstream_wait_us(struct upstream *u)
-{
-    if (u->more || may(u, ZMQ_POLLIN))
-        return 0;
-    return u->first ? MAX(0, u->first->take_before_us - clock_monotonic_us()) : INT64_MAX;
+    int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
+    while (u->waiting.first && u->waiting.first->take_before_us <= now_us)
+        finish(u, u->waiting.first, &(struct upstream_answer){ .code = ERR_UNAVAILABLE });
 }
 
 /* --- answers ------------------------------------------------------------------------------------ */
 
 static void take_answer(struct upstream *u, struct bus_frames *f)
 {
-    ProtobufCMessage *result = NULL;
-    struct wire_fault fault;
+    const PbCallResult *r = bus_request_result(f, u->arena);
     struct id id;
 
-    if (f->n != 5 || f->overflow || !bus_frame_is(&f->frame[0], MDP_CLIENT_02, MDP_HEADER_LEN) ||
-        !bus_frame_is_byte(&f->frame[1], MDP02_C_FINAL) ||
-        wire_unpack(&daybook__common__v1__call_result__descriptor, zmq_msg_data(&f->frame[3]),
-                    zmq_msg_size(&f->frame[3]), &wire_limits_internal, u->arena, &result, &fault))
+    if (!r || !id_parse(r->request_id, &id))
         return;
-    const PbCallResult *r = (const PbCallResult *)result;
-    struct upstream_call *c = id_parse(r->request_id, &id) ? *place_of(u, id) : NULL;
-    if (!c)
-        return; /* late */
-    const struct upstream_answer answer = { .result = r,
-                                            .message = zmq_msg_data(&f->frame[4]),
-                                            .len = zmq_msg_size(&f->frame[4]) };
-    finish(u, c, &answer);
+    struct upstream_call *c = *place_of(u, id);
+    if (c)
+        finish(u, c,
+               &(struct upstream_answer){ .result = r,
+                                          .message = zmq_msg_data(&f->frame[4]),
+                                          .len = zmq_msg_size(&f->frame[4]) });
+}
+
+static struct upstream_call *find_expired(const struct upstream *u, int64_t now_us)
+{
+    for (struct upstream_call *c = u->sent.first; c; c = c->next)
+        if (c->request.deadline_us <= now_us)
+            return c;
+    return NULL;
+}
+
+/* Requests and answers are lost where a bus or a service dies. A callback may end other calls, so
+ * each is looked for anew. */
+static void sweep(struct upstream *u)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct upstream_call *c;
+
+    if (now_us < u->sweep_us)
+        return;
+    u->sweep_us = now_us + SWEEP_US;
+    while ((c = find_expired(u, now_us)))
+        finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
+}
+
+int64_t upstream_wait_us(struct upstream *u)
+{
+    int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
+
+    if (u->more || may(u, ZMQ_POLLIN))
+        return 0;
+    if (u->sent.first)
+        wait_us = MAX(0, u->sweep_us - now_us);
+    if (u->waiting.first)
+        wait_us = MIN(wait_us, MAX(0, u->waiting.first->take_before_us - now_us));
+    return wait_us;
 }
 
 void upstream_run(struct upstream *u)
@@ -283,6 +292,7 @@ void upstream_run(struct upstream *u)
         arena_reset(u->arena);
     }
     u->more = n == BURST;
-    if (u->first)
+    sweep(u);
+    if (u->waiting.first) /* by callbacks */
         send_waiting(u);
 }

@@ -2,8 +2,8 @@
  * upstream.h - calls over the bus that nobody waits for: asked, and answered by a callback.
  *
  * One a loop, and of that thread only. Answers are matched by the request id, so that one that is
- * late or meant for nobody is dropped (F34). What becomes of a call whose time is up, its owner
- * says: he forgets it.
+ * late or meant for nobody is dropped (F34). A call ends at its deadline at the latest, whatever
+ * became of the request or its answer.
  */
 #ifndef DAYBOOK_GATEWAY_UPSTREAM_H
 #define DAYBOOK_GATEWAY_UPSTREAM_H
@@ -14,20 +14,22 @@ struct upstream;
 struct upstream_call;
 
 struct upstream_request {
-    const char *service, *method;
-    const void *message; /* packed */
+    const char *service, *method; /* of the schema: they last */
+    const void *message;          /* packed; copied */
     size_t len;
+    struct id request_id;
+    /* Borrowed until the call is over. */
     const PbPrincipal *principal;
-    const char *request_id;
-    const char *idempotency_key, *traceparent, *tracestate; /* "" = none */
+    const char *idempotency_key, *traceparent, *tracestate; /* NULL, "" = none */
     int64_t deadline_us;                                    /* monotonic */
 };
 
 struct upstream_answer {
-    enum err code; /* of our own: ERR_UNAVAILABLE, the bus did not take it; nothing was done.
-                                   ERR_INTERNAL, a broken answer. Else ERR_OK, and result is set */
+    /* Of our own: ERR_UNAVAILABLE, no bus took it, and nothing was done; ERR_DEADLINE_EXCEEDED, it
+     * may have been done. Else ERR_OK, and result is set. */
+    enum err code;
     const PbCallResult *result; /* the service's, error or not; valid during the callback */
-    const void *message;        /* packed; "" on error */
+    const void *message;        /* packed; empty on error */
     size_t len;
 };
 typedef void upstream_done_fn(void *arg, const struct upstream_answer *answer);
@@ -35,7 +37,7 @@ typedef void upstream_done_fn(void *arg, const struct upstream_answer *answer);
 struct upstream *upstream_new(void *zmq_context, const struct bus_address *address);
 void upstream_free(struct upstream *u); /* calls that are open are forgotten */
 
-/* Everything is copied. `done` runs once, later, inside upstream_run(). NULL: no memory. */
+/* `done` runs once, later, inside upstream_run(). NULL: no memory. */
 struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
                                    upstream_done_fn *done, void *arg);
 /* Nobody waits for it any more: `done` does not run. */
