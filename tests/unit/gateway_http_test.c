@@ -7,31 +7,21 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "common/clock.h"
 #include "services/gateway/connect.h"
-#include "services/gateway/http.h"
-#include "tests/support/slack.h"
+#include "tests/unit/gateway_client.h"
 
 #define LIST "/daybook.customers.v1.CustomerService/List"
 #define STREAM "/daybook.bus.v1.EventService/StreamEvents"
 #define JSON "Content-Type: application/json\r\n"
-#define TEXT_MAX (512 * KIB)
-#define WAIT_US slack(10 * SECOND_US)
 
 struct fixture {
+    struct web web;
     struct http_loop *loop;
     struct connect *connect;
     struct connect_call *call; /* the last one, not answered yet */
     int calls, gone, drained;
-    char got[TEXT_MAX + 1];
-    size_t len;
 };
 
 static void on_request(void *arg, struct http_exchange *x)
@@ -69,6 +59,17 @@ static void on_call_drained(void *arg, struct connect_call *call UNUSED)
     ((struct fixture *)arg)->drained++;
 }
 
+/* One wait of the loop, exactly as long as it asks for, up to 20 ms. */
+static void turn(void *arg)
+{
+    struct fixture *f = arg;
+    struct pollfd p = { .fd = http_loop_fd(f->loop), .events = POLLIN };
+    int64_t wait_us = MIN(20 * MSEC_US, http_loop_wait_us(f->loop));
+    (void)poll(&p, 1, (int)(wait_us / MSEC_US));
+    http_loop_run(f->loop);
+    connect_tick(f->connect, clock_monotonic_us());
+}
+
 static int set_up(void **state)
 {
     static struct fixture f;
@@ -91,6 +92,7 @@ static int set_up(void **state)
         "127.0.0.1:0", &limits,
         &(struct http_handler){
             .handle = on_request, .gone = on_gone, .drained = on_drained, .arg = &f });
+    f.web = (struct web){ .loop = f.loop, .turn = turn, .arg = &f };
     *state = &f;
     return f.connect && f.loop ? 0 : -1;
 }
@@ -103,60 +105,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- the client ------------------------------------------------------------------------------- */
-
-static int dial(struct fixture *f)
-{
-    struct sockaddr_in to = { .sin_family = AF_INET,
-                              .sin_port = htons(http_loop_port(f->loop)),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    f->len = 0;
-    f->got[0] = '\0';
-    return fd;
-}
-
-static void say(int fd, const char *text)
-{
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-}
-
-/* One wait of the loop, exactly as long as it asks for, up to 20 ms. */
-static void turn(struct fixture *f)
-{
-    struct pollfd p = { .fd = http_loop_fd(f->loop), .events = POLLIN };
-    int64_t wait_us = MIN(20 * MSEC_US, http_loop_wait_us(f->loop));
-    (void)poll(&p, 1, (int)(wait_us / MSEC_US));
-    http_loop_run(f->loop);
-    connect_tick(f->connect, clock_monotonic_us());
-}
-
-/* Reads what there is. False: the other side has ended. */
-static bool hear(struct fixture *f, int fd)
-{
-    ssize_t n = read(fd, f->got + f->len, TEXT_MAX - f->len);
-    if (n > 0)
-        f->len += (size_t)n;
-    f->got[f->len] = '\0';
-    return n > 0 || (n < 0 && errno == EAGAIN);
-}
-
-/* Until that text was heard, or with NULL the end. */
-static void hear_until(struct fixture *f, int fd, const char *text)
-{
-    int64_t until_us = clock_monotonic_us() + WAIT_US;
-    for (;;) {
-        bool open = hear(f, fd);
-        if (text ? memmem(f->got, f->len, text, strlen(text)) != NULL : !open)
-            return;
-        if (!open || clock_monotonic_us() > until_us)
-            fail_msg("wanted %s, heard: %s", text ? text : "the end", f->got);
-        turn(f);
-    }
-}
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void turn_until_called(struct fixture *f, int calls)
 {
@@ -174,37 +123,35 @@ static void reply(struct fixture *f)
     connect_reply(call, "", 0);
 }
 
-/* --- tests ------------------------------------------------------------------------------------ */
-
 static void an_answer_that_is_given_later_goes_out_at_once(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
-    say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    int fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
     turn_until_called(f, 1);
     for (int i = 0; i < 3; i++)
         turn(f);
-    assert_true(hear(f, fd));
-    assert_int_equal(f->len, 0);
+    assert_true(web_hear(&f->web, fd));
+    assert_int_equal(f->web.len, 0);
     reply(f);
     assert_int_equal(http_loop_wait_us(f->loop), 0); /* nothing else would wake the loop */
     turn(f);
-    hear_until(f, fd, "\r\n\r\n{}");
-    assert_non_null(strstr(f->got, "HTTP/1.1 200 "));
+    web_until(&f->web, fd, "\r\n\r\n{}");
+    assert_non_null(strstr(f->web.got, "HTTP/1.1 200 "));
     close(fd);
 }
 
 static void a_connection_serves_one_call_after_the_other(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
+    int fd = web_dial(&f->web);
     for (int i = 1; i <= 3; i++) {
-        f->len = 0;
-        say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
-                "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
+        f->web.len = 0;
+        web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
+                    "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
         turn_until_called(f, i);
         reply(f);
-        hear_until(f, fd, "\r\n\r\n{}");
+        web_until(&f->web, fd, "\r\n\r\n{}");
     }
     close(fd);
 }
@@ -212,8 +159,8 @@ static void a_connection_serves_one_call_after_the_other(void **state)
 static void a_client_that_goes_is_told_of_once(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
-    say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    int fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
     turn_until_called(f, 1);
     close(fd);
     int64_t until_us = clock_monotonic_us() + WAIT_US;
@@ -226,12 +173,12 @@ static void a_client_that_goes_is_told_of_once(void **state)
 static void time_that_is_up_is_answered_without_the_handler(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
-    say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
-            "Connect-Timeout-Ms: 30\r\nContent-Length: 2\r\n\r\n{}");
+    int fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
+                "Connect-Timeout-Ms: 30\r\nContent-Length: 2\r\n\r\n{}");
     turn_until_called(f, 1);
-    hear_until(f, fd, "deadline_exceeded");
-    assert_non_null(strstr(f->got, "HTTP/1.1 504 "));
+    web_until(&f->web, fd, "deadline_exceeded");
+    assert_non_null(strstr(f->web.got, "HTTP/1.1 504 "));
     assert_int_equal(f->gone, 1);
     close(fd);
 }
@@ -239,13 +186,13 @@ static void time_that_is_up_is_answered_without_the_handler(void **state)
 static void a_header_that_never_ends_costs_the_connection_F50(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
+    int fd = web_dial(&f->web);
     int64_t began_us = clock_monotonic_us(), said_us = 0;
-    say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n");
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n");
     bool open = true;
     while (open && clock_monotonic_us() < began_us + WAIT_US) {
         turn(f);
-        open = hear(f, fd);
+        open = web_hear(&f->web, fd);
         if (open && clock_monotonic_us() > said_us + 50 * MSEC_US) {
             said_us = clock_monotonic_us();
             open = send(fd, "X: y\r\n", 6, MSG_NOSIGNAL) == 6; /* never idle */
@@ -262,32 +209,32 @@ static void limits_have_their_answers_F63(void **state)
     char request[8192];
     static const char xs[] =
         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
-    int fd = dial(f);
+    int fd = web_dial(&f->web);
     int n = snprintf(request, sizeof(request), "GET " LIST "?");
     for (int i = 0; i < 8; i++)
         n += snprintf(request + n, sizeof(request) - (size_t)n, "%s", xs);
     snprintf(request + n, sizeof(request) - (size_t)n, " HTTP/1.1\r\nHost: x\r\n\r\n");
-    say(fd, request);
-    hear_until(f, fd, "HTTP/1.1 414 ");
+    web_say(fd, request);
+    web_until(&f->web, fd, "HTTP/1.1 414 ");
     close(fd);
 
-    fd = dial(f);
+    fd = web_dial(&f->web);
     n = snprintf(request, sizeof(request), "POST " LIST " HTTP/1.1\r\nHost: x\r\n");
     for (int i = 0; i < 30; i++)
         n += snprintf(request + n, sizeof(request) - (size_t)n, "X-%d: y\r\n", i);
     snprintf(request + n, sizeof(request) - (size_t)n, "Content-Length: 0\r\n\r\n");
-    say(fd, request);
-    hear_until(f, fd, "HTTP/1.1 431 ");
+    web_say(fd, request);
+    web_until(&f->web, fd, "HTTP/1.1 431 ");
     close(fd);
 
-    fd = dial(f);
+    fd = web_dial(&f->web);
     n = snprintf(request, sizeof(request),
                  "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 1100\r\n\r\n");
     memset(request + n, ' ', 1100);
     request[n + 1100] = '\0';
-    say(fd, request);
-    hear_until(f, fd, "resource_exhausted");
-    assert_non_null(strstr(f->got, "HTTP/1.1 429 "));
+    web_say(fd, request);
+    web_until(&f->web, fd, "resource_exhausted");
+    assert_non_null(strstr(f->web.got, "HTTP/1.1 429 "));
     close(fd);
     assert_int_equal(f->calls, 0);
 }
@@ -304,11 +251,11 @@ static void a_body_with_two_ends_is_refused_F50(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
         char request[256];
-        int fd = dial(f);
+        int fd = web_dial(&f->web);
         snprintf(request, sizeof(request), "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "%s\r\n{}",
                  forms[i]);
-        say(fd, request);
-        hear_until(f, fd, "HTTP/1.1 400 ");
+        web_say(fd, request);
+        web_until(&f->web, fd, "HTTP/1.1 400 ");
         close(fd);
     }
     assert_int_equal(f->calls, 0);
@@ -319,15 +266,15 @@ static void an_envelope_that_is_cut_short_is_wrong(void **state)
     struct fixture *f = *state;
     for (size_t len = 1; len <= 5; len++) {
         char request[256];
-        int fd = dial(f);
+        int fd = web_dial(&f->web);
         snprintf(request, sizeof(request),
                  "POST " STREAM
                  " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
                  "Content-Length: %zu\r\n\r\n",
                  len);
-        say(fd, request);
+        web_say(fd, request);
         assert_int_equal(write(fd, "\0\0\0\0\1", len), len);
-        hear_until(f, fd, "invalid_argument");
+        web_until(&f->web, fd, "invalid_argument");
         close(fd);
     }
     assert_int_equal(f->calls, 0);
@@ -336,26 +283,26 @@ static void an_envelope_that_is_cut_short_is_wrong(void **state)
 static void browsers_of_listed_origins_may_call(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
-    say(fd, "OPTIONS " LIST " HTTP/1.1\r\nHost: x\r\nOrigin: https://b.example\r\n"
-            "Access-Control-Request-Method: POST\r\n\r\n");
-    hear_until(f, fd, "\r\n\r\n");
-    assert_non_null(strstr(f->got, "HTTP/1.1 204 "));
-    assert_non_null(strstr(f->got, "Access-Control-Allow-Origin: https://b.example\r\n"));
-    assert_non_null(strstr(f->got, "Access-Control-Max-Age: 7200\r\n"));
+    int fd = web_dial(&f->web);
+    web_say(fd, "OPTIONS " LIST " HTTP/1.1\r\nHost: x\r\nOrigin: https://b.example\r\n"
+                "Access-Control-Request-Method: POST\r\n\r\n");
+    web_until(&f->web, fd, "\r\n\r\n");
+    assert_non_null(strstr(f->web.got, "HTTP/1.1 204 "));
+    assert_non_null(strstr(f->web.got, "Access-Control-Allow-Origin: https://b.example\r\n"));
+    assert_non_null(strstr(f->web.got, "Access-Control-Max-Age: 7200\r\n"));
     close(fd);
-    fd = dial(f);
-    say(fd, "OPTIONS " LIST " HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\n"
-            "Access-Control-Request-Method: POST\r\n\r\n");
-    hear_until(f, fd, "\r\n\r\n");
-    assert_null(strstr(f->got, "Access-Control-Allow-Origin"));
+    fd = web_dial(&f->web);
+    web_say(fd, "OPTIONS " LIST " HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\n"
+                "Access-Control-Request-Method: POST\r\n\r\n");
+    web_until(&f->web, fd, "\r\n\r\n");
+    assert_null(strstr(f->web.got, "Access-Control-Allow-Origin"));
     close(fd);
-    fd = dial(f);
-    say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\n" JSON
-            "Content-Length: 1\r\n\r\n[");
-    hear_until(f, fd, "invalid_argument");
-    assert_non_null(strstr(f->got, "Access-Control-Allow-Origin: https://a.example\r\n"));
-    assert_non_null(strstr(f->got, "Access-Control-Expose-Headers: "));
+    fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\n" JSON
+                "Content-Length: 1\r\n\r\n[");
+    web_until(&f->web, fd, "invalid_argument");
+    assert_non_null(strstr(f->web.got, "Access-Control-Allow-Origin: https://a.example\r\n"));
+    assert_non_null(strstr(f->web.got, "Access-Control-Expose-Headers: "));
     close(fd);
 }
 
@@ -363,10 +310,10 @@ static void a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F3
 {
     struct fixture *f = *state;
     static char block[64 * KIB];
-    int fd = dial(f), n = 0;
+    int fd = web_dial(&f->web), n = 0;
     memset(block, 'x', sizeof(block));
-    say(fd, "POST " STREAM " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
-            "Content-Length: 5\r\n\r\n");
+    web_say(fd, "POST " STREAM " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
+                "Content-Length: 5\r\n\r\n");
     assert_int_equal(write(fd, "\0\0\0\0\0", 5), 5);
     turn_until_called(f, 1);
     connect_begin(f->call);
@@ -377,17 +324,18 @@ static void a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F3
     assert_int_equal(f->drained, 0);
     int64_t until_us = clock_monotonic_us() + WAIT_US;
     while (f->drained == 0 && clock_monotonic_us() < until_us) {
-        f->len = 0; /* read and forgotten */
-        (void)hear(f, fd);
+        f->web.len = 0; /* read and forgotten */
+        (void)web_hear(&f->web, fd);
         turn(f);
     }
     assert_true(f->drained > 0);
     connect_end(f->call);
-    f->len = 0;
-    while (hear(f, fd) && !(f->len >= 5 && memcmp(f->got + f->len - 5, "0\r\n\r\n", 5) == 0)) {
+    f->web.len = 0;
+    while (web_hear(&f->web, fd) &&
+           !(f->web.len >= 5 && memcmp(f->web.got + f->web.len - 5, "0\r\n\r\n", 5) == 0)) {
         assert_true(clock_monotonic_us() < until_us);
-        if (f->len > TEXT_MAX / 2)
-            f->len = 0;
+        if (f->web.len > WEB_TEXT_MAX / 2)
+            f->web.len = 0;
         turn(f);
     }
     close(fd);
@@ -396,12 +344,53 @@ static void a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F3
 static void what_waits_when_the_loop_ends_is_told_of(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f);
-    say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    int fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
     turn_until_called(f, 1);
     http_loop_free(f->loop);
     f->loop = NULL;
     assert_int_equal(f->gone, 1);
+    close(fd);
+}
+
+/* While others are answered, requests still come on connections that stand. */
+static void a_request_that_comes_at_the_very_end_is_not_taken(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "\r\n\r\n{}");
+    int waiting = web_dial(&f->web);
+    web_say(waiting, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 2);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    http_loop_free(f->loop);
+    f->loop = NULL;
+    assert_int_equal(f->calls, 2);
+    assert_int_equal(f->gone, 1);
+    close(fd);
+    close(waiting);
+}
+
+/* A stop waits for no request that is half sent, and for no stream whose end is not read. */
+static void a_hurried_stop_lets_the_unfinished_go(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{");
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (http_loop_exchanges(f->loop) == 0 && clock_monotonic_us() < until_us)
+        turn(f);
+    http_loop_quiesce(f->loop);
+    for (int i = 0; i < 3; i++)
+        turn(f);
+    assert_int_equal(http_loop_exchanges(f->loop), 1);
+    http_loop_hurry(f->loop);
+    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_int_equal(http_loop_exchanges(f->loop), 0);
     close(fd);
 }
 
@@ -420,6 +409,8 @@ int main(void)
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),
         T(what_waits_when_the_loop_ends_is_told_of),
+        T(a_request_that_comes_at_the_very_end_is_not_taken),
+        T(a_hurried_stop_lets_the_unfinished_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
