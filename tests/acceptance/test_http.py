@@ -1,6 +1,7 @@
 """The gateway from outside: Connect over HTTP/1.1, in JSON and proto, by API key (protocols B, operations 8)."""
 
 import base64
+import datetime as dt
 import gzip
 import json
 import socket
@@ -11,7 +12,7 @@ import pytest
 
 import mdp
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
-from stack import wait_until
+from stack import SLACK, UTC, wait_until
 from web import LIST, Caller, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
@@ -143,6 +144,29 @@ def test_f56_f61_only_a_key_that_holds_is_believed(company, rep):
     company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": made.credential.id})
     wait_until(lambda: reader.post(LIST).status == 401, 10, "the revoked key was refused")
     assert rep.post(LIST).status == 200
+
+
+def test_f56_an_expired_key_is_refused(company):
+    ends = dt.datetime.now(UTC) + dt.timedelta(seconds=4 * SLACK)  # by the wall clock, however a test turns the other
+    made = new_key(company, scopes=["customers.read"], expiresAt=ends.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    reader = Caller(company.stack, made.api_key)
+    refused = wait_until(lambda: (a := reader.post(LIST)).status == 401 and a, SECONDS, "the key expired")
+    assert "expired" in refused.json["message"] and dt.datetime.now(UTC) >= ends - dt.timedelta(seconds=1)
+
+
+def test_a_trace_goes_into_the_event_and_a_false_one_nowhere(company, rep):
+    def trace_of(customer):
+        company.stack.settle()
+        return company.stack.value(f"select traceparent from bus.log where aggregate = 'customers/{customer}' "
+                                   "and type like '%.CustomerCreated'")
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    made = rep.post(CREATE, {"customer": {"name": f"Traced {uuid.uuid4()}"}}, Traceparent=good, Tracestate="a=b,c=d")
+    assert made.status == 200 and trace_of(made.json["customer"]["id"])[3:35] == good[3:35]
+    for bad, state in ((good, "schl\u00fcssel=1"), ("00-" + "-" * 52, ""), (good.replace("0af7", "0AF7"), ""),
+                       ("00-" + "0" * 32 + good[35:], "")):
+        made = rep.post(CREATE, {"customer": {"name": f"Traced {uuid.uuid4()}"}}, Traceparent=bad, Tracestate=state)
+        assert made.status == 200, "a fault of the trace is none of the call"
+        assert bad == good or trace_of(made.json["customer"]["id"])[3:35] != bad[3:35]
 
 
 def test_f61_the_state_of_the_bus_is_for_operators(company, rep):

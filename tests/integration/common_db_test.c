@@ -402,6 +402,17 @@ static void the_wall_between_tenants_holds(void **state)
     must(db_queue(db, &put, (const char *[]){ TENANT_B, "of b" }));
     must(db_commit(db));
 
+    const struct id turns[] = { a, b, b, a }; /* within one transaction */
+    must(db_begin(db, &a, in_ms(5000)));
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+        must(db_set_tenant(db, turns[i]));
+        must(db_exec(db, &all, NULL, &res));
+        assert_int_equal(PQntuples(res), 1);
+        assert_string_equal(PQgetvalue(res, 0, 0), id_equal(turns[i], a) ? "of a" : "of b");
+        db_result_clear(&res);
+    }
+    must(db_commit(db));
+
     must(db_begin(db, &b, in_ms(5000)));
     must(db_exec(db, &all, NULL, &res));
     assert_int_equal(PQntuples(res), 1);
@@ -416,6 +427,38 @@ static void the_wall_between_tenants_holds(void **state)
     assert_int_equal(PQntuples(res), 0);
     db_rollback(db);
     db_free(db);
+}
+
+static void take_number(void *ctx, const PGresult *res)
+{
+    struct db_row row = { .res = res };
+    *(int32_t *)ctx = db_row_i32(&row, "n");
+}
+
+/* db_queue_take(): the result comes with that of COMMIT, which did not wait for it. */
+static void a_result_that_decides_nothing_holds_back_no_commit(void **state)
+{
+    struct db *db = *state;
+    struct db_stmt one = { "one", "SELECT 41 + 1 AS n", 0, NULL };
+    int32_t n = 0;
+
+    must(db_ping(db, in_ms(5000)));
+    uint64_t before = db_round_trips(db);
+    begin(db);
+    insert(db, "1", "one");
+    must(db_queue_take(db, &one, NULL, take_number, &n));
+    must(db_commit(db));
+    assert_int_equal(db_round_trips(db) - before, 1);
+    assert_int_equal(n, 42);
+    assert_int_equal(items(), 1);
+
+    n = 0;
+    begin(db);
+    insert(db, "1", "again"); /* fails, and so what follows is not run */
+    must(db_queue_take(db, &one, NULL, take_number, &n));
+    assert_int_equal(db_commit(db), ERR_ALREADY_EXISTS);
+    assert_int_equal(n, 0);
+    assert_int_equal(items(), 1);
 }
 
 static void a_script_that_fails_leaves_nothing_open(void **state)
@@ -505,6 +548,7 @@ int main(void)
         T(a_lock_held_by_another_is_unavailable_F20),
         T(too_many_connections_is_unavailable_and_backs_off_F18),
         T(the_wall_between_tenants_holds),
+        T(a_result_that_decides_nothing_holds_back_no_commit),
         T(a_script_that_fails_leaves_nothing_open),
         T(rows_come_as_values),
     };
