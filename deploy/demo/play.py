@@ -442,7 +442,9 @@ def report(company, story):
   daybook call {REMINDERS}ReminderService/Get '{{"rule":"TMR-01","subject":"questions/{late_question}"}}'
   daybook call {SCORING}CustomerScoreService/Get '{{"customerId":"{riser['id']}"}}'
   daybook events read --after 0 --limit 5
-  daybook call --list""")
+  daybook call --list
+
+Over HTTP: docs/integration.md; the reference of the API is at http://{http_address(company)}/docs""")
 
 
 def let_it_run(company, story):
@@ -463,6 +465,12 @@ now is refused as future. A customer asks something, and a day later nobody has 
   daybook tasks E006 --date {later:%Y-%m-%d}
 
 make down stops the stack, make up starts it again with its data, make demo plays afresh (and wipes).""")
+
+
+def http_address(company):
+    """Where the stack's gateway listens."""
+    lines = (company.clock.parent / "env/gateway.env").read_text().splitlines()
+    return next(line.partition("=")[2] for line in lines if line.startswith("DAYBOOK_HTTP_LISTEN="))
 
 
 def short(path):

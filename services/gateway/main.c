@@ -59,7 +59,8 @@ static struct setting settings[] = {
       .type = SETTING_INT,
       .default_value = "200",
       .max = 1000000,
-      .help = "Requests a second of one API key, with twice as many at once; 0: no limit." },
+      .help = "Requests a second of one API key to this gateway, with twice as many at once; 0: no "
+              "limit." },
     { 0 },
 };
 
