@@ -15,7 +15,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/secret.h"
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 #include "services/reminders/attempt.h"
 #include "services/reminders/endpoints.h"
 #include "services/reminders/sql.h"
@@ -115,8 +115,8 @@ struct delivery *delivery_new(const struct delivery_config *config, int index)
         return NULL;
     d->config = *config;
     d->index = index;
-    d->db = db_new(config->conninfo,
-                   lease_session_name("delivery", leases_instance(config->leases), name));
+    d->db = db_new(config->conninfo, lease_session_name(&reminders_lease_plan, "delivery",
+                                                        leases_instance(config->leases), name));
     d->http = http_out_new(config->allow, config->allow_plain);
     d->arena = arena_new(CLAIM_ARENA);
     bool ok = d->db && d->http && d->arena;

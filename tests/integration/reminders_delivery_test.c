@@ -170,7 +170,7 @@ static void fire(int n, const char *asked_at, const char *known_at, const char *
 
 static void open_senders(void)
 {
-    leases = leases_new("sender", NULL);
+    leases = leases_new(&reminders_lease_plan, "sender", NULL);
     assert_int_equal(leases_tick(leases, lease_db, clock_monotonic_us() + WAIT_US), ERR_OK);
     for (int i = 0; i < DELIVERY_THREADS; i++) {
         bell_init(&bells[i]);

@@ -1,5 +1,5 @@
 -- params:
 SELECT instance
-  FROM reminders.member
+  FROM ${schema}.member
  WHERE expires_at > clock_timestamp()
  ORDER BY instance

@@ -1,7 +1,7 @@
 /*
- * arrays.c - arrays, column by column.
+ * columns.c - see columns.h.
  */
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 
 #include <assert.h>
 

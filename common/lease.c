@@ -3,15 +3,16 @@
  * asked under it. No statement of the tick waits for a row that another session holds: a replica
  * that froze in the middle of something must not stop those that live.
  */
-#include "services/reminders/lease.h"
+#include "common/lease.h"
 
 #include <assert.h>
 #include <pthread.h>
 
 #include "common/clock.h"
+#include "common/columns.h"
 #include "common/log.h"
-#include "services/reminders/arrays.h"
-#include "services/reminders/sql.h"
+#include "common/sql.h"
+#include "common/sql_schema.h"
 
 #define TTL_TEXT TEXT_OF(LEASE_TTL_MS)
 #define TEXT_OF(x) TEXT_OF_(x)
@@ -23,14 +24,21 @@
 #define NAME_TAIL 36 /* of an instance, in application_name (sql/lease_oust.sql) */
 
 struct leases {
+    const struct lease_plan *plan;
+    int total; /* of the plan */
     char *instance;
     int64_t (*wall_us)(void); /* NULL: not compared */
     pthread_mutex_t lock;
-    bool held[LEASES];
-    int64_t version[LEASES];
+    bool held[LEASES_MAX];
+    int64_t version[LEASES_MAX];
     uint64_t generation;
     int64_t renewed_us; /* monotonic time before the last renewal was asked for */
 };
+
+static const struct db_stmt *of_schema(const struct leases *l, const struct db_stmt *stmt)
+{
+    return sql_for_schema(stmt, l->plan->schema);
+}
 
 /* --- the spread ------------------------------------------------------------------------------ */
 
@@ -69,21 +77,37 @@ static void spread_range(const char *const *members, size_t n, int first, int co
     }
 }
 
-void lease_spread(const char *const *members, size_t n, int owner_out[static LEASES])
+static int total_of(const struct lease_plan *plan)
 {
+    int total = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(plan->counts); i++)
+        total += plan->counts[i];
+    assert(total <= LEASES_MAX);
+    return total;
+}
+
+void lease_spread(const struct lease_plan *plan, const char *const *members, size_t n,
+                  int owner_out[static LEASES_MAX])
+{
+    int first = 0;
+
     assert(n > 0 && n <= MEMBERS_MAX);
-    spread_range(members, n, 0, SHARDS, owner_out);
-    spread_range(members, n, SHARDS, LANES, owner_out);
+    for (size_t i = 0; i < ARRAY_LEN(plan->counts); first += plan->counts[i++])
+        spread_range(members, n, first, plan->counts[i], owner_out);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-struct leases *leases_new(const char *instance, int64_t (*wall_us)(void))
+struct leases *leases_new(const struct lease_plan *plan, const char *instance,
+                          int64_t (*wall_us)(void))
 {
     struct leases *l = calloc(1, sizeof(*l));
 
     if (!l)
         return NULL;
+    l->plan = plan;
+    l->total = total_of(plan);
     l->wall_us = wall_us;
     l->instance = strdup(instance);
     if (!l->instance) {
@@ -108,11 +132,17 @@ const char *leases_instance(const struct leases *l)
     return l->instance;
 }
 
-char *lease_session_name(const char *thread, const char *instance, char out[static LEASE_NAME_MAX])
+const struct lease_plan *leases_plan(const struct leases *l)
+{
+    return l->plan;
+}
+
+char *lease_session_name(const struct lease_plan *plan, const char *thread, const char *instance,
+                         char out[static LEASE_NAME_MAX])
 {
     size_t len = strlen(instance);
 
-    snprintf(out, LEASE_NAME_MAX, "daybook-reminders/%.8s@%s", thread,
+    snprintf(out, LEASE_NAME_MAX, "daybook-%s/%.8s@%s", plan->schema, thread,
              instance + (len > NAME_TAIL ? len - NAME_TAIL : 0));
     return out;
 }
@@ -127,7 +157,7 @@ uint64_t leases_generation(struct leases *l)
 
 bool leases_held(struct leases *l, int lease, int64_t *version_out)
 {
-    assert(lease >= 0 && lease < LEASES);
+    assert(lease >= 0 && lease < l->total);
     pthread_mutex_lock(&l->lock);
     bool held = l->held[lease];
     if (held && version_out)
@@ -136,12 +166,12 @@ bool leases_held(struct leases *l, int lease, int64_t *version_out)
     return held;
 }
 
-uint64_t leases_shard_mask(struct leases *l)
+uint64_t leases_mask(struct leases *l)
 {
     uint64_t mask = 0;
 
     pthread_mutex_lock(&l->lock);
-    for (int i = 0; i < SHARDS; i++)
+    for (int i = 0; i < MIN(l->total, 64); i++)
         mask |= (uint64_t)l->held[i] << i;
     pthread_mutex_unlock(&l->lock);
     return mask;
@@ -153,10 +183,11 @@ uint64_t leases_shard_mask(struct leases *l)
 struct picture {
     const char *members[MEMBERS_MAX];
     size_t nmembers;
-    bool mine[LEASES], live[LEASES];
-    int64_t version[LEASES];
-    bool take[LEASES], give[LEASES];
-    bool held[LEASES]; /* after this tick */
+    int total;
+    bool mine[LEASES_MAX], live[LEASES_MAX];
+    int64_t version[LEASES_MAX];
+    bool take[LEASES_MAX], give[LEASES_MAX];
+    bool held[LEASES_MAX]; /* after this tick */
     struct arena *arena;
 };
 
@@ -179,7 +210,7 @@ static enum err read_leases(void *ctx, const PGresult *res)
 
     for (; row.row < PQntuples(res); row.row++) {
         int shard = db_row_i32(&row, "shard");
-        if (row.bad || shard < 0 || shard >= LEASES)
+        if (row.bad || shard < 0 || shard >= p->total)
             return ERR_INTERNAL;
         p->version[shard] = db_row_i64(&row, "version");
         p->mine[shard] = db_row_bool(&row, "mine");
@@ -197,7 +228,7 @@ static enum err read_taken(void *ctx, const PGresult *res)
     for (; row.row < PQntuples(res); row.row++) {
         int shard = db_row_i32(&row, "shard");
         int64_t version = db_row_i64(&row, "version");
-        if (row.bad || shard < 0 || shard >= LEASES)
+        if (row.bad || shard < 0 || shard >= p->total)
             return ERR_INTERNAL;
         p->held[shard] = true;
         p->version[shard] = version;
@@ -216,10 +247,10 @@ static enum err queue_beat(struct leases *l, struct db *db)
 {
     const char *beat[] = { l->instance, TTL_TEXT };
 
-    enum err e = db_queue(db, &sql_lease_guard, NULL);
+    enum err e = db_queue(db, of_schema(l, &sql_lease_guard), NULL);
     if (!e)
-        e = db_queue(db, &sql_lease_renew, beat);
-    return e ? e : db_queue(db, &sql_member_beat, beat);
+        e = db_queue(db, of_schema(l, &sql_lease_renew), beat);
+    return e ? e : db_queue(db, of_schema(l, &sql_lease_member_beat), beat);
 }
 
 /* In a transaction of its own: whatever comes after it, what we hold stays ours. Others' leases are
@@ -233,9 +264,9 @@ static enum err renew(struct leases *l, struct db *db, struct picture *p, bool m
     if (!e && must_write)
         e = queue_beat(l, db);
     if (!e)
-        e = db_queue_check(db, &sql_members, NULL, read_members, p);
+        e = db_queue_check(db, of_schema(l, &sql_lease_members), NULL, read_members, p);
     if (!e)
-        e = db_queue_check(db, &sql_leases, who, read_leases, p);
+        e = db_queue_check(db, of_schema(l, &sql_leases), who, read_leases, p);
     if (!e)
         e = db_commit(db);
     if (!e && p->nmembers == 0)
@@ -247,11 +278,11 @@ static enum err renew(struct leases *l, struct db *db, struct picture *p, bool m
  * or to give. */
 static bool compare(struct leases *l, struct picture *p)
 {
-    int owner[LEASES];
+    int owner[LEASES_MAX];
     bool differs = false;
 
-    lease_spread(p->members, p->nmembers, owner);
-    for (int i = 0; i < LEASES; i++) {
+    lease_spread(l->plan, p->members, p->nmembers, owner);
+    for (int i = 0; i < p->total; i++) {
         bool wanted = strcmp(p->members[owner[i]], l->instance) == 0;
         bool is_mine = p->mine[i] && p->live[i];
         p->held[i] = wanted && is_mine;
@@ -263,10 +294,10 @@ static bool compare(struct leases *l, struct picture *p)
 }
 
 /* Params of a statement about those leases. False: there are none. */
-static bool list_params(struct columns *k, const bool list[static LEASES], const char **params)
+static bool list_params(struct columns *k, const bool list[static LEASES_MAX], const char **params)
 {
     columns_init(k, 1);
-    for (int i = 0; i < LEASES; i++)
+    for (int i = 0; i < LEASES_MAX; i++)
         if (list[i])
             columns_i64(k, i);
     return k->rows && columns_params(k, params) == ERR_OK;
@@ -278,18 +309,18 @@ static enum err queue_take(struct leases *l, struct db *db, struct picture *p)
     const char *params[] = { l->instance, NULL, TTL_TEXT };
 
     return list_params(&k, p->take, &params[1])
-               ? db_queue_check(db, &sql_lease_take, params, read_taken, p)
+               ? db_queue_check(db, of_schema(l, &sql_lease_take), params, read_taken, p)
                : ERR_OK;
 }
 
-static enum err queue_give(struct leases *l, struct db *db, const bool list[static LEASES],
+static enum err queue_give(struct leases *l, struct db *db, const bool list[static LEASES_MAX],
                            int *given_out)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
     const char *params[] = { l->instance, NULL };
 
     return list_params(&k, list, &params[1])
-               ? db_queue_check(db, &sql_lease_give, params, count_given, given_out)
+               ? db_queue_check(db, of_schema(l, &sql_lease_give), params, count_given, given_out)
                : ERR_OK;
 }
 
@@ -299,7 +330,7 @@ static enum err exchange(struct leases *l, struct db *db, struct picture *p, int
 
     enum err e = db_begin(db, NULL, deadline_us);
     if (!e)
-        e = db_queue(db, &sql_lease_guard, NULL);
+        e = db_queue(db, of_schema(l, &sql_lease_guard), NULL);
     if (!e)
         e = queue_take(l, db, p);
     if (!e)
@@ -308,20 +339,20 @@ static enum err exchange(struct leases *l, struct db *db, struct picture *p, int
 }
 
 /* Those that are over and could not be taken, since their last owner sleeps on them. */
-static enum err oust(struct db *db, struct picture *p, int64_t deadline_us)
+static enum err oust(const struct leases *l, struct db *db, struct picture *p, int64_t deadline_us)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    bool stuck[LEASES];
+    bool stuck[LEASES_MAX];
     const char *params[1];
 
-    for (int i = 0; i < LEASES; i++)
+    for (int i = 0; i < LEASES_MAX; i++)
         stuck[i] = p->take[i] && !p->held[i];
     if (!list_params(&k, stuck, params))
         return ERR_OK;
     enum err e = db_begin(db, NULL, deadline_us);
     if (!e)
-        e = db_exec(db, &sql_lease_oust, params, &res);
+        e = db_exec(db, of_schema(l, &sql_lease_oust), params, &res);
     if (!e)
         e = db_commit(db);
     if (e)
@@ -333,13 +364,13 @@ static enum err oust(struct db *db, struct picture *p, int64_t deadline_us)
 }
 
 /* The new picture for the other threads. */
-static void publish(struct leases *l, const bool held[static LEASES],
-                    const int64_t version[static LEASES])
+static void publish(struct leases *l, const bool held[static LEASES_MAX],
+                    const int64_t version[static LEASES_MAX])
 {
     bool changed = false;
 
     pthread_mutex_lock(&l->lock);
-    for (int i = 0; i < LEASES; i++) {
+    for (int i = 0; i < l->total; i++) {
         if (held[i] == l->held[i] && (!held[i] || version[i] == l->version[i]))
             continue;
         changed = true;
@@ -352,7 +383,7 @@ static void publish(struct leases *l, const bool held[static LEASES],
 
 static void forget_expired(struct leases *l)
 {
-    static const bool none[LEASES];
+    static const bool none[LEASES_MAX];
 
     if (clock_monotonic_us() - l->renewed_us > LEASE_TTL_MS * MSEC_US)
         publish(l, none, l->version);
@@ -361,7 +392,7 @@ static void forget_expired(struct leases *l)
 enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us)
 {
     CLEANUP(arena_freep) struct arena *arena = arena_new(256 * KIB);
-    struct picture p = { .arena = arena };
+    struct picture p = { .total = l->total, .arena = arena };
     int64_t asked_us = clock_monotonic_us();
 
     if (!arena)
@@ -382,7 +413,7 @@ enum err leases_tick(struct leases *l, struct db *db, int64_t deadline_us)
     e = exchange(l, db, &p, deadline_us);
     if (!e) {
         publish(l, p.held, p.version);
-        e = oust(db, &p, deadline_us);
+        e = oust(l, db, &p, deadline_us);
     }
     db_rollback(db);
     return e;
@@ -393,7 +424,7 @@ static enum err give_all(struct leases *l, struct db *db, int64_t deadline_us, b
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *who[] = { l->instance };
-    bool all[LEASES];
+    bool all[LEASES_MAX];
     int given = 0;
 
     memset(all, true, sizeof(all));
@@ -401,9 +432,9 @@ static enum err give_all(struct leases *l, struct db *db, int64_t deadline_us, b
     if (!e)
         e = queue_give(l, db, all, &given);
     if (!e)
-        e = db_queue(db, &sql_member_leave, who);
+        e = db_queue(db, of_schema(l, &sql_lease_member_leave), who);
     if (!e)
-        e = db_exec(db, &sql_leases, who, &res);
+        e = db_exec(db, of_schema(l, &sql_leases), who, &res);
     if (!e)
         e = db_commit(db);
     *left_out = false;
@@ -414,7 +445,7 @@ static enum err give_all(struct leases *l, struct db *db, int64_t deadline_us, b
 
 void leases_leave(struct leases *l, struct db *db)
 {
-    static const bool none[LEASES];
+    static const bool none[LEASES_MAX];
     int64_t until_us = clock_monotonic_us() + LEAVE_LIMIT_US;
     const struct timespec pause = { .tv_nsec = LEAVE_PAUSE_US * 1000 };
     bool left = true;
@@ -469,6 +500,8 @@ enum err leases_queue_fence(struct leases *l, struct db *db, const int *list, si
     }
     enum err e = columns_params(&k, params);
     if (!e)
-        e = db_queue(db, &sql_lease_guard, NULL);
-    return e ? e : db_queue_check(db, &sql_fence, params, check_fence, (void *)(intptr_t)n);
+        e = db_queue(db, of_schema(l, &sql_lease_guard), NULL);
+    return e ? e
+             : db_queue_check(db, of_schema(l, &sql_lease_fence), params, check_fence,
+                              (void *)(intptr_t)n);
 }

@@ -1,10 +1,10 @@
 /*
- * arrays.h - columns of many rows as PostgreSQL arrays, for statements that write a batch from
+ * columns.h - columns of many rows as PostgreSQL arrays, for statements that write a batch from
  * unnest(): array literals, or the binary format, which costs the server a fraction. A value that
  * does not fit shows once, at the end.
  */
-#ifndef DAYBOOK_REMINDERS_ARRAYS_H
-#define DAYBOOK_REMINDERS_ARRAYS_H
+#ifndef DAYBOOK_COMMON_COLUMNS_H
+#define DAYBOOK_COMMON_COLUMNS_H
 
 #include "common/db_array.h"
 #include "common/err.h"

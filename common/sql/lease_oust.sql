@@ -8,10 +8,10 @@ SELECT count(pg_terminate_backend(a.pid)) AS ousted
    AND EXISTS (SELECT
                  FROM pg_catalog.pg_locks k
                 WHERE k.pid = a.pid AND k.locktype = 'relation' AND k.granted
-                  AND k.relation = 'reminders.shard_lease'::regclass)
+                  AND k.relation = '${schema}.shard_lease'::regclass)
    AND EXISTS (SELECT
-                 FROM reminders.shard_lease l
+                 FROM ${schema}.shard_lease l
                 WHERE l.shard = ANY ($1::smallint[]) AND l.expires_at <= clock_timestamp()
-                  AND starts_with(a.application_name, 'daybook-reminders/')
+                  AND starts_with(a.application_name, 'daybook-${schema}/')
                   AND substr(a.application_name, strpos(a.application_name, '@') + 1)
                       = right(l.owner, 36))
