@@ -426,6 +426,8 @@ bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
     int going;
 
     for (;;) {
+        if (take_done(h, out)) /* each performance looks at all of them */
+            return true;
         if (curl_multi_perform(h->multi, &going) != CURLM_OK)
             return false;
         if (take_done(h, out))
@@ -437,4 +439,16 @@ bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
         if (curl_multi_poll(h->multi, NULL, 0, ms, NULL) != CURLM_OK)
             return false;
     }
+}
+
+void http_out_rest(struct http_out *h, int64_t wait_us)
+{
+    int64_t ms = wait_us > 0 ? MIN((wait_us + MSEC_US - 1) / MSEC_US, INT32_MAX) : 0;
+
+    (void)curl_multi_poll(h->multi, NULL, 0, (int)ms, NULL);
+}
+
+void http_out_wake(struct http_out *h)
+{
+    (void)curl_multi_wakeup(h->multi);
 }

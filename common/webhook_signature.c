@@ -33,6 +33,19 @@ bool webhook_secret_is_valid(const char *secret)
     return ok;
 }
 
+char *webhook_new_secret(struct arena *a)
+{
+    uint8_t key[32];
+    char text[sodium_base64_ENCODED_LEN(sizeof key, sodium_base64_VARIANT_ORIGINAL)];
+
+    randombytes_buf(key, sizeof key);
+    sodium_bin2base64(text, sizeof text, key, sizeof key, sodium_base64_VARIANT_ORIGINAL);
+    char *secret = arena_printf(a, "%s%s", SECRET_PREFIX, text);
+    sodium_memzero(key, sizeof key);
+    sodium_memzero(text, sizeof text);
+    return secret;
+}
+
 static bool is_id(const char *id)
 {
     return id && *id && !strchr(id, '.');

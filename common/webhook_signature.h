@@ -18,6 +18,9 @@
 /* False: malformed. */
 NODISCARD bool webhook_secret_is_valid(const char *secret);
 
+/* A new one, of 32 random bytes; NULL when the arena is full. */
+NODISCARD char *webhook_new_secret(struct arena *a);
+
 /* "v1,<base64 HMAC-SHA256>". id: without a full stop, which would move its end.
  * ERR_INVALID_ARGUMENT: malformed secret or id; ERR_RESOURCE_EXHAUSTED: the arena is full. */
 NODISCARD enum err webhook_sign(const char *secret, const char *id, int64_t timestamp_s,

@@ -10,12 +10,14 @@
 #include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/schema.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http.h"
 #include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/upstream.h"
+#include "services/gateway/webhook_threads.h"
 
 #define LOOPS 2
 #define TURN_MAX_US (250 * MSEC_US)
@@ -32,6 +34,8 @@ struct loop {
 };
 
 struct gateway {
+    struct webhooks webhooks; /* the first, as it says */
+    char public_url[512];
     struct limit *limit;
     struct pages *pages;
     struct loop loops[LOOPS];
@@ -46,6 +50,10 @@ static struct setting settings[] = {
       .default_value = "127.0.0.1:8080",
       .help =
           "Where HTTP is served, host:port. TLS and HTTP/2 are a proxy's task in front of it." },
+    { .key = "HTTP_PUBLIC_URL",
+      .type = SETTING_TEXT,
+      .help = "How we are reached from outside, such as https://daybook.example.com; part of the "
+              "source of webhooks. Unset: http:// and where HTTP is served." },
     { .key = "HTTP_CORS_ORIGINS",
       .type = SETTING_TEXT,
       .help = "Origins whose pages may call, parted by commas, or *; unset: none." },
@@ -61,6 +69,14 @@ static struct setting settings[] = {
       .max = 1000000,
       .help = "Requests a second of one API key to this gateway, with twice as many at once; 0: no "
               "limit." },
+    { .key = "WEBHOOK_ALLOW",
+      .type = SETTING_TEXT,
+      .help = "Networks in CIDR form, parted by commas, to which webhooks may be posted although "
+              "they are not public." },
+    { .key = "WEBHOOK_ALLOW_PLAIN",
+      .type = SETTING_BOOL,
+      .default_value = "0",
+      .help = "Whether webhooks may be posted to http addresses besides https." },
     { 0 },
 };
 
@@ -197,8 +213,21 @@ static void stop(void *daemon_data)
     if (g) {
         limit_free(g->limit);
         pages_free(g->pages);
+        webhooks_fini(&g->webhooks);
     }
     free(g);
+}
+
+/* Where we are seen from outside, unless set: where the loops listen. Without a slash at its end. */
+static void set_public_url(struct gateway *g, const struct daemon *d, const char *listening)
+{
+    const char *set = daemon_setting(d, "HTTP_PUBLIC_URL")->text;
+
+    snprintf(g->public_url, sizeof(g->public_url), "%s%s", set && *set ? "" : "http://",
+             set && *set ? set : listening);
+    size_t len = strlen(g->public_url);
+    if (len && g->public_url[len - 1] == '/')
+        g->public_url[len - 1] = '\0';
 }
 
 static void *start(struct daemon *d, bool *ok_out)
@@ -222,6 +251,10 @@ static void *start(struct daemon *d, bool *ok_out)
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
         *ok_out = loop_init(&g->loops[i], d, g, shared);
+    if (*ok_out) {
+        set_public_url(g, d, shared);
+        *ok_out = webhooks_init(&g->webhooks, d, g->public_url);
+    }
     if (!*ok_out) {
         stop(g);
         return NULL;
@@ -243,16 +276,27 @@ static bool ready(void *daemon_data, const char **reason_out)
 
 int main(int argc, char **argv)
 {
-    static const struct daemon_thread threads[LOOPS] = { { "http-0", run }, { "http-1", run } };
+    static const struct daemon_thread threads[] = {
+        { "http-0", run },
+        { "http-1", run },
+        { "webhooks", webhooks_run_sender },
+        { "webhook-leases", webhooks_run_leases },
+        { "webhook-listener", webhooks_run_listener },
+    };
+
+    schema_init(); /* the consumer hears all events of it */
     const struct daemon_def def = {
         .name = "gateway",
         .schema = "gateway",
         .admin_listen = "127.0.0.1:9607",
+        .methods = webhook_methods,
+        .nmethods = webhook_methods_len,
+        .consumer = webhook_consumer(),
         .settings = settings,
         .migrations = gateway_migrations,
         .nmigrations = gateway_migrations_len,
         .threads = threads,
-        .nthreads = LOOPS,
+        .nthreads = ARRAY_LEN(threads),
         .proves_api_keys = true,
         .needs_master_key = true,
         .start = start,

@@ -87,17 +87,6 @@ char *delivery_secret_name(struct arena *a, struct id owner)
     return arena_printf(a, "channel:%s", id_text(owner, text));
 }
 
-char *delivery_new_secret(struct arena *a)
-{
-    uint8_t raw[32];
-    char base64[64];
-
-    randombytes_buf(raw, sizeof(raw));
-    sodium_bin2base64(base64, sizeof(base64), raw, sizeof(raw), sodium_base64_VARIANT_ORIGINAL);
-    sodium_memzero(raw, sizeof(raw));
-    return arena_printf(a, "whsec_%s", base64);
-}
-
 char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner, const char *secret)
 {
     char *name = delivery_secret_name(a, owner);

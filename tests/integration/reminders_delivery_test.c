@@ -583,7 +583,7 @@ static void make_channel(struct id tenant, struct id owner, int port)
                        "INSERT INTO reminders.channel (tenant_id, owner_id, url, secret, "
                        "updated_at) VALUES ('%s', '%s', 'http://127.0.0.1:%d/', '%s', now())",
                        id_text(tenant, t), id_text(owner, o), port,
-                       delivery_seal_secret(a, tenant, owner, delivery_new_secret(a))));
+                       delivery_seal_secret(a, tenant, owner, webhook_new_secret(a))));
 }
 
 /* n notices of the one duty there is, for that channel, in that lane, due at that second of 1970.
