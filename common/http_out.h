@@ -56,9 +56,4 @@ size_t http_out_running(const struct http_out *h);
 /* Judges an address without calling it (at creation). */
 NODISCARD enum err http_out_check_url(struct http_out *h, const char *url, const char **reason_out);
 
-/* Standard Webhooks signature: "v1,<base64 HMAC-SHA256 of id.timestamp.body>".
- * secret: "whsec_" + base64. ERR_INVALID_ARGUMENT: malformed secret. */
-NODISCARD enum err http_out_sign(const char *secret, const char *id, int64_t timestamp_s,
-                                 const void *body, size_t len, struct arena *a, char **out);
-
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/http_out.h"
+#include "common/webhook_signature.h"
 #include "services/reminders/delivery.h"
 
 /* --- a receiver that answers by script -------------------------------------------------------- */
@@ -242,9 +243,9 @@ static void a_notice_is_posted_signed_and_noted(void **state)
     CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
     const char *body = seen(0, "");
     char *signature;
-    assert_int_equal(http_out_sign(secret, seen(0, "webhook-id"),
-                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
-                                   strlen(body), a, &signature),
+    assert_int_equal(webhook_sign(secret, seen(0, "webhook-id"),
+                                  strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
+                                  strlen(body), a, &signature),
                      ERR_OK);
     assert_string_equal(seen(0, "webhook-signature"), signature);
     json_t *json = json_loads(body, 0, NULL);
@@ -460,9 +461,9 @@ static char *signature_of_first(const char *by, struct arena *a)
     const char *body = seen(0, "");
     char *signature;
 
-    assert_int_equal(http_out_sign(by, seen(0, "webhook-id"),
-                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
-                                   strlen(body), a, &signature),
+    assert_int_equal(webhook_sign(by, seen(0, "webhook-id"),
+                                  strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
+                                  strlen(body), a, &signature),
                      ERR_OK);
     return signature;
 }
