@@ -2,7 +2,7 @@
  * commands.c - the table of commands and their options, from which arguments are read and help and
  * completion are made.
  *
- * An option's value tells what it may be: FILE is a file, a|b|c one of these words, all else is
+ * An option's value tells what it may be: FILE is a file, @FILE a file behind that sign, a|b|c one of these words, all else is
  * free. Help texts are laid out for 80 columns by hand.
  */
 #include "cli/cli.h"
@@ -12,6 +12,13 @@ const struct option global_options[] = {
     { "as", "EMPLOYEE",
       "act as this person: staff number or id (or DAYBOOK_AS); without it, as the operator" },
     { "json", NULL, "answer for programs: JSON instead of tables, failures too" },
+    { "url", "URL",
+      "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, events "
+      "read and tail" },
+    { "api-key", "@FILE",
+      "file with the API key for --url (or DAYBOOK_API_KEY_FILE); the key itself will do, but "
+      "others "
+      "on the machine can see it" },
     { "timeout", "DURATION", "limit of one call, 10ms to 30s (5s)" },
     { "key", "KEY", "idempotency key: a command repeated with it takes effect once" },
     { "help", NULL, "help, also of one command" },
@@ -86,6 +93,7 @@ const struct command commands[] = {
               "  daybook call CustomerService/List '{\"pageSize\":5}' --tenant ID --as E006",
       .options = call_options,
       .words_max = 2,
+      .by_calls = true,
       .run = cmd_call },
     { .name = "import",
       .usage = "customers | orders FILE",
@@ -109,6 +117,7 @@ const struct command commands[] = {
       .options = import_options,
       .words_min = 2,
       .words_max = 2,
+      .by_calls = true,
       .run = cmd_import },
     { .name = "tasks",
       .usage = "EMPLOYEE",
@@ -121,6 +130,7 @@ const struct command commands[] = {
       .options = tasks_options,
       .words_min = 1,
       .words_max = 1,
+      .by_calls = true,
       .run = cmd_tasks },
     { .name = "events",
       .usage = "tail | read | parked [CONSUMER] | replay CONSUMER",
@@ -140,6 +150,8 @@ const struct command commands[] = {
       .options = events_options,
       .words_min = 1,
       .words_max = 2,
+      .by_calls = true,
+      .but = "parked replay",
       .run = cmd_events },
     { .name = "timers",
       .usage = "parked | replay [DUTY...]",
