@@ -46,6 +46,11 @@ struct setting cli_settings[] = {
       .type = SETTING_TEXT,
       .secret = true,
       .help = "API key for that (dbk_...), as by --api-key." },
+    { .key = "WEBHOOK_SECRET",
+      .type = SETTING_TEXT,
+      .secret = true,
+      .help =
+          "Secret by which webhook listen verifies, or two, parted by a blank, as by --secret." },
     { .key = "MIGRATE_URL",
       .type = SETTING_TEXT,
       .help =

@@ -170,6 +170,7 @@ int cmd_status(struct cli *c);
 int cmd_tasks(struct cli *c);
 int cmd_timers(struct cli *c);
 int cmd_version(struct cli *c);
+int cmd_webhook(struct cli *c);
 
 /* help.c */
 int help_all(const struct cli *c);

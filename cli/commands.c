@@ -57,6 +57,17 @@ static const struct option events_options[] = {
     { .name = NULL },
 };
 
+static const struct option webhook_options[] = {
+    { "secret", "@FILE",
+      "file with the secret (whsec_...), or itself, which others on the machine can see; twice "
+      "while it is changed (or DAYBOOK_WEBHOOK_SECRET_FILE)" },
+    { "listen", "HOST:PORT", "where to listen (127.0.0.1:9090); port 0: any" },
+    { "count", "N", "end after so many good deliveries, repeated ones not counted (never)" },
+    { "for", "DURATION", "end after that; with 1 when --count was not reached" },
+    { "body", NULL, "show the body too" },
+    { .name = NULL },
+};
+
 static const struct option status_options[] = {
     { "wait", "DURATION", "wait until settled, at most so long; 75 when it did not come to that" },
     { .name = NULL },
@@ -153,6 +164,22 @@ const struct command commands[] = {
       .by_calls = true,
       .but = "parked replay",
       .run = cmd_events },
+    { .name = "webhook",
+      .usage = "listen",
+      .summary = "take in webhooks, verify and show them",
+      .help = "For the first test of a receiver: a small server that judges what is sent to it as\n"
+              "Standard Webhooks has it (webhook-id, webhook-timestamp within 5 minutes,\n"
+              "webhook-signature by one of the secrets). Answers 204 to what is good and 401 to\n"
+              "what is not, shows each with the time, and marks an id that has come before\n"
+              "(again). Without a secret it verifies nothing, says so and takes everything.\n"
+              "With --json: one delivery a line, after a line that says where it listens.\n"
+              "\n"
+              "  daybook webhook listen --secret @var/keys/hook.secret\n"
+              "  daybook webhook listen --secret @new --secret @old --count 1 --for 1m --body",
+      .options = webhook_options,
+      .words_min = 1,
+      .words_max = 1,
+      .run = cmd_webhook },
     { .name = "timers",
       .usage = "parked | replay [DUTY...]",
       .summary = "timers that could not be fired",

@@ -23,6 +23,7 @@ static const struct place {
     { "events", "1 parked", "%consumers" },
     { "events", "1 replay", "%consumers" },
     { "timers", "0 ", "parked replay" },
+    { "webhook", "0 ", "listen" },
     { "migrate", "*", "%areas" },
     { "rebuild", "0 ", "%consumers" },
     { "keygen", "0 ", "%files" },
