@@ -231,12 +231,13 @@ static bool make_body(struct flight *f, const struct bus_request *r)
 {
     size_t head = f->reading ? ENVELOPE_BYTES : 0;
     size_t len = protobuf_c_message_get_packed_size(r->message);
+    const uint8_t envelope[ENVELOPE_BYTES] = { 0, (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+                                               (uint8_t)(len >> 8), (uint8_t)len };
 
     f->request = malloc(head + len + 1);
     if (!f->request)
         return false;
-    for (size_t i = 0; i < head; i++)
-        f->request[i] = i ? (uint8_t)(len >> (8 * (ENVELOPE_BYTES - 1 - i))) : 0;
+    memcpy(f->request, envelope, head);
     f->len = head + protobuf_c_message_pack(r->message, f->request + head);
     return true;
 }
