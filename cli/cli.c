@@ -134,6 +134,10 @@ static bool open_http(struct cli *c)
                   c->command->but ? c->args.words[0] : "");
         return false;
     }
+    if (!url && args_has(&c->args, "api-key")) {
+        cli_usage(c, "--api-key goes with --url (or DAYBOOK_URL): the bus knows us by CURVE keys");
+        return false;
+    }
     c->over_http = url && is_by_calls(c);
     if (!c->over_http)
         return true;

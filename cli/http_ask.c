@@ -7,10 +7,10 @@
 #include "cli/http_ask.h"
 
 #include <curl/curl.h>
-#include <jansson.h>
 #include <sodium.h>
 #include <strings.h>
 
+#include "cli/connect_error.h"
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/pb_access.h"
@@ -19,7 +19,6 @@
 #include "common/version.h"
 #include "common/wire.h"
 #include "google/rpc/error_details.pb-c.h"
-#include "google/rpc/status.pb-c.h"
 
 #define ANSWER_MAX (16 * MIB)
 #define URL_MAX 2048
@@ -34,16 +33,15 @@
 #define ENVELOPE_END 0x02
 #define REASON_MAX 400
 
-typedef Google__Rpc__Status PbStatus;
-
 /* A stream that is being read. */
 struct reading {
     const struct http_listener *listener;
     struct arena *arena;
-    bool enough;   /* the listener's */
-    bool ended;    /* its last envelope has come */
-    bool bad;      /* what came is no stream of this method */
-    PbStatus *end; /* its error; NULL: none */
+    int64_t heard_us; /* monotonic; the last byte */
+    bool enough;      /* the listener's */
+    bool ended;       /* its last envelope has come */
+    bool bad;         /* what came is no stream of this method */
+    PbStatus *end;    /* its error; NULL: none */
 };
 
 /* One request; kept for the next one when it is over. */
@@ -275,10 +273,7 @@ static CURLcode set_up(struct flight *f, const char *url, const struct bus_reque
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_CONNECTTIMEOUT_MS, MIN(timeout_ms, (long)CONNECT_MAX_MS));
-    if (f->reading) {
-        SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
-        SET(CURLOPT_LOW_SPEED_TIME, (long)(f->reading->listener->quiet_us / SECOND_US));
-    } else {
+    if (!f->reading) {
         SET(CURLOPT_TIMEOUT_MS, timeout_ms);
         SET(CURLOPT_ACCEPT_ENCODING, "gzip");
     }
@@ -341,68 +336,6 @@ enum err http_ask_send(struct http_ask *h, const struct bus_request *r)
 }
 
 /* --- errors ----------------------------------------------------------------------------------- */
-
-static enum err code_of_name(const char *name)
-{
-    for (int e = ERR_CANCELED; e <= ERR_UNAUTHENTICATED; e++)
-        if (name && strcmp(err_name((enum err)e), name) == 0)
-            return (enum err)e;
-    return ERR_UNKNOWN;
-}
-
-/* {"type", "value": base64 without padding}; NULL: malformed, or no memory. */
-static Google__Protobuf__Any *read_detail(const json_t *json, struct arena *a)
-{
-    Google__Protobuf__Any *any = wire_new(&google__protobuf__any__descriptor, a);
-    const char *type = json_string_value(json_object_get(json, "type"));
-    const char *value = json_string_value(json_object_get(json, "value"));
-    size_t len = value ? strcspn(value, "=") : 0;
-    uint8_t *bytes = arena_alloc(a, len + 1);
-
-    if (!any || !type || !value || !bytes ||
-        sodium_base642bin(bytes, len + 1, value, len, NULL, &any->value.len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0)
-        return NULL;
-    any->type_url = arena_printf(a, "type.googleapis.com/%s", type);
-    any->value.data = bytes;
-    return any->type_url ? any : NULL;
-}
-
-/* A Connect error; NULL: it is none, or no memory. Details that cannot be read are left out. */
-static PbStatus *read_error(const json_t *json, struct arena *a)
-{
-    PbStatus *status = wire_new(&google__rpc__status__descriptor, a);
-    const char *code = json_string_value(json_object_get(json, "code"));
-    const char *message = json_string_value(json_object_get(json, "message"));
-    const json_t *details = json_object_get(json, "details"), *detail;
-    size_t i;
-
-    if (!status || !code)
-        return NULL;
-    status->code = (int)code_of_name(code);
-    status->message = arena_strdup(a, message ? message : "");
-    /* one more for RetryInfo */
-    status->details = arena_array(a, json_array_size(details) + 1, sizeof(Google__Protobuf__Any *));
-    if (!status->message || !status->details)
-        return NULL;
-    json_array_foreach(details, i, detail)
-    {
-        Google__Protobuf__Any *any = read_detail(detail, a);
-        if (any)
-            status->details[status->n_details++] = any;
-    }
-    return status;
-}
-
-static PbStatus *parse_error(const char *text, size_t len, const char *member, struct arena *a)
-{
-    json_t *json = json_loadb(text, len, 0, NULL);
-    const json_t *error = member ? json_object_get(json, member) : json;
-    PbStatus *status = error ? read_error(error, a) : NULL;
-
-    json_decref(json);
-    return status;
-}
 
 /* What the gateway says itself, such as of its rate, says Retry-After in the header only. */
 static void add_retry_info(struct flight *f, PbStatus *status, struct arena *a)
@@ -487,6 +420,8 @@ static void give_reason(struct flight *f, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(f->h->reason, sizeof f->h->reason, fmt, ap);
     va_end(ap);
+    for (char *p = f->h->reason; *p; p++) /* some of it is a stranger's */
+        *p = *p > 0 && (*p < ' ' || *p == 0x7f) ? '?' : *p;
 }
 
 /* By the status alone, as the protocol has it for what is no error of Connect; but what tells of a
@@ -574,7 +509,7 @@ static enum err conclude(struct flight *f, CURLcode rc, struct arena *a, struct 
     if (f->reading && well)
         error = f->reading->end;
     else if (!well && status != 200 && is_type(f, "application/json"))
-        error = parse_error(f->answer.data, f->answer.len, NULL, a);
+        error = connect_error_read(f->answer.data, f->answer.len, NULL, a);
     if (!well && !error)
         return stranger(f, status);
     answer.result = make_result(f, error, a);
@@ -671,7 +606,7 @@ static bool take_envelope(struct flight *f, uint8_t flags, const uint8_t *data, 
     arena_reset(r->arena);
     if (flags & ENVELOPE_END) {
         r->ended = true;
-        r->end = parse_error((const char *)data, len, "error", r->arena);
+        r->end = connect_error_read((const char *)data, len, "error", r->arena);
         return true;
     }
     r->bad = wire_unpack(f->method->output, data, len, &wire_limits_internal, r->arena, &message,
@@ -688,6 +623,7 @@ static size_t take_stream(struct flight *f)
     bool more = true;
     long status = 0;
 
+    f->reading->heard_us = clock_monotonic_us();
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200 || !is_type(f, "application/connect+proto"))
         return 1; /* collected: it may be an error */
@@ -704,7 +640,12 @@ static size_t take_stream(struct flight *f)
     return more;
 }
 
-static enum err conclude_stream(struct flight *f, CURLcode rc, struct arena *a,
+static bool is_quiet(const struct reading *r)
+{
+    return clock_monotonic_us() - r->heard_us > r->listener->quiet_us;
+}
+
+static enum err conclude_stream(struct flight *f, bool over, CURLcode rc, struct arena *a,
                                 struct bus_answer *end_out)
 {
     const struct reading *r = f->reading;
@@ -716,8 +657,8 @@ static enum err conclude_stream(struct flight *f, CURLcode rc, struct arena *a,
         give_reason(f, "what comes is no stream of this method; is it of another version?");
         return ERR_INTERNAL;
     }
-    if (rc == CURLE_OK && !r->ended && is_type(f, "application/connect+proto")) {
-        give_reason(f, "the stream broke off");
+    if (!over || (rc == CURLE_OK && !r->ended && is_type(f, "application/connect+proto"))) {
+        give_reason(f, "the stream %s", over ? "broke off" : "went silent");
         return ERR_UNAVAILABLE;
     }
     return conclude(f, rc, a, end_out);
@@ -726,7 +667,7 @@ static enum err conclude_stream(struct flight *f, CURLcode rc, struct arena *a,
 enum err http_ask_stream(struct http_ask *h, const struct bus_request *r, struct arena *a,
                          const struct http_listener *listener, struct bus_answer *end_out)
 {
-    struct reading reading = { .listener = listener, .arena = a };
+    struct reading reading = { .listener = listener, .arena = a, .heard_us = clock_monotonic_us() };
     struct flight *f = NULL, *over = NULL;
     CURLcode rc = CURLE_OK;
 
@@ -734,11 +675,11 @@ enum err http_ask_stream(struct http_ask *h, const struct bus_request *r, struct
     enum err e = begin(h, r, &reading, &f);
     if (e)
         return e;
-    while (!over && !reading.enough) {
+    while (!over && !reading.enough && !is_quiet(&reading)) {
         over = wait_over(h, clock_monotonic_us() + STOP_LOOK_MS * MSEC_US, &rc);
         reading.enough |= !over && listener->stopped(listener->arg);
     }
-    e = conclude_stream(f, rc, a, end_out);
+    e = conclude_stream(f, over != NULL, rc, a, end_out);
     release(f);
     return e;
 }

@@ -259,6 +259,11 @@ def test_the_two_keys_are_not_taken_for_each_other(company, url, keys):
     assert done.returncode == 64 and "--api-key" in done.stderr and secret not in done.stderr
 
 
+def test_an_api_key_without_an_address_is_told(company, keys):
+    done = elsewhere(company, "call", "CustomerService/List", "--api-key", f"@{keys / 'rep'}")
+    assert done.returncode == 64 and "--api-key goes with --url" in done.stderr
+
+
 @pytest.mark.parametrize("address, said", [
     ("gateway", "no address"),
     ("ftp://127.0.0.1/", "must begin with https://"),
@@ -308,6 +313,7 @@ class Stranger:
     (200, {"Content-Type": "text/html"}, b"<h1>Hello</h1>", 69, "no gateway is there"),
     (200, {"Content-Type": "application/proto"}, b"\xff\xff", 70, "cannot be read"),
     (301, {"Location": "https://daybook.example.com/"}, b"", 65, "moved to https://daybook.example.com/"),
+    (302, {"Location": "/\x1b[2J"}, b"", 65, "moved to /?[2J"),
     (401, {}, b"", 77, "not as a gateway does"),
     (502, {}, b"", 75, "try again when it is back"),
     (500, {"Content-Type": "application/json"}, b'{"error": "no Connect error"}', 69, "no gateway is there"),
