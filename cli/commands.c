@@ -167,8 +167,8 @@ const struct command commands[] = {
     { .name = "webhook",
       .usage = "listen",
       .summary = "take in webhooks, verify and show them",
-      .help = "For the first test of a receiver: a small server that judges what is sent to it as\n"
-              "Standard Webhooks has it (webhook-id, webhook-timestamp within 5 minutes,\n"
+      .help = "For the first test of a receiver: a small server that judges what is sent to it\n"
+              "as Standard Webhooks has it (webhook-id, webhook-timestamp within 5 minutes,\n"
               "webhook-signature by one of the secrets). Answers 204 to what is good and 401 to\n"
               "what is not, shows each with the time, and marks an id that has come before\n"
               "(again). Without a secret it verifies nothing, says so and takes everything.\n"
