@@ -45,6 +45,8 @@ call_handler credential_create_api_key;
 call_handler credential_register_curve_key;
 call_handler credential_revoke_api_key;
 call_handler credential_revoke_curve_key;
+call_handler credential_create_calendar_feed;
+call_handler credential_revoke_calendar_feed;
 call_handler credential_list;
 
 /* --- shared ----------------------------------------------------------------------------------- */
