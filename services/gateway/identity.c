@@ -14,15 +14,14 @@
 #define KEY_PREFIX "dbk_"
 #define HASH_TEXT 65
 
-/* Cuts "dbk_<id>_<secret>" up. */
+typedef const struct dir_key *find_fn(const struct directory *d, struct id credential);
+
+/* Cuts "<id>_<secret>" up. */
 static bool cut(const char *token, struct id *id_out, const char **secret_out)
 {
     char text[ID_TEXT_MAX];
     size_t len = sizeof(text) - 1;
 
-    if (strncmp(token, KEY_PREFIX, strlen(KEY_PREFIX)) != 0)
-        return false;
-    token += strlen(KEY_PREFIX);
     if (strnlen(token, len + 2) < len + 2 || token[len] != '_')
         return false;
     memcpy(text, token, len);
@@ -32,7 +31,8 @@ static bool cut(const char *token, struct id *id_out, const char **secret_out)
 }
 
 /* The hash is made even where there is no such key, so that time does not tell which there are. */
-static const struct dir_key *prove_key(const struct directory *dir, const char *token)
+static const struct dir_key *prove_key(const struct directory *dir, const char *token,
+                                       find_fn *find)
 {
     static const char nobody[HASH_TEXT] = "";
     char hash[HASH_TEXT];
@@ -41,7 +41,7 @@ static const struct dir_key *prove_key(const struct directory *dir, const char *
 
     if (!cut(token, &id, &secret) || !secret_hash_token(secret, hash))
         return NULL;
-    const struct dir_key *key = directory_api_key(dir, id);
+    const struct dir_key *key = find(dir, id);
     const char *want = key && strlen(key->secret_hash) == HASH_TEXT - 1 ? key->secret_hash : nobody;
     return sodium_memcmp(hash, want, HASH_TEXT) == 0 ? key : NULL;
 }
@@ -104,6 +104,18 @@ static enum err make_principal(const struct directory *dir, const struct dir_key
     return ERR_OK;
 }
 
+static bool has_expired(const struct dir_key *key)
+{
+    return key->expires_at_us && key->expires_at_us <= clock_wall_us();
+}
+
+static const struct dir_key *prove_api_key(const struct directory *dir, const char *token)
+{
+    if (strncmp(token, KEY_PREFIX, strlen(KEY_PREFIX)) != 0)
+        return NULL;
+    return prove_key(dir, token + strlen(KEY_PREFIX), directory_api_key);
+}
+
 enum err identity_prove(const char *authorization, struct arena *a, struct proof *proof_out,
                         const char **text_out)
 {
@@ -118,15 +130,36 @@ enum err identity_prove(const char *authorization, struct arena *a, struct proof
         return ERR_UNAVAILABLE;
     }
     const char *token = authorization + strlen(SCHEME);
-    const struct dir_key *key = prove_key(dir, token + strspn(token, " "));
+    const struct dir_key *key = prove_api_key(dir, token + strspn(token, " "));
     if (!key) {
         *text_out = "this API key is not known, or was ended";
         return ERR_UNAUTHENTICATED;
     }
-    if (key->expires_at_us && key->expires_at_us <= clock_wall_us()) {
+    if (has_expired(key)) {
         *text_out = "this API key has expired";
         return ERR_UNAUTHENTICATED;
     }
     proof_out->key = key->credential;
     return make_principal(dir, key, a, &proof_out->principal, text_out);
+}
+
+enum err identity_prove_feed(const char *token, struct arena *a, struct proof *proof_out,
+                             const char **text_out)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+
+    if (!dir) {
+        *text_out = "the directory is not loaded yet; try again";
+        return ERR_UNAVAILABLE;
+    }
+    const struct dir_key *key = prove_key(dir, token, directory_calendar_feed);
+    if (!key || has_expired(key)) {
+        *text_out = "there is no such calendar";
+        return ERR_NOT_FOUND;
+    }
+    proof_out->key = key->credential;
+    enum err e = make_principal(dir, key, a, &proof_out->principal, text_out);
+    if (!e && key->is_employee)
+        proof_out->name = arena_strdup(a, directory_employee(dir, key->tenant, key->actor)->name);
+    return e == ERR_UNAUTHENTICATED ? ERR_NOT_FOUND : e;
 }

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "services/gateway/calendar_feed.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http.h"
 #include "services/gateway/pages.h"
@@ -29,6 +30,7 @@ struct loop {
     struct recent *recent;
     struct streams *streams;
     struct rpc *rpc;
+    struct calendar_feeds *feeds;
 };
 
 struct gateway {
@@ -46,6 +48,13 @@ static struct setting settings[] = {
       .default_value = "127.0.0.1:8080",
       .help =
           "Where HTTP is served, host:port. TLS and HTTP/2 are a proxy's task in front of it." },
+    { .key = "HTTP_PUBLIC_URL",
+      .type = SETTING_TEXT,
+      .help =
+          "How we are reached from outside, such as https://daybook.example.com; its host is part "
+          "of "
+          "the UIDs of calendars, so set it before anybody subscribes. Unset: http:// and where "
+          "HTTP is served." },
     { .key = "HTTP_CORS_ORIGINS",
       .type = SETTING_TEXT,
       .help = "Origins whose pages may call, parted by commas, or *; unset: none." },
@@ -70,14 +79,16 @@ static void on_request(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
 
-    if (!pages_serve(l->pages, x))
+    if (!pages_serve(l->pages, x) && !calendar_feeds_serve(l->feeds, x))
         connect_handle(l->connect, x);
 }
 
 static void on_gone(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
-    connect_gone(l->connect, x);
+
+    if (!calendar_feeds_gone(l->feeds, x))
+        connect_gone(l->connect, x);
 }
 
 static void on_drained(void *arg, struct http_exchange *x)
@@ -121,6 +132,7 @@ static void loop_fini(struct loop *l)
 {
     http_loop_free(l->http);
     connect_free(l->connect);
+    calendar_feeds_free(l->feeds);
     rpc_free(l->rpc);
     streams_free(l->streams);
     recent_free(l->recent);
@@ -201,6 +213,27 @@ static void stop(void *daemon_data)
     free(g);
 }
 
+/* Where we are seen from outside, unless set: where the loops listen. */
+static bool add_feeds(struct gateway *g, const struct daemon *d, const char *listening)
+{
+    const char *set = daemon_setting(d, "HTTP_PUBLIC_URL")->text;
+    char url[CALENDAR_URL_MAX];
+
+    snprintf(url, sizeof(url), "http://%s", listening);
+    if (set && *set && !calendar_feeds_url_ok(set)) {
+        log_error("gateway.settings",
+                  "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://, a host, and perhaps a port", NULL);
+        return false;
+    }
+    for (int i = 0; i < LOOPS; i++) {
+        struct loop *l = &g->loops[i];
+        l->feeds = calendar_feeds_new(l->upstream, g->limit, set && *set ? set : url);
+        if (!l->feeds)
+            return false;
+    }
+    return true;
+}
+
 static void *start(struct daemon *d, bool *ok_out)
 {
     const char *address = daemon_setting(d, "HTTP_LISTEN")->text;
@@ -208,6 +241,7 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
+    calendar_feeds_register_metrics();
     int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
     if (g) {
         g->limit = limit_new(rate, 2 * rate);
@@ -222,6 +256,7 @@ static void *start(struct daemon *d, bool *ok_out)
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
         *ok_out = loop_init(&g->loops[i], d, g, shared);
+    *ok_out = *ok_out && add_feeds(g, d, shared);
     if (!*ok_out) {
         stop(g);
         return NULL;
