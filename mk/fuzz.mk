@@ -6,6 +6,7 @@
 FUZZ_WITH_mdp := services/bus/frames.c services/bus/context.c
 FUZZ_WITH_import := cli/import_rows.c
 FUZZ_WITH_connect := $(wildcard services/gateway/connect*.c) services/gateway/gzip.c services/gateway/http_value.c
+FUZZ_WITH_ics := services/gateway/ics.c services/gateway/calendar_text.c
 FUZZ_SECONDS ?= 20
 FUZZ_CC ?= clang
 FUZZ := $(BUILD)/fuzz

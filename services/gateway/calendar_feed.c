@@ -27,8 +27,8 @@
 #define BACK_US (30 * DAY_US)
 #define AHEAD_US (180 * DAY_US)
 #define EVENTS_MAX 2000
-#define PAGE 200 /* of at most some 5 KiB each: a page fits into a message */
-#define FEED_BYTES_MAX (6 * MIB)
+#define PAGE 200                  /* of at most some 5 KiB each: a page fits into a message */
+#define FEED_BYTES_MAX (11 * MIB) /* twice that, for gzip, fits into an exchange's arena */
 #define PAGE_BUDGET (16 * MIB)
 #define DEADLINE_US (15 * SECOND_US) /* all pages */
 #define RETRY_AFTER "5"
@@ -169,6 +169,14 @@ static void add_last_modified(struct feed *f)
     http_add_header(f->x, "Last-Modified", text);
 }
 
+static void add_headers(struct feed *f, const char *etag)
+{
+    http_add_header(f->x, "Cache-Control", "private, max-age=900");
+    http_add_header(f->x, "Vary", "Accept-Encoding");
+    http_add_header(f->x, "ETag", etag);
+    add_last_modified(f);
+}
+
 static void send_feed(struct feed *f)
 {
     bool zip = http_names_gzip(http_header(f->x, "Accept-Encoding"));
@@ -177,20 +185,21 @@ static void send_feed(struct feed *f)
     uint8_t *zipped;
     char etag[HTTP_ETAG_MAX];
 
-    http_etag(body, len, zip, etag);
-    http_add_header(f->x, "Cache-Control", "private, max-age=900");
-    http_add_header(f->x, "Vary", "Accept-Encoding");
-    http_add_header(f->x, "ETag", etag);
-    add_last_modified(f);
+    http_etag(f->text.data, f->text.len, zip, etag);
     if (http_etag_matches(http_header(f->x, "If-None-Match"), etag)) {
+        add_headers(f, etag);
         answer(f, 304, NULL, 0);
         return;
     }
-    http_add_header(f->x, "Content-Type", "text/calendar; charset=utf-8");
-    if (zip && !gzip_deflate(http_arena(f->x), body, len, &zipped, &len)) {
+    if (zip && gzip_deflate(http_arena(f->x), f->text.data, f->text.len, &zipped, &len) == ERR_OK) {
         http_add_header(f->x, "Content-Encoding", "gzip");
         body = zipped;
+    } else {
+        len = f->text.len;
+        http_etag(body, len, false, etag);
     }
+    add_headers(f, etag);
+    http_add_header(f->x, "Content-Type", "text/calendar; charset=utf-8");
     answer(f, 200, body, len);
 }
 
