@@ -168,6 +168,9 @@ def test_the_http_examples_work(stack):
     assert said.lower().count("idempotent-replayed: true") == 1
     assert '"code":"invalid_argument"' in said and '"field":"customer.name"' in said
     assert '"position":{"logId":"' in said
+    [calendar] = re.findall(r"^BEGIN:VCALENDAR\r?$.*?^END:VCALENDAR\r?$", said, re.S | re.M)
+    assert "BEGIN:VEVENT" in calendar and "STATUS:CONFIRMED" in calendar
+    assert said.rpartition("END:VCALENDAR")[2].count('"revokedAt": "') == 1
 
 
 def test_the_plain_endpoint_can_be_opened(stack):
