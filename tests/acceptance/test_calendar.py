@@ -17,7 +17,7 @@ import icalendar
 import pytest
 
 from company import BUS, DIRECTORY, SECONDS, VISITS
-from stack import ROOT, UTC, stamp, wait_until
+from stack import ROOT, SLACK, UTC, stamp, wait_until
 from web import LIST, Caller, new_key
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -279,6 +279,13 @@ def test_sec17_who_leaves_has_no_feed(company):
     feed.wait(404)
 
 
+def test_a_feed_that_expires_is_gone(company):
+    ends = dt.datetime.now(UTC) + dt.timedelta(seconds=5 * SLACK)  # by the wall clock, as API keys do
+    feed = Feed(company, "lead", expiresAt=stamp(ends))
+    feed.wait(404)
+    assert dt.datetime.now(UTC) >= ends
+
+
 def test_a_feed_is_no_api_key(company, feed):
     secret = feed.path.removeprefix("/calendars/").removesuffix(".ics")
     assert Caller(company.stack, f"dbk_{secret}").post(LIST).status == 401
@@ -323,7 +330,8 @@ def test_f52_it_is_not_asked_without_end(company, stack):
 
 
 def test_no_address_in_logs_and_metrics(company, stack, feed):
-    secret = feed.path.rpartition("_")[2].removesuffix(".ics")
+    secret = feed.path.removeprefix(f"/calendars/{feed.id}_").removesuffix(".ics")
+    assert len(secret) == 43
     assert feed.get().status == 200 and feed.caller.send("GET", feed.path + "x").status == 404
     admin = stack.env_of("gateway")["DAYBOOK_ADMIN_LISTEN"]
     with urllib.request.urlopen(f"http://{admin}/metrics") as answer:
@@ -333,6 +341,13 @@ def test_no_address_in_logs_and_metrics(company, stack, feed):
         assert secret not in log.read_text(errors="replace"), log
     events = company.system.call(BUS + "EventService/ReadEvents", {"limit": 1000, "aggregate": f"credentials/{feed.id}"})
     assert events.events and secret.encode() not in events.SerializeToString()
+
+
+def test_a_wrong_public_url_is_said_at_the_start(stack):
+    env = {**os.environ, **stack.env_of("gateway"), "DAYBOOK_HTTP_LISTEN": "127.0.0.1:0",
+           "DAYBOOK_ADMIN_LISTEN": "127.0.0.1:0", "DAYBOOK_HTTP_PUBLIC_URL": "daybook.example.com/x"}
+    done = subprocess.run([stack.bin / "daybook-gateway"], env=env, text=True, capture_output=True, timeout=120)
+    assert done.returncode != 0 and "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://" in done.stdout + done.stderr
 
 
 # --- a subscriber -------------------------------------------------------------------------------------
