@@ -128,6 +128,7 @@ static void add_api_key(struct directory_builder *b, struct db_row *row)
 {
     struct dir_key key = read_key(row);
     key.secret_hash = db_row_text(row, "secret_hash");
+    key.networks = db_row_text(row, "networks");
     if (!key.secret_hash)
         row->bad = true;
     else

@@ -7,6 +7,10 @@
 #include "services/directory/service.h"
 
 #define CREDENTIAL_SCOPES_MAX 32
+#define CREDENTIAL_NETWORKS_MAX 16
+#define CREDENTIAL_USES_MAX 500
+/* What the gateway says of itself; credential_rules_scope_ok() lets nobody else have it. */
+#define CREDENTIAL_SCOPE_EDGE "edge"
 
 /* 32 bytes in Z85 (ZeroMQ RFC 32), not all zero. */
 bool credential_rules_z85_ok(const char *text);
