@@ -50,7 +50,7 @@ static enum err check_wish(struct call *call, const struct wish *w)
     const char *scope;
 
     for (size_t i = 0; i < w->n_scopes; i++)
-        if (!credential_rules_scope_ok(w->scopes[i]))
+        if (!authority_scope_ok(w->scopes[i]))
             refuse_element(call, "scopes", i, "a scope looks like customers.write");
     for (size_t i = 0; i < w->n_networks; i++)
         if (!http_network_ok(w->networks[i]))
