@@ -17,7 +17,6 @@
 
 #define TURN_US (250 * MSEC_US)
 #define FILE_EVERY_US SECOND_US
-#define FETCH_EVERY_US (5 * MINUTE_US)
 #define AGAIN_US (30 * SECOND_US)     /* after a failure */
 #define AGAIN_BARE_US (2 * SECOND_US) /* the same while there is no set at all */
 #define MISS_EVERY_US MINUTE_US
@@ -27,6 +26,7 @@ struct jwks_source {
     char *place;
     struct http_out *http; /* NULL: a file */
     bool is_plain;
+    int64_t refresh_us;
     /* the thread's */
     struct arena *arena; /* of the answer that is awaited */
     bool fetching;
@@ -178,7 +178,7 @@ static void begin_fetch(struct jwks_source *s)
     s->fetching = !e;
     if (e) {
         fail(s, reason);
-        conclude(s, false, FETCH_EVERY_US);
+        conclude(s, false, s->refresh_us);
     }
 }
 
@@ -195,7 +195,7 @@ static void end_fetch(struct jwks_source *s, const struct http_done *done)
         fail(s, "the answer is longer than 64 KiB");
     else
         ok = take(s, done->answer.body, done->answer.body_len);
-    conclude(s, ok, FETCH_EVERY_US);
+    conclude(s, ok, s->refresh_us);
 }
 
 /* --- the thread --------------------------------------------------------------------------------- */
@@ -253,7 +253,7 @@ static bool prepare_http(struct jwks_source *s, const char *networks, const char
     return s->http && s->arena && http_out_check_url(s->http, s->place, reason_out) == ERR_OK;
 }
 
-struct jwks_source *jwks_source_new(const char *place, const char *networks,
+struct jwks_source *jwks_source_new(const char *place, const char *networks, int64_t refresh_us,
                                     const char **reason_out)
 {
     struct jwks_source *s = calloc(1, sizeof(*s));
@@ -265,6 +265,7 @@ struct jwks_source *jwks_source_new(const char *place, const char *networks,
         return NULL;
     }
     pthread_mutex_init(&s->lock, NULL);
+    s->refresh_us = refresh_us;
     s->place = strdup(place);
     if (!s->place || (strstr(place, "://") && !prepare_http(s, networks, reason_out))) {
         jwks_source_free(s);

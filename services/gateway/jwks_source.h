@@ -2,7 +2,7 @@
  * jwks_source.h - where the issuer's keys come from, a file or an address, and the set at hand.
  *
  * One thread looks (jwks_source_turn); nobody else waits for a file or for HTTP. An address is asked
- * each five minutes and, when a token names a key that the set lacks, at once, for that reason once
+ * now and then and, when a token names a key that the set lacks, at once, for that reason once
  * a minute at most. A file is read again within a second of its change. What cannot be fetched or
  * read leaves the set as it is. Thread-safe but for jwks_source_turn().
  */
@@ -16,10 +16,11 @@ struct jwks_source;
 
 /*
  * place: a path, or an address: https, or http to one of the networks. networks: those that may be
- * called besides the public ones, as in http_networks_new(). A file is read at once, so that its
+ * called besides the public ones, as in http_networks_new(). refresh_us: from one look at an address to
+ * the next, and so how long a key that was taken away there may still prove tokens. A file is read at once, so that its
  * keys are there before the first token. NULL: *reason_out (static) says why.
  */
-struct jwks_source *jwks_source_new(const char *place, const char *networks,
+struct jwks_source *jwks_source_new(const char *place, const char *networks, int64_t refresh_us,
                                     const char **reason_out);
 void jwks_source_free(struct jwks_source *s);
 

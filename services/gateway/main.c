@@ -84,6 +84,14 @@ static struct setting settings[] = {
       .default_value = "127.0.0.0/8,::1",
       .help = "Networks that JWT_JWKS may lie in besides the public ones (CIDR, parted by commas); "
               "only there by http too." },
+    { .key = "JWT_JWKS_REFRESH",
+      .type = SETTING_DURATION,
+      .default_value = "5m",
+      .min = SECOND_US,
+      .max = DAY_US,
+      .help =
+          "From one look at an address of JWT_JWKS to the next: so long a key that was taken away "
+          "there may still prove tokens. A file is looked at each second." },
     { .key = "JWT_ISSUER",
       .type = SETTING_TEXT,
       .help = "What a token's claim iss must be; needed with JWT_JWKS." },
@@ -301,7 +309,8 @@ static bool take_tokens(struct gateway *g, struct daemon *d, struct identity_con
     else if (*tenant && !id_parse(tenant, &c->tenant))
         reason = "JWT_TENANT must be a UUID";
     else
-        g->keys = c->keys = jwks_source_new(place, text_of(d, "JWT_JWKS_NETWORKS"), &reason);
+        g->keys = c->keys = jwks_source_new(place, text_of(d, "JWT_JWKS_NETWORKS"),
+                                            daemon_setting(d, "JWT_JWKS_REFRESH")->i64, &reason);
     if (!g->keys)
         log_error("gateway.tokens", reason, "jwks", place, NULL);
     return g->keys != NULL;

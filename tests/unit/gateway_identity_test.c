@@ -125,7 +125,7 @@ static int set_up(void **state)
     assert_non_null(out);
     fprintf(out, "{\"keys\":[%s]}", f.issuer.jwk);
     assert_int_equal(fclose(out), 0);
-    f.keys = jwks_source_new(path, "", &reason);
+    f.keys = jwks_source_new(path, "", MINUTE_US, &reason);
     assert_non_null(f.keys);
     publish("general_manager");
     f.config = (struct identity_config){ .keys = f.keys,
@@ -347,7 +347,7 @@ static void without_keys_no_token_is_taken(void **state)
     assert_int_equal(ask(f, key_text(f, KEY_ERP), &proof), ERR_OK);
 
     const char *reason = NULL;
-    struct jwks_source *none = jwks_source_new("/nowhere/keys.json", "", &reason);
+    struct jwks_source *none = jwks_source_new("/nowhere/keys.json", "", MINUTE_US, &reason);
     f->config.keys = none;
     configure(f);
     assert_int_equal(ask_from(f, OFFICE, token, &proof, &refusal), ERR_UNAVAILABLE);

@@ -456,14 +456,14 @@ static void a_file_that_changes_is_seen_and_a_bad_one_changes_nothing(void **sta
 
     folder_make(folder, "daybook-jwks-");
     char *path = arena_printf(arena, "%s/keys.json", folder);
-    struct jwks_source *s = jwks_source_new(path, "", &reason);
+    struct jwks_source *s = jwks_source_new(path, "", MINUTE_US, &reason);
     assert_non_null(s); /* it may come later */
     assert_null(jwks_source_acquire(s));
     write_file(path, "{\"keys\":[" ED_JWK "]}");
     turn_until_key(s, "ed");
     jwks_source_free(s);
 
-    s = jwks_source_new(path, "", &reason);
+    s = jwks_source_new(path, "", MINUTE_US, &reason);
     assert_true(has_key(s, "ed")); /* at once */
     write_file(path, "{\"keys\":[");
     for (int i = 0; i < 6; i++) /* each a quarter of a second at most */
@@ -481,7 +481,7 @@ static void a_missed_key_is_looked_for_once_a_minute(void **state)
 {
     (void)state;
     const char *reason = NULL;
-    struct jwks_source *s = jwks_source_new("/nowhere/keys.json", "", &reason);
+    struct jwks_source *s = jwks_source_new("/nowhere/keys.json", "", MINUTE_US, &reason);
 
     assert_non_null(s);
     assert_true(jwks_source_miss(s));
@@ -509,7 +509,8 @@ static void a_place_that_can_never_be_asked_is_refused(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *reason = NULL;
-        struct jwks_source *s = jwks_source_new(cases[i].place, cases[i].networks, &reason);
+        struct jwks_source *s =
+            jwks_source_new(cases[i].place, cases[i].networks, MINUTE_US, &reason);
         if ((s != NULL) != cases[i].want)
             fail_msg("%s: %s", cases[i].place, reason);
         jwks_source_free(s);
