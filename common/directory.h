@@ -53,6 +53,7 @@ struct dir_key {
     struct id actor;
     bool is_employee;
     const char *const *scopes; /* ended by NULL */
+    const char *networks;      /* that it may be used from, parted by commas; NULL, "": all */
     int64_t expires_at_us;     /* 0 = never */
 };
 

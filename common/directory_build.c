@@ -259,6 +259,8 @@ void directory_builder_add_key(struct directory_builder *b, const struct dir_key
     k->scopes = split_scopes;
     if (key->secret_hash)
         k->secret_hash = kept_text(b, key->secret_hash);
+    if (key->networks)
+        k->networks = kept_text(b, key->networks);
     *w = (struct waiting_key){ b->keys, k };
     b->keys = w;
     b->nkeys++;

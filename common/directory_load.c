@@ -129,6 +129,7 @@ static void add_secret(struct directory_builder *b, struct db_row *row, bool is_
     struct dir_key key = read_key(row);
     key.is_feed = is_feed;
     key.secret_hash = db_row_text(row, "secret_hash");
+    key.networks = db_row_text(row, "networks");
     if (!key.secret_hash)
         row->bad = true;
     else

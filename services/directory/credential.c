@@ -10,6 +10,8 @@
 #include "services/directory/service.h"
 
 #include "common/call_page.h"
+#include "common/http_address.h"
+#include "common/sbuf.h"
 #include "common/secret.h"
 #include "services/directory/credential_rules.h"
 #include "services/directory/sql.h"
@@ -35,18 +37,29 @@ struct wish {
     char **scopes;
     const Google__Protobuf__Timestamp *expires_at;
     const char *curve_public_key; /* NULL: another kind */
+    size_t n_networks;            /* of an API key */
+    char **networks;
 };
+
+static void refuse_element(struct call *call, const char *list, size_t i, const char *text)
+{
+    char field[64];
+
+    snprintf(field, sizeof(field), "%s[%zu]", list, i);
+    call_violation(call, field, "%s", text);
+}
 
 static enum err check_wish(struct call *call, const struct wish *w)
 {
     const char *scope;
 
     for (size_t i = 0; i < w->n_scopes; i++)
-        if (!credential_rules_scope_ok(w->scopes[i])) {
-            char field[32];
-            snprintf(field, sizeof(field), "scopes[%zu]", i);
-            call_violation(call, field, "a scope looks like customers.write");
-        }
+        if (!authority_scope_ok(w->scopes[i]))
+            refuse_element(call, "scopes", i, "a scope looks like customers.write");
+    for (size_t i = 0; i < w->n_networks; i++)
+        if (!http_network_ok(w->networks[i]))
+            refuse_element(call, "allowed_networks", i,
+                           "a network looks like 10.1.0.0/16 or 2001:db8::/32");
     if (w->curve_public_key && !credential_rules_z85_ok(w->curve_public_key))
         call_violation(call, "curve_public_key", "32 bytes in Z85, 40 characters");
     enum err e = call_violations(call);
@@ -92,6 +105,8 @@ static enum err make(struct call *call, const struct wish *w, PbCredential **cre
     c->label = w->label;
     c->n_scopes = w->n_scopes;
     c->scopes = w->scopes;
+    c->n_allowed_networks = w->n_networks;
+    c->allowed_networks = w->networks;
     if (w->curve_public_key)
         c->curve_public_key = arena_strdup(call->arena, w->curve_public_key);
     c->created_at = wire_time(call->arena, call->now_us);
@@ -157,8 +172,14 @@ enum err credential_create_api_key(struct call *call, const ProtobufCMessage *re
     const Daybook__Directory__V1__CreateApiKeyRequest *req = (const void *)request;
     Daybook__Directory__V1__CreateApiKeyResponse *reply =
         call_new(call, &daybook__directory__v1__create_api_key_response__descriptor);
-    struct wish w = { KIND_API_KEY, req->employee_id, req->label, req->n_scopes,
-                      req->scopes,  req->expires_at,  NULL };
+    struct wish w = { .kind = KIND_API_KEY,
+                      .employee_id = req->employee_id,
+                      .label = req->label,
+                      .n_scopes = req->n_scopes,
+                      .scopes = req->scopes,
+                      .expires_at = req->expires_at,
+                      .n_networks = req->n_allowed_networks,
+                      .networks = req->allowed_networks };
     char hash[65];
 
     enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
@@ -186,8 +207,13 @@ enum err credential_register_curve_key(struct call *call, const ProtobufCMessage
     const Daybook__Directory__V1__RegisterCurveKeyRequest *req = (const void *)request;
     Daybook__Directory__V1__RegisterCurveKeyResponse *reply =
         call_new(call, &daybook__directory__v1__register_curve_key_response__descriptor);
-    struct wish w = { KIND_CURVE,  req->employee_id, req->label,           req->n_scopes,
-                      req->scopes, req->expires_at,  req->curve_public_key };
+    struct wish w = { .kind = KIND_CURVE,
+                      .employee_id = req->employee_id,
+                      .label = req->label,
+                      .n_scopes = req->n_scopes,
+                      .scopes = req->scopes,
+                      .expires_at = req->expires_at,
+                      .curve_public_key = req->curve_public_key };
 
     enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
     if (!e)
@@ -382,8 +408,11 @@ enum err credential_create_calendar_feed(struct call *call, const ProtobufCMessa
     const Daybook__Directory__V1__CreateCalendarFeedRequest *req = (const void *)request;
     Daybook__Directory__V1__CreateCalendarFeedResponse *reply =
         call_new(call, &daybook__directory__v1__create_calendar_feed_response__descriptor);
-    struct wish w = { KIND_CALENDAR,   NULL, req->label, ARRAY_LEN(scopes), scopes,
-                      req->expires_at, NULL };
+    struct wish w = { .kind = KIND_CALENDAR,
+                      .label = req->label,
+                      .n_scopes = ARRAY_LEN(scopes),
+                      .scopes = scopes,
+                      .expires_at = req->expires_at };
     char *employee_id = NULL;
 
     if (!reply)
@@ -430,4 +459,48 @@ enum err credential_list(struct call *call, const ProtobufCMessage *request,
     }
     *reply_out = &reply->base;
     return e;
+}
+
+/* --- use ---------------------------------------------------------------------------------------- */
+
+#define USE_TEXT_MAX 64 /* an element of either array */
+
+/* The scope is none that a key can be given, so no caller over HTTP has it. */
+static bool tells_of_uses(const struct call *call)
+{
+    return authority_is_system(call) ||
+           (!directory_is_employee(call) && authority_has_scope(call, CREDENTIAL_SCOPE_EDGE));
+}
+
+static bool list_uses(struct call *call, const Daybook__Directory__V1__NoteUseRequest *req,
+                      struct sbuf *ids, struct sbuf *times)
+{
+    for (size_t i = 0; i < req->n_uses; i++) {
+        const char *at = db_text_time(call->arena, wire_time_us(req->uses[i]->used_at));
+        if (!at)
+            return false;
+        sbuf_addf(ids, "%c%s", i ? ',' : '{', req->uses[i]->credential_id);
+        sbuf_addf(times, "%c\"%s\"", i ? ',' : '{', at);
+    }
+    sbuf_add_char(ids, '}');
+    sbuf_add_char(times, '}');
+    return !ids->bad && !times->bad;
+}
+
+/* Neither the company's lock nor a new revision: nothing that anybody decides by has changed. */
+enum err credential_note_use(struct call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__NoteUseRequest *req = (const void *)request;
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+
+    *reply_out = call_new(call, &daybook__directory__v1__note_use_response__descriptor);
+    if (!tells_of_uses(call))
+        return call_fail(call, ERR_PERMISSION_DENIED, "", "this is for the gateway");
+    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    if (!*reply_out || !list_uses(call, req, &ids, &times))
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *params[] = { call_tenant_text(call), ids.data, times.data };
+    return db_queue(call->db, &sql_credential_note_use, params);
 }

@@ -48,6 +48,7 @@ call_handler credential_revoke_curve_key;
 call_handler credential_create_calendar_feed;
 call_handler credential_revoke_calendar_feed;
 call_handler credential_list;
+call_handler credential_note_use;
 
 /* --- shared ----------------------------------------------------------------------------------- */
 

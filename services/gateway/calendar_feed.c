@@ -19,7 +19,6 @@
 #include "services/gateway/calendar_text.h"
 #include "services/gateway/gzip.h"
 #include "services/gateway/http_value.h"
-#include "services/gateway/identity.h"
 
 #define PREFIX "/calendars/"
 #define SUFFIX ".ics"
@@ -45,7 +44,8 @@ static struct metric feeds_total = {
 
 struct calendar_feeds {
     struct upstream *upstream;
-    struct limit *limit; /* the process's */
+    struct identity *identity; /* the process's, both */
+    struct limit *limit;
     char url[CALENDAR_URL_MAX], host[CALENDAR_URL_MAX];
 };
 
@@ -98,8 +98,8 @@ bool calendar_feeds_url_ok(const char *public_url)
     return strcmp(rest, "") == 0 || strcmp(rest, "/") == 0;
 }
 
-struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct limit *limit,
-                                          const char *public_url)
+struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct identity *identity,
+                                          struct limit *limit, const char *public_url)
 {
     struct calendar_feeds *c = calloc(1, sizeof(*c));
     const char *host = "";
@@ -107,6 +107,7 @@ struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct limi
     if (!c)
         return NULL;
     c->upstream = upstream;
+    c->identity = identity;
     c->limit = limit;
     size_t len = host_of(public_url, &host);
     snprintf(c->host, sizeof(c->host), "%.*s", (int)len, host);
@@ -313,38 +314,49 @@ static bool token_of(const char *path, char token[static TOKEN_MAX])
     return strcmp(path + len, SUFFIX) == 0;
 }
 
+/* text: without a line end. */
+static void fail_after(struct feed *f, unsigned status, const char *text, int64_t wait_us)
+{
+    char seconds[24], line[160];
+
+    snprintf(seconds, sizeof(seconds), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
+    if (status == 429)
+        http_add_header(f->x, "Retry-After", seconds);
+    snprintf(line, sizeof(line), "%s\n", text);
+    fail(f, status, line);
+}
+
 /* False: it was answered. */
 static bool prove(struct feed *f)
 {
-    char token[TOKEN_MAX], text[160];
-    const char *words = "there is no such calendar";
+    const struct asker who = identity_asker(f->all->identity, f->x);
+    struct refusal refusal = { .text = "there is no such calendar" };
+    char token[TOKEN_MAX];
     enum err e = ERR_NOT_FOUND;
 
     if (token_of(http_path(f->x), token))
-        e = identity_prove_feed(token, http_arena(f->x), &f->proof, &words);
+        e = identity_prove_feed(f->all->identity, &who, token, http_arena(f->x), &f->proof,
+                                &refusal);
     sodium_memzero(token, sizeof(token));
-    if (!e && !f->proof.name)
-        e = ERR_RESOURCE_EXHAUSTED;
-    if (!e)
-        return true;
-    snprintf(text, sizeof(text), "%s\n",
-             e == ERR_RESOURCE_EXHAUSTED ? "out of memory; try again" : words);
-    fail(f, e == ERR_NOT_FOUND ? 404 : 503, text);
-    return false;
+    if (e)
+        fail_after(f,
+                   e == ERR_NOT_FOUND                        ? 404
+                   : refusal.wait_us && e != ERR_UNAVAILABLE ? 429
+                                                             : 503,
+                   refusal.text, refusal.wait_us);
+    return e == ERR_OK;
 }
 
 /* False: it was answered. */
 static bool may_pass(struct feed *f)
 {
-    int64_t wait_us = limit_take(f->all->limit, f->proof.key, clock_monotonic_us());
-    char text[24];
+    int64_t wait_us = limit_take(f->all->limit, f->proof.holder, clock_monotonic_us());
 
-    if (wait_us == 0)
-        return true;
-    snprintf(text, sizeof(text), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
-    http_add_header(f->x, "Retry-After", text);
-    fail(f, 429, "this calendar is asked for too often; wait for the seconds of Retry-After\n");
-    return false;
+    if (wait_us > 0)
+        fail_after(f, 429,
+                   "this calendar is asked for too often; wait for the seconds of Retry-After",
+                   wait_us);
+    return wait_us == 0;
 }
 
 static void begin(struct feed *f)

@@ -10,6 +10,7 @@
 #define DAYBOOK_GATEWAY_CALENDAR_FEED_H
 
 #include "services/gateway/http.h"
+#include "services/gateway/identity.h"
 #include "services/gateway/limit.h"
 #include "services/gateway/upstream.h"
 
@@ -20,9 +21,9 @@ struct calendar_feeds;
  * end, nothing more; at most CALENDAR_URL_MAX - 1 characters. */
 bool calendar_feeds_url_ok(const char *public_url);
 
-/* limit: shared with the other loops. public_url: as above; copied. NULL: no memory. */
-struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct limit *limit,
-                                          const char *public_url);
+/* identity, limit: shared with the other loops. public_url: as above; copied. NULL: no memory. */
+struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct identity *identity,
+                                          struct limit *limit, const char *public_url);
 void calendar_feeds_free(struct calendar_feeds *c); /* after the exchanges */
 /* Once, before the first. */
 void calendar_feeds_register_metrics(void);

@@ -18,7 +18,7 @@ import pytest
 
 from company import BUS, DIRECTORY, SECONDS, VISITS
 from stack import ROOT, SLACK, UTC, stamp, wait_until
-from web import LIST, Caller, new_key
+from web import LIST, Caller, Gateway, new_key
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODE = pathlib.Path(os.environ.get("DAYBOOK_NODE", ROOT / "build/interop/node"))
@@ -327,6 +327,28 @@ def test_f52_it_is_not_asked_without_end(company, stack):
                 one.close()
     assert b"\r\nRetry-After: " in refused[0]
     feed.wait(200)
+
+
+def test_an_address_that_guesses_is_told_to_wait(company, feed):
+    door = Gateway(company.stack, HTTP_TRUSTED_PROXIES="127.0.0.1", HTTP_AUTH_FAILURES=3)
+    try:
+        caller, mine = Caller(door), {"X_Forwarded_For": "203.0.113.7"}
+        wait_until(lambda: caller.send("GET", feed.path).status == 200, SECONDS, "the feed is known")
+        for _ in range(3):
+            guess = f"/calendars/{feed.id}_{uuid.uuid4()}.ics"
+            assert caller.send("GET", guess, **mine).status == 404
+        refused = caller.send("GET", feed.path, **mine)
+        assert refused.status == 429 and 1 <= int(refused.headers["Retry-After"]) <= 20
+        assert caller.send("GET", feed.path, X_Forwarded_For="203.0.113.8").status == 200, "others notice nothing"
+    finally:
+        drained = door.stop()
+    assert drained, door.log.read_text()
+
+
+def test_it_tells_when_it_was_last_used(company, feed):
+    assert feed.get().status == 200
+    wait_until(lambda: [c for c in company.rep.call(CREDENTIAL + "List").credentials
+                        if c.id == feed.id and c.HasField("last_used_at")], SECONDS, "its use was told")
 
 
 def test_no_address_in_logs_and_metrics(company, stack, feed):

@@ -306,6 +306,92 @@ static void a_feed_is_made_and_ended_by_whom_it_shows_or_the_office(void **state
     assert_null(new_feed(him, rep)->replaced);
 }
 
+static void an_api_key_may_be_bound_to_networks(void **state)
+{
+    (void)state;
+    struct id t = small_company();
+    const Daybook__Directory__V1__CreateApiKeyResponse *made =
+        fine(say(system_of(t), CREDENTIAL, "CreateApiKey",
+                 "{\"label\":\"erp\",\"scopes\":[\"a.b\"],"
+                 "\"allowedNetworks\":[\"10.1.0.0/16\",\"2001:db8::/32\",\"192.0.2.7\"]}"));
+    assert_int_equal(made->credential->n_allowed_networks, 3);
+    const Daybook__Directory__V1__ListCredentialsResponse *list =
+        fine(say(system_of(t), CREDENTIAL, "List", "{}"));
+    assert_int_equal(list->credentials[0]->n_allowed_networks, 3);
+    assert_string_equal(list->credentials[0]->allowed_networks[1], "2001:db8::/32");
+    assert_null(list->credentials[0]->last_used_at);
+    assert_int_equal(number_of("SELECT count(*) AS n FROM directory_api.api_key"
+                               " WHERE credential_id = '%s' AND '192.0.2.7' = allowed_networks[3]",
+                               made->credential->id),
+                     1);
+
+    static const char *const bad[] = { "10.1.0.0/33", "erp.example.com", "10.1.0.0/16,10.2.0.0/16",
+                                       "10.1.0.0/",   "fe80::1%eth0",    "",
+                                       "10.1" };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        expect(bad[i],
+               say(system_of(t), CREDENTIAL, "CreateApiKey",
+                   "{\"label\":\"x\",\"allowedNetworks\":[\"10.0.0.1\",\"%s\"]}", bad[i]),
+               ERR_INVALID_ARGUMENT, "allowed_networks[1]");
+    expect("seventeen",
+           say(system_of(t), CREDENTIAL, "CreateApiKey",
+               "{\"label\":\"x\",\"allowedNetworks\":[\"::1\",\"::1\",\"::1\",\"::1\",\"::1\","
+               "\"::1\",\"::1\",\"::1\",\"::1\",\"::1\",\"::1\",\"::1\",\"::1\",\"::1\","
+               "\"::1\",\"::1\",\"::1\"]}"),
+           ERR_INVALID_ARGUMENT, "allowed_networks");
+    assert_int_equal(
+        number_of("SELECT count(*) AS n FROM directory.credential WHERE tenant_id = '%s'",
+                  text_of(t)),
+        1);
+}
+
+static const char *last_use(struct id tenant)
+{
+    const Daybook__Directory__V1__ListCredentialsResponse *list =
+        fine(say(system_of(tenant), CREDENTIAL, "List", "{}"));
+    char text[TIME_TEXT_MAX];
+    const Google__Protobuf__Timestamp *at = list->credentials[0]->last_used_at;
+    return at ? arena_strdup(env.arena, time_format(wire_time_us(at), text)) : "never";
+}
+
+static void uses_of_a_key_are_taken_down_and_no_revision_is_made(void **state)
+{
+    (void)state;
+    struct id t = small_company(), other = small_company();
+    unsigned last = REP2;
+    const Daybook__Directory__V1__CreateApiKeyResponse *made =
+        fine(say(system_of(t), CREDENTIAL, "CreateApiKey", "{\"label\":\"erp\"}"));
+    const char *id = arena_strdup(env.arena, made->credential->id);
+    wait_for_snapshot(knows_rep, t, &last);
+    int64_t revision = number_of("SELECT revision AS n FROM directory.revision");
+#define USE "{\"uses\":[{\"credentialId\":\"%s\",\"usedAt\":\"%s\"}]}"
+    static const char *const edge[] = { "edge", NULL };
+    static const char *const strong[] = { "tenant.all", "credentials.write", NULL };
+
+    fine(say(service_of(t, edge), CREDENTIAL, "NoteUse", USE, id, "2026-03-02T08:00:00Z"));
+    assert_string_equal(last_use(t), "2026-03-02T08:00:00Z");
+    fine(say(system_of(t), CREDENTIAL, "NoteUse", USE, id, "2026-03-02T07:59:59Z"));
+    assert_string_equal(last_use(t), "2026-03-02T08:00:00Z"); /* an earlier one tells nothing new */
+    fine(say(service_of(other, edge), CREDENTIAL, "NoteUse", USE, id, "2026-03-03T08:00:00Z"));
+    assert_string_equal(last_use(t), "2026-03-02T08:00:00Z"); /* F61: no key of that company */
+    expect("by a strong key",
+           say(service_of(t, strong), CREDENTIAL, "NoteUse", USE, id, "2026-03-03T08:00:00Z"),
+           ERR_PERMISSION_DENIED, NULL);
+    expect(
+        "by the general manager",
+        say(employee_of(t, person_of(GM)), CREDENTIAL, "NoteUse", USE, id, "2026-03-03T08:00:00Z"),
+        ERR_PERMISSION_DENIED, NULL);
+    expect("a key with that scope",
+           say(system_of(t), CREDENTIAL, "CreateApiKey", "{\"label\":\"x\",\"scopes\":[\"edge\"]}"),
+           ERR_INVALID_ARGUMENT, "scopes[0]");
+    expect("nothing", say(system_of(t), CREDENTIAL, "NoteUse", "{}"), ERR_INVALID_ARGUMENT, "uses");
+    expect("no moment",
+           say(system_of(t), CREDENTIAL, "NoteUse", "{\"uses\":[{\"credentialId\":\"%s\"}]}", id),
+           ERR_INVALID_ARGUMENT, "uses[0].used_at");
+    assert_string_equal(last_use(t), "2026-03-02T08:00:00Z");
+    assert_int_equal(number_of("SELECT revision AS n FROM directory.revision"), revision);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +402,8 @@ int main(void)
                                before_each),
         cmocka_unit_test_setup(a_feed_is_made_and_ended_by_whom_it_shows_or_the_office,
                                before_each),
+        cmocka_unit_test_setup(an_api_key_may_be_bound_to_networks, before_each),
+        cmocka_unit_test_setup(uses_of_a_key_are_taken_down_and_no_revision_is_made, before_each),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
