@@ -46,7 +46,7 @@ struct calendar_feeds {
     struct upstream *upstream;
     struct identity *identity; /* the process's, both */
     struct limit *limit;
-    char url[CALENDAR_URL_MAX], host[CALENDAR_URL_MAX];
+    struct public_url url;
 };
 
 /* One request under way; the exchange's. */
@@ -65,55 +65,15 @@ struct feed {
 
 /* --- life --------------------------------------------------------------------------------------- */
 
-/* The host's begin and length; 0: it is no URL of ours. */
-static size_t host_of(const char *url, const char **host_out)
-{
-    const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
-                       : strncmp(url, "http://", 7) == 0 ? url + 7
-                                                         : NULL;
-
-    if (!host)
-        return 0;
-    *host_out = host;
-    if (*host != '[')
-        return strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
-    size_t len = strspn(host + 1, "0123456789abcdefABCDEF:.");
-    return host[1 + len] == ']' ? len + 2 : 0;
-}
-
-bool calendar_feeds_url_ok(const char *public_url)
-{
-    const char *host;
-    size_t len = host_of(public_url, &host);
-
-    if (len == 0 || strlen(public_url) >= CALENDAR_URL_MAX)
-        return false;
-    const char *rest = host + len;
-    if (*rest == ':') {
-        size_t digits = strspn(rest + 1, "0123456789");
-        if (digits == 0 || digits > 5)
-            return false;
-        rest += 1 + digits;
-    }
-    return strcmp(rest, "") == 0 || strcmp(rest, "/") == 0;
-}
-
 struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct identity *identity,
-                                          struct limit *limit, const char *public_url)
+                                          struct limit *limit, const struct public_url *url)
 {
     struct calendar_feeds *c = calloc(1, sizeof(*c));
-    const char *host = "";
 
-    if (!c)
-        return NULL;
-    c->upstream = upstream;
-    c->identity = identity;
-    c->limit = limit;
-    size_t len = host_of(public_url, &host);
-    snprintf(c->host, sizeof(c->host), "%.*s", (int)len, host);
-    len = strlen(public_url);
-    snprintf(c->url, sizeof(c->url), "%.*s",
-             (int)(len && public_url[len - 1] == '/' ? len - 1 : len), public_url);
+    if (c)
+        *c = (struct calendar_feeds){
+            .upstream = upstream, .identity = identity, .limit = limit, .url = *url
+        };
     return c;
 }
 
@@ -227,10 +187,8 @@ static bool is_full(const struct feed *f)
 
 static void take_page(struct feed *f, const PbPage *page)
 {
-    const struct calendar_site site = { f->all->url, f->all->host };
-
     for (size_t i = 0; i < page->n_entries && !is_full(f); i++) {
-        calendar_text_add(&f->ics, &site, page->entries[i]);
+        calendar_text_add(&f->ics, &f->all->url, page->entries[i]);
         f->changed_us = MAX(f->changed_us, wire_time_us(page->entries[i]->changed_at));
         f->nevents++;
     }

@@ -12,18 +12,14 @@
 #include "services/gateway/http.h"
 #include "services/gateway/identity.h"
 #include "services/gateway/limit.h"
+#include "services/gateway/public_url.h"
 #include "services/gateway/upstream.h"
 
 struct calendar_feeds;
 
-#define CALENDAR_URL_MAX 300
-/* Whether a text can stand for us: "http://host", "https://host:port", with or without a slash at the
- * end, nothing more; at most CALENDAR_URL_MAX - 1 characters. */
-bool calendar_feeds_url_ok(const char *public_url);
-
-/* identity, limit: shared with the other loops. public_url: as above; copied. NULL: no memory. */
+/* identity, limit: shared with the other loops. url: copied. NULL: no memory. */
 struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct identity *identity,
-                                          struct limit *limit, const char *public_url);
+                                          struct limit *limit, const struct public_url *url);
 void calendar_feeds_free(struct calendar_feeds *c); /* after the exchanges */
 /* Once, before the first. */
 void calendar_feeds_register_metrics(void);

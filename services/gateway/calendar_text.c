@@ -95,16 +95,16 @@ static void add_place(struct ics *w, const PbEntry *e)
 }
 
 /* The record, for a program with an API key. */
-static void add_url(struct ics *w, const struct calendar_site *site, const PbEntry *e)
+static void add_url(struct ics *w, const struct public_url *at, const PbEntry *e)
 {
-    char url[512];
+    char url[PUBLIC_URL_MAX + 200];
     struct sbuf b;
 
     sbuf_init_fixed(&b, url, sizeof(url));
     sbuf_addf(&b,
               "%s/daybook.visits.v1.VisitService/Get?connect=v1&encoding=json"
               "&message=%%7B%%22id%%22%%3A%%22%s%%22%%7D",
-              site->url, e->visit_id);
+              at->url, e->visit_id);
     w->out->bad |= b.bad;
     ics_line(w, "URL", url);
 }
@@ -150,13 +150,13 @@ void calendar_text_begin(struct ics *w, const char *name)
     ics_line(w, "X-PUBLISHED-TTL", "PT1H");
 }
 
-void calendar_text_add(struct ics *w, const struct calendar_site *site, const PbEntry *e)
+void calendar_text_add(struct ics *w, const struct public_url *at, const PbEntry *e)
 {
-    char text[512];
+    char text[PUBLIC_URL_MAX + 64];
     struct sbuf uid;
 
     sbuf_init_fixed(&uid, text, sizeof(text));
-    sbuf_addf(&uid, "visit-%s@%s", e->visit_id, site->host);
+    sbuf_addf(&uid, "visit-%s@%s", e->visit_id, at->host);
     w->out->bad |= uid.bad;
     ics_begin(w, "VEVENT");
     ics_text(w, "UID", uid.data);
@@ -171,7 +171,7 @@ void calendar_text_add(struct ics *w, const struct calendar_site *site, const Pb
     add_text(w, "SUMMARY", e, summary_of);
     add_text(w, "DESCRIPTION", e, description_of);
     add_place(w, e);
-    add_url(w, site, e);
+    add_url(w, at, e);
     add_alarm(w, e);
     ics_end(w, "VEVENT");
 }

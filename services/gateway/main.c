@@ -346,22 +346,31 @@ static bool make_identity(struct gateway *g, struct daemon *d)
     return g->identity != NULL;
 }
 
-/* Where we are seen from outside, unless set: where the loops listen. */
-static bool add_feeds(struct gateway *g, const struct daemon *d, const char *listening)
+/* How we are seen from outside; unless set, where the loops listen. False: logged. */
+static bool find_public_url(const struct daemon *d, const char *listening, struct public_url *out)
 {
     const char *set = daemon_setting(d, "HTTP_PUBLIC_URL")->text;
-    char url[CALENDAR_URL_MAX];
+    char text[PUBLIC_URL_MAX];
 
-    snprintf(url, sizeof(url), "http://%s", listening);
-    if (set && *set && !calendar_feeds_url_ok(set)) {
-        log_error("gateway.settings",
-                  "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://, a host, and perhaps a port", NULL);
+    snprintf(text, sizeof(text), "http://%s", listening);
+    if (set && *set ? public_url_parse(set, out)
+                    : public_url_parse(text, out) || public_url_parse("http://localhost", out))
+        return true;
+    log_error("gateway.settings",
+              "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://, a host, and perhaps a port", NULL);
+    return false;
+}
+
+/* False: logged, or no memory. */
+static bool add_feeds(struct gateway *g, const struct daemon *d, const char *listening)
+{
+    struct public_url url;
+
+    if (!find_public_url(d, listening, &url))
         return false;
-    }
     for (int i = 0; i < LOOPS; i++) {
-        struct loop *l = &g->loops[i];
-        l->feeds = calendar_feeds_new(l->upstream, g->identity, g->limit, set && *set ? set : url);
-        if (!l->feeds)
+        g->loops[i].feeds = calendar_feeds_new(g->loops[i].upstream, g->identity, g->limit, &url);
+        if (!g->loops[i].feeds)
             return false;
     }
     return true;

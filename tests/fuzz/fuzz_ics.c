@@ -139,8 +139,7 @@ static void check_names(const char *text, const PbEntry *e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const struct calendar_site site = { "https://daybook.example.com",
-                                               "daybook.example.com" };
+    static const struct public_url site = { "https://daybook.example.com", "daybook.example.com" };
     struct arena *a = arena_new(MIB);
     struct sbuf out, plain;
     struct ics w = { .out = &out };
