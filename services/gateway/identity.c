@@ -44,9 +44,8 @@ struct proving {
 static struct metric proofs_total = {
     .name = "daybook_gateway_authentications_total",
     .type = METRIC_COUNTER,
-    .help = "Calls whose sender was to be proven, by what he sent (api_key, token, calendar, none) "
-            "and what "
-            "came of it.",
+    .help = "Proofs of identity, of calls and, each second, of streams, by what was sent (api_key, "
+            "token, calendar, none) and what came of it.",
     .labels = { "kind", "code" },
 };
 

@@ -1,6 +1,6 @@
 /*
- * rpc.h - calls from HTTP to the bus and back: who asks and how often, deadline, key of repetition, trace,
- * request id.
+ * rpc.h - calls from HTTP to the bus and back: who asks and how often, deadline, key of repetition,
+ * trace, request id.
  *
  * One a loop, and of that thread only.
  */

@@ -4,22 +4,26 @@ and 5). Tokens are made by PyJWT and cryptography; time is the wall clock, howev
 
 import base64
 import contextlib
+import datetime as dt
 import hashlib
 import hmac
 import http.server
+import ipaddress
 import json
 import os
+import ssl
 import threading
 import time
 import uuid
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
-from stack import wait_until
+from stack import UTC, wait_until
 from web import LIST, Caller, Gateway, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
@@ -342,6 +346,33 @@ def test_an_unknown_name_has_the_keys_looked_for_once_a_minute(company):
     publisher.stop()
 
 
+def self_signed(folder):
+    """A certificate for 127.0.0.1 that nobody has vouched for, with its key, in one file."""
+    private, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key())
+            .serial_number(1).not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+            .sign(private, hashes.SHA256()))
+    path = folder / "cert.pem"
+    path.write_bytes(cert.public_bytes(serialization.Encoding.PEM) + private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return path
+
+
+def test_keys_of_a_server_that_proves_nothing_are_not_taken(company, tmp_path):
+    key = Key("any")
+    publisher = Publisher(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    publisher.server.socket = context.wrap_socket(publisher.server.socket, server_side=True)
+    with gateway(company, JWT_JWKS=publisher.url.replace("http:", "https:")) as door:
+        wait_until(lambda: "certificate" in door.log.read_text(), SECONDS, "the certificate was refused")
+        assert asks(door, key.token(company, "E006")) == (503, "unavailable")
+    assert publisher.asked == 0
+    publisher.stop()
+
+
 # --- where from, how often, when ------------------------------------------------------------------------
 
 
@@ -356,6 +387,14 @@ def test_a_key_is_taken_from_its_networks_only(company, door):
                          (f"{OUTSIDE}, 127.0.0.9", (200, None)), (f"{OUTSIDE}:443", denied), ("", denied)):
         headers = {} if client is None else {"X_Forwarded_For": client}
         assert asks(door, key, **headers) == want, client
+    for clients, want in (((OUTSIDE, "198.51.100.1"), 403), (("198.51.100.1", OUTSIDE), 200)):  # one list in two fields
+        caller = Caller(door, key)
+        caller.connection.putrequest("POST", f"/{LIST}")
+        for name, value in [("Content-Type", "application/json"), ("Content-Length", "2"),
+                            ("Authorization", f"Bearer {key}"), *(("X-Forwarded-For", c) for c in clients)]:
+            caller.connection.putheader(name, value)
+        caller.connection.endheaders(b"{}")
+        assert caller.connection.getresponse().status == want, clients
     assert "allowed_networks" in Caller(door, key).post(LIST).json["message"]
     # A gateway that trusts nobody believes nobody.
     assert asks(company.stack, key, X_Forwarded_For=OUTSIDE) == denied
