@@ -233,7 +233,8 @@ static void add_general(const struct reference *r)
     html_add(
         r->b,
         "<h1>Daybook {}</h1>\n<p>Every method is <code>POST /package.Service/Method</code> by the "
-        "Connect protocol, in JSON or proto, with an API key: <code>Authorization: Bearer "
+        "Connect protocol, in JSON or proto, with an API key or a token: <code>Authorization: "
+        "Bearer "
         "dbk_...</code>. Methods without side effects are also <code>GET "
         "...?encoding=json&amp;message=...</code>, answered with an ETag. Headers: "
         "<code>Idempotency-Key</code> (a command sent again with it is done once), "

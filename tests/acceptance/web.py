@@ -4,7 +4,10 @@ it, and streams of the Connect protocol.
 
 import gzip
 import http.client
+import itertools
 import json
+import socket
+import subprocess
 
 from company import CUSTOMERS, DIRECTORY, SECONDS
 from stack import wait_until
@@ -100,3 +103,41 @@ def new_key(company, **request):
     caller = Caller(company.stack, made.api_key)
     wait_until(lambda: caller.post(LIST).status != 401, SECONDS, "the gateway knew the key")
     return made
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Gateway:
+    """One more gateway of a stack, with settings of its own; Caller takes it for the stack."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, stack, **settings):
+        self.stack = stack
+        self.env = {**stack.settings, **stack.env_of("gateway"),
+                    "DAYBOOK_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+                    "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()}}
+        self.log = stack.folder / f"log/gateway-{next(self.numbers)}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen([stack.bin / "daybook-gateway"], env=self.env, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=subprocess.STDOUT)
+        wait_until(self.is_ready, SECONDS, "the gateway is ready")
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return subprocess.run([self.stack.bin / "daybook-gateway", "--health"], env=self.env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    def env_of(self, name):
+        assert name == "gateway"
+        return self.env
+
+    def stop(self):
+        """True: it has drained."""
+        self.process.terminate()
+        return self.process.wait(timeout=2 * SECONDS) == 0
