@@ -9,7 +9,6 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -22,9 +21,6 @@
 #define HEADERS_MAX ((size_t)32 * KIB)
 #define CONNECT_MAX_MS 3000
 #define URL_MAX 2048
-#define SECRET_PREFIX "whsec_"
-#define SECRET_MIN 24
-#define SECRET_MAX 64
 
 /* One request; kept for the next one when it is over. */
 struct http_call {
@@ -439,6 +435,8 @@ bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
     int going;
 
     for (;;) {
+        if (take_done(h, out)) /* each performance looks at all of them */
+            return true;
         if (curl_multi_perform(h->multi, &going) != CURLM_OK)
             return false;
         if (take_done(h, out))
@@ -452,39 +450,14 @@ bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
     }
 }
 
-/* --- the signature ---------------------------------------------------------------------------- */
-
-static bool decode_secret(const char *secret, uint8_t key[static SECRET_MAX], size_t *len_out)
+void http_out_rest(struct http_out *h, int64_t wait_us)
 {
-    size_t prefix = strlen(SECRET_PREFIX);
-    return strncmp(secret, SECRET_PREFIX, prefix) == 0 &&
-           sodium_base642bin(key, SECRET_MAX, secret + prefix, strlen(secret + prefix), NULL,
-                             len_out, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
-           *len_out >= SECRET_MIN;
+    int64_t ms = wait_us > 0 ? MIN((wait_us + MSEC_US - 1) / MSEC_US, INT32_MAX) : 0;
+
+    (void)curl_multi_poll(h->multi, NULL, 0, (int)ms, NULL);
 }
 
-enum err http_out_sign(const char *secret, const char *id, int64_t timestamp_s, const void *body,
-                       size_t len, struct arena *a, char **out)
+void http_out_wake(struct http_out *h)
 {
-    uint8_t key[SECRET_MAX], mac[crypto_auth_hmacsha256_BYTES];
-    char head[32], text[sodium_base64_ENCODED_LEN(sizeof mac, sodium_base64_VARIANT_ORIGINAL)];
-    size_t key_len = 0;
-    crypto_auth_hmacsha256_state state;
-
-    bool ok = decode_secret(secret, key, &key_len);
-    if (ok) {
-        int n = snprintf(head, sizeof head, ".%" PRId64 ".", timestamp_s);
-        crypto_auth_hmacsha256_init(&state, key, key_len);
-        crypto_auth_hmacsha256_update(&state, (const uint8_t *)id, strlen(id));
-        crypto_auth_hmacsha256_update(&state, (const uint8_t *)head, (size_t)n);
-        crypto_auth_hmacsha256_update(&state, body, len);
-        crypto_auth_hmacsha256_final(&state, mac);
-        sodium_memzero(&state, sizeof state);
-        sodium_bin2base64(text, sizeof text, mac, sizeof mac, sodium_base64_VARIANT_ORIGINAL);
-    }
-    sodium_memzero(key, sizeof key);
-    if (!ok)
-        return ERR_INVALID_ARGUMENT;
-    *out = arena_printf(a, "v1,%s", text);
-    return *out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    (void)curl_multi_wakeup(h->multi);
 }

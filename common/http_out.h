@@ -55,15 +55,14 @@ NODISCARD enum err http_out_start(struct http_out *h, const struct http_request 
                                   const char **reason_out);
 /* Works on what was begun until one of them is over, at most wait_us. False: none is. */
 bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *done_out);
+/* Waits for one of them, for http_out_wake() or wait_us; also while none is under way. */
+void http_out_rest(struct http_out *h, int64_t wait_us);
+/* Ends a wait; from any thread. */
+void http_out_wake(struct http_out *h);
 /* How many were begun and not handed out as over. */
 size_t http_out_running(const struct http_out *h);
 
 /* Judges an address without calling it (at creation). */
 NODISCARD enum err http_out_check_url(struct http_out *h, const char *url, const char **reason_out);
-
-/* Standard Webhooks signature: "v1,<base64 HMAC-SHA256 of id.timestamp.body>".
- * secret: "whsec_" + base64. ERR_INVALID_ARGUMENT: malformed secret. */
-NODISCARD enum err http_out_sign(const char *secret, const char *id, int64_t timestamp_s,
-                                 const void *body, size_t len, struct arena *a, char **out);
 
 #endif

@@ -10,12 +10,14 @@
 #include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/schema.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http.h"
 #include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/upstream.h"
+#include "services/gateway/webhook_threads.h"
 
 #define LOOPS 2
 #define TURN_MAX_US (250 * MSEC_US)
@@ -32,6 +34,8 @@ struct loop {
 };
 
 struct gateway {
+    struct webhooks webhooks; /* the first, as it says */
+    char public_url[512];
     struct limit *limit, *failures;
     struct key_use *uses;
     struct jwks_source *keys; /* of tokens; NULL: none are taken */
@@ -49,6 +53,10 @@ static struct setting settings[] = {
       .default_value = "127.0.0.1:8080",
       .help =
           "Where HTTP is served, host:port. TLS and HTTP/2 are a proxy's task in front of it." },
+    { .key = "HTTP_PUBLIC_URL",
+      .type = SETTING_TEXT,
+      .help = "How we are reached from outside, such as https://daybook.example.com; part of the "
+              "source of webhooks. Unset: http:// and where HTTP is served." },
     { .key = "HTTP_CORS_ORIGINS",
       .type = SETTING_TEXT,
       .help = "Origins whose pages may call, parted by commas, or *; unset: none." },
@@ -115,6 +123,14 @@ static struct setting settings[] = {
       .help =
           "Name of the claim that narrows a token to scopes, where it is there (words parted by "
           "spaces, or a list); empty: none does." },
+    { .key = "WEBHOOK_ALLOW",
+      .type = SETTING_TEXT,
+      .help = "Networks in CIDR form, parted by commas, to which webhooks may be posted although "
+              "they are not public." },
+    { .key = "WEBHOOK_ALLOW_PLAIN",
+      .type = SETTING_BOOL,
+      .default_value = "0",
+      .help = "Whether webhooks may be posted to http addresses besides https." },
     { 0 },
 };
 
@@ -282,6 +298,7 @@ static void stop(void *daemon_data)
         limit_free(g->failures);
         limit_free(g->limit);
         pages_free(g->pages);
+        webhooks_fini(&g->webhooks);
     }
     free(g);
 }
@@ -334,6 +351,18 @@ static bool make_identity(struct gateway *g, struct daemon *d)
     return g->identity != NULL;
 }
 
+/* Where we are seen from outside, unless set: where the loops listen. Without a slash at its end. */
+static void set_public_url(struct gateway *g, const struct daemon *d, const char *listening)
+{
+    const char *set = daemon_setting(d, "HTTP_PUBLIC_URL")->text;
+
+    snprintf(g->public_url, sizeof(g->public_url), "%s%s", set && *set ? "" : "http://",
+             set && *set ? set : listening);
+    size_t len = strlen(g->public_url);
+    if (len && g->public_url[len - 1] == '/')
+        g->public_url[len - 1] = '\0';
+}
+
 static void *start(struct daemon *d, bool *ok_out)
 {
     const char *address = daemon_setting(d, "HTTP_LISTEN")->text;
@@ -356,6 +385,10 @@ static void *start(struct daemon *d, bool *ok_out)
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
         *ok_out = loop_init(&g->loops[i], d, g, shared);
+    if (*ok_out) {
+        set_public_url(g, d, shared);
+        *ok_out = webhooks_init(&g->webhooks, d, g->public_url);
+    }
     if (!*ok_out) {
         stop(g);
         return NULL;
@@ -377,13 +410,23 @@ static bool ready(void *daemon_data, const char **reason_out)
 
 int main(int argc, char **argv)
 {
-    static const struct daemon_thread threads[] = { { "http-0", run },
-                                                    { "http-1", run },
-                                                    { "token-keys", run_keys } };
+    static const struct daemon_thread threads[] = {
+        { "http-0", run },
+        { "http-1", run },
+        { "token-keys", run_keys },
+        { "webhooks", webhooks_run_sender },
+        { "webhook-leases", webhooks_run_leases },
+        { "webhook-listener", webhooks_run_listener },
+    };
+
+    schema_init(); /* the consumer hears all events of it */
     const struct daemon_def def = {
         .name = "gateway",
         .schema = "gateway",
         .admin_listen = "127.0.0.1:9607",
+        .methods = webhook_methods,
+        .nmethods = webhook_methods_len,
+        .consumer = webhook_consumer(),
         .settings = settings,
         .migrations = gateway_migrations,
         .nmigrations = gateway_migrations_len,

@@ -269,7 +269,7 @@ static void add_types(const struct reference *r, bool events)
 {
     for (size_t i = 0; i < r->types.n; i++) {
         const struct schema_message *m = r->types.types[i].message;
-        if (!r->shown[i] && (m && pages_is_event(m)) == events)
+        if (!r->shown[i] && (m && schema_is_event(m)) == events)
             add_type_article(r, i);
     }
 }
@@ -304,7 +304,7 @@ static bool collect(struct reference *r, const struct schema_service *services, 
             json_types_add(&r->types, schema_of(services[i].methods[k].output));
         }
     for (size_t i = 0; i < nmessages; i++)
-        if (pages_is_event(&messages[i]))
+        if (schema_is_event(&messages[i]))
             json_types_add(&r->types, &messages[i]);
     json_types_sort(&r->types);
     r->shown = arena_array(r->scratch, r->types.n, sizeof(*r->shown));

@@ -1,6 +1,6 @@
 /*
- * Outgoing HTTP: signatures by published vectors, addresses by table, and the conduct of a call
- * against a server of a few lines on loopback.
+ * Outgoing HTTP: addresses by table, and the conduct of a call against a server of a few lines on
+ * loopback.
  */
 #include "common/base.h"
 
@@ -16,44 +16,6 @@
 
 #include "common/http_address.h"
 #include "common/http_out.h"
-
-/* --- signature -------------------------------------------------------------------------------- */
-
-/* The vector of the Standard Webhooks reference libraries. */
-static void signs_as_the_reference_does(void **state)
-{
-    (void)state;
-    struct arena *a = arena_new(MIB);
-    const char body[] = "{\"test\": 2432232314}";
-    char *text = NULL;
-    assert_int_equal(http_out_sign("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-                                   "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body, strlen(body),
-                                   a, &text),
-                     ERR_OK);
-    assert_string_equal(text, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    arena_free(a);
-}
-
-static void refuses_malformed_secrets(void **state)
-{
-    (void)state;
-    static const char *const secrets[] = {
-        "",
-        "whsec_",
-        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",       /* no prefix */
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",  /* cut */
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa-_", /* the other alphabet */
-        "whsec_c2hvcnQ=",                         /* 5 bytes */
-        "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    };
-    struct arena *a = arena_new(MIB);
-    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
-        char *text = NULL;
-        if (http_out_sign(secrets[i], "id", 1, "x", 1, a, &text) != ERR_INVALID_ARGUMENT)
-            fail_msg("'%s' was taken", secrets[i]);
-    }
-    arena_free(a);
-}
 
 /* --- addresses -------------------------------------------------------------------------------- */
 
@@ -593,8 +555,6 @@ static void several_are_under_way_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs_as_the_reference_does),
-        cmocka_unit_test(refuses_malformed_secrets),
         cmocka_unit_test(urls_are_judged_before_a_call_F45),
         cmocka_unit_test(allowed_networks_open_what_they_name),
         cmocka_unit_test(malformed_networks_are_refused),
