@@ -142,6 +142,19 @@ class Stack(LocalStack):
     def start(self, name):
         self.control("start", name)
 
+    def cut_power(self):
+        """F07: everything is killed at once, PostgreSQL and Redis too, and gone when this returns."""
+        pids = [self.pid(name) for name in (*DAEMONS, "redis")]
+        assert None not in pids, "not all of them ran before"
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.kill("postgres")
+        wait_until(lambda: not any(map(is_alive, pids)), 60, "all were gone")  # what still dies is not started anew
+
+    def restore_power(self, order=DAEMONS):
+        for name in ("redis", "postgres", *order):
+            self.start(name)
+
     def healthy(self, name):
         env = {**os.environ, **self.env_of(name)}
         done = subprocess.run([self.bin / f"daybook-{name}", "--health"], env=env,
