@@ -22,6 +22,14 @@ $(NODE_CLIENT): $(NODE_PACKAGES) $(wildcard $(NODE_DIR)/*.mjs) $(NODE_DIR)/buf.g
 	$(Q)cd $(NODE) && PATH="$$PWD/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
 	@touch $@
 
+# --- programs of Debian packages that are not installed: they would start services ---------------
+DEBIAN := $(BUILD)/debian
+PROMTOOL := $(DEBIAN)/promtool
+
+$(PROMTOOL):
+	@echo "  FETCH   $(@F)"
+	$(Q)tools/debian-program.sh prometheus usr/bin/promtool $@
+
 # --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
 # Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,
 # which is the same as a oneof of one.
