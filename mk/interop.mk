@@ -22,6 +22,15 @@ $(NODE_CLIENT): $(NODE_PACKAGES) $(wildcard $(NODE_DIR)/*.mjs) $(NODE_DIR)/buf.g
 	$(Q)cd $(NODE) && PATH="$$PWD/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
 	@touch $@
 
+# --- schemathesis: a Python package in a place of its own, since it brings a pytest of its own ----
+SCHEMATHESIS := $(BUILD)/interop/schemathesis
+
+$(SCHEMATHESIS)/ok: tests/interop/schemathesis/requirements.txt
+	@echo "  VENV    schemathesis"
+	$(Q)python3 -m venv $(@D)
+	$(Q)$(@D)/bin/pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
 # --- programs of Debian packages that are not installed: they would start services ---------------
 DEBIAN := $(BUILD)/debian
 PROMTOOL := $(DEBIAN)/promtool

@@ -7,9 +7,11 @@ import datetime as dt
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 
 import mdp
 
@@ -128,6 +130,10 @@ class Stack(LocalStack):
     def redis(self, *words):
         return run(["redis-cli", "-s", self.run_dir / "redis.sock", *words]).strip()
 
+    def metrics(self, name):
+        with urllib.request.urlopen(f"http://{self.env_of(name)['DAYBOOK_ADMIN_LISTEN']}/metrics") as page:
+            return page.read().decode()
+
     # --- processes --------------------------------------------------------------------------------
 
     def pids(self):
@@ -160,6 +166,25 @@ class Stack(LocalStack):
         done = subprocess.run([self.bin / f"daybook-{name}", "--health"], env=env,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return done.returncode == 0
+
+    @contextlib.contextmanager
+    def changed_settings(self, name, **settings):
+        """The daemon runs with these settings within the block; None takes one away."""
+        def restart(text):
+            self.kill(name, signal.SIGTERM)
+            path.write_text(text)
+            self.start(name)
+            wait_until(lambda: self.healthy(name), 20 * SLACK, f"{name} was back")
+
+        path = self.folder / f"env/{name}.env"
+        before = path.read_text()
+        kept = [line for line in before.splitlines() if line.split("=")[0] not in settings]
+        restart("".join(f"{line}\n" for line in [*kept, *(
+            f"{key}={shlex.quote(value)}" for key, value in settings.items() if value is not None)]))
+        try:
+            yield
+        finally:
+            restart(before)
 
     @contextlib.contextmanager
     def stopped(self, name):

@@ -100,3 +100,9 @@ def new_key(company, **request):
     caller = Caller(company.stack, made.api_key)
     wait_until(lambda: caller.post(LIST).status != 401, SECONDS, "the gateway knew the key")
     return made
+
+
+def calls_of(stack, code):
+    """How many calls the gateway has answered with that code."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in stack.metrics("gateway").splitlines()
+               if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
