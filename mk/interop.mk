@@ -22,6 +22,27 @@ $(NODE_CLIENT): $(NODE_PACKAGES) $(wildcard $(NODE_DIR)/*.mjs) $(NODE_DIR)/buf.g
 	$(Q)cd $(NODE) && PATH="$$PWD/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
 	@touch $@
 
+# --- Connect in a browser: a page of connect-web, bundled ------------------------------------------
+# buf and its plugin are those of tests/interop/node. The browser is Debian's (deploy/local/deps.sh).
+WEB_DIR := tests/interop/web
+WEB := $(BUILD)/interop/web
+WEB_PAGE := $(WEB)/page.stamp
+
+$(WEB)/packages.stamp: $(addprefix $(WEB_DIR)/,package.json package-lock.json .npmrc)
+	@mkdir -p $(WEB)
+	@echo "  NPM     $(WEB_DIR)"
+	$(Q)cp $^ $(WEB)
+	$(Q)npm ci --silent --no-audit --no-fund --prefix $(WEB)
+	@touch $@
+
+$(WEB_PAGE): $(WEB)/packages.stamp $(NODE_PACKAGES) $(wildcard $(WEB_DIR)/*.mjs $(WEB_DIR)/page/*) \
+		$(WEB_DIR)/buf.gen.yaml $(PROTOS)
+	@echo "  BUNDLE  $(WEB_DIR)"
+	$(Q)cp -r $(WEB_DIR)/*.mjs $(WEB_DIR)/page $(WEB_DIR)/buf.gen.yaml $(WEB)
+	$(Q)cd $(WEB) && PATH="$(CURDIR)/$(NODE)/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
+	$(Q)npm run --silent --prefix $(WEB) build -- --log-level=warning
+	@touch $@
+
 # --- schemathesis: a Python package in a place of its own, since it brings a pytest of its own ----
 SCHEMATHESIS := $(BUILD)/interop/schemathesis
 

@@ -100,7 +100,7 @@ $(VENV)/ok: tests/requirements.txt
 	@touch $@
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
-	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
+	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
 ASYNCAPI := $(BUILD)/node/node_modules/@asyncapi/parser/package.json
@@ -108,7 +108,7 @@ $(ASYNCAPI):
 	@mkdir -p $(BUILD)/node
 	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @asyncapi/parser@3.6.0
 
-acceptance: all $(VENV)/ok $(ASYNCAPI) $(NODE_CLIENT) $(PROMTOOL) $(SCHEMATHESIS)/ok ## black-box tests by independent clients (Python, Node, buf)
+acceptance: all $(VENV)/ok $(ASYNCAPI) $(NODE_CLIENT) $(WEB_PAGE) $(PROMTOOL) $(SCHEMATHESIS)/ok ## black-box tests by independent clients (Python, Node, buf, Chromium)
 	$(Q)$(PYTEST) tests/acceptance
 
 crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
