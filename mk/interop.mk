@@ -55,10 +55,14 @@ $(SCHEMATHESIS)/ok: tests/interop/schemathesis/requirements.txt
 # --- programs of Debian packages that are not installed: they would start services ---------------
 DEBIAN := $(BUILD)/debian
 PROMTOOL := $(DEBIAN)/promtool
+NGINX := $(DEBIAN)/nginx
 
 $(PROMTOOL):
 	@echo "  FETCH   $(@F)"
 	$(Q)tools/debian-program.sh prometheus usr/bin/promtool $@
+$(NGINX):
+	@echo "  FETCH   $(@F)"
+	$(Q)tools/debian-program.sh nginx usr/sbin/nginx $@
 
 # --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
 # Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,

@@ -12,7 +12,7 @@ wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprot
 wanted+=(postgresql postgresql-client redis-server util-linux python3)
 if [ "${1:-}" != "--run-only" ]; then
     wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl
-        chromium-headless-shell)
+        openssl chromium-headless-shell)
     # Also there when Node comes from elsewhere, whose package clashes with Debian's npm.
     command -v npm >/dev/null || wanted+=(npm)
 fi

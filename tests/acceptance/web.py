@@ -31,8 +31,8 @@ class Answer:
 
 
 class Caller:
-    def __init__(self, stack, key=None):
-        host, _, port = stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rpartition(":")
+    def __init__(self, stack, key=None, listen=None):
+        host, _, port = (listen or stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"]).rpartition(":")
         self.address = (host, int(port))
         self.connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
         self.stack, self.key = stack, key
