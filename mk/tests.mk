@@ -57,6 +57,13 @@ $(TESTDATA_TESTS:%=$(B)/obj/tests/unit/%.o): | $(TESTDATA_STAMP)
 $(TESTDATA_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += $(TESTDATA_OBJS)
 $(TESTDATA_TESTS:%=$(B)/tests/unit/%): | $(TESTDATA_OBJS)
 
+# Our JSON mapping as a filter, with that schema.
+JSON_PIPE := $(B)/tests/interop/json_pipe
+$(JSON_PIPE): $(call obj,tests/interop/protojson/pipe.c) $(TESTDATA_OBJS) $(COMMON_LIB) $(PROTO_LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    $(@F)"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
 # This test turns the wall clock.
 $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 
@@ -108,7 +115,8 @@ $(ASYNCAPI):
 	@mkdir -p $(BUILD)/node
 	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @asyncapi/parser@3.6.0
 
-acceptance: all $(VENV)/ok $(ASYNCAPI) $(NODE_CLIENT) $(WEB_PAGE) $(PROMTOOL) $(NGINX) $(SCHEMATHESIS)/ok ## black-box tests by independent clients (Python, Node, buf, Chromium)
+acceptance: all $(VENV)/ok $(ASYNCAPI) $(NODE_CLIENT) $(WEB_PAGE) $(PROMTOOL) $(NGINX) $(SCHEMATHESIS)/ok \
+		$(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium)
 	$(Q)$(PYTEST) tests/acceptance
 
 crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
