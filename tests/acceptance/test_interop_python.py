@@ -36,6 +36,14 @@ def rows(file, query):
         return db.execute(query).fetchall()
 
 
+def heard(file):
+    """The events that it has handled, in the order in which it did; none before it has made its tables."""
+    try:
+        return rows(file, "select seq, event_id, type, aggregate from heard order by number")
+    except sqlite3.OperationalError:
+        return []
+
+
 def log_of(company):
     return [(r["seq"], r["event_id"], r["type"], r["aggregate"]) for r in company.stack.sql(
         f"select seq, event_id, type, aggregate from bus.log where tenant_id = '{company.tenant}' order by seq")]
@@ -65,7 +73,7 @@ def test_f01_f03_f07_a_call_centre_outlives_a_power_cut_and_its_own_death(compan
 
     with centre(desk, "follow", file) as follower, centre(desk, "log", file) as logger:
         log(logger, 10)
-        wait_until(lambda: rows(file, "select 1 from heard"), SECONDS, "the follower heard something")
+        wait_until(lambda: heard(file), SECONDS, "the follower heard something")
         stack.cut_power()
         logger.until("^again: ")
         logger.kill()
@@ -84,8 +92,7 @@ def test_f01_f03_f07_a_call_centre_outlives_a_power_cut_and_its_own_death(compan
         company.rep.command("daybook.customers.v1.InteractionService/AnswerQuestion",
                             {"questionId": question, "answer": "Yes.", "final": True})
         stack.settle()
-        wait_until(lambda: rows(file, "select max(seq) from heard")[0][0] == log_of(company)[-1][0], SECONDS,
-                   "the follower was at the end")
+        wait_until(lambda: len(heard(file)) >= len(log_of(company)), SECONDS, "the follower was at the end")
         follower.process.terminate()
         assert follower.end() == 0
 
@@ -96,24 +103,23 @@ def test_f01_f03_f07_a_call_centre_outlives_a_power_cut_and_its_own_death(compan
     assert sorted((r["number"], r["id"]) for r in stored) == sorted(logged.items())
     assert {r["number"]: r["questions"] for r in stored} == {n: c["questions"] for n, c in calls.items()}
     # Every event was handled once, in order, and made the list of open questions.
-    heard = rows(file, "select seq, event_id, type, aggregate from heard order by number")
-    assert heard == log_of(company)
+    assert heard(file) == log_of(company)
     texts = {text for c in calls.values() for text in c["questions"]}
     assert {text for text, in rows(file, "select text from question")} == texts
     assert rows(file, "select id from question where not open") == [(question,)]
 
 
 def test_f15_f58_a_log_that_was_restored_stops_the_follower(company, desk, tmp_path):
-    file, seen = tmp_path / "centre.db", 3
+    file = tmp_path / "centre.db"
     with centre(desk, "follow", file) as follower:
-        wait_until(lambda: file.exists() and rows(file, "select count(*) from heard")[0][0] > seen, SECONDS, "it began")
+        wait_until(lambda: heard(file), SECONDS, "it began")
         follower.process.terminate()
         assert follower.end() == 0
     with contextlib.closing(sqlite3.connect(file)) as db, db:
         db.execute("update position set log_id = '01933a00-0000-7000-8000-00000000dead'")
-    before = rows(file, "select * from heard")
+    before = heard(file)
     log_id = company.system.call(BUS + "EventService/GetHead", {"omitTypes": True}).log_id
     with centre(desk, "follow", file) as follower:
         follower.until(f"^the log is {log_id}, not .*-00000000dead: it was restored from a backup")
         assert follower.end() == 1
-    assert rows(file, "select * from heard") == before
+    assert heard(file) == before
