@@ -198,6 +198,21 @@ def test_f05_one_gateway_dies_and_nobody_notices(company, erp, folder, proxy):
         wait_until(lambda: company.stack.healthy("gateway"), SECONDS, "it is back")
 
 
+def test_f05_a_stream_goes_on_at_the_other_gateway(company, erp, tmp_path):
+    def until(made):
+        program.until(f"^event .* customers/{made.id} known$")
+
+    with node(erp, "follow", tmp_path / "cursor.json") as program:
+        until(company.customer())
+        company.stack.kill("gateway")
+        try:
+            until(company.customer())
+        finally:
+            company.stack.start("gateway")
+            wait_until(lambda: company.stack.healthy("gateway"), SECONDS, "it is back")
+        until(company.customer())
+
+
 class Echo(http.server.BaseHTTPRequestHandler):
     """Tells what it was asked with."""
 
