@@ -64,6 +64,9 @@ $(NGINX):
 	@echo "  FETCH   $(@F)"
 	$(Q)tools/debian-program.sh nginx usr/sbin/nginx $@
 
+# What tests/acceptance/test_interop_* and test_metrics.py make use of.
+INTEROP_NEEDS := $(NODE_CLIENT) $(WEB_PAGE) $(SCHEMATHESIS)/ok $(PROMTOOL) $(NGINX)
+
 # --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
 # Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,
 # which is the same as a oneof of one.

@@ -115,8 +115,7 @@ $(ASYNCAPI):
 	@mkdir -p $(BUILD)/node
 	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @asyncapi/parser@3.6.0
 
-acceptance: all $(VENV)/ok $(ASYNCAPI) $(NODE_CLIENT) $(WEB_PAGE) $(PROMTOOL) $(NGINX) $(SCHEMATHESIS)/ok \
-		$(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium)
+acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
 crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
