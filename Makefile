@@ -39,7 +39,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvl
 # make VARIANT=null CFLAGS=-fdelete-null-pointer-checks WERROR=1 all
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fPIE
-PKGS := libzmq libsodium libprotobuf-c libpq hiredis jansson libcurl libmicrohttpd zlib
+PKGS := libzmq libsodium libprotobuf-c libpq hiredis jansson libcurl libmicrohttpd libcrypto zlib
 # Asked once; before `make deps` there is nobody to ask, and nothing is built then.
 PKG_CONFIG := $(shell command -v pkg-config || true)
 PKG_CFLAGS := $(if $(PKG_CONFIG),$(shell pkg-config --cflags $(PKGS) 2>/dev/null || true))

@@ -1,8 +1,9 @@
 /*
- * ask.c - calls over the bus, on behalf of a company or one of its people.
+ * ask.c - calls, over the bus or over HTTP, on behalf of a company or one of its people.
  *
- * An operator's key (kind=system) may say for whom it asks; the bus ignores that from any other
- * key, which speaks for itself. Repeats are safe: whatever is asked has an idempotency key.
+ * Over the bus an operator's key (kind=system) may say for whom it asks; the bus ignores that from
+ * any other key, which speaks for itself, as every API key does. Repeats are safe: whatever is asked
+ * has an idempotency key.
  */
 #include "cli/cli.h"
 
@@ -37,14 +38,19 @@ static int64_t delay_us(struct cli *c, const struct bus_answer *answer, int trie
     return MAX(us, fault_retry_us(c->arena, answer->result));
 }
 
-static enum err ask_as(struct cli *c, struct bus_client *bus, struct bus_request *r,
-                       struct bus_answer *answer_out)
+static enum err ask_once(struct cli *c, const struct bus_request *r, struct bus_answer *answer_out)
+{
+    return c->over_http ? http_ask_call(c->http, r, c->arena, answer_out)
+                        : bus_client_call(c->bus, r, c->arena, answer_out);
+}
+
+static enum err ask_as(struct cli *c, struct bus_request *r, struct bus_answer *answer_out)
 {
     int64_t until_us = clock_monotonic_us() + c->timeout_us;
     for (int tries = 0;; tries++) {
         *answer_out = (struct bus_answer){ .result = NULL };
         r->timeout_us = until_us - clock_monotonic_us();
-        enum err e = bus_client_call(bus, r, c->arena, answer_out);
+        enum err e = ask_once(c, r, answer_out);
         if (!is_again(e, answer_out) || tries + 1 == TRIES_MAX)
             return e;
         int64_t wait_us = delay_us(c, answer_out, tries);
@@ -66,8 +72,7 @@ static PbPrincipal *new_principal(struct cli *c, int kind)
     return p;
 }
 
-static bool look_up(struct cli *c, struct bus_client *bus, const char *who, PbPrincipal *p,
-                    int *status_out)
+static bool look_up(struct cli *c, const char *who, PbPrincipal *p, int *status_out)
 {
     struct bus_answer answer;
     struct id id;
@@ -85,7 +90,7 @@ static bool look_up(struct cli *c, struct bus_client *bus, const char *who, PbPr
         .message = &ask->base,
         .principal = system,
     };
-    enum err e = ask_as(c, bus, &r, &answer);
+    enum err e = ask_as(c, &r, &answer);
     if (e) {
         const char *what = arena_printf(c->arena, "--as %s: GetEmployee", who);
         *status_out = cli_call_failed(c, what ? what : "--as", e, &answer);
@@ -118,8 +123,7 @@ static bool make_principal(struct cli *c, int *status_out)
         return true;
     PbPrincipal *p = new_principal(c, person ? DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE
                                              : DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM);
-    struct bus_client *bus = cli_bus(c, status_out);
-    if (!p || !bus || (person && !look_up(c, bus, who, p, status_out)))
+    if (!p || !cli_bus(c, status_out) || (person && !look_up(c, who, p, status_out)))
         return false;
     c->principal = p;
     return true;
@@ -128,7 +132,7 @@ static bool make_principal(struct cli *c, int *status_out)
 bool cli_principal(struct cli *c, const PbPrincipal **out, int *status_out)
 {
     int status = err_exit_code(ERR_RESOURCE_EXHAUSTED);
-    if (!c->principal_known && !make_principal(c, &status)) {
+    if (!c->principal_known && !c->over_http && !make_principal(c, &status)) {
         *status_out = status;
         return false;
     }
@@ -138,6 +142,24 @@ bool cli_principal(struct cli *c, const PbPrincipal **out, int *status_out)
 }
 
 /* --- public ----------------------------------------------------------------------------------- */
+
+enum err cli_send(struct cli *c, const struct bus_request *r)
+{
+    return c->over_http ? http_ask_send(c->http, r) : bus_client_send(c->bus, r, c->arena);
+}
+
+enum err cli_receive(struct cli *c, int64_t timeout_us,
+                     const ProtobufCMessageDescriptor *(*type_of)(void *arg,
+                                                                  const char *request_id),
+                     void *arg, struct bus_answer *answer_out, const char **whose_out)
+{
+    if (c->over_http)
+        return http_ask_receive(c->http, timeout_us, c->arena, answer_out, whose_out);
+    *answer_out = (struct bus_answer){ .result = NULL };
+    enum err e = bus_client_receive(c->bus, timeout_us, c->arena, type_of, arg, answer_out);
+    *whose_out = answer_out->result ? answer_out->result->request_id : NULL;
+    return e;
+}
 
 enum err cli_ask(struct cli *c, const char *service, const char *method,
                  const ProtobufCMessage *request, struct bus_answer *answer_out)
@@ -151,7 +173,7 @@ enum err cli_ask(struct cli *c, const char *service, const char *method,
         .idempotency_key = given ? given : id_text(id_new(), key),
         .principal = c->principal,
     };
-    return ask_as(c, c->bus, &r, answer_out);
+    return ask_as(c, &r, answer_out);
 }
 
 const ProtobufCMessage *cli_must_ask(struct cli *c, const char *service, const char *method,
@@ -159,7 +181,7 @@ const ProtobufCMessage *cli_must_ask(struct cli *c, const char *service, const c
 {
     const PbPrincipal *who;
     struct bus_answer answer;
-    if (!cli_bus(c, status_out) || !cli_principal(c, &who, status_out))
+    if (!cli_way(c, status_out) || !cli_principal(c, &who, status_out))
         return NULL;
     enum err e = cli_ask(c, service, method, request, &answer);
     if (!e)

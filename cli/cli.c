@@ -4,6 +4,8 @@
  */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <sodium.h>
 #include <zmq.h>
 
 #include "common/bus_settings.h"
@@ -23,15 +25,32 @@
 #define TIMEOUT_DEFAULT_US (5 * SECOND_US)
 #define TIMEOUT_MAX_US (30 * SECOND_US)
 #define DB_TIMEOUT_US (5 * SECOND_US)
+#define API_KEY_SIZE 256
+#define API_KEY_PREFIX "dbk_"
 
 struct setting cli_settings[] = {
     BUS_SETTINGS,
     { .key = "TENANT",
       .type = SETTING_TEXT,
-      .help = "Id (UUID) of the company to work for, as by --tenant." },
+      .help = "Id (UUID) of the company to work for, as by --tenant; over HTTP the API key says "
+              "it." },
     { .key = "AS",
       .type = SETTING_TEXT,
       .help = "Employee to act as, staff number or id, as by --as." },
+    { .key = "URL",
+      .type = SETTING_TEXT,
+      .help =
+          "Where the gateway is, as by --url: call, import, tasks, events read and tail then go "
+          "there over HTTP, not over the bus." },
+    { .key = "API_KEY",
+      .type = SETTING_TEXT,
+      .secret = true,
+      .help = "API key for that (dbk_...), as by --api-key." },
+    { .key = "WEBHOOK_SECRET",
+      .type = SETTING_TEXT,
+      .secret = true,
+      .help =
+          "Secret by which webhook listen verifies, or two, parted by a blank, as by --secret." },
     { .key = "MIGRATE_URL",
       .type = SETTING_TEXT,
       .help =
@@ -79,11 +98,81 @@ const char *cli_setting(const struct cli *c, const char *key)
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
+const char *cli_url(const struct cli *c)
+{
+    const char *url = args_value(&c->args, "url");
+    if (!url)
+        url = cli_setting(c, "URL");
+    return url && *url ? url : NULL;
+}
+
+/* Whether all that is done is to call services. */
+static bool is_by_calls(const struct cli *c)
+{
+    const char *word = c->args.nwords ? c->args.words[0] : "";
+    size_t len = strlen(word);
+
+    for (const char *p = c->command->but; len && p && *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        if (n == len && memcmp(p, word, len) == 0)
+            return false;
+        p += n;
+    }
+    return c->command->by_calls;
+}
+
+/* The key speaks for itself, so that nothing else may seem to say who asks. */
+static bool open_http(struct cli *c)
+{
+    const char *url = cli_url(c), *as = cli_setting(c, "AS"), *fault;
+
+    if (url && args_has(&c->args, "url") && !is_by_calls(c)) {
+        cli_usage(c,
+                  "%s%s%s does not work over HTTP: it needs more than calls of services; leave "
+                  "--url out, on a machine of the installation",
+                  c->command->name, c->command->but ? " " : "",
+                  c->command->but ? c->args.words[0] : "");
+        return false;
+    }
+    if (!url && args_has(&c->args, "api-key")) {
+        cli_usage(c, "--api-key goes with --url (or DAYBOOK_URL): the bus knows us by CURVE keys");
+        return false;
+    }
+    c->over_http = url && is_by_calls(c);
+    if (!c->over_http)
+        return true;
+    fault = http_ask_fault_of(url);
+    if (fault)
+        cli_usage(c, "--url (or DAYBOOK_URL): %.200s %s", url, fault);
+    else if (args_has(&c->args, "as") || (as && *as))
+        cli_usage(c, "--as (or DAYBOOK_AS) does not go over HTTP: the API key says who asks; use "
+                     "one of that employee (CredentialService/CreateApiKey with employeeId)");
+    else if (args_has(&c->args, "tenant"))
+        cli_usage(c, "--tenant does not go over HTTP: an API key is of one company; leave it out");
+    else
+        return true;
+    return false;
+}
+
+static bool open_key(const struct cli *c)
+{
+    const char *key = args_value(&c->args, "key");
+
+    if (!key || strncmp(key, API_KEY_PREFIX, strlen(API_KEY_PREFIX)) != 0)
+        return true;
+    cli_usage(c, "--key is the idempotency key, which is stored; an API key goes by --api-key "
+                 "@FILE");
+    return false;
+}
+
 static bool open_options(struct cli *c)
 {
     const char *timeout = args_value(&c->args, "timeout");
     const char *tenant = args_value(&c->args, "tenant");
     struct id id;
+
+    if (!open_http(c) || !open_key(c))
+        return false;
 
     c->timeout_us = TIMEOUT_DEFAULT_US;
     if (timeout && (!num_duration_us(timeout, &c->timeout_us) || c->timeout_us < 10 * MSEC_US ||
@@ -91,7 +180,7 @@ static bool open_options(struct cli *c)
         cli_usage(c, "--timeout is from 10ms to 30s, not %.40s", timeout);
         return false;
     }
-    if (!tenant)
+    if (!tenant && !c->over_http)
         tenant = cli_setting(c, "TENANT");
     if (tenant && *tenant) {
         if (!id_parse(tenant, &id)) {
@@ -147,6 +236,7 @@ bool cli_open(struct cli *c, int *status_out)
 void cli_close(struct cli *c)
 {
     bus_client_free(c->bus);
+    http_ask_free(c->http);
     db_free(c->db);
     if (c->zmq)
         zmq_ctx_term(c->zmq);
@@ -185,6 +275,67 @@ struct bus_client *cli_bus(struct cli *c, int *status_out)
                       address.endpoint);
     }
     return c->bus;
+}
+
+bool cli_secret(const struct cli *c, const char *option, const char *word, char *out, size_t size)
+{
+    bool by_file = *word == '@';
+    FILE *f = by_file ? fopen(word + 1, "re") : NULL;
+
+    if (by_file && !f) {
+        (void)cli_usage(c, "--%s: %s: %s", option, word + 1, strerror(errno));
+        return false;
+    }
+    bool ok = by_file ? fgets(out, (int)size, f) != NULL : strlen(word) < size;
+    if (f)
+        (void)fclose(f);
+    else if (ok)
+        memcpy(out, word, strlen(word) + 1);
+    ok = ok && strlen(out) < size - 1;
+    if (ok)
+        out[strcspn(out, "\r\n")] = '\0';
+    if (!ok || !*out)
+        (void)cli_usage(c, "--%s: %s%s", option, by_file ? word + 1 : "it",
+                        ok ? " is empty" : " is empty or too long");
+    return ok && *out;
+}
+
+static bool is_api_key(const char *key)
+{
+    size_t prefix = strlen(API_KEY_PREFIX), len = strlen(key);
+    return strncmp(key, API_KEY_PREFIX, prefix) == 0 && len > prefix &&
+           strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
+}
+
+static bool open_http_client(struct cli *c, int *status_out)
+{
+    char read[API_KEY_SIZE] = "";
+    const char *word = args_value(&c->args, "api-key"), *key = cli_setting(c, "API_KEY");
+
+    *status_out = EXIT_USAGE;
+    if (word && !cli_secret(c, "api-key", word, read, sizeof read))
+        return false;
+    if (word)
+        key = read;
+    if (!key || !*key)
+        *status_out = cli_unset(c, "over HTTP an API key says who asks: --api-key @FILE or "
+                                   "DAYBOOK_API_KEY_FILE");
+    else if (!is_api_key(key))
+        *status_out = cli_usage(c, "--api-key (or DAYBOOK_API_KEY_FILE) holds no API key, which "
+                                   "begins with dbk_");
+    else
+        c->http = http_ask_new(cli_url(c), key);
+    if (!c->http && key && is_api_key(key))
+        *status_out = cli_fail(c, ERR_RESOURCE_EXHAUSTED, "out of memory");
+    sodium_memzero(read, sizeof read);
+    return c->http != NULL;
+}
+
+bool cli_way(struct cli *c, int *status_out)
+{
+    if (!c->over_http)
+        return cli_bus(c, status_out) != NULL;
+    return c->http || open_http_client(c, status_out);
 }
 
 static const char *db_url(const struct cli *c)

@@ -10,13 +10,14 @@
  *   main.c       from argv to a command               commands.c  the table of commands and options
  *   args.c       words of the command line            help.c      help, made from the tables
  *   cli.c        settings, connections, time          fault.c     what went wrong, in words
- *   ask.c        calls over the bus, on behalf of whom
+ *   ask.c        calls, on behalf of whom             http_ask.c  calls through the gateway
  *   table.c      columns for people                   rows.c      rows as columns or as JSON
  */
 #ifndef DAYBOOK_CLI_CLI_H
 #define DAYBOOK_CLI_CLI_H
 
 #include "cli/args.h"
+#include "cli/http_ask.h"
 #include "cli/table.h"
 #include "common/arena.h"
 #include "common/bus_client.h"
@@ -36,7 +37,9 @@ struct command {
     const char *help;             /* more of it, with examples; ends without a newline */
     const struct option *options; /* its own; NULL: none */
     size_t words_min, words_max;
-    bool offline; /* needs no settings */
+    bool offline;    /* needs no settings */
+    bool by_calls;   /* only calls services, so it works over HTTP too */
+    const char *but; /* not with these first words, parted by spaces; NULL: always */
     int (*run)(struct cli *c);
 };
 
@@ -54,8 +57,10 @@ struct cli {
     int64_t timeout_us; /* of one call */
     char tenant[40];    /* "" : none */
     /* private to cli.c and ask.c */
+    bool over_http; /* what is called, is called through the gateway */
     void *zmq;
     struct bus_client *bus;
+    struct http_ask *http;
     struct db *db;
     PbPrincipal *principal;
     bool principal_known;
@@ -76,6 +81,15 @@ struct db *cli_db(struct cli *c, int *status_out);
 bool cli_has_db(const struct cli *c);
 /* The same where there is a setting for it, without a word; then c->db is connected. */
 NODISCARD enum err cli_connect(struct cli *c);
+
+/* Where the gateway is (--url, DAYBOOK_URL); NULL: services are asked over the bus. */
+const char *cli_url(const struct cli *c);
+/*
+ * A secret of an option: the word itself, which others on the machine may see, or the first line of
+ * a file as @FILE. False: said why; the secret is not in it.
+ */
+NODISCARD bool cli_secret(const struct cli *c, const char *option, const char *word, char *out,
+                          size_t size);
 
 /* A number of an option, or `otherwise`. False: said why. */
 NODISCARD bool cli_number(const struct cli *c, const char *option, int64_t min, int64_t max,
@@ -109,11 +123,14 @@ bool result_has(const PbCallResult *result, const char *key, const char *value);
 
 /* --- ask.c ------------------------------------------------------------------------------------ */
 
-/* The client; NULL: said why, with the exit status. */
+/* The client; NULL: said why, with the exit status. For what is the bus's own; others ask by
+ * whichever way there is. */
 struct bus_client *cli_bus(struct cli *c, int *status_out);
+/* The way to the services: the bus, or HTTP. False: said why. */
+NODISCARD bool cli_way(struct cli *c, int *status_out);
 /*
  * On whose behalf calls are made (--tenant, --as): asks the directory for a staff number once.
- * False: said why. The principal is NULL when the key speaks for itself.
+ * False: said why. The principal is NULL when the key speaks for itself, as over HTTP always.
  */
 NODISCARD bool cli_principal(struct cli *c, const PbPrincipal **out, int *status_out);
 /*
@@ -123,6 +140,14 @@ NODISCARD bool cli_principal(struct cli *c, const PbPrincipal **out, int *status
  */
 NODISCARD enum err cli_ask(struct cli *c, const char *service, const char *method,
                            const ProtobufCMessage *request, struct bus_answer *answer_out);
+/* Many at a time, when the way stands: bus_client_send(), and whichever is over next. whose_out:
+ * the request id that was sent with it, also where there is no answer (no result); NULL: none was
+ * over in that time. */
+NODISCARD enum err cli_send(struct cli *c, const struct bus_request *r);
+NODISCARD enum err cli_receive(struct cli *c, int64_t timeout_us,
+                               const ProtobufCMessageDescriptor *(*type_of)(void *arg,
+                                                                            const char *request_id),
+                               void *arg, struct bus_answer *answer_out, const char **whose_out);
 /* The same for commands that can only give up: says why, and gives NULL and the exit status. */
 const ProtobufCMessage *cli_must_ask(struct cli *c, const char *service, const char *method,
                                      const ProtobufCMessage *request, int *status_out);
@@ -145,6 +170,7 @@ int cmd_status(struct cli *c);
 int cmd_tasks(struct cli *c);
 int cmd_timers(struct cli *c);
 int cmd_version(struct cli *c);
+int cmd_webhook(struct cli *c);
 
 /* help.c */
 int help_all(const struct cli *c);

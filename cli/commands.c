@@ -2,7 +2,7 @@
  * commands.c - the table of commands and their options, from which arguments are read and help and
  * completion are made.
  *
- * An option's value tells what it may be: FILE is a file, a|b|c one of these words, all else is
+ * An option's value tells what it may be: FILE is a file, @FILE a file behind that sign, a|b|c one of these words, all else is
  * free. Help texts are laid out for 80 columns by hand.
  */
 #include "cli/cli.h"
@@ -12,6 +12,13 @@ const struct option global_options[] = {
     { "as", "EMPLOYEE",
       "act as this person: staff number or id (or DAYBOOK_AS); without it, as the operator" },
     { "json", NULL, "answer for programs: JSON instead of tables, failures too" },
+    { "url", "URL",
+      "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, events "
+      "read and tail" },
+    { "api-key", "@FILE",
+      "file with the API key for --url (or DAYBOOK_API_KEY_FILE); the key itself will do, but "
+      "others "
+      "on the machine can see it" },
     { "timeout", "DURATION", "limit of one call, 10ms to 30s (5s)" },
     { "key", "KEY", "idempotency key: a command repeated with it takes effect once" },
     { "help", NULL, "help, also of one command" },
@@ -47,6 +54,17 @@ static const struct option events_options[] = {
     { "after", "SEQ", "read, tail: begin after this position (read: 0, tail: the newest)" },
     { "limit", "N", "read: at most this many (100; 0 = all); tail: end after so many (never)" },
     { "seq", "N", "replay: only this event (all that are parked)" },
+    { .name = NULL },
+};
+
+static const struct option webhook_options[] = {
+    { "secret", "@FILE",
+      "file with the secret (whsec_...), or itself, which others on the machine can see; twice "
+      "while it is changed (or DAYBOOK_WEBHOOK_SECRET_FILE)" },
+    { "listen", "HOST:PORT", "where to listen (127.0.0.1:9090); port 0: any" },
+    { "count", "N", "end after so many good deliveries, repeated ones not counted (never)" },
+    { "for", "DURATION", "end after that; with 1 when --count was not reached" },
+    { "body", NULL, "show the body too" },
     { .name = NULL },
 };
 
@@ -86,6 +104,7 @@ const struct command commands[] = {
               "  daybook call CustomerService/List '{\"pageSize\":5}' --tenant ID --as E006",
       .options = call_options,
       .words_max = 2,
+      .by_calls = true,
       .run = cmd_call },
     { .name = "import",
       .usage = "customers | orders FILE",
@@ -109,6 +128,7 @@ const struct command commands[] = {
       .options = import_options,
       .words_min = 2,
       .words_max = 2,
+      .by_calls = true,
       .run = cmd_import },
     { .name = "tasks",
       .usage = "EMPLOYEE",
@@ -121,6 +141,7 @@ const struct command commands[] = {
       .options = tasks_options,
       .words_min = 1,
       .words_max = 1,
+      .by_calls = true,
       .run = cmd_tasks },
     { .name = "events",
       .usage = "tail | read | parked [CONSUMER] | replay CONSUMER",
@@ -140,7 +161,25 @@ const struct command commands[] = {
       .options = events_options,
       .words_min = 1,
       .words_max = 2,
+      .by_calls = true,
+      .but = "parked replay",
       .run = cmd_events },
+    { .name = "webhook",
+      .usage = "listen",
+      .summary = "take in webhooks, verify and show them",
+      .help = "For the first test of a receiver: a small server that judges what is sent to it\n"
+              "as Standard Webhooks has it (webhook-id, webhook-timestamp within 5 minutes,\n"
+              "webhook-signature by one of the secrets). Answers 204 to what is good and 401 to\n"
+              "what is not, shows each with the time, and marks an id that has come before\n"
+              "(again). Without a secret it verifies nothing, says so and takes everything.\n"
+              "With --json: one delivery a line, after a line that says where it listens.\n"
+              "\n"
+              "  daybook webhook listen --secret @var/keys/hook.secret\n"
+              "  daybook webhook listen --secret @new --secret @old --count 1 --for 1m --body",
+      .options = webhook_options,
+      .words_min = 1,
+      .words_max = 1,
+      .run = cmd_webhook },
     { .name = "timers",
       .usage = "parked | replay [DUTY...]",
       .summary = "timers that could not be fired",

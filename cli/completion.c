@@ -23,6 +23,7 @@ static const struct place {
     { "events", "1 parked", "%consumers" },
     { "events", "1 replay", "%consumers" },
     { "timers", "0 ", "parked replay" },
+    { "webhook", "0 ", "listen" },
     { "migrate", "*", "%areas" },
     { "rebuild", "0 ", "%consumers" },
     { "keygen", "0 ", "%files" },
@@ -109,6 +110,8 @@ static void print_value(const struct option *o)
 {
     if (strcmp(o->value, "FILE") == 0) {
         (void)printf("        --%s) daybook_files=1 ;;\n", o->name);
+    } else if (strcmp(o->value, "@FILE") == 0) {
+        (void)printf("        --%s) case $1 in @*) daybook_files=@ ;; esac ;;\n", o->name);
     } else if (strchr(o->value, '|')) {
         (void)printf("        --%s) daybook_words='", o->name);
         for (const char *p = o->value; *p; p++)

@@ -4,9 +4,11 @@
  *
  * Following is right without counting on the fast path: what is published is taken when it is the
  * very next event, else it only says that there is more, and the log is read (protocols F.3). So
- * filters, other companies' events, losses and a bus that restarts all end in the same place.
+ * filters, other companies' events, losses and a bus that restarts all end in the same place. Over
+ * HTTP the gateway does all that, and a stream that ended is asked for again from the cursor on.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -22,11 +24,15 @@
 #define PAGE_MAX 1000
 #define TYPES_MAX 64
 #define JSON_LIMIT (8 * MIB)
-#define LOOK_AGAIN_MS 2000 /* when nothing is heard, not even a head message */
+#define LOOK_AGAIN_MS 2000               /* when nothing is heard, not even a head message */
+#define STREAM_QUIET_US (30 * SECOND_US) /* twice what the gateway lets pass */
 
 typedef Daybook__Bus__V1__Event Event;
 typedef Daybook__Bus__V1__ReadEventsRequest Request;
 typedef Daybook__Bus__V1__ReadEventsResponse Response;
+typedef Daybook__Bus__V1__GetHeadResponse Head;
+typedef Daybook__Bus__V1__StreamEventsRequest StreamRequest;
+typedef Daybook__Bus__V1__StreamEventsResponse Streamed;
 
 struct filter {
     char *types[TYPES_MAX];
@@ -95,7 +101,7 @@ static bool keep(struct cli *c, struct filter *f, struct arena *kept, int *statu
     const PbPrincipal *who;
     bool ok = true;
 
-    if (!cli_bus(c, status_out) || !cli_principal(c, &who, status_out))
+    if (!cli_way(c, status_out) || !cli_principal(c, &who, status_out))
         return false;
     for (size_t i = 0; i < f->n; i++)
         ok = (f->types[i] = arena_strdup(kept, f->types[i])) != NULL && ok;
@@ -199,7 +205,8 @@ struct tail {
     int64_t left;   /* events still to show */
     struct id log_id;
     bool has_log;
-    bool away; /* the bus did not answer; said once */
+    int status; /* of what was shown over HTTP */
+    bool away;  /* nobody answered; said once */
 };
 
 static bool subscribe(struct tail *t)
@@ -320,6 +327,85 @@ static int follow(struct tail *t)
     return status;
 }
 
+/* --- tail over HTTP --------------------------------------------------------------------------- */
+
+/* The gateway goes through the log itself, and says how far at least every 15 seconds. */
+static bool take_streamed(void *arg, const ProtobufCMessage *message)
+{
+    struct tail *t = arg;
+    const Streamed *m = (const Streamed *)(const void *)message;
+
+    t->away = false;
+    if (m->message_case == DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_POSITION) {
+        check_log(t, m->position->log_id, m->position->head_seq);
+        t->cursor = MAX(t->cursor, m->position->seq);
+    }
+    if (m->message_case == DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_EVENT)
+        t->status = take(t, m->event);
+    return t->status == 0 && t->left > 0 && !interrupted;
+}
+
+static bool is_interrupted(void *arg UNUSED)
+{
+    return interrupted;
+}
+
+/* The log has another id than the one that was followed: on from its head. 0, or an exit status. */
+static int change_log(struct tail *t)
+{
+    Daybook__Bus__V1__GetHeadRequest ask = DAYBOOK__BUS__V1__GET_HEAD_REQUEST__INIT;
+    int status = 0;
+
+    ask.omit_types = true;
+    const Head *head =
+        (const void *)cli_must_ask(t->c, EVENT_SERVICE, "GetHead", &ask.base, &status);
+    if (head)
+        check_log(t, head->log_id, head->head_seq);
+    return status;
+}
+
+/* One stream, until it ends. */
+static enum err stream(struct tail *t, struct bus_answer *end_out)
+{
+    char log_id[ID_TEXT_MAX];
+    StreamRequest ask = DAYBOOK__BUS__V1__STREAM_EVENTS_REQUEST__INIT;
+    const struct http_listener listener = {
+        .take = take_streamed, .stopped = is_interrupted, .quiet_us = STREAM_QUIET_US, .arg = t
+    };
+
+    ask.after_seq = t->cursor;
+    ask.types = t->filter.types;
+    ask.n_types = t->filter.n;
+    if (t->has_log)
+        ask.log_id = id_text(t->log_id, log_id);
+    struct bus_request r = { .service = EVENT_SERVICE,
+                             .method = "StreamEvents",
+                             .message = &ask.base,
+                             .timeout_us = t->c->timeout_us };
+    return http_ask_stream(t->c->http, &r, t->c->arena, &listener, end_out);
+}
+
+static int follow_over_http(struct tail *t)
+{
+    while (t->status == 0 && t->left > 0 && !interrupted) {
+        struct bus_answer end;
+        enum err e = stream(t, &end);
+        if (t->status || t->left == 0 || interrupted)
+            break;
+        if (e == ERR_ABORTED)
+            t->status = change_log(t);
+        else if (e != ERR_OK && e != ERR_UNAVAILABLE && e != ERR_RESOURCE_EXHAUSTED)
+            return cli_call_failed(t->c, "StreamEvents", e, &end);
+        else if (e && !t->away)
+            (void)cli_call_failed(t->c, "StreamEvents", e, &end);
+        t->away |= e != ERR_OK;
+        (void)poll(NULL, 0, LOOK_AGAIN_MS); /* a signal ends it */
+    }
+    return t->status;
+}
+
+/* --- its begin -------------------------------------------------------------------------------- */
+
 /* The newest position, where a tail begins. */
 static bool find_head(struct cli *c, int64_t *head_out, int *status_out)
 {
@@ -327,7 +413,7 @@ static bool find_head(struct cli *c, int64_t *head_out, int *status_out)
     ask.omit_types = true;
     const ProtobufCMessage *m = cli_must_ask(c, EVENT_SERVICE, "GetHead", &ask.base, status_out);
     if (m)
-        *head_out = ((const Daybook__Bus__V1__GetHeadResponse *)(const void *)m)->head_seq;
+        *head_out = ((const Head *)(const void *)m)->head_seq;
     return m != NULL;
 }
 
@@ -347,15 +433,15 @@ static int tail_log(struct cli *c)
     if (t.cursor < 0)
         t.cursor = head;
     struct arena *kept = arena_new(MIB);
-    t.sub = zmq_socket(c->zmq, ZMQ_SUB);
+    t.sub = c->over_http ? NULL : zmq_socket(c->zmq, ZMQ_SUB);
     status = err_exit_code(ERR_RESOURCE_EXHAUSTED);
     bool is_ready = kept && keep(c, &t.filter, kept, &status);
-    if (is_ready && !(t.sub && subscribe(&t))) {
+    if (is_ready && !c->over_http && !(t.sub && subscribe(&t))) {
         status = cli_fail(c, ERR_FAILED_PRECONDITION, "cannot subscribe at DAYBOOK_BUS_EVENTS");
     } else if (is_ready) {
         (void)sigaction(SIGINT, &act, NULL);
         (void)sigaction(SIGTERM, &act, NULL);
-        status = follow(&t);
+        status = c->over_http ? follow_over_http(&t) : follow(&t);
     }
     if (t.sub)
         zmq_close(t.sub);

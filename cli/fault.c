@@ -156,8 +156,10 @@ static void show_result(const struct cli *c, const char *what, enum err e, const
 }
 
 /* Nobody answered: what that means and what to do. */
-static const char *own_words(enum err e)
+static const char *own_words(const struct cli *c, enum err e)
 {
+    if (c->over_http && c->http && *http_ask_reason(c->http))
+        return http_ask_reason(c->http);
     switch (e) {
     case ERR_UNAVAILABLE:
         return "no bus answers there; is it running, and does it admit our key?";
@@ -176,14 +178,14 @@ static const char *own_words(enum err e)
 
 /* --- for programs ----------------------------------------------------------------------------- */
 
-static void show_json(const char *what, enum err e, const PbCallResult *r)
+static void show_json(const struct cli *c, const char *what, enum err e, const PbCallResult *r)
 {
     struct sbuf out;
     sbuf_init(&out, JSON_LIMIT);
     sbuf_add_text(&out, "{\"code\":");
     sbuf_add_json(&out, err_name(e));
     sbuf_add_text(&out, ",\"message\":");
-    sbuf_add_json(&out, r ? r->status->message : own_words(e));
+    sbuf_add_json(&out, r ? r->status->message : own_words(c, e));
     sbuf_add_text(&out, ",\"what\":");
     sbuf_add_json(&out, what);
     if (r) {
@@ -207,12 +209,13 @@ int cli_call_failed(const struct cli *c, const char *what, enum err e,
     if (r && !r->status)
         r = NULL; /* it went well; reading it did not */
     if (c->json)
-        show_json(what, e, r);
+        show_json(c, what, e, r);
     else if (r)
         show_result(c, what, e, r);
-    else if (e == ERR_UNAVAILABLE)
-        (void)cli_fail(c, e, "%s: %s: %s", what, cli_setting(c, "BUS_ENDPOINT"), own_words(e));
+    else if (c->over_http || e == ERR_UNAVAILABLE)
+        (void)cli_fail(c, e, "%s: %s: %s", what,
+                       c->over_http ? cli_url(c) : cli_setting(c, "BUS_ENDPOINT"), own_words(c, e));
     else
-        (void)cli_fail(c, e, "%s: %s", what, own_words(e));
+        (void)cli_fail(c, e, "%s: %s", what, own_words(c, e));
     return err_exit_code(e);
 }

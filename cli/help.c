@@ -22,7 +22,7 @@ static const struct {
     const char *means;
 } exit_codes[] = {
     { 0, "done" },
-    { 1, "canceled" },
+    { 1, "canceled; webhook listen: --count not reached in time" },
     { 64, "usage, invalid_argument, out_of_range" },
     { 65, "failed_precondition; import --strict: faulty rows" },
     { 66, "not_found" },

@@ -230,7 +230,7 @@ static int send_slot(struct import *im, struct slot *s)
         .principal = im->who,
     };
     s->tries++;
-    enum err e = bus_client_send(im->c->bus, &r, im->c->arena);
+    enum err e = cli_send(im->c, &r);
     if (e)
         return again(im, s, e, &none);
     s->state = SLOT_SENT;
@@ -345,10 +345,10 @@ static int64_t patience_us(const struct import *im)
 static int hear(struct import *im)
 {
     struct bus_answer answer = { .result = NULL };
+    const char *whose;
     arena_reset(im->c->arena);
-    enum err e =
-        bus_client_receive(im->c->bus, patience_us(im), im->c->arena, type_of, im, &answer);
-    struct slot *s = answer.result ? slot_of(im, answer.result->request_id) : NULL;
+    enum err e = cli_receive(im->c, patience_us(im), type_of, im, &answer, &whose);
+    struct slot *s = whose ? slot_of(im, whose) : NULL;
     if (!s)
         return e == ERR_DEADLINE_EXCEEDED ? expire(im) : 0;
     im->on_the_way--;
@@ -427,7 +427,7 @@ static int read_options(struct import *im)
     im->timeout_us = args_has(&c->args, "timeout") ? c->timeout_us : TIMEOUT_US;
     im->nslots = im->kind->window + 1;
     im->shows = !c->json && isatty(STDERR_FILENO);
-    if (!*c->tenant)
+    if (!*c->tenant && !c->over_http)
         return cli_usage(c, "into which company? --tenant ID or DAYBOOK_TENANT");
     return 0;
 }
@@ -489,11 +489,12 @@ int cmd_import(struct cli *c)
         return status;
     im.faults = json_array();
     status = open_files(&im);
-    if (status == 0 && cli_bus(c, &status) && cli_principal(c, &im.who, &status)) {
+    if (status == 0 && cli_way(c, &status) && cli_principal(c, &im.who, &status)) {
+        bool speaks_for_itself = im.who == NULL;
         keep = arena_new(MIB); /* c->arena is reset from answer to answer */
         im.who = keep && im.who ? wire_clone(&im.who->base, keep) : NULL;
         im.started_us = clock_monotonic_us();
-        status = im.who ? run(&im) : no_memory(&im);
+        status = im.who || speaks_for_itself ? run(&im) : no_memory(&im);
         import_end_progress(&im);
         import_show_summary(&im);
     }

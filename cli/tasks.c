@@ -105,7 +105,7 @@ int cmd_tasks(struct cli *c)
         wire_new(&daybook__reminders__v1__get_daily_tasks_request__descriptor, c->arena);
     if (date && !date_parse(date, &day))
         return cli_usage(c, "--date is a day such as 2026-11-17, not %.40s", date);
-    if (!*c->tenant)
+    if (!*c->tenant && !c->over_http)
         return cli_usage(c, "which company? --tenant ID or DAYBOOK_TENANT");
     if (!request)
         return status;

@@ -8,6 +8,7 @@
 #include "common/sbuf.h"
 
 #define SCOPE_ALL "tenant.all"
+#define SCOPE_MAX 64
 #define OWNERS_LIMIT (4 * MIB)
 
 enum sight {
@@ -71,6 +72,17 @@ bool authority_has_scope(const struct call *call, const char *scope)
     if (is_kind(call, DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE) && p->n_scopes == 0)
         return true;
     return lists_scope(call, scope);
+}
+
+bool authority_scope_ok(const char *scope)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
+    size_t area = strspn(scope, letters);
+
+    if (area == 0 || scope[area] != '.' || strlen(scope) > SCOPE_MAX)
+        return false;
+    size_t verb = strspn(scope + area + 1, letters);
+    return verb > 0 && scope[area + 1 + verb] == '\0';
 }
 
 static bool is_all_seeing(const struct call *call)

@@ -14,6 +14,9 @@
 bool authority_sees(const struct call *call, struct id owner);
 bool authority_is_system(const struct call *call);
 bool authority_has_scope(const struct call *call, const char *scope);
+/* What a scope must look like that somebody is given: "<area>.<verb>" of lower-case letters and _,
+ * at most 64 characters. */
+bool authority_scope_ok(const char *scope);
 
 /* ERR_NOT_FOUND with words when not; `what`: "customer". */
 NODISCARD enum err authority_need_sight(struct call *call, struct id owner, const char *what);

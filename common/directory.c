@@ -153,6 +153,11 @@ const struct dir_key *directory_api_key(const struct directory *d, struct id cre
     return d ? id_table_find(&d->api_keys, credential) : NULL;
 }
 
+const struct dir_key *directory_calendar_feed(const struct directory *d, struct id credential)
+{
+    return d ? id_table_find(&d->feeds, credential) : NULL;
+}
+
 /* --- the reporting line ----------------------------------------------------------------------- */
 
 bool dir_employee_has_role(const struct dir_employee *e, const char *role)

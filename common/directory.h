@@ -43,22 +43,24 @@ struct dir_employee {
     bool active;
 };
 
-/* What proves somebody: a CURVE key at the bus, an API key at an edge. */
+/* What proves somebody: a CURVE key at the bus; an API key or the address of a calendar at an edge. */
 struct dir_key {
-    char public_key[41];     /* Z85; "" of an API key */
-    const char *secret_hash; /* of an API key: see secret_hash_token(); else NULL */
+    char public_key[41];     /* Z85; "" of the others */
+    const char *secret_hash; /* of the others: see secret_hash_token(); else NULL */
+    bool is_feed;            /* a calendar's address */
     struct id credential;
     struct id tenant;
     struct id actor;
     bool is_employee;
     const char *const *scopes; /* ended by NULL */
+    const char *networks;      /* that it may be used from, parted by commas; NULL, "": all */
     int64_t expires_at_us;     /* 0 = never */
 };
 
 struct directory; /* one snapshot */
 
 /* Process-wide: starts the refresher thread. conninfo of the daemon's role. with_api_keys: of an
- * edge, whose role may read them. */
+ * edge, whose role may read them and calendar feeds. */
 NODISCARD enum err directory_start(const char *conninfo, bool with_api_keys);
 void directory_stop(void);
 /* Asks for a look now; returns at once. Thread-safe. */
@@ -105,6 +107,8 @@ const struct dir_key *directory_key(const struct directory *d, const char *z85);
 
 /* The API key of that id; NULL when unknown, revoked, or not loaded. Expiry is the caller's. */
 const struct dir_key *directory_api_key(const struct directory *d, struct id credential);
+/* The same for the calendar feed of that id. */
+const struct dir_key *directory_calendar_feed(const struct directory *d, struct id credential);
 
 /* The calendar that holds for a unit: the company's with the unit's policy values (workday_start,
  * workday_end, working_week), which have dates. An unknown unit has the company's calendar, an

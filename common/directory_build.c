@@ -259,6 +259,8 @@ void directory_builder_add_key(struct directory_builder *b, const struct dir_key
     k->scopes = split_scopes;
     if (key->secret_hash)
         k->secret_hash = kept_text(b, key->secret_hash);
+    if (key->networks)
+        k->networks = kept_text(b, key->networks);
     *w = (struct waiting_key){ b->keys, k };
     b->keys = w;
     b->nkeys++;
@@ -555,9 +557,10 @@ static void build_keys(struct directory_builder *b, struct directory *d)
 {
     text_table_init(b, &d->keys, b->nkeys);
     id_table_init(b, &d->api_keys, b->nkeys);
+    id_table_init(b, &d->feeds, b->nkeys);
     for (struct waiting_key *k = b->keys; k; k = k->next)
         if (k->key->secret_hash)
-            id_table_add(&d->api_keys, k->key->credential, k->key);
+            id_table_add(k->key->is_feed ? &d->feeds : &d->api_keys, k->key->credential, k->key);
         else
             text_table_add(&d->keys, k->key->public_key, k->key);
 }

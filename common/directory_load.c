@@ -124,14 +124,26 @@ static void add_key(struct directory_builder *b, struct db_row *row)
     directory_builder_add_key(b, &key, db_row_text(row, "scopes"));
 }
 
-static void add_api_key(struct directory_builder *b, struct db_row *row)
+static void add_secret(struct directory_builder *b, struct db_row *row, bool is_feed)
 {
     struct dir_key key = read_key(row);
+    key.is_feed = is_feed;
     key.secret_hash = db_row_text(row, "secret_hash");
+    key.networks = db_row_text(row, "networks");
     if (!key.secret_hash)
         row->bad = true;
     else
         directory_builder_add_key(b, &key, db_row_text(row, "scopes"));
+}
+
+static void add_api_key(struct directory_builder *b, struct db_row *row)
+{
+    add_secret(b, row, false);
+}
+
+static void add_feed(struct directory_builder *b, struct db_row *row)
+{
+    add_secret(b, row, true);
 }
 
 /* Tenants first: the others name them. */
@@ -144,7 +156,10 @@ static const struct part {
     { &sql_dirapi_years, add_year },         { &sql_dirapi_days, add_day },
     { &sql_dirapi_keys, add_key },
 };
-static const struct part api_keys = { &sql_dirapi_api_keys, add_api_key };
+static const struct part of_edges[] = {
+    { &sql_dirapi_api_keys, add_api_key },
+    { &sql_dirapi_calendar_feeds, add_feed },
+};
 
 static enum err load_part(struct db *db, const struct part *part, struct directory_builder *b)
 {
@@ -172,8 +187,8 @@ static enum err load(struct db *db, int64_t revision)
 
     for (size_t i = 0; !e && i < ARRAY_LEN(parts); i++)
         e = load_part(db, &parts[i], b);
-    if (!e && refresher.with_api_keys)
-        e = load_part(db, &api_keys, b);
+    for (size_t i = 0; !e && refresher.with_api_keys && i < ARRAY_LEN(of_edges); i++)
+        e = load_part(db, &of_edges[i], b);
     if (e) {
         directory_builder_free(b);
         return e;

@@ -66,7 +66,7 @@ struct directory {
     size_t ntenants;
     struct id_table tenant_table;
     struct text_table keys;
-    struct id_table api_keys;
+    struct id_table api_keys, feeds;
     struct calendar_spans fallback; /* calendar of the defaults */
 };
 

@@ -101,30 +101,35 @@ static bool parse_network(char *text, struct network *out)
     return true;
 }
 
-struct http_networks *http_networks_new(const char *text)
+static bool read_networks(const char *text, struct http_networks *out)
 {
-    struct http_networks *n = calloc(1, sizeof *n);
     const char *p = text ? text : "";
-    while (n && *p) {
+    out->n = 0;
+    while (*p) {
         char one[NETWORK_TEXT_MAX];
         p += strspn(p, " ");
         size_t len = strcspn(p, ", ");
-        bool fits = len < sizeof one && n->n < NETWORKS_MAX;
+        bool fits = len < sizeof one && out->n < NETWORKS_MAX;
         memcpy(one, p, fits ? len : 0);
         one[fits ? len : 0] = '\0';
-        if (!fits || !parse_network(one, &n->list[n->n++])) {
-            http_networks_free(n);
-            return NULL;
-        }
+        if (!fits || !parse_network(one, &out->list[out->n++]))
+            return false;
         p += len;
         p += strspn(p, " ");
-        if (*p == ',' && p[1] == '\0') {
-            http_networks_free(n);
-            return NULL;
-        }
+        if (*p == ',' && p[1] == '\0')
+            return false;
         p += *p == ',';
     }
-    return n;
+    return true;
+}
+
+struct http_networks *http_networks_new(const char *text)
+{
+    struct http_networks *n = calloc(1, sizeof *n);
+    if (n && read_networks(text, n))
+        return n;
+    free(n);
+    return NULL;
 }
 
 void http_networks_free(struct http_networks *n)
@@ -132,19 +137,75 @@ void http_networks_free(struct http_networks *n)
     free(n);
 }
 
-bool http_address_allowed(const struct http_networks *allowed, const struct sockaddr *address)
+bool http_network_ok(const char *text)
 {
+    struct network n;
+    char copy[NETWORK_TEXT_MAX];
+    size_t len = strlen(text);
+    if (len >= sizeof copy)
+        return false;
+    memcpy(copy, text, len + 1);
+    return parse_network(copy, &n);
+}
+
+bool http_ip_parse(const char *text, struct http_ip *out)
+{
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+    struct http_ip ip;
+    if (!parse_address(text, &ip.family, ip.bytes))
+        return false;
+    if (ip.family == AF_INET6 && memcmp(ip.bytes, mapped, sizeof mapped) == 0) {
+        ip.family = AF_INET;
+        memmove(ip.bytes, ip.bytes + 12, 4);
+        memset(ip.bytes + 4, 0, 12);
+    }
+    *out = ip;
+    return true;
+}
+
+bool http_networks_hold(const struct http_networks *n, const struct http_ip *ip)
+{
+    return in_any(n->list, n->n, ip->family, ip->bytes);
+}
+
+bool http_networks_text_holds(const char *text, const struct http_ip *ip)
+{
+    struct http_networks n;
+    return read_networks(text, &n) && http_networks_hold(&n, ip);
+}
+
+/* Its family and bytes; false: neither IPv4 nor IPv6. */
+static bool take_apart(const struct sockaddr *address, int *family_out, uint8_t bytes[static 16])
+{
+    *family_out = address->sa_family;
     if (address->sa_family == AF_INET) {
         struct sockaddr_in in;
         memcpy(&in, address, sizeof in);
-        return is_allowed(allowed, AF_INET, (const uint8_t *)&in.sin_addr);
+        memcpy(bytes, &in.sin_addr, 4);
+        return true;
     }
     if (address->sa_family == AF_INET6) {
         struct sockaddr_in6 in6;
         memcpy(&in6, address, sizeof in6);
-        return is_allowed(allowed, AF_INET6, in6.sin6_addr.s6_addr);
+        memcpy(bytes, in6.sin6_addr.s6_addr, 16);
+        return true;
     }
     return false;
+}
+
+bool http_address_inside(const struct http_networks *networks, const struct sockaddr *address)
+{
+    uint8_t bytes[16] = { 0 };
+    int family;
+    return take_apart(address, &family, bytes) &&
+           in_any(networks->list, networks->n, family, bytes);
+}
+
+bool http_address_allowed(const struct http_networks *allowed, const struct sockaddr *address)
+{
+    uint8_t bytes[16] = { 0 };
+    int family;
+    return take_apart(address, &family, bytes) && is_allowed(allowed, family, bytes);
 }
 
 bool http_host_allowed(const struct http_networks *allowed, const char *host, bool *is_address_out)

@@ -1,5 +1,5 @@
 /*
- * http_out.c - POSTs by libcurl's multi interface.
+ * http_out.c - requests by libcurl's multi interface.
  *
  * The address is judged when libcurl asks for a socket to it, so a name that resolves otherwise at
  * the second look gains nothing (F45). Redirects are answers like any other. An answer is read up
@@ -9,23 +9,20 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/http_address.h"
+#include "common/sbuf.h"
 #include "common/version.h"
 
 #define BODY_MAX ((size_t)4 * KIB)
 #define HEADERS_MAX ((size_t)32 * KIB)
 #define CONNECT_MAX_MS 3000
 #define URL_MAX 2048
-#define SECRET_PREFIX "whsec_"
-#define SECRET_MIN 24
-#define SECRET_MAX 64
 
-/* One POST; kept for the next one when it is over. */
+/* One request; kept for the next one when it is over. */
 struct http_call {
     struct http_out *h;
     struct http_call *next_all, *next_free;
@@ -38,8 +35,7 @@ struct http_call {
     bool refused;
     bool cut; /* by us, at a bound of the answer */
     size_t header_bytes;
-    size_t body_len;
-    char body[BODY_MAX];
+    struct sbuf body;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -97,6 +93,7 @@ void http_out_free(struct http_out *h)
     for (struct http_call *c = h->all, *next; c; c = next) {
         next = c->next_all;
         release(c);
+        sbuf_fini(&c->body);
         curl_easy_cleanup(c->curl);
         free(c);
     }
@@ -192,7 +189,8 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 {
     struct http_call *c = arg;
     (void)purpose;
-    if (!http_address_allowed(c->h->allowed, &address->addr)) {
+    if (!(c->request.inside ? http_address_inside : http_address_allowed)(c->h->allowed,
+                                                                          &address->addr)) {
         c->refused = true;
         return CURL_SOCKET_BAD;
     }
@@ -202,11 +200,10 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 static size_t take_body(char *data, size_t size, size_t n, void *arg)
 {
     struct http_call *c = arg;
-    size_t len = size * n, fits = MIN(len, BODY_MAX - c->body_len);
-    memcpy(c->body + c->body_len, data, fits);
-    c->body_len += fits;
+    size_t len = size * n, fits = MIN(len, c->body.limit - c->body.len);
+    sbuf_add(&c->body, data, fits);
     c->cut = fits < len;
-    return fits; /* less than len ends the transfer */
+    return c->body.bad ? 0 : fits; /* less than len ends the transfer */
 }
 
 static size_t take_header(char *data, size_t size, size_t n, void *arg)
@@ -268,9 +265,13 @@ static CURLcode set_up(struct http_call *c)
     SET(CURLOPT_TIMEOUT_MS, c->timeout_ms);
     SET(CURLOPT_USERAGENT, agent);
     SET(CURLOPT_HTTPHEADER, c->headers);
-    SET(CURLOPT_POST, 1L);
-    SET(CURLOPT_POSTFIELDS, r->body ? r->body : "");
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->len);
+    if (r->get) {
+        SET(CURLOPT_HTTPGET, 1L);
+    } else {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDS, r->body ? r->body : "");
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->len);
+    }
     SET(CURLOPT_WRITEFUNCTION, take_body);
     SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_HEADERFUNCTION, take_header);
@@ -332,7 +333,7 @@ static struct http_call *take_call(struct http_out *h)
         h->all = c;
     }
     c->refused = c->cut = false;
-    c->header_bytes = c->body_len = 0;
+    c->header_bytes = 0;
     c->error[0] = '\0';
     c->started_us = clock_monotonic_us();
     return c;
@@ -374,6 +375,8 @@ enum err http_out_start(struct http_out *h, const struct http_request *r, const 
         return ERR_RESOURCE_EXHAUSTED;
     }
     c->request = *r;
+    sbuf_fini(&c->body); /* of the request before */
+    sbuf_init(&c->body, r->answer_max ? r->answer_max : BODY_MAX);
     c->timeout_ms = (long)(r->timeout_us / MSEC_US);
     e = begin(c, reason_out);
     if (e)
@@ -398,7 +401,9 @@ static void conclude(struct http_call *c, CURLcode rc, struct http_done *out)
     out->answer = (struct http_answer){
         .status = (int)status,
         .retry_after_us = retry_s > 0 ? MIN(retry_s, INT32_MAX) * SECOND_US : -1,
-        .body = arena_strndup(c->request.arena, c->body, c->body_len),
+        .body = arena_strndup(c->request.arena, c->body.data, c->body.len),
+        .body_len = c->body.len,
+        .cut = c->cut,
     };
     if (!out->answer.body) {
         out->reason = "out of memory";
@@ -430,6 +435,8 @@ bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
     int going;
 
     for (;;) {
+        if (take_done(h, out)) /* each performance looks at all of them */
+            return true;
         if (curl_multi_perform(h->multi, &going) != CURLM_OK)
             return false;
         if (take_done(h, out))
@@ -443,39 +450,14 @@ bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *out)
     }
 }
 
-/* --- the signature ---------------------------------------------------------------------------- */
-
-static bool decode_secret(const char *secret, uint8_t key[static SECRET_MAX], size_t *len_out)
+void http_out_rest(struct http_out *h, int64_t wait_us)
 {
-    size_t prefix = strlen(SECRET_PREFIX);
-    return strncmp(secret, SECRET_PREFIX, prefix) == 0 &&
-           sodium_base642bin(key, SECRET_MAX, secret + prefix, strlen(secret + prefix), NULL,
-                             len_out, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
-           *len_out >= SECRET_MIN;
+    int64_t ms = wait_us > 0 ? MIN((wait_us + MSEC_US - 1) / MSEC_US, INT32_MAX) : 0;
+
+    (void)curl_multi_poll(h->multi, NULL, 0, (int)ms, NULL);
 }
 
-enum err http_out_sign(const char *secret, const char *id, int64_t timestamp_s, const void *body,
-                       size_t len, struct arena *a, char **out)
+void http_out_wake(struct http_out *h)
 {
-    uint8_t key[SECRET_MAX], mac[crypto_auth_hmacsha256_BYTES];
-    char head[32], text[sodium_base64_ENCODED_LEN(sizeof mac, sodium_base64_VARIANT_ORIGINAL)];
-    size_t key_len = 0;
-    crypto_auth_hmacsha256_state state;
-
-    bool ok = decode_secret(secret, key, &key_len);
-    if (ok) {
-        int n = snprintf(head, sizeof head, ".%" PRId64 ".", timestamp_s);
-        crypto_auth_hmacsha256_init(&state, key, key_len);
-        crypto_auth_hmacsha256_update(&state, (const uint8_t *)id, strlen(id));
-        crypto_auth_hmacsha256_update(&state, (const uint8_t *)head, (size_t)n);
-        crypto_auth_hmacsha256_update(&state, body, len);
-        crypto_auth_hmacsha256_final(&state, mac);
-        sodium_memzero(&state, sizeof state);
-        sodium_bin2base64(text, sizeof text, mac, sizeof mac, sodium_base64_VARIANT_ORIGINAL);
-    }
-    sodium_memzero(key, sizeof key);
-    if (!ok)
-        return ERR_INVALID_ARGUMENT;
-    *out = arena_printf(a, "v1,%s", text);
-    return *out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    (void)curl_multi_wakeup(h->multi);
 }

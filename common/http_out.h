@@ -1,5 +1,5 @@
 /*
- * http_out.h - outgoing HTTP: POSTs with bounded answers, many at a time, no redirects, no proxy,
+ * http_out.h - outgoing HTTP: POSTs and GETs with bounded answers, many at a time, no redirects, no proxy,
  * addresses checked on the connected socket (libcurl).
  *
  * Loopback, private, link-local, metadata and multicast addresses are refused unless the address
@@ -21,7 +21,9 @@ void http_out_free(struct http_out *h);
 struct http_answer {
     int status;
     int64_t retry_after_us; /* -1 = not said */
-    const char *body;       /* first 4 KiB, NUL-terminated, arena */
+    const char *body;       /* first 4 KiB, or answer_max bytes, NUL-terminated, arena */
+    size_t body_len;
+    bool cut; /* the body is longer */
 };
 
 /* All of it is borrowed until the request is over. */
@@ -30,6 +32,9 @@ struct http_request {
     const char *const *headers; /* "Name: value" texts ended by NULL */
     const void *body;
     size_t len;
+    bool get;          /* without a body */
+    bool inside;       /* the address must lie in an allowed network, though it be public */
+    size_t answer_max; /* bytes of the answer's body; 0 = 4 KiB */
     int64_t timeout_us;
     struct arena *arena; /* for body and reason of the answer */
     void *owner;         /* the caller's own */
@@ -44,21 +49,20 @@ struct http_done {
     int64_t took_us;
 };
 
-/* Begins a POST; nothing is waited for. ERR_PERMISSION_DENIED: address not allowed;
+/* Begins it; nothing is waited for. ERR_PERMISSION_DENIED: address not allowed;
  * ERR_INVALID_ARGUMENT: not an address we call. reason_out: set on failure. */
 NODISCARD enum err http_out_start(struct http_out *h, const struct http_request *r,
                                   const char **reason_out);
 /* Works on what was begun until one of them is over, at most wait_us. False: none is. */
 bool http_out_next(struct http_out *h, int64_t wait_us, struct http_done *done_out);
+/* Waits for one of them, for http_out_wake() or wait_us; also while none is under way. */
+void http_out_rest(struct http_out *h, int64_t wait_us);
+/* Ends a wait; from any thread. */
+void http_out_wake(struct http_out *h);
 /* How many were begun and not handed out as over. */
 size_t http_out_running(const struct http_out *h);
 
 /* Judges an address without calling it (at creation). */
 NODISCARD enum err http_out_check_url(struct http_out *h, const char *url, const char **reason_out);
-
-/* Standard Webhooks signature: "v1,<base64 HMAC-SHA256 of id.timestamp.body>".
- * secret: "whsec_" + base64. ERR_INVALID_ARGUMENT: malformed secret. */
-NODISCARD enum err http_out_sign(const char *secret, const char *id, int64_t timestamp_s,
-                                 const void *body, size_t len, struct arena *a, char **out);
 
 #endif

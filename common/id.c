@@ -191,3 +191,22 @@ uint64_t id_hash(struct id id)
     x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
     return x ^ (x >> 31);
 }
+
+struct id id_at(int64_t us)
+{
+    uint64_t ms = (uint64_t)(us / MSEC_US);
+    struct id id = { .b = { [6] = 0x70, [8] = 0x80 } };
+
+    for (int i = 0; i < 6; i++)
+        id.b[i] = (uint8_t)(ms >> (40 - 8 * i));
+    return id;
+}
+
+int64_t id_time_us(struct id id)
+{
+    int64_t ms = 0;
+
+    for (int i = 0; i < 6; i++)
+        ms = ms << 8 | id.b[i];
+    return ms * MSEC_US;
+}

@@ -32,5 +32,9 @@ bool id_is_nil(struct id id);
 bool id_equal(struct id a, struct id b);
 int id_compare(struct id a, struct id b); /* as memcmp, the order of PostgreSQL's uuid */
 uint64_t id_hash(struct id id);
+/* The smallest UUIDv7 of a moment (microseconds since 1970, not negative), and the moment of one, to
+ * the millisecond. */
+struct id id_at(int64_t us);
+int64_t id_time_us(struct id id);
 
 #endif

@@ -587,6 +587,15 @@ const struct schema_message *schema_all_messages(size_t *n_out)
     return schema.messages;
 }
 
+bool schema_is_event(const struct schema_message *m)
+{
+    static const char begin[] = "daybook/", end[] = "/v1/events.proto";
+    size_t len = m->file ? strlen(m->file->name) : 0;
+
+    return len >= sizeof(end) && strncmp(m->file->name, begin, sizeof(begin) - 1) == 0 &&
+           !m->is_map_entry && strcmp(m->file->name + len - (sizeof(end) - 1), end) == 0;
+}
+
 const struct schema_field *schema_find_field(const struct schema_message *m, const char *name,
                                              size_t name_len)
 {

@@ -85,6 +85,8 @@ const struct schema_service *schema_find_service(const char *full_name);
 const struct schema_method *schema_find_method(const char *service, const char *method);
 const struct schema_service *schema_services(size_t *n_out); /* all, by name */
 const struct schema_message *schema_all_messages(size_t *n_out);
+/* Whether it is an event: a message of a package's events.proto. */
+bool schema_is_event(const struct schema_message *m);
 
 /* The field of that JSON name or proto name; NULL when there is none. */
 const struct schema_field *schema_find_field(const struct schema_message *m, const char *name,

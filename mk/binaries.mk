@@ -44,11 +44,12 @@ endef
 $(foreach a,$(AREAS),$(eval $(call area_rules,$(a))))
 DAEMONS := $(foreach a,$(AREAS),$(if $(wildcard services/$(a)/main.c),$(BIN)/daybook-$(a)))
 
-# The command-line tool carries every area's migrations, so that `daybook migrate` needs no daemon.
+# The command-line tool carries every area's migrations, so that `daybook migrate` needs no daemon, and
+# the gateway's server, for `daybook webhook listen`.
 CLI_SRC := $(wildcard cli/*.c)
 CLI_BIN := $(if $(CLI_SRC),$(BIN)/daybook)
 $(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C)) $(filter $(GEN)/cli/%,$(SQL_C))) \
-		$(COMMON_LIB) $(PROTO_LIB)
+		$(call obj,services/gateway/http.c services/gateway/http_loop.c) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    daybook"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)

@@ -25,7 +25,8 @@ $(SCHEMA_C): $(PROTO_STAMP) tools/schema2c.sh
 	@echo "  SCHEMA"
 	$(Q)tools/schema2c.sh $(GEN)/proto $(GEN)/daybook.pb > $@
 
-# sql/<name>.sql -> sql_<name>; migrations/*.sql -> <area>_migrations[]
+# sql/<name>.sql -> sql_<name>; migrations/*.sql -> <area>_migrations[]. The folders are among what they
+# are made of, since a file that goes leaves nothing newer behind.
 AREAS := $(patsubst services/%/,%,$(sort $(dir $(wildcard services/*/*.c))))
 SQL_AREAS := common cli $(AREAS:%=services/%)
 SQL_C :=
@@ -36,14 +37,14 @@ ifneq ($(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql),)
 SQL_C += $(GEN)/$(1)/sql.c $(GEN)/$(1)/migrations.c
 MIGRATIONS_C += $(GEN)/$(1)/migrations.c
 SQL_H += $(GEN)/$(1)/sql.h
-$(GEN)/$(1)/sql.c: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) tools/sql2c.awk
+$(GEN)/$(1)/sql.c: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) $(wildcard $(1)/sql $(1)/migrations) tools/sql2c.awk
 	@mkdir -p $$(@D)
 	@echo "  SQL     $(1)"
 	$(Q)awk -v mode=c -v area=$(notdir $(1)) -v header=$(1)/sql.h -f tools/sql2c.awk $$(filter %.sql,$$^) > $$@
-$(GEN)/$(1)/migrations.c: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) tools/sql2c.awk
+$(GEN)/$(1)/migrations.c: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) $(wildcard $(1)/sql $(1)/migrations) tools/sql2c.awk
 	@mkdir -p $$(@D)
 	$(Q)awk -v mode=m -v area=$(notdir $(1)) -v header=$(1)/sql.h -f tools/sql2c.awk $$(filter %.sql,$$^) > $$@
-$(GEN)/$(1)/sql.h: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) tools/sql2c.awk
+$(GEN)/$(1)/sql.h: $(sort $(wildcard $(1)/sql/*.sql $(1)/migrations/*.sql)) $(wildcard $(1)/sql $(1)/migrations) tools/sql2c.awk
 	@mkdir -p $$(@D)
 	$(Q)awk -v mode=h -v area=$(notdir $(1)) -f tools/sql2c.awk $$(filter %.sql,$$^) > $$@
 endif

@@ -8,7 +8,7 @@ set -euo pipefail
 
 wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-dev
     libprotobuf-c-dev libzmq3-dev libsodium-dev libpq-dev libhiredis-dev libjansson-dev
-    libcurl4-openssl-dev libmicrohttpd-dev zlib1g-dev tzdata gawk git)
+    libcurl4-openssl-dev libssl-dev libmicrohttpd-dev zlib1g-dev tzdata gawk git)
 wanted+=(postgresql postgresql-client redis-server util-linux python3)
 if [ "${1:-}" != "--run-only" ]; then
     wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/sbuf.h"
 #include "daybook/bus/v1/bus.pb-c.h"
+#include "services/bus/identity.h"
 #include "services/bus/sql.h"
 
 #define LIMIT_DEFAULT 100
@@ -25,7 +26,8 @@ static enum err need_log(struct call *call, const char **tenant_out)
 {
     static const char *const roles[] = { "general_manager", NULL };
     *tenant_out = id_is_nil(call->tenant) ? NULL : call_tenant_text(call);
-    if (authority_is_system(call))
+    if (authority_is_system(call) ||
+        (id_is_nil(call->tenant) && authority_has_scope(call, IDENTITY_SCOPE_EVENTS_ALL)))
         return ERR_OK;
     if (id_is_nil(call->tenant))
         return call_fail(call, ERR_PERMISSION_DENIED, "", "the caller has no tenant to read");

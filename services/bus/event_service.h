@@ -2,7 +2,7 @@
  * event_service.h - EventService: reading the log, by the ordinary worker threads of the process,
  * which register at their own broker over inproc.
  *
- * A system principal without a tenant reads everything. All others read their tenant's events; of
+ * A system principal without a tenant reads everything, and so does an edge for itself. All others read their tenant's events; of
  * its people only those who see the whole company (authority.h), of its service accounts those with
  * the scope events.read.
  */

@@ -45,19 +45,26 @@ static void as_daemon(struct draft *d, enum identity_kind kind)
     d->actor_kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM;
 }
 
-static void as_edge(struct draft *d)
-{
-    d->identity.kind = IDENTITY_EDGE;
-    d->identity.brings = true;
-    d->identity.hears_all = true; /* what it may read for others */
-}
-
 static void add_scope(struct draft *d, const char *scope)
 {
     if (d->nscopes < SCOPES_MAX)
         d->scopes[d->nscopes++] = scope;
     if (strcmp(scope, SCOPE_BUS_READ) == 0)
         d->identity.reads_bus = true;
+}
+
+/* It speaks for whom it has proven, and for itself: then it may read the log, for its webhooks, and
+ * nothing else. It faces the outside, so what it serves is its own. */
+static void as_edge(struct draft *d)
+{
+    d->identity.kind = IDENTITY_EDGE;
+    d->identity.brings = true;
+    d->identity.hears_all = true; /* what it may read for others */
+    d->identity.may_serve = true;
+    d->identity.serves = "daybook.gateway.";
+    d->actor_kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE;
+    add_scope(d, SCOPE_EVENTS_READ);
+    add_scope(d, IDENTITY_SCOPE_EVENTS_ALL);
 }
 
 /* Roles come from the directory, for an employee who is active; false: there is no such one. */

@@ -66,9 +66,13 @@ enum keyring_answer keyring_admits(struct keyring *k, const char *z85);
 
 /* --- identities ----------------------------------------------------------------------------- */
 
+/* Of a key without a tenant: it reads the events of all. */
+#define IDENTITY_SCOPE_EVENTS_ALL "events.all"
+
 struct identity {
     enum identity_kind kind;
     bool may_serve;        /* register workers, send WAKE */
+    const char *serves;    /* with services that begin so only; NULL: with all; static */
     bool brings;           /* its CallContext may name another principal */
     bool brings_system;    /* even one of kind SYSTEM */
     bool hears_all;        /* every subscription */

@@ -59,6 +59,12 @@ static void lose(struct broker *b, struct worker *w, const char *why)
 
 /* --- READY ---------------------------------------------------------------------------------- */
 
+static bool is_its_own(const struct identity *who, const struct mdp_frame *name)
+{
+    size_t len = who->serves ? strlen(who->serves) : 0;
+    return len == 0 || (name->len >= len && memcmp(name->data, who->serves, len) == 0);
+}
+
 static bool may_register(struct broker *b, const struct identity *who)
 {
     struct incoming *in = &b->in;
@@ -68,7 +74,7 @@ static bool may_register(struct broker *b, const struct identity *who)
         const struct mdp_frame *name = &in->views[1 + in->m.service + i];
         bool own = name->len == strlen(BUS_SERVICE_NAME) &&
                    memcmp(name->data, BUS_SERVICE_NAME, name->len) == 0;
-        if (own || mdp_is_management(name->data, name->len))
+        if (own || mdp_is_management(name->data, name->len) || !is_its_own(who, name))
             return false;
     }
     return true;

@@ -1,13 +1,17 @@
 /*
  * credential.c - keys by which people and systems prove who they are (operations 8, Identity).
  *
- * Of an API key only a keyed hash is kept; the secret stands in one answer. A CURVE key is public:
+ * Of an API key and of a calendar feed only a keyed hash is kept; the secret stands in one answer. A
+ * feed's address is all that a calendar program can send (protocols E), so it is a credential that
+ * ends as the others do, and its scope lets it do nothing but read visits. A CURVE key is public:
  * the bus admits it as soon as its snapshot of the directory has it, and refuses it as soon as it
  * is gone from there.
  */
 #include "services/directory/service.h"
 
 #include "common/call_page.h"
+#include "common/http_address.h"
+#include "common/sbuf.h"
 #include "common/secret.h"
 #include "services/directory/credential_rules.h"
 #include "services/directory/sql.h"
@@ -15,6 +19,7 @@
 #define SECRET_BYTES 32
 #define KIND_API_KEY DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_API_KEY
 #define KIND_CURVE DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_CURVE
+#define KIND_CALENDAR DAYBOOK__DIRECTORY__V1__CREDENTIAL_KIND__CREDENTIAL_KIND_CALENDAR
 
 static const struct constraint_words words[] = {
     { "credential_curve_key", ERR_ALREADY_EXISTS, "curve_public_key",
@@ -23,26 +28,38 @@ static const struct constraint_words words[] = {
     { NULL, ERR_OK, NULL, NULL },
 };
 
-/* What both ways of making one have in common. */
+/* What the ways of making one have in common. */
 struct wish {
+    int kind;
     const char *employee_id;
     char *label;
     size_t n_scopes;
     char **scopes;
     const Google__Protobuf__Timestamp *expires_at;
-    const char *curve_public_key; /* NULL: an API key */
+    const char *curve_public_key; /* NULL: another kind */
+    size_t n_networks;            /* of an API key */
+    char **networks;
 };
+
+static void refuse_element(struct call *call, const char *list, size_t i, const char *text)
+{
+    char field[64];
+
+    snprintf(field, sizeof(field), "%s[%zu]", list, i);
+    call_violation(call, field, "%s", text);
+}
 
 static enum err check_wish(struct call *call, const struct wish *w)
 {
     const char *scope;
 
     for (size_t i = 0; i < w->n_scopes; i++)
-        if (!credential_rules_scope_ok(w->scopes[i])) {
-            char field[32];
-            snprintf(field, sizeof(field), "scopes[%zu]", i);
-            call_violation(call, field, "a scope looks like customers.write");
-        }
+        if (!authority_scope_ok(w->scopes[i]))
+            refuse_element(call, "scopes", i, "a scope looks like customers.write");
+    for (size_t i = 0; i < w->n_networks; i++)
+        if (!http_network_ok(w->networks[i]))
+            refuse_element(call, "allowed_networks", i,
+                           "a network looks like 10.1.0.0/16 or 2001:db8::/32");
     if (w->curve_public_key && !credential_rules_z85_ok(w->curve_public_key))
         call_violation(call, "curve_public_key", "32 bytes in Z85, 40 characters");
     enum err e = call_violations(call);
@@ -84,10 +101,12 @@ static enum err make(struct call *call, const struct wish *w, PbCredential **cre
         return ERR_RESOURCE_EXHAUSTED;
     c->id = directory_id(call, "");
     c->actor_id = directory_id(call, w->employee_id); /* a new service account when empty */
-    c->kind = w->curve_public_key ? KIND_CURVE : KIND_API_KEY;
+    c->kind = (Daybook__Directory__V1__CredentialKind)w->kind;
     c->label = w->label;
     c->n_scopes = w->n_scopes;
     c->scopes = w->scopes;
+    c->n_allowed_networks = w->n_networks;
+    c->allowed_networks = w->networks;
     if (w->curve_public_key)
         c->curve_public_key = arena_strdup(call->arena, w->curve_public_key);
     c->created_at = wire_time(call->arena, call->now_us);
@@ -153,8 +172,14 @@ enum err credential_create_api_key(struct call *call, const ProtobufCMessage *re
     const Daybook__Directory__V1__CreateApiKeyRequest *req = (const void *)request;
     Daybook__Directory__V1__CreateApiKeyResponse *reply =
         call_new(call, &daybook__directory__v1__create_api_key_response__descriptor);
-    struct wish w = { req->employee_id, req->label,      req->n_scopes,
-                      req->scopes,      req->expires_at, NULL };
+    struct wish w = { .kind = KIND_API_KEY,
+                      .employee_id = req->employee_id,
+                      .label = req->label,
+                      .n_scopes = req->n_scopes,
+                      .scopes = req->scopes,
+                      .expires_at = req->expires_at,
+                      .n_networks = req->n_allowed_networks,
+                      .networks = req->allowed_networks };
     char hash[65];
 
     enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
@@ -182,8 +207,13 @@ enum err credential_register_curve_key(struct call *call, const ProtobufCMessage
     const Daybook__Directory__V1__RegisterCurveKeyRequest *req = (const void *)request;
     Daybook__Directory__V1__RegisterCurveKeyResponse *reply =
         call_new(call, &daybook__directory__v1__register_curve_key_response__descriptor);
-    struct wish w = { req->employee_id, req->label,      req->n_scopes,
-                      req->scopes,      req->expires_at, req->curve_public_key };
+    struct wish w = { .kind = KIND_CURVE,
+                      .employee_id = req->employee_id,
+                      .label = req->label,
+                      .n_scopes = req->n_scopes,
+                      .scopes = req->scopes,
+                      .expires_at = req->expires_at,
+                      .curve_public_key = req->curve_public_key };
 
     enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
     if (!e)
@@ -199,7 +229,28 @@ enum err credential_register_curve_key(struct call *call, const ProtobufCMessage
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
-/* A key of the other kind counts as none: each is ended by its own method. */
+static const char *kind_name(int kind)
+{
+    return kind == KIND_CURVE ? "CURVE key" : kind == KIND_CALENDAR ? "calendar feed" : "API key";
+}
+
+static enum err read_locked(struct call *call, const PGresult *res, PbCredential **c_out,
+                            int64_t *version_out)
+{
+    struct db_row row = { .res = res };
+
+    *version_out = db_row_i64(&row, "_row_version");
+    if (row.bad)
+        return ERR_INTERNAL;
+    return record_read(res, 0, &daybook__directory__v1__credential__descriptor, call->arena, c_out);
+}
+
+static bool is_his(struct call *call, const PbCredential *c)
+{
+    return directory_is_employee(call) && strcmp(c->actor_id, call_actor_text(call)) == 0;
+}
+
+/* A key of another kind counts as none: each is ended by its own method. */
 static enum err lock_credential(struct call *call, const char *id, int kind, PbCredential **c_out,
                                 int64_t *version_out)
 {
@@ -210,19 +261,15 @@ static enum err lock_credential(struct call *call, const char *id, int kind, PbC
     if (e)
         return e;
     if (PQntuples(res) > 0) {
-        struct db_row row = { .res = res };
-        *version_out = db_row_i64(&row, "_row_version");
-        if (row.bad)
-            return ERR_INTERNAL;
-        e = record_read(res, 0, &daybook__directory__v1__credential__descriptor, call->arena,
-                        c_out);
-        if (e || (int)(*c_out)->kind == kind)
+        e = read_locked(call, res, c_out, version_out);
+        if (e || ((int)(*c_out)->kind == kind &&
+                  (directory_has_right(call, RIGHT_CREDENTIALS) || is_his(call, *c_out))))
             return e;
     }
-    return call_fail(call, ERR_NOT_FOUND, "id", "there is no such %s",
-                     kind == KIND_CURVE ? "CURVE key" : "API key");
+    return call_fail(call, ERR_NOT_FOUND, "id", "there is no such %s", kind_name(kind));
 }
 
+/* Queued, without directory_changed(). */
 static enum err write_revoked(struct call *call, PbCredential *c, int64_t version)
 {
     Daybook__Directory__V1__CredentialRevoked event =
@@ -237,22 +284,22 @@ static enum err write_revoked(struct call *call, PbCredential *c, int64_t versio
     if (e)
         return e;
     event.credential = c;
-    e = call_emit(call, "credentials", c->id, version + 1, &event.base);
-    return e ? e : directory_changed(call);
+    return call_emit(call, "credentials", c->id, version + 1, &event.base);
 }
 
 static enum err revoke(struct call *call, const char *id, int kind, PbCredential **credential_out)
 {
     int64_t version = 0;
 
-    enum err e = directory_need_right(call, RIGHT_CREDENTIALS);
+    enum err e = kind == KIND_CALENDAR ? ERR_OK : directory_need_right(call, RIGHT_CREDENTIALS);
     if (!e)
         e = directory_lock(call);
     if (!e)
         e = lock_credential(call, id, kind, credential_out, &version);
-    if (!e && !(*credential_out)->revoked_at) /* once ended it stays as it is */
-        e = write_revoked(call, *credential_out, version);
-    return e;
+    if (e || (*credential_out)->revoked_at) /* once ended it stays as it is */
+        return e;
+    e = write_revoked(call, *credential_out, version);
+    return e ? e : directory_changed(call);
 }
 
 enum err credential_revoke_api_key(struct call *call, const ProtobufCMessage *request,
@@ -279,6 +326,104 @@ enum err credential_revoke_curve_key(struct call *call, const ProtobufCMessage *
         return ERR_RESOURCE_EXHAUSTED;
     *reply_out = &reply->base;
     return revoke(call, req->id, KIND_CURVE, &reply->credential);
+}
+
+enum err credential_revoke_calendar_feed(struct call *call, const ProtobufCMessage *request,
+                                         ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__RevokeCalendarFeedRequest *req = (const void *)request;
+    Daybook__Directory__V1__RevokeCalendarFeedResponse *reply =
+        call_new(call, &daybook__directory__v1__revoke_calendar_feed_response__descriptor);
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    *reply_out = &reply->base;
+    return revoke(call, req->id, KIND_CALENDAR, &reply->credential);
+}
+
+/* --- calendar feeds --------------------------------------------------------------------------- */
+
+/* Whose feed it will be; for oneself it needs no right. */
+static enum err choose_holder(struct call *call, const char *given, char **employee_id_out)
+{
+    bool is_person = directory_is_employee(call);
+    char *id = (char *)(uintptr_t)(*given || !is_person ? given : call_actor_text(call));
+    enum err e = directory_normalise(call, &id);
+
+    if (e)
+        return e;
+    if (!*id)
+        return call_fail(call, ERR_INVALID_ARGUMENT, "employee_id",
+                         "say whose visits; the caller is not an employee");
+    *employee_id_out = id;
+    return is_person && strcmp(id, call_actor_text(call)) == 0
+               ? ERR_OK
+               : directory_need_right(call, RIGHT_CREDENTIALS);
+}
+
+/* The new one takes the place of the one that the employee has, if he has one. */
+static enum err end_living_feed(struct call *call, const char *employee_id,
+                                PbCredential **replaced_out)
+{
+    const char *params[] = { call_tenant_text(call), employee_id };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    int64_t version = 0;
+
+    enum err e = db_exec(call->db, &sql_credential_feed_lock, params, &res);
+    if (e || PQntuples(res) == 0)
+        return e;
+    e = read_locked(call, res, replaced_out, &version);
+    return e ? e : write_revoked(call, *replaced_out, version);
+}
+
+static enum err make_feed(struct call *call, const struct wish *w,
+                          Daybook__Directory__V1__CreateCalendarFeedResponse *reply)
+{
+    char *secret = secret_random_text(call->arena, SECRET_BYTES);
+    char hash[65];
+
+    if (!secret)
+        return ERR_RESOURCE_EXHAUSTED;
+    call_withhold_reply(call); /* as that of an API key */
+    if (!secret_hash_token(secret, hash))
+        return ERR_INTERNAL;
+    enum err e = directory_lock(call);
+    if (!e)
+        e = need_employee(call, w);
+    if (!e)
+        e = end_living_feed(call, w->employee_id, &reply->replaced);
+    if (!e)
+        e = create(call, w, hash, &reply->credential);
+    if (e)
+        return e;
+    reply->path = arena_printf(call->arena, "/calendars/%s_%s.ics", reply->credential->id, secret);
+    return reply->path ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+}
+
+enum err credential_create_calendar_feed(struct call *call, const ProtobufCMessage *request,
+                                         ProtobufCMessage **reply_out)
+{
+    static char scope[] = "visits.read";
+    static char *scopes[] = { scope };
+    const Daybook__Directory__V1__CreateCalendarFeedRequest *req = (const void *)request;
+    Daybook__Directory__V1__CreateCalendarFeedResponse *reply =
+        call_new(call, &daybook__directory__v1__create_calendar_feed_response__descriptor);
+    struct wish w = { .kind = KIND_CALENDAR,
+                      .label = req->label,
+                      .n_scopes = ARRAY_LEN(scopes),
+                      .scopes = scopes,
+                      .expires_at = req->expires_at };
+    char *employee_id = NULL;
+
+    if (!reply)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e = choose_holder(call, req->employee_id, &employee_id);
+    if (e)
+        return e;
+    w.employee_id = employee_id;
+    e = check_wish(call, &w);
+    *reply_out = &reply->base;
+    return e ? e : make_feed(call, &w, reply);
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -314,4 +459,48 @@ enum err credential_list(struct call *call, const ProtobufCMessage *request,
     }
     *reply_out = &reply->base;
     return e;
+}
+
+/* --- use ---------------------------------------------------------------------------------------- */
+
+#define USE_TEXT_MAX 64 /* an element of either array */
+
+/* The scope is none that a key can be given, so no caller over HTTP has it. */
+static bool tells_of_uses(const struct call *call)
+{
+    return authority_is_system(call) ||
+           (!directory_is_employee(call) && authority_has_scope(call, CREDENTIAL_SCOPE_EDGE));
+}
+
+static bool list_uses(struct call *call, const Daybook__Directory__V1__NoteUseRequest *req,
+                      struct sbuf *ids, struct sbuf *times)
+{
+    for (size_t i = 0; i < req->n_uses; i++) {
+        const char *at = db_text_time(call->arena, wire_time_us(req->uses[i]->used_at));
+        if (!at)
+            return false;
+        sbuf_addf(ids, "%c%s", i ? ',' : '{', req->uses[i]->credential_id);
+        sbuf_addf(times, "%c\"%s\"", i ? ',' : '{', at);
+    }
+    sbuf_add_char(ids, '}');
+    sbuf_add_char(times, '}');
+    return !ids->bad && !times->bad;
+}
+
+/* Neither the company's lock nor a new revision: nothing that anybody decides by has changed. */
+enum err credential_note_use(struct call *call, const ProtobufCMessage *request,
+                             ProtobufCMessage **reply_out)
+{
+    const Daybook__Directory__V1__NoteUseRequest *req = (const void *)request;
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+
+    *reply_out = call_new(call, &daybook__directory__v1__note_use_response__descriptor);
+    if (!tells_of_uses(call))
+        return call_fail(call, ERR_PERMISSION_DENIED, "", "this is for the gateway");
+    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    if (!*reply_out || !list_uses(call, req, &ids, &times))
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *params[] = { call_tenant_text(call), ids.data, times.data };
+    return db_queue(call->db, &sql_credential_note_use, params);
 }

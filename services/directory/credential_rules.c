@@ -6,7 +6,6 @@
 #include "services/directory/employee_rules.h"
 
 #define Z85_KEY_LEN 40
-#define SCOPE_MAX 64
 
 static int z85_digit(char c)
 {
@@ -43,17 +42,6 @@ bool credential_rules_z85_ok(const char *text)
         all |= value;
     }
     return all != 0;
-}
-
-bool credential_rules_scope_ok(const char *scope)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
-    size_t area = strspn(scope, letters);
-
-    if (area == 0 || scope[area] != '.' || strlen(scope) > SCOPE_MAX)
-        return false;
-    size_t verb = strspn(scope + area + 1, letters);
-    return verb > 0 && scope[area + 1 + verb] == '\0';
 }
 
 static bool holds(const PbPrincipal *p, const char *scope)

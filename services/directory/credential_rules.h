@@ -7,11 +7,13 @@
 #include "services/directory/service.h"
 
 #define CREDENTIAL_SCOPES_MAX 32
+#define CREDENTIAL_NETWORKS_MAX 16
+#define CREDENTIAL_USES_MAX 500
+/* What the gateway says of itself; authority_scope_ok() lets nobody else have it. */
+#define CREDENTIAL_SCOPE_EDGE "edge"
 
 /* 32 bytes in Z85 (ZeroMQ RFC 32), not all zero. */
 bool credential_rules_z85_ok(const char *text);
-/* "<area>.<verb>" of lower-case letters and _, at most 64 characters. */
-bool credential_rules_scope_ok(const char *scope);
 
 /*
  * Nobody gives away more than he has: whether each scope is one of the giver's. System accounts and

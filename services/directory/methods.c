@@ -97,6 +97,7 @@ static const struct check create_api_key_checks[] = {
     { "label", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
     { "scopes", CHECK_COUNT, 0, CREDENTIAL_SCOPES_MAX },
     { "expires_at", CHECK_TIME, 0, 0 },
+    { "allowed_networks", CHECK_COUNT, 0, CREDENTIAL_NETWORKS_MAX },
     END,
 };
 static const struct check register_curve_key_checks[] = {
@@ -107,8 +108,20 @@ static const struct check register_curve_key_checks[] = {
     { "expires_at", CHECK_TIME, 0, 0 },
     END,
 };
+static const struct check create_calendar_feed_checks[] = {
+    { "employee_id", CHECK_ID, 0, 0 },
+    { "label", CHECK_REQUIRED | CHECK_LENGTH, 1, 100 },
+    { "expires_at", CHECK_TIME, 0, 0 },
+    END,
+};
 static const struct check revoke_checks[] = {
     { "id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    END,
+};
+static const struct check note_use_checks[] = {
+    { "uses", CHECK_REQUIRED | CHECK_COUNT, 1, CREDENTIAL_USES_MAX },
+    { "uses[].credential_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { "uses[].used_at", CHECK_REQUIRED | CHECK_TIME, 0, 0 },
     END,
 };
 
@@ -142,6 +155,11 @@ const struct method directory_methods[] = {
       false },
     { CREDENTIAL, "RevokeCurveKey", credential_revoke_curve_key, "credentials.write", revoke_checks,
       false },
+    { CREDENTIAL, "CreateCalendarFeed", credential_create_calendar_feed, "credentials.write",
+      create_calendar_feed_checks, false },
+    { CREDENTIAL, "RevokeCalendarFeed", credential_revoke_calendar_feed, "credentials.write",
+      revoke_checks, false },
     { CREDENTIAL, "List", credential_list, "credentials.write", NULL, false },
+    { CREDENTIAL, "NoteUse", credential_note_use, NULL, note_use_checks, false },
 };
 const size_t directory_methods_len = ARRAY_LEN(directory_methods);

@@ -45,7 +45,10 @@ call_handler credential_create_api_key;
 call_handler credential_register_curve_key;
 call_handler credential_revoke_api_key;
 call_handler credential_revoke_curve_key;
+call_handler credential_create_calendar_feed;
+call_handler credential_revoke_calendar_feed;
 call_handler credential_list;
+call_handler credential_note_use;
 
 /* --- shared ----------------------------------------------------------------------------------- */
 

@@ -140,7 +140,7 @@ static void add_each(struct sbuf *b, const char *key,
 
     jdoc_open(b, key, '{');
     for (size_t i = 0; i < n; i++)
-        if (pages_is_event(&messages[i]))
+        if (schema_is_event(&messages[i]))
             add(b, &messages[i]);
 }
 
@@ -178,7 +178,7 @@ static void add_schemas(struct sbuf *b, struct arena *scratch)
     }
     json_types_add(&types, schema_find_message(ENVELOPE));
     for (size_t i = 0; i < n; i++)
-        if (pages_is_event(&messages[i]))
+        if (schema_is_event(&messages[i]))
             json_types_add(&types, &messages[i]);
     json_types_sort(&types);
     jdoc_open(b, "schemas", '{');

@@ -115,23 +115,31 @@ static struct connect_call *begin(struct connect *c, struct http_exchange *x)
     return call;
 }
 
-static void take(struct connect_call *call)
+/* By its header. False: it was answered. */
+static bool is_admitted(struct connect_call *call)
 {
     struct connect *c = call->connect;
     struct connect_refusal refusal = { 0 };
-    struct wire_fault fault = { 0 };
     const char *text = NULL;
 
     enum err e = connect_read_header(call, &refusal, &text);
     if (refusal.status) {
         connect_refuse(call->x, &c->config, &refusal);
-        return;
+        return false;
     }
     http_set_data(call->x, call);
-    if (!e && c->config.admit && !c->config.admit(c->config.arg, call))
-        return;
-    if (!e)
-        e = connect_read_message(call, &text, &fault);
+    if (e)
+        connect_fail_text(call, e, text);
+    return !e && (!c->config.admit || c->config.admit(c->config.arg, call));
+}
+
+static void take(struct connect_call *call)
+{
+    struct connect *c = call->connect;
+    struct wire_fault fault = { 0 };
+    const char *text = NULL;
+
+    enum err e = connect_read_message(call, &text, &fault);
     if (e) {
         connect_fail_fault(call, e, text, &fault);
         return;
@@ -142,10 +150,28 @@ static void take(struct connect_call *call)
     c->config.on_call(c->config.arg, call);
 }
 
+void connect_open(struct connect *c, struct http_exchange *x)
+{
+    struct connect_call *call;
+
+    if (http_method(x) == HTTP_OPTIONS || !connect_find(http_path(x)))
+        return; /* it is a matter of connect_handle() */
+    call = begin(c, x);
+    if (!call)
+        connect_refuse(x, &c->config, &(struct connect_refusal){ .status = 503 });
+    else
+        (void)is_admitted(call);
+}
+
 void connect_handle(struct connect *c, struct http_exchange *x)
 {
-    struct connect_call *call = begin(c, x);
+    struct connect_call *call = http_data(x);
 
+    if (call) {
+        take(call); /* was admitted with its header */
+        return;
+    }
+    call = begin(c, x);
     if (http_method(x) == HTTP_OPTIONS)
         connect_preflight(x, &c->config);
     else if (!call)
@@ -156,7 +182,7 @@ void connect_handle(struct connect *c, struct http_exchange *x)
         connect_refuse(x, &c->config, &(struct connect_refusal){ .status = 431 });
     else if (!call->method)
         connect_refuse(x, &c->config, &(struct connect_refusal){ .status = 404 });
-    else
+    else if (is_admitted(call))
         take(call);
 }
 

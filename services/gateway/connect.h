@@ -22,7 +22,8 @@ struct connect_call;
 struct connect_config {
     size_t message_max;      /* bytes of one message, uncompressed */
     const char *cors_origin; /* NULL: none; else an origin, or several parted by commas */
-    /* Optional: a call whose message was not looked at yet. False: it has answered it. */
+    /* Optional: a call of which there is the header, the message not yet. False: it has answered
+     * it. */
     bool (*admit)(void *arg, struct connect_call *call);
     /* A call whose message has come. Answers it now, or later. */
     void (*on_call)(void *arg, struct connect_call *call);
@@ -42,6 +43,8 @@ void connect_free(struct connect *c);
 const struct schema_method *connect_find(const char *path);
 /* The HTTP status of an error, by the protocol. */
 unsigned connect_http_status(enum err code);
+/* Optional, for http_handler.begin: refuses by the header what need not send its message. */
+void connect_open(struct connect *c, struct http_exchange *x);
 /* Takes an exchange, whose handler hands gone and drained on to connect_gone() and
  * connect_drained(), which know whether it is one of theirs. */
 void connect_handle(struct connect *c, struct http_exchange *x);

@@ -154,7 +154,7 @@ static bool take_body(struct http_exchange *x, const char *data, size_t len)
 {
     if (!x->fault && x->body.len + len > x->loop->limits.body_max)
         x->fault = HTTP_BODY_TOO_LARGE;
-    if (x->fault) {
+    if (x->fault || x->response) {
         x->discarded += len;
         return x->discarded <= DISCARD_MAX;
     }
@@ -214,6 +214,15 @@ static enum MHD_Result refuse_framing(struct http_exchange *x)
     return queue(x);
 }
 
+/* A client that is still sending would lose an answer, with the connection; one that asks before he
+ * sends (Expect) is told at once. */
+static enum MHD_Result begin_handling(struct http_exchange *x)
+{
+    if (!x->fault && x->loop->handler.begin)
+        x->loop->handler.begin(x->loop->handler.arg, x);
+    return x->response && http_header(x, "Expect") ? queue(x) : MHD_YES;
+}
+
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNUSED,
                                 const char *url UNUSED, const char *method,
                                 const char *version UNUSED, const char *upload, size_t *upload_len,
@@ -226,7 +235,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
         return MHD_NO;
     if (!x->begun) {
         begin(x, method);
-        return is_framed(x) ? MHD_YES : refuse_framing(x);
+        return is_framed(x) ? begin_handling(x) : refuse_framing(x);
     }
     if (*upload_len) {
         bool taken = take_body(x, upload, *upload_len);
@@ -236,7 +245,8 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
     if (!x->handed) {
         http_came(l, x->on);
         x->handed = true;
-        l->handler.handle(l->handler.arg, x);
+        if (!x->response)
+            l->handler.handle(l->handler.arg, x);
     }
     if (x->response)
         return queue(x);

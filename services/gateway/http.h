@@ -33,6 +33,9 @@ struct http_limits {
 extern const struct http_limits http_limits_default;
 
 struct http_handler {
+    /* Optional. The header has come, and the body not yet: whatever is answered now goes out once
+     * that has come too, and it is dropped. handle() is not called then. */
+    void (*begin)(void *arg, struct http_exchange *x);
     /* A whole request. Answers it now, or later. */
     void (*handle)(void *arg, struct http_exchange *x);
     /* Its client has gone before the answer had: nobody waits for it any more. The exchange is

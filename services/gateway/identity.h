@@ -1,25 +1,75 @@
 /*
- * identity.h - who asks over HTTP: an API key in the header Authorization (operations 8, Identity).
+ * identity.h - who asks over HTTP: an API key or a token of the company's identity provider, in the
+ * header Authorization, and where from (operations 8, Identity; 5, limits).
  *
- * "Bearer dbk_<id>_<secret>". The secret's keyed hash is compared in constant time; the key decides
- * tenant, actor and scopes, the directory the roles. Keys are those of the directory's snapshot, so
- * one that was ended is refused a second later at the latest. Thread-safe.
+ * "Bearer dbk_<id>_<secret>": the secret's keyed hash is compared in constant time; the key decides
+ * tenant, actor and scopes. "Bearer <JWT>": jwt.h proves it; its claims name the company and one of
+ * its employees, by id or staff number, and may narrow what he may do here (scopes). Roles are the
+ * directory's either way, as it is now. A calendar feed has its secret in the address (protocols E),
+ * which nothing else opens. Keys and people are those of the directory's snapshot, so
+ * who was ended is refused a second later at the latest.
+ *
+ * An address that fails too often is refused before anything is hashed. What counts is what nobody
+ * could prove: not a genuine token that has expired, and no success. Thread-safe; the loops share one.
  */
 #ifndef DAYBOOK_GATEWAY_IDENTITY_H
 #define DAYBOOK_GATEWAY_IDENTITY_H
 
 #include "common/arena.h"
 #include "common/call.h"
+#include "common/http_address.h"
+#include "services/gateway/http.h"
+#include "services/gateway/jwks_source.h"
+#include "services/gateway/jwt.h"
+#include "services/gateway/key_use.h"
+#include "services/gateway/limit.h"
+
+/* All of it is borrowed and outlives the identity. */
+struct identity_config {
+    const char *trusted_proxies; /* networks; NULL: none */
+    struct limit *failures;      /* of an address; NULL: no limit */
+    struct key_use *uses;        /* NULL: nobody wants to know */
+    struct jwks_source *keys;    /* NULL: no tokens */
+    struct jwt_rules rules;
+    struct id tenant; /* whose all tokens are; nil: the claim says it */
+};
+
+struct identity;
+
+/* NULL: no memory, or the networks are malformed. */
+struct identity *identity_new(const struct identity_config *config);
+void identity_free(struct identity *i);
+/* Once, before the first. */
+void identity_register_metrics(void);
+
+struct asker {
+    const char *authorization; /* the header's value; NULL: none */
+    struct http_ip from;       /* the client, not a proxy of ours */
+};
+struct asker identity_asker(const struct identity *i, struct http_exchange *x);
 
 struct proof {
-    const PbPrincipal *principal;
-    struct id key; /* the credential */
+    const PbPrincipal *principal; /* in the arena */
+    struct id holder;             /* the credential, or whose token it is: for limits */
+    const char *name;             /* of a feed's employee, in the arena; else not set */
+};
+
+struct refusal {
+    const char *text;
+    int64_t wait_us; /* 0: asking again does not help */
 };
 
 /*
- * authorization: the header's value, NULL: none. proof_out: its principal is in the arena. ERR_UNAUTHENTICATED with words; ERR_UNAVAILABLE: no directory yet.
+ * ERR_UNAUTHENTICATED; ERR_PERMISSION_DENIED: proven, but not from there, or with scopes that are
+ * none of ours; ERR_UNAVAILABLE: the directory or the issuer's keys are not there yet, or are being
+ * looked for; ERR_RESOURCE_EXHAUSTED: too many failures of that address, or no memory.
  */
-NODISCARD enum err identity_prove(const char *authorization, struct arena *a,
-                                  struct proof *proof_out, const char **text_out);
+NODISCARD enum err identity_prove(struct identity *i, const struct asker *who, struct arena *a,
+                                  struct proof *proof_out, struct refusal *refusal_out);
+/* token: "<id>_<secret>" of the path. ERR_NOT_FOUND: there is no such feed, or it was ended, has expired,
+ * or its employee has left; ERR_UNAVAILABLE, ERR_RESOURCE_EXHAUSTED as above. */
+NODISCARD enum err identity_prove_feed(struct identity *i, const struct asker *who,
+                                       const char *token, struct arena *a, struct proof *proof_out,
+                                       struct refusal *refusal_out);
 
 #endif

@@ -19,14 +19,14 @@ struct limit {
     struct slot slots[SLOTS];
 };
 
-struct limit *limit_new(int64_t per_second, int64_t burst)
+struct limit *limit_new(int64_t n, int64_t in_us, int64_t burst)
 {
     struct limit *l = calloc(1, sizeof(*l));
 
     if (!l)
         return NULL;
     pthread_mutex_init(&l->lock, NULL);
-    l->interval_us = per_second > 0 ? MAX(SECOND_US / per_second, 1) : 0;
+    l->interval_us = n > 0 ? MAX(in_us / n, 1) : 0;
     l->ahead_us = (MAX(burst, 1) - 1) * l->interval_us;
     return l;
 }
@@ -39,33 +39,55 @@ void limit_free(struct limit *l)
     free(l);
 }
 
-/* The key's slot, or one for it. */
-static struct slot *slot_of(struct limit *l, struct id key, int64_t now_us)
+/* The key's slot; NULL: it has none, and *least_out is the one to forget. */
+static struct slot *find(struct limit *l, struct id key, struct slot **least_out)
 {
     size_t first = id_hash(key) & (SLOTS - 1);
-    struct slot *least = &l->slots[first];
 
+    *least_out = &l->slots[first];
     for (size_t i = 0; i < PROBES; i++) {
         struct slot *s = &l->slots[(first + i) & (SLOTS - 1)];
         if (s->next_us && id_equal(s->key, key))
             return s;
-        if (s->next_us < least->next_us)
-            least = s;
+        if (s->next_us < (*least_out)->next_us)
+            *least_out = s;
     }
-    *least = (struct slot){ .key = key, .next_us = now_us };
-    return least;
+    return NULL;
+}
+
+/* Microseconds until one may pass; negative or 0: it may. */
+static int64_t wait_of(const struct limit *l, const struct slot *s, int64_t now_us)
+{
+    return s ? s->next_us - l->ahead_us - now_us : 0;
 }
 
 int64_t limit_take(struct limit *l, struct id key, int64_t monotonic_us)
 {
+    struct slot *least;
+
     if (!l->interval_us)
         return 0;
     pthread_mutex_lock(&l->lock);
-    struct slot *s = slot_of(l, key, monotonic_us);
-    int64_t next_us = MAX(s->next_us, monotonic_us);
-    int64_t wait_us = next_us - l->ahead_us - monotonic_us;
+    struct slot *s = find(l, key, &least);
+    int64_t wait_us = wait_of(l, s, monotonic_us);
+    if (!s) {
+        s = least;
+        *s = (struct slot){ .key = key };
+    }
     if (wait_us <= 0)
-        s->next_us = next_us + l->interval_us;
+        s->next_us = MAX(s->next_us, monotonic_us) + l->interval_us;
+    pthread_mutex_unlock(&l->lock);
+    return MAX(wait_us, 0);
+}
+
+int64_t limit_wait(struct limit *l, struct id key, int64_t monotonic_us)
+{
+    struct slot *least;
+
+    if (!l->interval_us)
+        return 0;
+    pthread_mutex_lock(&l->lock);
+    int64_t wait_us = wait_of(l, find(l, key, &least), monotonic_us);
     pthread_mutex_unlock(&l->lock);
     return MAX(wait_us, 0);
 }

@@ -1,5 +1,5 @@
 /*
- * limit.h - how many requests a key may send: a steady rate with a burst (GCRA, the leaky bucket of
+ * limit.h - how many requests a key may send, or failures an address may have: a steady rate with a burst (GCRA, the leaky bucket of
  * ITU-T I.371 as a meter), one moment a key.
  *
  * Thread-safe; the loops share one. It knows 8,192 keys at a time: one that was not heard of for its
@@ -14,10 +14,13 @@
 
 struct limit;
 
-/* per_second 0: no limit. burst: requests at once after a rest, at least 1. NULL: no memory. */
-struct limit *limit_new(int64_t per_second, int64_t burst);
+/* n in so many microseconds; 0: no limit. burst: requests at once after a rest, at least 1. NULL: no
+ * memory. */
+struct limit *limit_new(int64_t n, int64_t in_us, int64_t burst);
 void limit_free(struct limit *l);
 /* Counts a request. 0: it may pass; else microseconds until one may. */
 int64_t limit_take(struct limit *l, struct id key, int64_t monotonic_us);
+/* The same without counting. */
+int64_t limit_wait(struct limit *l, struct id key, int64_t monotonic_us);
 
 #endif

@@ -10,12 +10,15 @@
 #include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/schema.h"
+#include "services/gateway/calendar_feed.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http.h"
 #include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/upstream.h"
+#include "services/gateway/webhook_threads.h"
 
 #define LOOPS 2
 #define TURN_MAX_US (250 * MSEC_US)
@@ -29,10 +32,16 @@ struct loop {
     struct recent *recent;
     struct streams *streams;
     struct rpc *rpc;
+    struct calendar_feeds *feeds;
 };
 
 struct gateway {
-    struct limit *limit;
+    struct webhooks webhooks; /* the first, as it says */
+    struct public_url public_url;
+    struct limit *limit, *failures;
+    struct key_use *uses;
+    struct jwks_source *keys; /* of tokens; NULL: none are taken */
+    struct identity *identity;
     struct pages *pages;
     struct loop loops[LOOPS];
     atomic_int next; /* loop for the next thread */
@@ -46,6 +55,11 @@ static struct setting settings[] = {
       .default_value = "127.0.0.1:8080",
       .help =
           "Where HTTP is served, host:port. TLS and HTTP/2 are a proxy's task in front of it." },
+    { .key = "HTTP_PUBLIC_URL",
+      .type = SETTING_TEXT,
+      .help = "How we are reached from outside, such as https://daybook.example.com; part of the "
+              "source of webhooks, and its host of the UIDs of calendars, so set it before anybody "
+              "subscribes. Unset: http:// and where HTTP is served." },
     { .key = "HTTP_CORS_ORIGINS",
       .type = SETTING_TEXT,
       .help = "Origins whose pages may call, parted by commas, or *; unset: none." },
@@ -59,25 +73,93 @@ static struct setting settings[] = {
       .type = SETTING_INT,
       .default_value = "200",
       .max = 1000000,
-      .help = "Requests a second of one API key to this gateway, with twice as many at once; 0: no "
-              "limit." },
+      .help =
+          "Requests a second of one API key or token holder to this gateway, with twice as many "
+          "at once; 0: no limit." },
+    { .key = "HTTP_AUTH_FAILURES",
+      .type = SETTING_INT,
+      .default_value = "10",
+      .max = 1000000,
+      .help = "Failed tries a minute to prove an identity, of one address (of IPv6: one /64); more "
+              "are refused unread. 0: no limit." },
+    { .key = "HTTP_TRUSTED_PROXIES",
+      .type = SETTING_TEXT,
+      .help = "Networks of the proxies in front (CIDR, parted by commas), whose X-Forwarded-For is "
+              "believed; unset: none." },
+    { .key = "JWT_JWKS",
+      .type = SETTING_TEXT,
+      .help = "Where the keys of tokens are (JWKS): a file, or an https address; unset: API keys "
+              "only." },
+    { .key = "JWT_JWKS_NETWORKS",
+      .type = SETTING_TEXT,
+      .default_value = "127.0.0.0/8,::1",
+      .help = "Networks that JWT_JWKS may lie in besides the public ones (CIDR, parted by commas); "
+              "only there by http too." },
+    { .key = "JWT_JWKS_REFRESH",
+      .type = SETTING_DURATION,
+      .default_value = "5m",
+      .min = SECOND_US,
+      .max = DAY_US,
+      .help =
+          "From one look at an address of JWT_JWKS to the next: so long a key that was taken away "
+          "there may still prove tokens. A file is looked at each second." },
+    { .key = "JWT_ISSUER",
+      .type = SETTING_TEXT,
+      .help = "What a token's claim iss must be; needed with JWT_JWKS." },
+    { .key = "JWT_AUDIENCE",
+      .type = SETTING_TEXT,
+      .help = "What a token's claim aud must be or hold; needed with JWT_JWKS." },
+    { .key = "JWT_TENANT",
+      .type = SETTING_TEXT,
+      .help = "The company (UUID) of all tokens; unset: their tenant claim says it." },
+    { .key = "JWT_TENANT_CLAIM",
+      .type = SETTING_TEXT,
+      .default_value = "tenant",
+      .help = "Name of the claim that holds the company's UUID." },
+    { .key = "JWT_SUBJECT_CLAIM",
+      .type = SETTING_TEXT,
+      .default_value = "sub",
+      .help = "Name of the claim that holds the employee's id or staff number." },
+    { .key = "JWT_SCOPE_CLAIM",
+      .type = SETTING_TEXT,
+      .default_value = "scope",
+      .help =
+          "Name of the claim that narrows a token to scopes, where it is there (words parted by "
+          "spaces, or a list); empty: none does." },
+    { .key = "WEBHOOK_ALLOW",
+      .type = SETTING_TEXT,
+      .help = "Networks in CIDR form, parted by commas, to which webhooks may be posted although "
+              "they are not public." },
+    { .key = "WEBHOOK_ALLOW_PLAIN",
+      .type = SETTING_BOOL,
+      .default_value = "0",
+      .help = "Whether webhooks may be posted to http addresses besides https." },
     { 0 },
 };
 
 /* --- a loop ------------------------------------------------------------------------------------- */
 
+/* Strangers are refused before they have sent a body. */
+static void on_begin(void *arg, struct http_exchange *x)
+{
+    struct loop *l = arg;
+    connect_open(l->connect, x);
+}
+
 static void on_request(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
 
-    if (!pages_serve(l->pages, x))
+    if (!pages_serve(l->pages, x) && !calendar_feeds_serve(l->feeds, x))
         connect_handle(l->connect, x);
 }
 
 static void on_gone(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
-    connect_gone(l->connect, x);
+
+    if (!calendar_feeds_gone(l->feeds, x))
+        connect_gone(l->connect, x);
 }
 
 static void on_drained(void *arg, struct http_exchange *x)
@@ -96,9 +178,9 @@ static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
     l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
     l->recent = recent_new(daemon_zmq_context(d), daemon_bus_address(d));
     if (l->upstream && l->recent)
-        l->streams = streams_new(l->recent, l->upstream);
+        l->streams = streams_new(l->recent, l->upstream, g->identity);
     if (l->streams)
-        l->rpc = rpc_new(l->upstream, l->streams, g->limit);
+        l->rpc = rpc_new(l->upstream, l->streams, g->identity, g->limit);
     l->connect = connect_new(&(struct connect_config){
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
@@ -109,7 +191,8 @@ static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
         .arg = l->rpc,
     });
     l->http = l->rpc && l->connect ? http_loop_new(address, &limits,
-                                                   &(struct http_handler){ .handle = on_request,
+                                                   &(struct http_handler){ .begin = on_begin,
+                                                                           .handle = on_request,
                                                                            .gone = on_gone,
                                                                            .drained = on_drained,
                                                                            .arg = l })
@@ -121,6 +204,7 @@ static void loop_fini(struct loop *l)
 {
     http_loop_free(l->http);
     connect_free(l->connect);
+    calendar_feeds_free(l->feeds);
     rpc_free(l->rpc);
     streams_free(l->streams);
     recent_free(l->recent);
@@ -147,6 +231,13 @@ static void turn(struct loop *l)
     connect_tick(l->connect, clock_monotonic_us());
 }
 
+/* One of the loops does. */
+static void tell_uses(struct gateway *g, int index, bool all)
+{
+    if (index == 0)
+        key_use_send(g->uses, g->loops[0].upstream, clock_monotonic_us(), all);
+}
+
 static bool is_anybody_there(struct gateway *g)
 {
     for (int i = 0; i < LOOPS; i++)
@@ -165,10 +256,13 @@ static void drain(struct gateway *g, int index)
     streams_end(l->streams);
     http_loop_quiesce(l->http);
     do {
+        bool hurry = clock_monotonic_us() >= hurry_us;
         turn(l);
-        if (clock_monotonic_us() >= hurry_us)
+        tell_uses(g, index, true);
+        if (hurry)
             http_loop_hurry(l->http);
-        atomic_store(&g->open[index], http_loop_exchanges(l->http));
+        atomic_store(&g->open[index], http_loop_exchanges(l->http) +
+                                          (index == 0 && !hurry && key_use_is_busy(g->uses)));
     } while (is_anybody_there(g));
 }
 
@@ -181,9 +275,18 @@ static void run(struct daemon *d, void *daemon_data)
     atomic_store(&g->open[index], 1); /* until it has drained */
     while (!daemon_stopping(d)) {
         turn(l);
+        tell_uses(g, index, false);
         atomic_store(&g->connected[index], upstream_is_connected(l->upstream));
     }
     drain(g, index);
+}
+
+static void run_keys(struct daemon *d, void *daemon_data)
+{
+    struct gateway *g = daemon_data;
+
+    while (g->keys && !daemon_stopping(d))
+        jwks_source_turn(g->keys);
 }
 
 /* --- the daemon --------------------------------------------------------------------------------- */
@@ -195,10 +298,90 @@ static void stop(void *daemon_data)
     for (int i = 0; g && i < LOOPS; i++)
         loop_fini(&g->loops[i]);
     if (g) {
+        identity_free(g->identity);
+        jwks_source_free(g->keys);
+        key_use_free(g->uses);
+        limit_free(g->failures);
         limit_free(g->limit);
         pages_free(g->pages);
+        webhooks_fini(&g->webhooks);
     }
     free(g);
+}
+
+static const char *text_of(const struct daemon *d, const char *key)
+{
+    const char *text = daemon_setting(d, key)->text;
+    return text ? text : "";
+}
+
+/* Tokens are taken where there are keys for them. False: logged. */
+static bool take_tokens(struct gateway *g, struct daemon *d, struct identity_config *c)
+{
+    const char *place = text_of(d, "JWT_JWKS"), *tenant = text_of(d, "JWT_TENANT"), *reason = NULL;
+
+    c->rules = (struct jwt_rules){ .issuer = text_of(d, "JWT_ISSUER"),
+                                   .audience = text_of(d, "JWT_AUDIENCE"),
+                                   .tenant_claim = text_of(d, "JWT_TENANT_CLAIM"),
+                                   .subject_claim = text_of(d, "JWT_SUBJECT_CLAIM"),
+                                   .scope_claim = text_of(d, "JWT_SCOPE_CLAIM") };
+    if (!*place && !*c->rules.issuer && !*c->rules.audience && !*tenant)
+        return true;
+    if (!*place || !*c->rules.issuer || !*c->rules.audience)
+        reason = "JWT_JWKS, JWT_ISSUER and JWT_AUDIENCE go together: set all or none";
+    else if (*tenant && !id_parse(tenant, &c->tenant))
+        reason = "JWT_TENANT must be a UUID";
+    else
+        g->keys = c->keys = jwks_source_new(place, text_of(d, "JWT_JWKS_NETWORKS"),
+                                            daemon_setting(d, "JWT_JWKS_REFRESH")->i64, &reason);
+    if (!g->keys)
+        log_error("gateway.tokens", reason, "jwks", place, NULL);
+    return g->keys != NULL;
+}
+
+/* False: logged, or no memory. */
+static bool make_identity(struct gateway *g, struct daemon *d)
+{
+    struct identity_config c = { .trusted_proxies = text_of(d, "HTTP_TRUSTED_PROXIES") };
+    int64_t failures = daemon_setting(d, "HTTP_AUTH_FAILURES")->i64;
+
+    identity_register_metrics();
+    g->failures = c.failures = limit_new(failures, MINUTE_US, failures);
+    g->uses = c.uses = key_use_new();
+    if (!g->failures || !g->uses || !take_tokens(g, d, &c))
+        return false;
+    g->identity = identity_new(&c);
+    if (!g->identity)
+        log_error("gateway.proxies", "HTTP_TRUSTED_PROXIES must be networks such as 10.1.0.0/16",
+                  NULL);
+    return g->identity != NULL;
+}
+
+/* How we are seen from outside; unless set, where the loops listen. False: logged. */
+static bool find_public_url(const struct daemon *d, const char *listening, struct public_url *out)
+{
+    const char *set = daemon_setting(d, "HTTP_PUBLIC_URL")->text;
+    char text[PUBLIC_URL_MAX];
+
+    snprintf(text, sizeof(text), "http://%s", listening);
+    if (set && *set ? public_url_parse(set, out)
+                    : public_url_parse(text, out) || public_url_parse("http://localhost", out))
+        return true;
+    log_error("gateway.settings",
+              "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://, a host, and perhaps a port", NULL);
+    return false;
+}
+
+/* False: no memory. */
+static bool add_feeds(struct gateway *g)
+{
+    for (int i = 0; i < LOOPS; i++) {
+        g->loops[i].feeds =
+            calendar_feeds_new(g->loops[i].upstream, g->identity, g->limit, &g->public_url);
+        if (!g->loops[i].feeds)
+            return false;
+    }
+    return true;
 }
 
 static void *start(struct daemon *d, bool *ok_out)
@@ -208,12 +391,14 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
+    calendar_feeds_register_metrics();
     int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
     if (g) {
-        g->limit = limit_new(rate, 2 * rate);
+        g->limit = limit_new(rate, SECOND_US, 2 * rate);
         g->pages = pages_new();
     }
-    *ok_out = g && g->limit && g->pages && loop_init(&g->loops[0], d, g, address);
+    *ok_out =
+        g && g->limit && g->pages && make_identity(g, d) && loop_init(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
@@ -222,6 +407,8 @@ static void *start(struct daemon *d, bool *ok_out)
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
         *ok_out = loop_init(&g->loops[i], d, g, shared);
+    *ok_out = *ok_out && find_public_url(d, shared, &g->public_url) && add_feeds(g) &&
+              webhooks_init(&g->webhooks, d, g->public_url.url);
     if (!*ok_out) {
         stop(g);
         return NULL;
@@ -243,16 +430,28 @@ static bool ready(void *daemon_data, const char **reason_out)
 
 int main(int argc, char **argv)
 {
-    static const struct daemon_thread threads[LOOPS] = { { "http-0", run }, { "http-1", run } };
+    static const struct daemon_thread threads[] = {
+        { "http-0", run },
+        { "http-1", run },
+        { "token-keys", run_keys },
+        { "webhooks", webhooks_run_sender },
+        { "webhook-leases", webhooks_run_leases },
+        { "webhook-listener", webhooks_run_listener },
+    };
+
+    schema_init(); /* the consumer hears all events of it */
     const struct daemon_def def = {
         .name = "gateway",
         .schema = "gateway",
         .admin_listen = "127.0.0.1:9607",
+        .methods = webhook_methods,
+        .nmethods = webhook_methods_len,
+        .consumer = webhook_consumer(),
         .settings = settings,
         .migrations = gateway_migrations,
         .nmigrations = gateway_migrations_len,
         .threads = threads,
-        .nthreads = LOOPS,
+        .nthreads = ARRAY_LEN(threads),
         .proves_api_keys = true,
         .needs_master_key = true,
         .start = start,

@@ -29,7 +29,9 @@ static const char about[] =
 
 static const char security_schemes[] =
     "{'apiKey':{'type':'http','scheme':'bearer','bearerFormat':'dbk_<id>_<secret>','description':"
-    "'An API key, made by CredentialService/CreateApiKey.'}}";
+    "'An API key, made by CredentialService/CreateApiKey; or a token (JWT) of the identity "
+    "provider, "
+    "where the gateway takes them.'}}";
 
 static const char parameters[] =
     "{'Connect-Protocol-Version':{'name':'Connect-Protocol-Version','in':'header','description':"

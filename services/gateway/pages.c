@@ -41,15 +41,6 @@ struct pages {
 
 /* --- what they are made of ---------------------------------------------------------------------- */
 
-bool pages_is_event(const struct schema_message *m)
-{
-    static const char end[] = "/v1/events.proto";
-    size_t len = m->file ? strlen(m->file->name) : 0;
-
-    return len >= sizeof(end) && strncmp(m->file->name, "daybook/", 8) == 0 && !m->is_map_entry &&
-           strcmp(m->file->name + len - (sizeof(end) - 1), end) == 0;
-}
-
 void pages_add_statuses(struct sbuf *b)
 {
     for (int code = ERR_CANCELED; code <= ERR_UNAUTHENTICATED; code++)

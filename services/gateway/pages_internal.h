@@ -17,8 +17,6 @@ void reference_write(struct sbuf *b, struct arena *scratch);
 /* Content-Security-Policy of the reference: its own style and script, by their hashes. */
 void reference_policy(struct sbuf *b);
 
-/* Whether a message is an event: those of a package's events.proto. */
-bool pages_is_event(const struct schema_message *m);
 /* "invalid_argument 400, not_found 404, ..." */
 void pages_add_statuses(struct sbuf *b);
 

@@ -233,7 +233,8 @@ static void add_general(const struct reference *r)
     html_add(
         r->b,
         "<h1>Daybook {}</h1>\n<p>Every method is <code>POST /package.Service/Method</code> by the "
-        "Connect protocol, in JSON or proto, with an API key: <code>Authorization: Bearer "
+        "Connect protocol, in JSON or proto, with an API key or a token: <code>Authorization: "
+        "Bearer "
         "dbk_...</code>. Methods without side effects are also <code>GET "
         "...?encoding=json&amp;message=...</code>, answered with an ETag. Headers: "
         "<code>Idempotency-Key</code> (a command sent again with it is done once), "
@@ -268,7 +269,7 @@ static void add_types(const struct reference *r, bool events)
 {
     for (size_t i = 0; i < r->types.n; i++) {
         const struct schema_message *m = r->types.types[i].message;
-        if (!r->shown[i] && (m && pages_is_event(m)) == events)
+        if (!r->shown[i] && (m && schema_is_event(m)) == events)
             add_type_article(r, i);
     }
 }
@@ -303,7 +304,7 @@ static bool collect(struct reference *r, const struct schema_service *services, 
             json_types_add(&r->types, schema_of(services[i].methods[k].output));
         }
     for (size_t i = 0; i < nmessages; i++)
-        if (pages_is_event(&messages[i]))
+        if (schema_is_event(&messages[i]))
             json_types_add(&r->types, &messages[i]);
     json_types_sort(&r->types);
     r->shown = arena_array(r->scratch, r->types.n, sizeof(*r->shown));

@@ -8,7 +8,6 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "google/rpc/error_details.pb-c.h"
-#include "services/gateway/identity.h"
 
 #define DEADLINE_DEFAULT_US (5 * SECOND_US)
 #define DEADLINE_MAX_US (30 * SECOND_US)
@@ -33,7 +32,8 @@ static struct metric request_seconds = {
 struct rpc {
     struct upstream *upstream;
     struct streams *streams;
-    struct limit *limit; /* the process's */
+    struct identity *identity; /* the process's, both */
+    struct limit *limit;
 };
 
 /* One call under way; the exchange's. */
@@ -53,12 +53,15 @@ void rpc_register_metrics(void)
     metric_register(&request_seconds);
 }
 
-struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct limit *limit)
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct identity *identity,
+                    struct limit *limit)
 {
     struct rpc *r = calloc(1, sizeof(*r));
 
     if (r)
-        *r = (struct rpc){ .upstream = upstream, .streams = streams, .limit = limit };
+        *r = (struct rpc){
+            .upstream = upstream, .streams = streams, .identity = identity, .limit = limit
+        };
     return r;
 }
 
@@ -79,24 +82,24 @@ static void count(const struct flight *f, enum err code)
                    (double)(clock_monotonic_us() - f->began_us) / (double)SECOND_US, labels);
 }
 
-static void fail(struct flight *f, enum err code, const char *text)
+/* wait_us: after which it may be tried again; 0: not said. */
+static void fail_after(struct flight *f, enum err code, const char *text, int64_t wait_us)
 {
+    char seconds[24];
+
     count(f, code);
     if (code == ERR_UNAUTHENTICATED)
         connect_add_header(f->call, "WWW-Authenticate", "Bearer realm=\"daybook\"");
-    if (code == ERR_UNAVAILABLE)
-        connect_add_header(f->call, "Retry-After", "1");
+    if (wait_us) {
+        snprintf(seconds, sizeof(seconds), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
+        connect_add_header(f->call, "Retry-After", seconds);
+    }
     connect_fail_text(f->call, code, text);
 }
 
-static void fail_after(struct flight *f, int64_t wait_us)
+static void fail(struct flight *f, enum err code, const char *text)
 {
-    char text[24];
-
-    snprintf(text, sizeof(text), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
-    connect_add_header(f->call, "Retry-After", text);
-    fail(f, ERR_RESOURCE_EXHAUSTED,
-         "this API key sends more requests than it may; wait for the seconds of Retry-After");
+    fail_after(f, code, text, code == ERR_UNAVAILABLE ? SECOND_US : 0);
 }
 
 /* RetryInfo, for those who read headers only. */
@@ -257,21 +260,25 @@ static void ask(struct flight *f)
 static bool admit(struct flight *f)
 {
     struct http_exchange *x = connect_exchange(f->call);
-    const char *key = idempotency_key_of(x), *text = "out of memory; try again";
+    const struct asker who = identity_asker(f->rpc->identity, x);
+    struct refusal refusal;
 
-    enum err e = identity_prove(http_header(x, "Authorization"), http_arena(x), &f->proof, &text);
-    if (!e && !key) {
-        text = "Idempotency-Key: 1 to 255 printable ASCII characters";
-        e = ERR_INVALID_ARGUMENT;
-    }
+    enum err e = identity_prove(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
     if (e) {
-        fail(f, e, text);
+        fail_after(f, e, refusal.text, refusal.wait_us);
         return false;
     }
-    int64_t wait_us = limit_take(f->rpc->limit, f->proof.key, f->began_us);
+    f->idempotency_key = idempotency_key_of(x);
+    if (!f->idempotency_key) {
+        fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
+        return false;
+    }
+    int64_t wait_us = limit_take(f->rpc->limit, f->proof.holder, f->began_us);
     if (wait_us > 0)
-        fail_after(f, wait_us);
-    f->idempotency_key = key;
+        fail_after(f, ERR_RESOURCE_EXHAUSTED,
+                   "this key or token sends more requests than it may; wait for the seconds of "
+                   "Retry-After",
+                   wait_us);
     return wait_us == 0;
 }
 
@@ -296,6 +303,7 @@ void rpc_take(void *arg, struct connect_call *call)
     struct rpc *r = arg;
     struct flight *f = connect_data(call);
 
+    f->began_us = clock_monotonic_us(); /* not while the body was coming */
     if (!streams_serve(connect_method(call))) {
         ask(f);
         return;

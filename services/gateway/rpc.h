@@ -1,6 +1,6 @@
 /*
- * rpc.h - calls from HTTP to the bus and back: who asks and how often, deadline, key of repetition, trace,
- * request id.
+ * rpc.h - calls from HTTP to the bus and back: who asks and how often, deadline, key of repetition,
+ * trace, request id.
  *
  * One a loop, and of that thread only.
  */
@@ -8,14 +8,16 @@
 #define DAYBOOK_GATEWAY_RPC_H
 
 #include "services/gateway/connect.h"
+#include "services/gateway/identity.h"
 #include "services/gateway/limit.h"
 #include "services/gateway/stream.h"
 #include "services/gateway/upstream.h"
 
 struct rpc;
 
-/* limit: shared with the other loops. NULL: no memory. */
-struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct limit *limit);
+/* identity, limit: shared with the other loops. NULL: no memory. */
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct identity *identity,
+                    struct limit *limit);
 void rpc_free(struct rpc *r);
 /* connect_config's; arg: the struct rpc. */
 bool rpc_admit(void *arg, struct connect_call *call); /* strangers cost no parsing */

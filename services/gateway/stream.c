@@ -2,7 +2,8 @@
  * stream.c - see stream.h.
  *
  * pos is the position up to which everything was sent or is not wanted; it only grows. Each second
- * a stream's key is proven anew (F56), and each minute its caller's right to the log.
+ * a stream's key or token is proven anew (F56), and each minute, or when his roles have changed (F61),
+ * its caller's right to the log.
  */
 #include "services/gateway/stream.h"
 
@@ -15,7 +16,6 @@
 #include "common/metrics.h"
 #include "common/wire.h"
 #include "daybook/bus/v1/bus.pb-c.h"
-#include "services/gateway/identity.h"
 
 #define SERVICE "daybook.bus.v1.EventService"
 #define METHOD "StreamEvents"
@@ -54,6 +54,7 @@ struct stream {
 struct streams {
     struct recent *recent;
     struct upstream *upstream;
+    struct identity *identity;
     struct stream *first;
     size_t n;
     int64_t next_us;
@@ -69,13 +70,16 @@ static atomic_llong streams_all;
 
 static void pump(struct stream *s);
 
-struct streams *streams_new(struct recent *recent, struct upstream *upstream)
+struct streams *streams_new(struct recent *recent, struct upstream *upstream,
+                            struct identity *identity)
 {
     struct streams *s = calloc(1, sizeof(*s));
 
     metric_register(&streams_gauge);
     if (s)
-        *s = (struct streams){ .recent = recent, .upstream = upstream, .next_us = INT64_MAX };
+        *s = (struct streams){
+            .recent = recent, .upstream = upstream, .identity = identity, .next_us = INT64_MAX
+        };
     return s;
 }
 
@@ -153,7 +157,7 @@ static void took(struct stream *s, bool more)
     s->behind = s->behind || !more;
 }
 
-static void send(struct stream *s, const PbResponse *response)
+static void send_response(struct stream *s, const PbResponse *response)
 {
     CLEANUP(arena_freep) struct arena *a = arena_new(16 * MIB);
     uint8_t *data;
@@ -179,7 +183,7 @@ static void send_position(struct stream *s, int64_t head)
     response.message_case = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_POSITION;
     response.position = &position;
     s->begun = true;
-    send(s, &response);
+    send_response(s, &response);
 }
 
 static bool wants(const struct stream *s, const char *type)
@@ -259,7 +263,7 @@ static void take_page(struct stream *s, const PbPage *page)
         response.message_case = DAYBOOK__BUS__V1__STREAM_EVENTS_RESPONSE__MESSAGE_EVENT;
         response.event = page->events[i];
         s->pos = page->events[i]->seq;
-        send(s, &response);
+        send_response(s, &response);
     }
     s->pos = MAX(s->pos, page->read_upto_seq);
 }
@@ -375,14 +379,40 @@ static void pump(struct stream *s)
         read_log(s);
 }
 
-static bool is_proven(struct stream *s)
+/* Whether roles or scopes have changed; who it is never does. */
+static bool is_same(const PbPrincipal *a, const PbPrincipal *b)
 {
-    CLEANUP(arena_freep) struct arena *a = arena_new(64 * KIB);
-    struct proof proof;
-    const char *text;
+    bool same = a->n_roles == b->n_roles && a->n_scopes == b->n_scopes;
 
-    return !a || identity_prove(http_header(connect_exchange(s->call), "Authorization"), a, &proof,
-                                &text) != ERR_UNAUTHENTICATED;
+    for (size_t i = 0; same && i < a->n_roles; i++)
+        same = strcmp(a->roles[i], b->roles[i]) == 0;
+    for (size_t i = 0; same && i < a->n_scopes; i++)
+        same = strcmp(a->scopes[i], b->scopes[i]) == 0;
+    return same;
+}
+
+/* Proves the caller anew. One whose roles are others now is asked for by the log as what he is (F61);
+ * a request under way keeps the principal that it has. False: the stream was ended. */
+static bool prove_again(struct stream *s)
+{
+    CLEANUP(arena_freep) struct arena *a = arena_new(256 * KIB);
+    const struct asker who = identity_asker(s->all->identity, connect_exchange(s->call));
+    struct proof proof;
+    struct refusal refusal;
+
+    if (!a)
+        return true;
+    enum err e = identity_prove(s->all->identity, &who, a, &proof, &refusal);
+    if (e == ERR_UNAUTHENTICATED || e == ERR_PERMISSION_DENIED) {
+        end(s, e, refusal.text);
+        return false;
+    }
+    if (!e && !is_same(proof.principal, s->principal) &&
+        !identity_prove(s->all->identity, &who, s->arena, &proof, &refusal)) {
+        s->principal = proof.principal;
+        s->pressed = true;
+    }
+    return true;
 }
 
 /* Keys, rights, positions, and what waited. */
@@ -393,10 +423,8 @@ static void tick(struct stream *s, int64_t now_us)
 
     if (now_us >= s->proven_us + PROVE_US) {
         s->proven_us = now_us;
-        if (!is_proven(s)) {
-            end(s, ERR_UNAUTHENTICATED, "this API key was ended or has expired");
+        if (!prove_again(s))
             return;
-        }
     }
     s->pressed = s->pressed || now_us >= s->right_us + RIGHT_US;
     if (connect_data(s->call) == s && s->begun && now_us >= s->told_us + POSITION_US) {

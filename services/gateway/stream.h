@@ -9,12 +9,14 @@
 #define DAYBOOK_GATEWAY_STREAM_H
 
 #include "services/gateway/connect.h"
+#include "services/gateway/identity.h"
 #include "services/gateway/recent.h"
 #include "services/gateway/upstream.h"
 
 struct streams;
 
-struct streams *streams_new(struct recent *recent, struct upstream *upstream);
+struct streams *streams_new(struct recent *recent, struct upstream *upstream,
+                            struct identity *identity);
 void streams_free(struct streams *s); /* after all have gone */
 
 /* Whether that call is for here. */

@@ -9,6 +9,7 @@
 #include "common/metrics.h"
 #include "common/protojson.h"
 #include "common/secret.h"
+#include "common/webhook_signature.h"
 #include "services/reminders/delivery.h"
 #include "services/reminders/sql.h"
 
@@ -154,8 +155,7 @@ static enum err sign(struct attempt *t, const char *sealed, int64_t stamp_s, con
     if (!name)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = secret_open(t->arena, t->tenant, name, sealed, &secret);
-    return e ? e
-             : http_out_sign(secret, t->notice->id, stamp_s, body, len, t->arena, signature_out);
+    return e ? e : webhook_sign(secret, t->notice->id, stamp_s, body, len, t->arena, signature_out);
 }
 
 /* By the secret, and for a day after its change by the one before too (Standard Webhooks). */

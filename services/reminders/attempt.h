@@ -11,7 +11,7 @@
 #include "common/db.h"
 #include "common/directory.h"
 #include "common/http_out.h"
-#include "services/reminders/lease.h"
+#include "common/lease.h"
 #include "services/reminders/reminders.h"
 
 enum outcome { OUTCOME_DELIVERED, OUTCOME_FAILED, OUTCOME_SKIPPED, OUTCOME_LATER, OUTCOME_RETRY };

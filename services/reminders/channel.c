@@ -6,6 +6,7 @@
 #include "common/call_page.h"
 #include "common/http_out.h"
 #include "common/secret.h"
+#include "common/webhook_signature.h"
 #include "services/reminders/delivery.h"
 #include "services/reminders/methods.h"
 #include "services/reminders/sql.h"
@@ -54,7 +55,7 @@ static enum err put_channel(struct call *call, struct id owner, const char *owne
     enum err e = judge_url(call, url);
     if (e)
         return e;
-    char *secret = delivery_new_secret(call->arena);
+    char *secret = webhook_new_secret(call->arena);
     char *sealed = secret ? delivery_seal_secret(call->arena, call->tenant, owner, secret) : NULL;
     const char *const params[] = {
         call_tenant_text(call),

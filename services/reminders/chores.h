@@ -25,6 +25,7 @@
 #define CHORES_DELAY_US (2500 * MSEC_US)
 
 struct chores;
+struct task_lists;
 
 struct chores *chores_new(struct engine *engine, struct task_lists *lists, const char *conninfo);
 void chores_free(struct chores *c);

@@ -15,7 +15,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/secret.h"
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 #include "services/reminders/attempt.h"
 #include "services/reminders/endpoints.h"
 #include "services/reminders/sql.h"
@@ -87,17 +87,6 @@ char *delivery_secret_name(struct arena *a, struct id owner)
     return arena_printf(a, "channel:%s", id_text(owner, text));
 }
 
-char *delivery_new_secret(struct arena *a)
-{
-    uint8_t raw[32];
-    char base64[64];
-
-    randombytes_buf(raw, sizeof(raw));
-    sodium_bin2base64(base64, sizeof(base64), raw, sizeof(raw), sodium_base64_VARIANT_ORIGINAL);
-    sodium_memzero(raw, sizeof(raw));
-    return arena_printf(a, "whsec_%s", base64);
-}
-
 char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner, const char *secret)
 {
     char *name = delivery_secret_name(a, owner);
@@ -115,8 +104,8 @@ struct delivery *delivery_new(const struct delivery_config *config, int index)
         return NULL;
     d->config = *config;
     d->index = index;
-    d->db = db_new(config->conninfo,
-                   lease_session_name("delivery", leases_instance(config->leases), name));
+    d->db = db_new(config->conninfo, lease_session_name(&reminders_lease_plan, "delivery",
+                                                        leases_instance(config->leases), name));
     d->http = http_out_new(config->allow, config->allow_plain);
     d->arena = arena_new(CLAIM_ARENA);
     bool ok = d->db && d->http && d->arena;

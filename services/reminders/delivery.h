@@ -46,7 +46,6 @@ int64_t delivery_quiet_us(const char *span, const struct tz *tz, int64_t now_us)
 
 /* Under what name a channel's secret is sealed. */
 NODISCARD char *delivery_secret_name(struct arena *a, struct id owner);
-NODISCARD char *delivery_new_secret(struct arena *a); /* "whsec_..." */
 NODISCARD char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner,
                                      const char *secret);
 

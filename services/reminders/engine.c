@@ -83,7 +83,8 @@ static bool thread_init(struct engine_thread *t, struct engine *e, int index)
     t->index = index;
     bell_init(&t->bell);
     pthread_mutex_init(&t->lock, NULL);
-    t->db = db_new(e->config.conninfo, lease_session_name("timers", e->config.instance, name));
+    t->db = db_new(e->config.conninfo,
+                   lease_session_name(&reminders_lease_plan, "timers", e->config.instance, name));
     t->arena = arena_new(BATCH_ARENA);
     t->schedule = schedule_new(LOOK_HELD_MAX);
     t->floor_us = INT64_MIN;
@@ -109,11 +110,13 @@ struct engine *engine_new(const struct engine_config *config)
     if (!e)
         return NULL;
     e->config = *config;
-    e->leases = leases_new(config->instance, clock_is_steered() ? NULL : clock_wall_us);
+    e->leases = leases_new(&reminders_lease_plan, config->instance,
+                           clock_is_steered() ? NULL : clock_wall_us);
     bell_init(&e->lease_bell);
-    e->reader = reader_new(config->conninfo,
-                           lease_session_name("reader", config->instance, e->reader_session),
-                           ENGINE_THREADS);
+    e->reader = reader_new(
+        config->conninfo,
+        lease_session_name(&reminders_lease_plan, "reader", config->instance, e->reader_session),
+        ENGINE_THREADS);
     for (int i = 0; i < ENGINE_THREADS; i++)
         ok = thread_init(&e->threads[i], e, i) && ok;
     if (!ok || !e->leases || !e->reader) {
@@ -280,7 +283,7 @@ static void take_shards(struct engine_thread *t, int64_t now_us)
     if (generation == t->generation)
         return;
 
-    uint64_t mask = 0, held = leases_shard_mask(t->engine->leases);
+    uint64_t mask = 0, held = leases_mask(t->engine->leases);
     for (int i = 0; i < SHARDS; i++)
         if (held >> i & 1 && thread_of(i) == t->index)
             mask |= UINT64_C(1) << i;
@@ -625,8 +628,8 @@ void engine_run_reader(struct engine *e, const struct engine_host *host)
 void engine_run_leases(struct engine *e, const struct engine_host *host)
 {
     char name[LEASE_NAME_MAX];
-    struct db *db =
-        db_new(e->config.conninfo, lease_session_name("leases", e->config.instance, name));
+    struct db *db = db_new(e->config.conninfo, lease_session_name(&reminders_lease_plan, "leases",
+                                                                  e->config.instance, name));
     uint64_t seen = 0;
 
     assert(db);

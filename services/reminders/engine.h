@@ -15,7 +15,8 @@
 #ifndef DAYBOOK_REMINDERS_ENGINE_H
 #define DAYBOOK_REMINDERS_ENGINE_H
 
-#include "services/reminders/lease.h"
+#include "common/lease.h"
+#include "services/reminders/reminders.h"
 #include "services/reminders/schedule.h"
 
 #define ENGINE_THREADS 2

@@ -14,7 +14,8 @@
 #define DAYBOOK_REMINDERS_FIRE_H
 
 #include "common/directory.h"
-#include "services/reminders/lease.h"
+#include "common/lease.h"
+#include "services/reminders/reminders.h"
 #include "services/reminders/schedule.h"
 
 #define FIRE_BATCH_MAX 1000

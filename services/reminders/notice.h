@@ -5,7 +5,7 @@
 #ifndef DAYBOOK_REMINDERS_NOTICE_H
 #define DAYBOOK_REMINDERS_NOTICE_H
 
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 #include "services/reminders/obligation.h"
 
 struct notice {

@@ -46,6 +46,9 @@ void notification_range(struct id obligation, struct id *first_out, struct id *l
     memset(last_out->b + 10, 0xff, 6);
 }
 
+const struct lease_plan reminders_lease_plan = { .schema = "reminders",
+                                                 .counts = { SHARDS, LANES } };
+
 int obligation_shard(struct id obligation)
 {
     return obligation.b[15] & (SHARDS - 1);

@@ -13,7 +13,7 @@
 #ifndef DAYBOOK_REMINDERS_OBLIGATION_H
 #define DAYBOOK_REMINDERS_OBLIGATION_H
 
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 #include "services/reminders/plan.h"
 #include "services/reminders/reminders.h"
 #include "services/reminders/schedule.h"

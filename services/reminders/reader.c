@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 #include "services/reminders/sql.h"
 
 #define READ_LIMIT_US (5 * SECOND_US)

@@ -10,7 +10,8 @@
 
 #include "common/err.h"
 #include "services/reminders/bell.h"
-#include "services/reminders/lease.h"
+#include "common/lease.h"
+#include "services/reminders/reminders.h"
 #include "services/reminders/schedule.h"
 
 enum read_part { READ_BEHIND, READ_AHEAD, READ_PARTS };

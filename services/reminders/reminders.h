@@ -14,6 +14,7 @@
 #include "common/daemon.h"
 #include "daybook/reminders/v1/events.pb-c.h"
 #include "daybook/reminders/v1/reminders.pb-c.h"
+#include "common/lease.h"
 #include "services/reminders/bell.h"
 
 typedef Daybook__Reminders__V1__Reminder PbReminder;
@@ -38,6 +39,7 @@ typedef Daybook__Common__V1__PolicyUse PbPolicyUse;
 #define SHARDS 64
 #define LANES 8
 #define LEASES (SHARDS + LANES)
+extern const struct lease_plan reminders_lease_plan;
 
 #define DELIVERY_THREADS 2
 

@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "services/reminders/arrays.h"
+#include "common/columns.h"
 #include "services/reminders/list_versions.h"
 #include "services/reminders/sql.h"
 

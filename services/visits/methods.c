@@ -85,6 +85,12 @@ static const struct check list_checks[] = {
     { "to", CHECK_TIME, 0, 0 },
     { NULL, 0, 0, 0 },
 };
+static const struct check calendar_checks[] = {
+    { "employee_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { "from", CHECK_REQUIRED | CHECK_TIME, 0, 0 },
+    { "to", CHECK_REQUIRED | CHECK_TIME, 0, 0 },
+    { NULL, 0, 0, 0 },
+};
 static const struct check add_checks[] = {
     { "commitment", CHECK_REQUIRED, 0, 0 },
     { "commitment.customer_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
@@ -126,6 +132,7 @@ const struct method visits_methods[] = {
     { VISIT_SERVICE, "ReviewReport", visit_review_report, WRITE, review_report_checks, false },
     { VISIT_SERVICE, "Get", visit_get, READ, get_checks, false },
     { VISIT_SERVICE, "List", visit_list, READ, list_checks, false },
+    { VISIT_SERVICE, "ListCalendar", visit_list_calendar, READ, calendar_checks, false },
     { COMMITMENT_SERVICE, "Add", commitment_add, WRITE, add_checks, false },
     { COMMITMENT_SERVICE, "Complete", commitment_complete, WRITE, complete_checks, false },
     { COMMITMENT_SERVICE, "Cancel", commitment_cancel, WRITE, cancel_commitment_checks, false },

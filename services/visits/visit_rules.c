@@ -8,6 +8,7 @@
 #include "common/sbuf.h"
 #include "daybook/visits/v1/visits.pb-c.h"
 
+#define OFF_DAYS_MAX 60 /* in a row; a week without working days has no end */
 #define STATE(name) DAYBOOK__VISITS__V1__VISIT_STATE__VISIT_STATE_##name
 
 static const struct {
@@ -103,4 +104,22 @@ double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2
 bool visit_rules_is_far(double distance_m, double accuracy_m, double limit_m)
 {
     return distance_m - MAX(accuracy_m, 0.0) > limit_m;
+}
+
+bool visit_rules_is_ahead(int state)
+{
+    return state == STATE(REQUESTED) || state == STATE(APPROVED);
+}
+
+int64_t visit_rules_remind_us(const struct calendar *c, int64_t starts_us, int days_before,
+                              int64_t departure_us)
+{
+    if (days_before == 0)
+        return starts_us - departure_us;
+    struct date first = date_add(tz_date(c->tz, starts_us), -days_before), day = first;
+    for (int i = 0; i < OFF_DAYS_MAX && !calendar_is_working(c, day); i++)
+        day = date_add(day, -1);
+    if (!calendar_is_working(c, day))
+        day = first;
+    return tz_instant(c->tz, day, tz_minute_of_day(c->tz, starts_us));
 }

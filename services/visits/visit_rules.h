@@ -5,6 +5,7 @@
 #define DAYBOOK_SERVICES_VISITS_VISIT_RULES_H
 
 #include "common/base.h"
+#include "common/calendar.h"
 #include "common/tz.h"
 
 enum visit_action {
@@ -43,5 +44,13 @@ double visit_rules_distance_m(double lat1, double lon1, double lat2, double lon2
 /* Whether a position counts as away from the customer's: farther than the limit, uncertainty
  * of the device taken off. */
 bool visit_rules_is_far(double distance_m, double accuracy_m, double limit_m);
+
+/* Whether somebody may still go: it is asked for or approved, and nobody has checked in. */
+bool visit_rules_is_ahead(int state);
+
+/* When to remind of a visit: at its time of day so many calendar days before, on a day off the
+ * working day before that (TMR-08, A-12); with 0 days so long before it as one leaves early. */
+int64_t visit_rules_remind_us(const struct calendar *c, int64_t starts_us, int days_before,
+                              int64_t departure_us);
 
 #endif

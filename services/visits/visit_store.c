@@ -103,7 +103,9 @@ static enum err bind(struct call *call, const struct db_stmt *stmt, const Protob
                      const char *unit, const char *const **params_out)
 {
     const struct record_extra extras[] = { { "tenant_id", call_tenant_text(call) },
-                                           { "unit_id", unit && *unit ? unit : NULL } };
+                                           { "unit_id", unit && *unit ? unit : NULL },
+                                           { "changed_at",
+                                             db_text_time(call->arena, call->now_us) } };
 
     return record_bind(stmt, message, extras, ARRAY_LEN(extras), call->arena, params_out);
 }

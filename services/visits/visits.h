@@ -14,6 +14,7 @@ typedef Daybook__Visits__V1__Visit PbVisit;
 typedef Daybook__Visits__V1__VisitReport PbVisitReport;
 typedef Daybook__Visits__V1__CheckInFacts PbCheckInFacts;
 typedef Daybook__Visits__V1__Commitment PbCommitment;
+typedef Daybook__Visits__V1__CalendarEntry PbCalendarEntry;
 
 /* What a visit's row holds beside the message. */
 struct visit_aside {
@@ -28,9 +29,10 @@ extern const struct method visits_methods[];
 extern const size_t visits_methods_len;
 extern const struct consumer_def visits_consumer;
 
-/* handlers: visit.c, visit_report.c, commitment.c */
+/* handlers: visit.c, visit_report.c, visit_calendar.c, commitment.c */
 call_handler visit_request, visit_review, visit_cancel, visit_check_in, visit_check_out;
 call_handler visit_submit_report, visit_review_report, visit_get, visit_list;
+call_handler visit_list_calendar;
 call_handler commitment_add, commitment_complete, commitment_cancel, commitment_list;
 
 /*

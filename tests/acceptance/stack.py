@@ -30,11 +30,17 @@ def stamp(moment):
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def metrics_at(address):
+    with urllib.request.urlopen(f"http://{address}/metrics") as page:
+        return page.read().decode()
+
+
 class Stack(LocalStack):
     """The stack of the tests: its clients, its command line, its data, its processes one by one."""
 
     def __init__(self, folder, **settings):
-        super().__init__(folder, os.environ["DAYBOOK_BIN"], **settings)
+        # Tests ask with a new key until it is known, all from one address.
+        super().__init__(folder, os.environ["DAYBOOK_BIN"], DAYBOOK_HTTP_AUTH_FAILURES="0", **settings)
         self.env = {}
         self.clients = []
 
@@ -131,8 +137,7 @@ class Stack(LocalStack):
         return run(["redis-cli", "-s", self.run_dir / "redis.sock", *words]).strip()
 
     def metrics(self, name):
-        with urllib.request.urlopen(f"http://{self.env_of(name)['DAYBOOK_ADMIN_LISTEN']}/metrics") as page:
-            return page.read().decode()
+        return metrics_at(self.env_of(name)["DAYBOOK_ADMIN_LISTEN"])
 
     # --- processes --------------------------------------------------------------------------------
 

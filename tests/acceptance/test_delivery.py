@@ -4,56 +4,17 @@ answers at first (REM-10, REM-11, F04, F44, F45)."""
 import base64
 import hashlib
 import hmac
-import http.server
 import json
-import threading
 import time
 
 import mdp
 import pytest
 from company import REMINDERS, SECONDS
+from receiver import Receiver
 from stack import wait_until
 
 CHANNEL = REMINDERS + "ChannelService/"
 DELIVERED, SKIPPED = 2, 4
-
-
-class Receiver:
-    """A small web server that keeps what it was sent and answers by a script, then always 200."""
-
-    def __init__(self):
-        self.got, self.answers, self.paths = [], [], []
-        self.refuses_first = False  # answers 500 to the first attempt of each notice
-        receiver = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                known = {headers["webhook-id"] for headers, _ in receiver.got}
-                receiver.paths.append(self.path)
-                receiver.got.append((dict((k.lower(), v) for k, v in self.headers.items()), body))
-                status = receiver.answers.pop(0) if receiver.answers else 200
-                if receiver.refuses_first and self.headers["webhook-id"] not in known:
-                    status = 500
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("Location", f"{receiver.url}/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def wait(self, count, seconds=SECONDS):
-        wait_until(lambda: len(self.got) >= count, seconds, f"{count} posts came, not {len(self.got)}")
-        return self.got
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture

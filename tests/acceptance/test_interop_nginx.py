@@ -18,8 +18,8 @@ import pytest
 
 from company import SECONDS
 from program import Program
-from stack import ROOT, run, wait_until
-from web import LIST, Caller, new_key
+from stack import ROOT, metrics_at, run, wait_until
+from web import LIST, Caller, Gateway, free_port, new_key
 
 NGINX = pathlib.Path(os.environ.get("DAYBOOK_DEBIAN", ROOT / "build/debian")) / "nginx"
 NODE = pathlib.Path(os.environ.get("DAYBOOK_NODE", ROOT / "build/interop/node"))
@@ -42,12 +42,6 @@ http {{
     include {folder}/daybook.conf;
 }}
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -99,33 +93,32 @@ def listens(port):
 
 
 @pytest.fixture(scope="module")
-def second(company, tmp_path_factory):
-    """Another gateway of the same stack: its addresses."""
-    stack = company.stack
-    env = {**stack.env_of("gateway"), "DAYBOOK_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-           "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}"}
-    with open(tmp_path_factory.mktemp("second") / "gateway.log", "w") as log:
-        process = subprocess.Popen([stack.bin / "daybook-gateway"], env=env, stdout=log, stderr=log)
-        try:
-            wait_until(lambda: subprocess.run([stack.bin / "daybook-gateway", "--health"], env=env,
-                                              stdout=log, stderr=log).returncode == 0, SECONDS, "it is ready")
-            yield env
-        finally:
-            process.terminate()
-            assert process.wait(timeout=2 * SECONDS) == 0
+def second(company):
+    """Another gateway of the same stack. Both believe the proxy."""
+    trusted = {"HTTP_TRUSTED_PROXIES": "127.0.0.1"}
+    with company.stack.changed_settings("gateway", **{f"DAYBOOK_{name}": text for name, text in trusted.items()}):
+        gateway = Gateway(company.stack, **trusted)
+        yield gateway
+        assert gateway.stop()
 
 
 @pytest.fixture(scope="module")
 def proxy(company, folder, second):
-    with nginx(folder, (company.stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"], second["DAYBOOK_HTTP_LISTEN"])) as port:
+    upstreams = [gateway.env_of("gateway")["DAYBOOK_HTTP_LISTEN"] for gateway in (company.stack, second)]
+    with nginx(folder, upstreams) as port:
         yield port
+
+
+def known_to_both(company, second, **request):
+    key = new_key(company, **request).api_key
+    other = Caller(second, key)
+    wait_until(lambda: other.post(LIST).status != 401, SECONDS, "the other gateway knew the key")
+    return key
 
 
 @pytest.fixture(scope="module")
 def erp(company, folder, proxy, second):
-    key = new_key(company, label="erp", scopes=SCOPES).api_key
-    other = Caller(company.stack, key, second["DAYBOOK_HTTP_LISTEN"])
-    wait_until(lambda: other.post(LIST).status == 200, SECONDS, "the other gateway knew the key")
+    key = known_to_both(company, second, label="erp", scopes=SCOPES)
     return {**os.environ, "DAYBOOK_URL": f"https://localhost:{proxy}", "DAYBOOK_HTTP_VERSION": "2",
             "DAYBOOK_API_KEY": key, "NODE_EXTRA_CA_CERTS": str(folder / "cert.pem")}
 
@@ -159,12 +152,8 @@ def test_f52_a_large_message_is_refused_in_words(erp, mebibytes, words):
 
 
 def streams(company, second):
-    host, _, port = second["DAYBOOK_ADMIN_LISTEN"].rpartition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=SECONDS)
-    connection.request("GET", "/metrics")
-    text = company.stack.metrics("gateway") + connection.getresponse().read().decode()
-    connection.close()
-    return sum(int(n) for n in re.findall(r"^daybook_gateway_streams (\d+)$", text, re.MULTILINE))
+    pages = company.stack.metrics("gateway"), metrics_at(second.env["DAYBOOK_ADMIN_LISTEN"])
+    return sum(int(n) for n in re.findall(r"^daybook_gateway_streams (\d+)$", "\n".join(pages), re.MULTILINE))
 
 
 def test_f33_a_client_that_leaves_leaves_the_gateway_too(company, erp, second, tmp_path):
@@ -211,6 +200,20 @@ def test_f05_a_stream_goes_on_at_the_other_gateway(company, erp, tmp_path):
             company.stack.start("gateway")
             wait_until(lambda: company.stack.healthy("gateway"), SECONDS, "it is back")
         until(company.customer())
+
+
+def test_f61_a_key_of_some_networks_is_not_had_by_a_forged_address(company, folder, proxy, second):
+    office = known_to_both(company, second, scopes=["customers.read"], allowedNetworks=["192.0.2.0/24"])
+    here = known_to_both(company, second, scopes=["customers.read"], allowedNetworks=["127.0.0.1"])
+
+    def call(key):
+        connection = secure(folder, proxy)
+        connection.request("POST", f"/{LIST}", "{}", {
+            "Authorization": f"Bearer {key}", "Content-Type": "application/json", "X-Forwarded-For": "192.0.2.1",
+            "Forwarded": "for=192.0.2.1"})
+        return connection.getresponse().status
+
+    assert (call(here), call(office)) == (200, 403)
 
 
 class Echo(http.server.BaseHTTPRequestHandler):

@@ -4,7 +4,10 @@ it, and streams of the Connect protocol.
 
 import gzip
 import http.client
+import itertools
 import json
+import socket
+import subprocess
 
 from company import CUSTOMERS, DIRECTORY, SECONDS
 from stack import wait_until
@@ -31,8 +34,8 @@ class Answer:
 
 
 class Caller:
-    def __init__(self, stack, key=None, listen=None):
-        host, _, port = (listen or stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"]).rpartition(":")
+    def __init__(self, stack, key=None):
+        host, _, port = stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rpartition(":")
         self.address = (host, int(port))
         self.connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
         self.stack, self.key = stack, key
@@ -106,3 +109,41 @@ def calls_of(stack, code):
     """How many calls the gateway has answered with that code."""
     return sum(float(line.rsplit(" ", 1)[1]) for line in stack.metrics("gateway").splitlines()
                if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Gateway:
+    """One more gateway of a stack, with settings of its own; Caller takes it for the stack."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, stack, **settings):
+        self.stack = stack
+        self.env = {**stack.settings, **stack.env_of("gateway"),
+                    "DAYBOOK_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+                    "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()}}
+        self.log = stack.folder / f"log/gateway-{next(self.numbers)}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen([stack.bin / "daybook-gateway"], env=self.env, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=subprocess.STDOUT)
+        wait_until(self.is_ready, SECONDS, "the gateway is ready")
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()
+        return subprocess.run([self.stack.bin / "daybook-gateway", "--health"], env=self.env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    def env_of(self, name):
+        assert name == "gateway"
+        return self.env
+
+    def stop(self):
+        """True: it has drained."""
+        self.process.terminate()
+        return self.process.wait(timeout=2 * SECONDS) == 0

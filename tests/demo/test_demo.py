@@ -168,6 +168,11 @@ def test_the_http_examples_work(stack):
     assert said.lower().count("idempotent-replayed: true") == 1
     assert '"code":"invalid_argument"' in said and '"field":"customer.name"' in said
     assert '"position":{"logId":"' in said
+    assert '"customers": [' in said and re.search(r"^customers: 1 rows in .*\n  inserted +1$", said, re.M), said
+    assert re.search(r"^ +1  \d{4}-.*\n +2  \d{4}-", said, re.M), said
+    [calendar] = re.findall(r"^BEGIN:VCALENDAR\r?$.*?^END:VCALENDAR\r?$", said, re.S | re.M)
+    assert "BEGIN:VEVENT" in calendar and "STATUS:CONFIRMED" in calendar
+    assert said.rpartition("END:VCALENDAR")[2].count('"revokedAt": "') == 1
 
 
 def test_the_plain_endpoint_can_be_opened(stack):

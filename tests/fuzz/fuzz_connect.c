@@ -175,7 +175,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     x.arena = a;
     if (!read_request(&x, data, len))
         return 0;
-    connect_handle(c, &x);
+    connect_open(c, &x); /* as http.c does */
+    if (!x.status)
+        connect_handle(c, &x);
     assert(x.status && (!x.streams || x.ended));
     assert(connect_wait_us(c, clock_monotonic_us()) == INT64_MAX); /* no deadline is left behind */
     return 0;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/http_out.h"
+#include "common/webhook_signature.h"
 #include "services/reminders/delivery.h"
 
 /* --- a receiver that answers by script -------------------------------------------------------- */
@@ -170,7 +171,7 @@ static void fire(int n, const char *asked_at, const char *known_at, const char *
 
 static void open_senders(void)
 {
-    leases = leases_new("sender", NULL);
+    leases = leases_new(&reminders_lease_plan, "sender", NULL);
     assert_int_equal(leases_tick(leases, lease_db, clock_monotonic_us() + WAIT_US), ERR_OK);
     for (int i = 0; i < DELIVERY_THREADS; i++) {
         bell_init(&bells[i]);
@@ -242,9 +243,9 @@ static void a_notice_is_posted_signed_and_noted(void **state)
     CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
     const char *body = seen(0, "");
     char *signature;
-    assert_int_equal(http_out_sign(secret, seen(0, "webhook-id"),
-                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
-                                   strlen(body), a, &signature),
+    assert_int_equal(webhook_sign(secret, seen(0, "webhook-id"),
+                                  strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
+                                  strlen(body), a, &signature),
                      ERR_OK);
     assert_string_equal(seen(0, "webhook-signature"), signature);
     json_t *json = json_loads(body, 0, NULL);
@@ -460,9 +461,9 @@ static char *signature_of_first(const char *by, struct arena *a)
     const char *body = seen(0, "");
     char *signature;
 
-    assert_int_equal(http_out_sign(by, seen(0, "webhook-id"),
-                                   strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
-                                   strlen(body), a, &signature),
+    assert_int_equal(webhook_sign(by, seen(0, "webhook-id"),
+                                  strtoll(seen(0, "webhook-timestamp"), NULL, 10), body,
+                                  strlen(body), a, &signature),
                      ERR_OK);
     return signature;
 }
@@ -582,7 +583,7 @@ static void make_channel(struct id tenant, struct id owner, int port)
                        "INSERT INTO reminders.channel (tenant_id, owner_id, url, secret, "
                        "updated_at) VALUES ('%s', '%s', 'http://127.0.0.1:%d/', '%s', now())",
                        id_text(tenant, t), id_text(owner, o), port,
-                       delivery_seal_secret(a, tenant, owner, delivery_new_secret(a))));
+                       delivery_seal_secret(a, tenant, owner, webhook_new_secret(a))));
 }
 
 /* n notices of the one duty there is, for that channel, in that lane, due at that second of 1970.

@@ -240,14 +240,15 @@ static void a_replica_that_freezes_while_it_fires_stops_nobody(void **state)
 static void the_sessions_of_an_owner_whose_lease_is_over_are_ended(void **state)
 {
     (void)state;
-    struct leases *l = leases_new("next", NULL);
+    struct leases *l = leases_new(&reminders_lease_plan, "next", NULL);
     char name[LEASE_NAME_MAX], own[256];
     static const char owner[] = "a-pod-with-a-name-that-is-longer-than-postgresql-keeps-it:17";
 
     fresh("2026-11-16T02:00:00Z");
-    struct db *db = db_new(conninfo, lease_session_name("leases", "next", name));
+    struct db *db =
+        db_new(conninfo, lease_session_name(&reminders_lease_plan, "leases", "next", name));
     snprintf(own, sizeof(own), "%s application_name='%s'", conninfo,
-             lease_session_name("timers", owner, name));
+             lease_session_name(&reminders_lease_plan, "timers", owner, name));
     assert_int_equal(strlen(name), 61);
     PGconn *frozen = PQconnectdb(own);
     snprintf(own, sizeof(own),
@@ -275,7 +276,7 @@ static void the_sessions_of_an_owner_whose_lease_is_over_are_ended(void **state)
 static void a_lease_of_an_older_version_proves_nothing(void **state)
 {
     (void)state;
-    struct leases *l = leases_new("fenced", NULL);
+    struct leases *l = leases_new(&reminders_lease_plan, "fenced", NULL);
     struct db *db = db_new(conninfo, "test");
     const int list[] = { 3, 17 };
 

@@ -144,7 +144,7 @@ static void nobody_acts_while_the_clocks_are_apart_F41(void **state)
                   { 6 * SECOND_US, ERR_UNAVAILABLE },
                   { HOUR_US, ERR_UNAVAILABLE },
                   { -HOUR_US, ERR_UNAVAILABLE } };
-    struct leases *l = leases_new("here", wrong_wall_us);
+    struct leases *l = leases_new(&reminders_lease_plan, "here", wrong_wall_us);
     CLEANUP(db_freep) struct db *db = db_new(conninfo, "test");
     const int list[] = { 7 };
 

@@ -480,6 +480,118 @@ static void what_is_wrong_is_said_and_others_see_nothing(void **state)
     json_decref(list);
 }
 
+#define MARCH                                                                                      \
+    "{\"employeeId\":\"%s\",\"from\":\"2027-03-01T00:00:00Z\",\"to\":\"2027-04-01T00:00:00Z\"%s}"
+#define CALENDAR(who) VISIT_SERVICE, "ListCalendar", MARCH, rig_employee_text(who), ""
+
+static void entry_is(json_t *got, const char *const *pairs)
+{
+    for (; *pairs; pairs += 2) {
+        char path[64];
+        snprintf(path, sizeof(path), "entries.0.%s", pairs[0]);
+        if (strcmp(rig_text(got, path), pairs[1]) != 0)
+            fail_msg("%s: %s", path, rig_text(got, path));
+    }
+    json_decref(got);
+}
+
+static void a_calendar_has_what_a_feed_says_VIS_30_EXT_03(void **state)
+{
+    static const char contact[] = "06000000-0000-7000-8000-000000000009";
+    static const char *const requested[] = {
+        "state", "VISIT_STATE_REQUESTED", "startsAt", "2027-03-08T06:00:00Z", "endsAt",
+        "2027-03-08T07:00:00Z", "mode", "VISIT_MODE_IN_PERSON", "customerName", "海棠路商行",
+        "place", "月季路90号", "location.latitude", "31.2", "location.longitude", "121.4", "goal",
+        "g", "contactPosition", "Owner", "contactPhone", "138****1234", "sequence", "1",
+        "changedAt", "2027-03-01T01:00:00Z",
+        /* A Monday, so on Friday (A-12). */
+        "remindAt", "2027-03-05T06:00:00Z", "departureMinutes", "30", NULL
+    };
+    static const char *const approved[] = {
+        "state",    "VISIT_STATE_APPROVED", "sequence", "2", "changedAt", "2027-03-01T02:00:00Z",
+        "remindAt", "2027-03-05T06:00:00Z", NULL
+    };
+    static const char *const on_the_day[] = { "remindAt", "2027-03-08T05:15:00Z",
+                                              "departureMinutes", "45", NULL };
+    static const char *const cancelled[] = { "state",     "VISIT_STATE_CANCELLED", "sequence", "3",
+                                             "changedAt", "2027-03-01T04:00:00Z",  "remindAt", "",
+                                             NULL };
+    char id[ID_TEXT_MAX];
+
+    (void)state;
+    rig_time(rig, "2027-03-01T01:00:00Z");
+    rig_hear(rig, &visits_consumer, false, "daybook.customers.v1.ContactCreated",
+             "2026-11-15T00:00:00Z",
+             "{\"contact\":{\"id\":\"%s\",\"customerId\":\"" CUSTOMER
+             "\",\"position\":\"Owner\",\"phone\":\"138****1234\"}}",
+             contact);
+    json_t *got =
+        rig_ok(rig, "rep", VISIT_SERVICE, "Request",
+               "{\"visit\":{\"customerId\":\"" CUSTOMER "\",\"contactId\":\"%s\","
+               "\"purposes\":[\"VISIT_PURPOSE_NEEDS_SURVEY\"],\"goal\":\"g\","
+               "\"startsAt\":\"2027-03-08T06:00:00Z\",\"endsAt\":\"2027-03-08T07:00:00Z\"}}",
+               contact);
+    snprintf(id, sizeof(id), "%s", rig_text(got, "visit.id"));
+    json_decref(got);
+    entry_is(rig_ok(rig, "rep", CALENDAR("rep")), requested);
+    rig_time(rig, "2027-03-01T02:00:00Z");
+    json_decref(
+        rig_ok(rig, "sup", VISIT_SERVICE, "Review", "{\"visitId\":\"%s\",\"approve\":true}", id));
+    entry_is(rig_ok(rig, "rep", CALENDAR("rep")), approved);
+    rig_set_policy("visit_invite_days_before", "0", "2027-01-01T00:00:00Z");
+    rig_set_policy("departure_buffer_minutes", "45", "2027-01-01T00:00:00Z");
+    entry_is(rig_ok(rig, "lead", CALENDAR("rep")), on_the_day);
+    rig_clear_policies();
+    rig_time(rig, "2027-03-01T04:00:00Z");
+    json_decref(
+        rig_ok(rig, "rep", VISIT_SERVICE, "Cancel", "{\"visitId\":\"%s\",\"reason\":\"ill\"}", id));
+    entry_is(rig_ok(rig, "rep", CALENDAR("rep")), cancelled);
+}
+
+static void a_calendar_shows_nobody_elses(void **state)
+{
+    (void)state;
+    rig_time(rig, "2027-03-09T01:00:00Z");
+    json_decref(rig_ok(rig, "rep2", VISIT_SERVICE, "CheckIn", "{\"customerId\":\"" CUSTOMER "\"}"));
+    /* A customer whom he does not see; his lead does. */
+    static const char *const unseen[] = {
+        "state", "VISIT_STATE_CHECKED_IN", "customerName", "", "location.latitude", "", "place", "",
+        NULL
+    };
+    static const char *const seen[] = { "customerName", "海棠路商行", NULL };
+    entry_is(rig_ok(rig, "rep2", CALENDAR("rep2")), unseen);
+    entry_is(rig_ok(rig, "lead", CALENDAR("rep2")), seen);
+    rig_fails(rig, "rep2", VISIT_SERVICE, "ListCalendar", ERR_NOT_FOUND, "employee", MARCH,
+              rig_employee_text("rep"), "");
+    rig_fails(rig, "rep2", VISIT_SERVICE, "ListCalendar", ERR_INVALID_ARGUMENT, "to",
+              "{\"employeeId\":\"%s\",\"from\":\"2027-03-01T00:00:00Z\"}",
+              rig_employee_text("rep2"));
+}
+
+static void a_calendar_goes_page_by_page(void **state)
+{
+    char wanted[3][ID_TEXT_MAX], more[400] = "";
+
+    (void)state;
+    rig_time(rig, "2027-03-01T01:00:00Z");
+    snprintf(wanted[0], ID_TEXT_MAX, "%s", request("2027-03-16"));
+    snprintf(wanted[1], ID_TEXT_MAX, "%s", request("2027-03-17"));
+    snprintf(wanted[2], ID_TEXT_MAX, "%s", request("2027-03-18"));
+    json_t *got = NULL;
+    for (int i = -1; i < 3; i++) { /* the cancelled one comes first */
+        got = rig_ok(rig, "rep", VISIT_SERVICE, "ListCalendar", MARCH, rig_employee_text("rep"),
+                     *more ? more : ",\"pageSize\":1");
+        if (i >= 0)
+            assert_string_equal(rig_text(got, "entries.0.visitId"), wanted[i]);
+        assert_string_equal(rig_text(got, "entries.1.visitId"), "");
+        snprintf(more, sizeof(more), ",\"pageSize\":1,\"pageToken\":\"%s\"",
+                 rig_text(got, "nextPageToken"));
+        if (i == 2)
+            assert_string_equal(rig_text(got, "nextPageToken"), "");
+        json_decref(got);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +611,9 @@ int main(void)
         cmocka_unit_test(the_general_managers_visit_needs_no_approval_ORG_05),
         cmocka_unit_test(a_slot_is_given_once),
         cmocka_unit_test(what_is_wrong_is_said_and_others_see_nothing),
+        cmocka_unit_test(a_calendar_has_what_a_feed_says_VIS_30_EXT_03),
+        cmocka_unit_test(a_calendar_shows_nobody_elses),
+        cmocka_unit_test(a_calendar_goes_page_by_page),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -39,6 +39,8 @@ enum {
     LEAD = 22,
     REP = 23,
     LONER = 24,
+    API_KEY = 30,
+    FEED = 31,
 };
 
 static void add_people(struct directory_builder *b)
@@ -120,6 +122,17 @@ static const struct directory *sample(void)
                            .actor = id_of(REP),
                            .is_employee = true },
         "customers.read,customers.write");
+    directory_builder_add_key(b,
+                              &(struct dir_key){ .credential = id_of(API_KEY),
+                                                 .tenant = id_of(COMPANY),
+                                                 .secret_hash = "h1" },
+                              "customers.read");
+    directory_builder_add_key(b,
+                              &(struct dir_key){ .credential = id_of(FEED),
+                                                 .tenant = id_of(COMPANY),
+                                                 .secret_hash = "h2",
+                                                 .is_feed = true },
+                              "visits.read");
     return directory_builder_finish(b);
 }
 
@@ -248,6 +261,18 @@ static void finds_bus_keys_with_their_scopes(void **state)
     assert_null(directory_key(d, NULL));
 }
 
+static void a_feed_is_no_api_key_nor_the_other_way_round(void **state)
+{
+    (void)state;
+    CLEANUP(directory_releasep) const struct directory *d = sample();
+    assert_string_equal(directory_api_key(d, id_of(API_KEY))->secret_hash, "h1");
+    assert_string_equal(directory_calendar_feed(d, id_of(FEED))->secret_hash, "h2");
+    assert_string_equal(directory_calendar_feed(d, id_of(FEED))->scopes[0], "visits.read");
+    assert_null(directory_api_key(d, id_of(FEED)));
+    assert_null(directory_calendar_feed(d, id_of(API_KEY)));
+    assert_null(directory_calendar_feed(NULL, id_of(FEED)));
+}
+
 static void holders_keep_the_old_snapshot(void **state)
 {
     (void)state;
@@ -285,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_policy_comes_from_the_nearest_unit_and_the_latest_date),
         cmocka_unit_test(a_calendar_follows_unit_and_date),
         cmocka_unit_test(finds_bus_keys_with_their_scopes),
+        cmocka_unit_test(a_feed_is_no_api_key_nor_the_other_way_round),
         cmocka_unit_test(holders_keep_the_old_snapshot),
         cmocka_unit_test(an_unknown_company_is_a_fault_of_the_builder),
     };

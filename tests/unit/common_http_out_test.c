@@ -1,6 +1,6 @@
 /*
- * Outgoing HTTP: signatures by published vectors, addresses by table, and the conduct of a call
- * against a server of a few lines on loopback.
+ * Outgoing HTTP: addresses by table, and the conduct of a call against a server of a few lines on
+ * loopback.
  */
 #include "common/base.h"
 
@@ -16,44 +16,6 @@
 
 #include "common/http_address.h"
 #include "common/http_out.h"
-
-/* --- signature -------------------------------------------------------------------------------- */
-
-/* The vector of the Standard Webhooks reference libraries. */
-static void signs_as_the_reference_does(void **state)
-{
-    (void)state;
-    struct arena *a = arena_new(MIB);
-    const char body[] = "{\"test\": 2432232314}";
-    char *text = NULL;
-    assert_int_equal(http_out_sign("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-                                   "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body, strlen(body),
-                                   a, &text),
-                     ERR_OK);
-    assert_string_equal(text, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    arena_free(a);
-}
-
-static void refuses_malformed_secrets(void **state)
-{
-    (void)state;
-    static const char *const secrets[] = {
-        "",
-        "whsec_",
-        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",       /* no prefix */
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",  /* cut */
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa-_", /* the other alphabet */
-        "whsec_c2hvcnQ=",                         /* 5 bytes */
-        "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    };
-    struct arena *a = arena_new(MIB);
-    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
-        char *text = NULL;
-        if (http_out_sign(secrets[i], "id", 1, "x", 1, a, &text) != ERR_INVALID_ARGUMENT)
-            fail_msg("'%s' was taken", secrets[i]);
-    }
-    arena_free(a);
-}
 
 /* --- addresses -------------------------------------------------------------------------------- */
 
@@ -170,6 +132,7 @@ struct server {
     const char *answer;
     bool endless; /* goes on with the body for ever */
     bool silent;  /* answers nothing */
+    bool bare;    /* waits for no body */
     pthread_t thread;
     atomic_bool stop;
     atomic_int requests;
@@ -186,7 +149,7 @@ static void answer_one(struct server *s, int fd)
         len += (size_t)n;
         s->request[len] = '\0';
         const char *end = strstr(s->request, "\r\n\r\n");
-        if (end && strlen(end) >= 4 + 5)
+        if (end && strlen(end) >= (s->bare ? 4 : 4 + 5))
             break;
     }
     atomic_fetch_add(&s->requests, 1);
@@ -247,7 +210,13 @@ static enum err post(struct http_out *h, const char *url, const char *const *lin
                      const void *body, size_t len, int64_t timeout_us, struct arena *a,
                      struct http_answer *answer_out, const char **reason_out)
 {
-    const struct http_request request = { url, lines, body, len, timeout_us, a, answer_out };
+    const struct http_request request = { .url = url,
+                                          .headers = lines,
+                                          .body = body,
+                                          .len = len,
+                                          .timeout_us = timeout_us,
+                                          .arena = a,
+                                          .owner = answer_out };
     struct http_done done;
 
     enum err e = http_out_start(h, &request, reason_out);
@@ -288,6 +257,92 @@ static void a_post_carries_headers_and_body(void **state)
     assert_null(strstr(s.request, "Expect:"));
     http_out_free(h);
     arena_free(a);
+}
+
+static void a_get_has_no_body_and_a_bound_of_its_own(void **state)
+{
+    (void)state;
+    struct server s = { .answer = "HTTP/1.1 200 OK\r\n\r\n", .endless = true, .bare = true };
+    struct arena *a = arena_new(MIB);
+    struct http_out *h = http_out_new("127.0.0.0/8", true);
+    const char *reason = NULL;
+    struct http_done done;
+
+    start_server(&s);
+    const struct http_request request = { .url = s.url,
+                                          .get = true,
+                                          .inside = true,
+                                          .answer_max = 64 * KIB,
+                                          .timeout_us = MINUTE_US,
+                                          .arena = a };
+    assert_int_equal(http_out_start(h, &request, &reason), ERR_OK);
+    while (!http_out_next(h, SECOND_US, &done))
+        ;
+    assert_int_equal(done.result, ERR_OK);
+    assert_int_equal(done.answer.body_len, 64 * KIB);
+    assert_true(done.answer.cut);
+    stop_server(&s);
+    assert_memory_equal(s.request, "GET /hook HTTP/1.1\r\n", 20);
+    assert_null(strstr(s.request, "Content-Length"));
+    http_out_free(h);
+    arena_free(a);
+}
+
+/* Whoever may be called only within the allowed networks is not called outside, public or not. */
+static void inside_means_that(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(MIB);
+    struct http_out *h = http_out_new("10.0.0.0/8", true);
+    const struct http_request request = { .url = "http://93.184.216.34/keys",
+                                          .get = true,
+                                          .inside = true,
+                                          .timeout_us = MINUTE_US,
+                                          .arena = a };
+    const char *reason = NULL;
+    struct http_done done;
+
+    assert_int_equal(http_out_start(h, &request, &reason), ERR_OK);
+    while (!http_out_next(h, SECOND_US, &done))
+        ;
+    assert_int_equal(done.result, ERR_PERMISSION_DENIED);
+    http_out_free(h);
+    arena_free(a);
+}
+
+static void an_address_is_in_a_network_or_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *networks, *address;
+        bool want;
+    } cases[] = {
+        { "10.1.0.0/16,192.0.2.7", "10.1.255.255", true },
+        { "10.1.0.0/16,192.0.2.7", "10.2.0.0", false },
+        { "10.1.0.0/16,192.0.2.7", "192.0.2.7", true },
+        { "10.1.0.0/16", "::ffff:10.1.2.3", true }, /* of a listener for both */
+        { "::/0", "10.1.2.3", false },
+        { "0.0.0.0/0", "2001:db8::1", false },
+        { "2001:db8::/32", "2001:db8:ffff::1", true },
+        { "2001:db8::/32", "2001:db9::1", false },
+        { "", "10.1.2.3", false },
+        { "nonsense", "10.1.2.3", false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_ip ip;
+        assert_true(http_ip_parse(cases[i].address, &ip));
+        if (http_networks_text_holds(cases[i].networks, &ip) != cases[i].want)
+            fail_msg("%s in %s", cases[i].address, cases[i].networks);
+    }
+    static const char *const bad[] = { "",          "10.1.2",       "10.1.2.3:80",
+                                       "[::1]",     "fe80::1%eth0", "010.1.2.3",
+                                       "10.1.2.3 ", " 10.1.2.3",    "::g",
+                                       "0x7f000001" };
+    struct http_ip ip;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (http_ip_parse(bad[i], &ip))
+            fail_msg("'%s' was taken", bad[i]);
+    assert_false(http_networks_text_holds("0.0.0.0/0,::/0", &(struct http_ip){ 0 }));
 }
 
 static void odd_answers_are_told_as_they_are_F44(void **state)
@@ -468,8 +523,20 @@ static void several_are_under_way_at_once(void **state)
     start_server(&slow);
     start_server(&quick);
     const struct http_request requests[] = {
-        { slow.url, headers, "12345", 5, MINUTE_US, a, &slow },
-        { quick.url, headers, "12345", 5, MINUTE_US, a, &quick },
+        { .url = slow.url,
+          .headers = headers,
+          .body = "12345",
+          .len = 5,
+          .timeout_us = MINUTE_US,
+          .arena = a,
+          .owner = &slow },
+        { .url = quick.url,
+          .headers = headers,
+          .body = "12345",
+          .len = 5,
+          .timeout_us = MINUTE_US,
+          .arena = a,
+          .owner = &quick },
     };
     assert_int_equal(http_out_start(h, &requests[0], &reason), ERR_OK);
     assert_int_equal(http_out_start(h, &requests[1], &reason), ERR_OK);
@@ -488,12 +555,13 @@ static void several_are_under_way_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs_as_the_reference_does),
-        cmocka_unit_test(refuses_malformed_secrets),
         cmocka_unit_test(urls_are_judged_before_a_call_F45),
         cmocka_unit_test(allowed_networks_open_what_they_name),
         cmocka_unit_test(malformed_networks_are_refused),
         cmocka_unit_test(a_post_carries_headers_and_body),
+        cmocka_unit_test(a_get_has_no_body_and_a_bound_of_its_own),
+        cmocka_unit_test(inside_means_that),
+        cmocka_unit_test(an_address_is_in_a_network_or_not),
         cmocka_unit_test(odd_answers_are_told_as_they_are_F44),
         cmocka_unit_test(failures_have_a_code_and_words_F44),
         cmocka_unit_test(endless_headers_are_cut),

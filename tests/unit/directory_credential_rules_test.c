@@ -64,7 +64,7 @@ static void a_scope_is_an_area_and_a_verb(void **state)
         { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b", false },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if (credential_rules_scope_ok(cases[i].scope) != cases[i].want)
+        if (authority_scope_ok(cases[i].scope) != cases[i].want)
             fail_msg("'%s'", cases[i].scope);
 }
 

@@ -22,7 +22,25 @@ struct fixture {
     struct connect *connect;
     struct connect_call *call; /* the last one, not answered yet */
     int calls, gone, drained;
+    bool refusing; /* whoever begins */
+    int refused;
 };
+
+static void on_begin(void *arg, struct http_exchange *x)
+{
+    connect_open(((struct fixture *)arg)->connect, x);
+}
+
+static bool on_admit(void *arg, struct connect_call *call)
+{
+    struct fixture *f = arg;
+
+    if (!f->refusing)
+        return true;
+    f->refused++;
+    connect_fail_text(call, ERR_UNAUTHENTICATED, "who are you?");
+    return false;
+}
 
 static void on_request(void *arg, struct http_exchange *x)
 {
@@ -84,14 +102,17 @@ static int set_up(void **state)
     f.connect =
         connect_new(&(struct connect_config){ .message_max = 1000,
                                               .cors_origin = "https://a.example, https://b.example",
+                                              .admit = on_admit,
                                               .on_call = on_call,
                                               .on_gone = on_call_gone,
                                               .on_drained = on_call_drained,
                                               .arg = &f });
-    f.loop = http_loop_new(
-        "127.0.0.1:0", &limits,
-        &(struct http_handler){
-            .handle = on_request, .gone = on_gone, .drained = on_drained, .arg = &f });
+    f.loop = http_loop_new("127.0.0.1:0", &limits,
+                           &(struct http_handler){ .begin = on_begin,
+                                                   .handle = on_request,
+                                                   .gone = on_gone,
+                                                   .drained = on_drained,
+                                                   .arg = &f });
     f.web = (struct web){ .loop = f.loop, .turn = turn, .arg = &f };
     *state = &f;
     return f.connect && f.loop ? 0 : -1;
@@ -237,6 +258,82 @@ static void limits_have_their_answers_F63(void **state)
     assert_non_null(strstr(f->web.got, "HTTP/1.1 429 "));
     close(fd);
     assert_int_equal(f->calls, 0);
+}
+
+/* A stranger is known by his header; his body is dropped as it comes, though it be larger than what
+ * is kept of one, and the connection is as good as before. */
+static void a_stranger_is_refused_by_his_header(void **state)
+{
+    struct fixture *f = *state;
+    char block[1001];
+    int fd = web_dial(&f->web);
+
+    f->refusing = true;
+    memset(block, ' ', 1000);
+    block[1000] = '\0';
+    for (int again = 0; again < 2; again++) {
+        f->web.len = 0;
+        web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 5000\r\n\r\n");
+        int64_t until_us = clock_monotonic_us() + WAIT_US;
+        while (f->refused == again && clock_monotonic_us() < until_us)
+            turn(f);
+        assert_int_equal(f->refused, again + 1);
+        assert_true(web_hear(&f->web, fd));
+        assert_int_equal(f->web.len, 0); /* who still sends would lose it */
+        for (int i = 0; i < 5; i++)
+            web_say(fd, block);
+        web_until(&f->web, fd, "unauthenticated");
+        assert_non_null(strstr(f->web.got, "HTTP/1.1 401 "));
+    }
+    f->refusing = false;
+    f->web.len = 0;
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "\r\n\r\n{}");
+    close(fd);
+    assert_int_equal(f->gone, 0);
+}
+
+static void one_who_asks_before_he_sends_is_told_at_once(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    f->refusing = true;
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
+                "Expect: 100-continue\r\nContent-Length: 5000\r\n\r\n");
+    web_until(&f->web, fd, "unauthenticated");
+    assert_memory_equal(f->web.got, "HTTP/1.1 401 ", 13);
+    close(fd);
+
+    f->refusing = false;
+    fd = web_dial(&f->web);
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
+                "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    web_until(&f->web, fd, "HTTP/1.1 100 ");
+    web_say(fd, "{}");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "HTTP/1.1 200 ");
+    close(fd);
+}
+
+static void a_stranger_who_never_ends_costs_the_connection_F50(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    f->refusing = true;
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 5000\r\n\r\nx");
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (f->refused == 0 && clock_monotonic_us() < until_us)
+        turn(f);
+    close(fd);
+    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_int_equal(http_loop_exchanges(f->loop), 0);
+    assert_int_equal(f->calls + f->gone, 0);
 }
 
 static void a_body_with_two_ends_is_refused_F50(void **state)
@@ -404,6 +501,9 @@ int main(void)
         T(time_that_is_up_is_answered_without_the_handler),
         T(a_header_that_never_ends_costs_the_connection_F50),
         T(limits_have_their_answers_F63),
+        T(a_stranger_is_refused_by_his_header),
+        T(one_who_asks_before_he_sends_is_told_at_once),
+        T(a_stranger_who_never_ends_costs_the_connection_F50),
         T(a_body_with_two_ends_is_refused_F50),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),

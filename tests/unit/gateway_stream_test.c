@@ -31,6 +31,7 @@ struct fixture {
     struct upstream *upstream;
     struct recent *recent;
     struct streams *streams;
+    struct identity *identity;
     struct connect *connect;
     struct web web;
     struct arena *arena; /* of what is packed here */
@@ -247,7 +248,8 @@ static int set_up(void **state)
     assert_int_equal(zmq_bind(f.pub, address.events), 0);
     f.upstream = upstream_new(f.zmq, &address);
     f.recent = recent_new(f.zmq, &address);
-    f.streams = streams_new(f.recent, f.upstream);
+    f.identity = identity_new(&(struct identity_config){ 0 });
+    f.streams = streams_new(f.recent, f.upstream, f.identity);
     f.connect = connect_new(&(struct connect_config){ .message_max = MIB,
                                                       .on_call = on_call,
                                                       .on_gone = on_call_gone,
@@ -259,7 +261,7 @@ static int set_up(void **state)
         &(struct http_handler){
             .handle = on_request, .gone = on_gone, .drained = on_drained, .arg = &f });
     *state = &f;
-    return f.upstream && f.recent && f.streams && f.connect && f.web.loop ? 0 : -1;
+    return f.upstream && f.recent && f.identity && f.streams && f.connect && f.web.loop ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -268,6 +270,7 @@ static int tear_down(void **state)
     http_loop_free(f->web.loop);
     connect_free(f->connect);
     streams_free(f->streams);
+    identity_free(f->identity);
     recent_free(f->recent);
     upstream_free(f->upstream);
     zmq_setsockopt(f->router, ZMQ_LINGER, &(int){ 0 }, sizeof(int));

@@ -148,23 +148,24 @@ static void leases_are_spread_evenly_and_few_move(void **state)
     (void)state;
     static const char *const members[] = { "host-a/1", "host-b/7", "host-c/3", "host-d/9",
                                            "host-e/2" };
-    int before[LEASES], after[LEASES];
+    int before[LEASES_MAX], after[LEASES_MAX];
 
     for (size_t n = 1; n <= ARRAY_LEN(members); n++) {
         int shards[5] = { 0 }, lanes[5] = { 0 };
-        lease_spread(members, n, after);
+        lease_spread(&reminders_lease_plan, members, n, after);
         for (int i = 0; i < LEASES; i++)
             (i < SHARDS ? shards : lanes)[after[i]]++;
         for (size_t m = 0; m < n; m++) {
             assert_true(shards[m] <= (SHARDS + (int)n - 1) / (int)n);
             assert_true(lanes[m] <= (LANES + (int)n - 1) / (int)n);
         }
-        lease_spread(members, n, before);
-        assert_memory_equal(before, after, sizeof(after)); /* everybody computes the same */
+        lease_spread(&reminders_lease_plan, members, n, before);
+        assert_memory_equal(before, after,
+                            LEASES * sizeof(*after)); /* everybody computes the same */
     }
     /* One of five goes: of the others' 51 shards most stay where they are. */
-    lease_spread(members, 5, before);
-    lease_spread(members, 4, after);
+    lease_spread(&reminders_lease_plan, members, 5, before);
+    lease_spread(&reminders_lease_plan, members, 4, after);
     int moved = 0;
     for (int i = 0; i < SHARDS; i++)
         moved += before[i] != 4 && before[i] != after[i];

@@ -118,6 +118,37 @@ static void uncertainty_of_the_device_speaks_for_the_visitor(void **state)
     assert_true(visit_rules_is_far(520, -100, 500));
 }
 
+/* The days around Dragon Boat 2026: Friday 19 June is off. */
+static void a_reminder_comes_on_a_working_day_TMR_08(void **state)
+{
+    static const struct calendar_day days[] = { { { 2026, 6, 19 }, true, "Dragon Boat" } };
+    const struct calendar c = {
+        .tz = tz_find("Asia/Shanghai"), .week_mask = 0x1f, .days = days, .ndays = ARRAY_LEN(days)
+    };
+    const struct calendar never = { .tz = c.tz };
+    static const struct {
+        const char *label;
+        const struct date visit, want;
+        int days_before, want_minute;
+    } cases[] = {
+        { "the day before", { 2026, 6, 18 }, { 2026, 6, 17 }, 1, 845 },
+        { "over a weekend", { 2026, 6, 15 }, { 2026, 6, 12 }, 1, 845 },
+        { "over a holiday and a weekend", { 2026, 6, 22 }, { 2026, 6, 18 }, 1, 845 },
+        { "three days", { 2026, 6, 18 }, { 2026, 6, 15 }, 3, 845 },
+        { "none: when to leave", { 2026, 6, 22 }, { 2026, 6, 22 }, 0, 815 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t got = visit_rules_remind_us(&c, tz_instant(c.tz, cases[i].visit, 845),
+                                            cases[i].days_before, 30 * MINUTE_US);
+        if (got != tz_instant(c.tz, cases[i].want, cases[i].want_minute))
+            fail_msg("%s", cases[i].label);
+    }
+    int64_t monday = tz_instant(c.tz, (struct date){ 2026, 6, 15 }, 845);
+    assert_int_equal(visit_rules_remind_us(&never, monday, 1, 0), monday - DAY_US);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +158,7 @@ int main(void)
         cmocka_unit_test(a_refusal_names_the_states_that_would_do),
         cmocka_unit_test(distances_agree_with_published_ones),
         cmocka_unit_test(uncertainty_of_the_device_speaks_for_the_visitor),
+        cmocka_unit_test(a_reminder_comes_on_a_working_day_TMR_08),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

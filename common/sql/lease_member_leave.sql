@@ -1,0 +1,2 @@
+-- params: instance
+DELETE FROM ${schema}.member WHERE instance = $1::text

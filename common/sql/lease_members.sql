@@ -1,0 +1,5 @@
+-- params:
+SELECT instance
+  FROM ${schema}.member
+ WHERE expires_at > clock_timestamp()
+ ORDER BY instance

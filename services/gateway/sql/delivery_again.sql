@@ -1,0 +1,24 @@
+-- params: tenant_id endpoint_id event_id since parked after limit
+WITH chosen AS (
+    SELECT d.event_id
+      FROM gateway.delivery d
+      JOIN gateway.message m ON m.tenant_id = $1::uuid AND m.event_id = d.event_id
+     WHERE d.tenant_id = $1::uuid AND d.endpoint_id = $2::uuid AND d.state <> 'pending'
+       AND d.event_id > coalesce($6::uuid, '00000000-0000-0000-0000-000000000000')
+       AND ($3::uuid IS NULL OR d.event_id = $3::uuid)
+       AND ($4::timestamptz IS NULL OR m.occurred_at >= $4::timestamptz)
+       AND (NOT $5::boolean OR d.state = 'parked')
+     ORDER BY d.event_id
+     LIMIT $7::int
+), again AS (
+    UPDATE gateway.delivery d
+       SET state = 'pending', attempts = 0
+      FROM chosen c
+     WHERE d.tenant_id = $1::uuid AND d.endpoint_id = $2::uuid AND d.event_id = c.event_id
+       AND d.state <> 'pending'
+    RETURNING d.event_id, d.lane, d.seq, d.key
+), waiting AS (
+    INSERT INTO gateway.outgoing (tenant_id, endpoint_id, lane, seq, event_id, key)
+    SELECT $1::uuid, $2::uuid, lane, seq, event_id, key FROM again
+)
+SELECT count(*) AS n, coalesce(bit_or(1 << lane), 0) AS lanes, max(event_id::text) AS last FROM again

@@ -1,4 +1,0 @@
--- params: instance
-SELECT shard, version, coalesce(owner = $1::text, false) AS mine, expires_at > clock_timestamp() AS live
-  FROM reminders.shard_lease
- ORDER BY shard

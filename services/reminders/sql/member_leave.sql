@@ -1,2 +1,0 @@
--- params: instance
-DELETE FROM reminders.member WHERE instance = $1::text

@@ -1,5 +1,0 @@
--- params:
-SELECT instance
-  FROM reminders.member
- WHERE expires_at > clock_timestamp()
- ORDER BY instance

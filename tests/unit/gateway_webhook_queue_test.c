@@ -1,0 +1,483 @@
+/*
+ * gateway_webhook_queue_test.c - what is posted next, by a clock of our own and a table in memory
+ * (protocols D, Profile; F44).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "services/gateway/webhook_queue.h"
+
+#define ROWS_MAX 512
+
+/* What the table would hold. */
+struct stored {
+    struct webhook_row row;
+    struct id endpoint;
+    int lane;
+    bool gone;
+};
+
+struct fixture {
+    struct webhook_queue *q;
+    struct webhook_now now;
+    struct stored rows[ROWS_MAX];
+    size_t nrows;
+    int posts;
+};
+
+static struct fixture f;
+
+static struct id nth(int n)
+{
+    struct id id = { .b = { 1, [14] = (uint8_t)(n >> 8), [15] = (uint8_t)n } };
+    return id;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    f = (struct fixture){ .q = webhook_queue_new(),
+                          .now = { .wall_us = INT64_C(1790000000000000),
+                                   .monotonic_us = 5 * SECOND_US } };
+    assert_non_null(f.q);
+    webhook_queue_lanes(f.q, WEBHOOK_ALL_LANES);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    webhook_queue_free(f.q);
+    return 0;
+}
+
+static void pass(int64_t us)
+{
+    f.now.wall_us += us;
+    f.now.monotonic_us += us;
+}
+
+/* An event for an endpoint, as the consumer writes it. */
+static void owe(int endpoint, int key)
+{
+    static char body[] = "{}";
+    int lane = webhook_lane(nth(endpoint), (uint64_t)key);
+
+    assert_true(f.nrows < ROWS_MAX);
+    f.rows[f.nrows] = (struct stored){
+        .row = { .seq = (int64_t)f.nrows + 1,
+                 .event = nth(1000 + (int)f.nrows),
+                 .key = key,
+                 .body = body,
+                 .len = 2 },
+        .endpoint = nth(endpoint),
+        .lane = lane,
+    };
+    f.nrows++;
+    webhook_queue_hint(f.q, &(struct webhook_hint){
+                                .tenant = nth(1), .endpoint = nth(endpoint), .lanes = 1U << lane });
+}
+
+static void know_all(void)
+{
+    struct webhook_endpoint *list[64];
+    size_t n = webhook_queue_unknown(f.q, list, ARRAY_LEN(list));
+
+    for (size_t i = 0; i < n; i++) {
+        const struct webhook_endpoint said = { .active = true,
+                                               .url = strdup("https://example.com/"),
+                                               .secret = strdup("whsec_") };
+        webhook_queue_know(f.q, list[i], &said);
+    }
+}
+
+static void read_all(void)
+{
+    struct webhook_want wants[256];
+    size_t n;
+
+    know_all();
+    while ((n = webhook_queue_wants(f.q, f.now, wants, ARRAY_LEN(wants))) > 0)
+        for (size_t i = 0; i < n; i++) {
+            int got = 0;
+            for (size_t k = 0; k < f.nrows && got < wants[i].rows; k++) {
+                const struct stored *s = &f.rows[k];
+                if (s->gone || s->lane != wants[i].lane || s->row.seq <= wants[i].after ||
+                    !id_equal(s->endpoint, wants[i].endpoint->id))
+                    continue;
+                assert_true(webhook_queue_add(f.q, &wants[i], &s->row, f.now));
+                got++;
+            }
+            webhook_queue_read(f.q, &wants[i], got);
+        }
+}
+
+/* One turn: the next row to post, or NULL. */
+static struct webhook_row *next(void)
+{
+    webhook_queue_tick(f.q, f.now);
+    read_all();
+    struct webhook_row *row = webhook_queue_pick(f.q, f.now);
+    f.posts += row != NULL;
+    return row;
+}
+
+/* What became of it, written into the table. */
+static struct webhook_fate end_with(struct webhook_row *row, int status, int64_t retry_after_us)
+{
+    struct stored *s = &f.rows[row->seq - 1];
+    struct webhook_fate fate = webhook_queue_done(f.q, row, status, retry_after_us, f.now);
+
+    s->gone = fate.outcome != WEBHOOK_LATER;
+    s->row.attempts = fate.attempts;
+    s->row.first_failed_us = fate.first_failed_us;
+    s->row.next_us = fate.next_us;
+    s->row.tried_us = f.now.wall_us;
+    return fate;
+}
+
+static struct webhook_fate end(struct webhook_row *row, int status)
+{
+    return end_with(row, status, -1);
+}
+
+static size_t owed(void)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < f.nrows; i++)
+        n += !f.rows[i].gone;
+    return n;
+}
+
+/* --- order -------------------------------------------------------------------------------------- */
+
+static void of_one_key_one_is_under_way(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    owe(1, 7);
+    struct webhook_row *first = next();
+    assert_non_null(first);
+    assert_int_equal(first->seq, 1);
+    assert_null(next());
+    assert_int_equal(end(first, 204).outcome, WEBHOOK_DELIVERED);
+    struct webhook_row *second = next();
+    assert_non_null(second);
+    assert_int_equal(second->seq, 2);
+    end(second, 200);
+    assert_int_equal(owed(), 0);
+}
+
+static void keys_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    for (int key = 0; key < 6; key++)
+        owe(1, key);
+    struct webhook_row *a = next(), *b = next();
+    assert_true(a && b);
+    assert_null(next()); /* two, until it has answered */
+    end(a, 200);
+    struct webhook_row *rest[4];
+    for (int i = 0; i < 4; i++)
+        assert_non_null(rest[i] = next());
+    assert_null(next());
+    end(b, 200);
+    for (int i = 0; i < 4; i++)
+        end(rest[i], 200);
+    assert_int_equal(owed(), 0);
+}
+
+static void a_failed_one_holds_back_its_key_for_an_hour(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    owe(1, 8);
+    end(next(), 200); /* so that it is no endpoint in trouble */
+    owe(1, 7);
+    owe(1, 7);
+    int64_t first_seq = 0;
+    int64_t begun_us = f.now.wall_us;
+    struct webhook_row *row;
+    bool passed = false;
+    while (f.now.wall_us < begun_us + 2 * HOUR_US) {
+        row = next();
+        if (!row) {
+            pass(MINUTE_US);
+            continue;
+        }
+        if (row->key == 8) {
+            end(row, 200);
+            continue;
+        }
+        if (!first_seq)
+            first_seq = row->seq;
+        if (row->seq == first_seq) {
+            end(row, 400);
+            continue;
+        }
+        assert_true(f.now.wall_us - begun_us >= HOUR_US);
+        passed = true;
+        end(row, 200);
+    }
+    assert_true(passed);
+    assert_int_equal(owed(), 1); /* the failed one, which is tried on */
+    assert_true(f.rows[first_seq - 1].row.attempts >= 4);
+}
+
+static void later_ones_follow_when_it_is_taken(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    owe(1, 7);
+    owe(1, 9);
+    struct webhook_row *row = next(), *other = next();
+    if (row->key == 9) {
+        struct webhook_row *swap = row;
+        row = other;
+        other = swap;
+    }
+    struct webhook_fate fate = end(row, 500);
+    assert_int_equal(fate.outcome, WEBHOOK_LATER);
+    assert_in_range(fate.next_us - f.now.wall_us, 4 * SECOND_US, 6 * SECOND_US);
+    end(other, 200);
+    assert_null(next());
+    pass(6 * SECOND_US);
+    row = next();
+    assert_non_null(row);
+    assert_int_equal(row->seq, 1);
+    assert_int_equal(row->attempts, 1);
+    end(row, 200);
+    row = next();
+    assert_non_null(row);
+    assert_int_equal(row->seq, 2);
+    end(row, 200);
+    assert_int_equal(owed(), 0);
+}
+
+/* --- endpoints in trouble ----------------------------------------------------------------------- */
+
+static void one_that_fails_is_probed_and_then_gets_all(void **state)
+{
+    (void)state;
+    for (int key = 0; key < 40; key++)
+        owe(1, key);
+    struct webhook_row *row;
+    enum webhook_news seen = WEBHOOK_NO_NEWS;
+    while ((row = next()) != NULL) {
+        struct webhook_fate fate = end(row, 503);
+        seen = fate.news ? fate.news : seen;
+    }
+    assert_int_equal(seen, WEBHOOK_FAILS);
+    assert_int_equal(f.posts, FAILURES_MAX);
+    int64_t begun_us = f.now.wall_us;
+    while (f.now.wall_us - begun_us < HOUR_US) { /* down for an hour */
+        row = next();
+        if (row) {
+            assert_null(next()); /* one at a time */
+            end(row, 0);
+        } else {
+            pass(SECOND_US);
+        }
+    }
+    assert_in_range(f.posts, FAILURES_MAX + 12, FAILURES_MAX + 25);
+    while ((row = next()) == NULL)
+        pass(SECOND_US);
+    assert_int_equal(end(row, 200).news, WEBHOOK_ANSWERS);
+    while ((row = next()) != NULL) /* at once, whatever their next try was */
+        end(row, 200);
+    assert_int_equal(owed(), 0);
+}
+
+static void one_that_fails_for_days_is_disabled(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    owe(1, 2);
+    int64_t begun_us = f.now.wall_us;
+    struct webhook_fate fate = { 0 };
+    while (fate.news != WEBHOOK_DEAD) {
+        struct webhook_row *row = next();
+        if (row)
+            fate = end(row, 0);
+        else
+            pass(MINUTE_US);
+        assert_true(f.now.wall_us - begun_us < 76 * HOUR_US);
+    }
+    assert_true(f.now.wall_us - begun_us >= GIVE_UP_US);
+    pass(DAY_US);
+    assert_null(next());
+    assert_int_equal(owed(), 2); /* it waits for whoever mends it */
+}
+
+static void an_event_that_is_never_taken_is_parked(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    int64_t begun_us = f.now.wall_us;
+    while (!f.rows[0].gone) {
+        struct webhook_row *row = next();
+        if (row) {
+            end(row, row->key == 1 ? 422 : 200);
+        } else {
+            pass(30 * MINUTE_US);
+            owe(1, 2); /* others are taken */
+        }
+        assert_true(f.now.wall_us - begun_us < 110 * HOUR_US);
+    }
+    assert_true(f.now.wall_us - begun_us >= GIVE_UP_US);
+    assert_true(f.rows[0].row.attempts >= 9);
+}
+
+static void who_is_gone_gets_no_more(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    assert_int_equal(end(next(), 410).news, WEBHOOK_GONE);
+    pass(DAY_US);
+    assert_null(next());
+    assert_int_equal(owed(), 1);
+}
+
+static void retry_after_is_heeded(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    owe(1, 2);
+    struct webhook_row *row = next();
+    struct webhook_fate fate = end_with(row, 429, 10 * MINUTE_US);
+    assert_true(fate.next_us >= f.now.wall_us + 10 * MINUTE_US);
+    assert_null(next()); /* the other one waits too */
+    pass(10 * MINUTE_US);
+    assert_non_null(row = next());
+    end(row, 200);
+}
+
+static void a_slow_one_gets_no_more_slots(void **state)
+{
+    (void)state;
+    for (int key = 0; key < 30; key++)
+        owe(1, key);
+    end(next(), 200);
+    struct webhook_row *first = next();
+    assert_non_null(first);
+    pass(SLOW_US + 1);
+    assert_null(next());
+    end(first, 200);
+    assert_non_null(first = next());
+    end(first, 200);
+}
+
+static void nobody_waits_for_the_dead(void **state)
+{
+    (void)state;
+    struct webhook_row *dead[QUEUE_SLOTS];
+    size_t n = 0;
+    for (int e = 1; e <= 40; e++) /* they take posts and never answer */
+        for (int key = 0; key < 5; key++)
+            owe(e, key);
+    while (n < QUEUE_SLOTS && (dead[n] = next()) != NULL)
+        n++;
+    assert_int_equal(n, 40 * UNPROVEN_POSTS);
+    owe(99, 1);
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    assert_true(id_equal(row->endpoint->id, nth(99)));
+    end(row, 200);
+    for (size_t i = 0; i < n; i++)
+        end(dead[i], 0);
+}
+
+/* --- lanes and changes -------------------------------------------------------------------------- */
+
+static void lanes_that_are_lost_are_forgotten(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    owe(1, 2);
+    struct webhook_row *row = next();
+    webhook_queue_lanes(f.q, 0);
+    assert_null(next());
+    assert_int_equal(webhook_queue_done(f.q, row, 200, -1, f.now).outcome, WEBHOOK_DELIVERED);
+    owe(1, 3);
+    assert_null(next());
+}
+
+static void a_change_is_read_anew(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    assert_int_equal(end(next(), 500).outcome, WEBHOOK_LATER);
+    assert_null(next());
+    f.rows[0].row.next_us = 0; /* sent again by hand */
+    webhook_queue_hint(f.q, &(struct webhook_hint){ .tenant = nth(1),
+                                                    .endpoint = nth(1),
+                                                    .lanes = WEBHOOK_ALL_LANES,
+                                                    .changed = true });
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    end(row, 200);
+}
+
+/* A thousand events, receivers that fail at random, leases that come and go: each is taken in the
+ * end, those of a key in order. */
+static void whatever_happens_all_is_taken_in_order(void **state)
+{
+    (void)state;
+    int64_t last[4][8] = { { 0 } };
+    uint32_t r = 12345;
+    for (int i = 0; i < 400; i++)
+        owe(1 + i % 4, i / 4 % 8);
+    for (int guard = 0; owed() > 0; guard++) {
+        assert_true(guard < 200000);
+        r = r * 1664525 + 1013904223;
+        if (guard % 50 == 49)
+            webhook_queue_lanes(f.q, r >> 16 & 1 ? WEBHOOK_ALL_LANES : r >> 8);
+        if (guard % 50 == 0) {
+            webhook_queue_lanes(f.q, WEBHOOK_ALL_LANES);
+            for (int e = 1; e <= 4; e++)
+                webhook_queue_hint(f.q, &(struct webhook_hint){ .tenant = nth(1),
+                                                                .endpoint = nth(e),
+                                                                .lanes = WEBHOOK_ALL_LANES });
+        }
+        struct webhook_row *row = next();
+        if (!row) {
+            pass(SECOND_US);
+            continue;
+        }
+        int64_t seq = row->seq;
+        int e = (int)((seq - 1) % 4), key = (int)row->key;
+        bool ok = (r >> 20 & 7) != 0;
+        if (ok) {
+            assert_true(seq > last[e][key]);
+            last[e][key] = seq;
+        }
+        end(row, ok ? 200 : 500);
+    }
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(of_one_key_one_is_under_way),
+        TEST(keys_do_not_wait_for_each_other),
+        TEST(a_failed_one_holds_back_its_key_for_an_hour),
+        TEST(later_ones_follow_when_it_is_taken),
+        TEST(one_that_fails_is_probed_and_then_gets_all),
+        TEST(one_that_fails_for_days_is_disabled),
+        TEST(an_event_that_is_never_taken_is_parked),
+        TEST(who_is_gone_gets_no_more),
+        TEST(retry_after_is_heeded),
+        TEST(a_slow_one_gets_no_more_slots),
+        TEST(nobody_waits_for_the_dead),
+        TEST(lanes_that_are_lost_are_forgotten),
+        TEST(a_change_is_read_anew),
+        TEST(whatever_happens_all_is_taken_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
