@@ -25,7 +25,12 @@ def unhurried(company):
 
 
 @pytest.fixture(scope="module")
-def ids(company):
+def key(company, unhurried):
+    return new_key(company, employeeId=company.ids["gm"]).api_key
+
+
+@pytest.fixture(scope="module")
+def ids(company, key):
     """Something of each kind, for requests that find what they ask for."""
     shop = company.customer("rep")
     question = company.ask(shop)
@@ -34,15 +39,16 @@ def ids(company):
     visit = company.rep.command(VISITS + "VisitService/Request", {"visit": {
         "customerId": shop.id, "contactId": contact.id, "purposes": ["VISIT_PURPOSE_NEEDS_SURVEY"], "goal": "To see.",
         "place": "There.", "startsAt": stamp(starts), "endsAt": stamp(starts + dt.timedelta(hours=1))}}).visit
+    endpoint = Caller(company.stack, key).post("daybook.gateway.v1.WebhookService/CreateEndpoint", {
+        "endpoint": {"url": "http://127.0.0.1:1/", "types": ["daybook.visits.v1."]}}).json["endpoint"]
     company.stack.settle()
     return {"customerId": shop.id, "CustomerService.id": shop.id, "questionId": question.id, "visitId": visit.id,
             "VisitService.id": visit.id, "contactId": contact.id, "employeeId": company.ids["rep"],
-            "ownerId": company.ids["rep"], "unitId": company.units["EAST"]}
+            "ownerId": company.ids["rep"], "unitId": company.units["EAST"], "endpointId": endpoint["id"]}
 
 
-def test_no_answer_of_any_method_is_against_the_document(company, unhurried, ids, tmp_path):
+def test_no_answer_of_any_method_is_against_the_document(company, unhurried, key, ids, tmp_path):
     host, port = unhurried.address
-    key = new_key(company, employeeId=company.ids["gm"]).api_key
     before = calls_of(company.stack, "ok")
     done = subprocess.run(
         [SCHEMATHESIS / "bin/schemathesis", "run", f"http://{host}:{port}/openapi.json", "--no-color",
