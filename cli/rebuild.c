@@ -188,10 +188,11 @@ int cmd_rebuild(struct cli *c)
     int status = 0;
 
     if (!area || !area->builds)
-        return cli_usage(c,
-                         "%.40s makes nothing from events that could be made anew; there are customers, visits, "
-                         "reminders and scoring",
-                         name);
+        return cli_usage(
+            c,
+            "%.40s makes nothing from events that could be made anew; there are customers, visits, "
+            "reminders and scoring",
+            name);
     struct db *db = cli_db(c, &status);
     if (!db)
         return status;
