@@ -44,6 +44,7 @@ struct gateway {
     struct identity *identity;
     struct pages *pages;
     struct loop loops[LOOPS];
+    int64_t drain_delay_us;
     atomic_int next; /* loop for the next thread */
     atomic_bool connected[LOOPS];
     atomic_uint open[LOOPS]; /* exchanges, while it stops */
@@ -126,6 +127,12 @@ static struct setting settings[] = {
       .help =
           "Name of the claim that narrows a token to scopes, where it is there (words parted by "
           "spaces, or a list); empty: none does." },
+    { .key = "DRAIN_DELAY",
+      .type = SETTING_DURATION,
+      .default_value = "5s",
+      .max = MINUTE_US,
+      .help = "How long new requests are still taken after a stop was asked for and readiness says "
+              "no, since load balancers lag. Part of DRAIN_TIMEOUT." },
     { .key = "WEBHOOK_ALLOW",
       .type = SETTING_TEXT,
       .help = "Networks in CIDR form, parted by commas, to which webhooks may be posted although "
@@ -246,11 +253,16 @@ static bool is_anybody_there(struct gateway *g)
     return false;
 }
 
-/* Who was taken is answered: the deadline of his call ends that. All loops turn until all are done,
- * since requests may come on connections that stand. */
+/* For a while everything goes on: a load balancer sends requests until it has seen that we are not
+ * ready. Then who was taken is answered: the deadline of his call ends that. All loops turn until all
+ * are done, since requests may come on connections that stand. */
 static void drain(struct gateway *g, int index)
 {
     struct loop *l = &g->loops[index];
+    int64_t begun_us = clock_monotonic_us();
+
+    while (clock_monotonic_us() - begun_us < g->drain_delay_us)
+        turn(l);
     int64_t hurry_us = clock_monotonic_us() + HURRY_US;
 
     streams_end(l->streams);
@@ -391,6 +403,8 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
+    if (g)
+        g->drain_delay_us = daemon_setting(d, "DRAIN_DELAY")->i64;
     calendar_feeds_register_metrics();
     int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
     if (g) {
