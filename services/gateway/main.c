@@ -70,6 +70,12 @@ static struct setting settings[] = {
       .min = 10,
       .max = 1000000,
       .help = "Connections that stand at one time; more are refused." },
+    { .key = "HTTP_ADDRESS_CONNECTIONS",
+      .type = SETTING_INT,
+      .default_value = "256",
+      .max = 1000000,
+      .help = "Of these, connections of one address (of IPv6: one /64) to each of the two loops; "
+              "those of HTTP_TRUSTED_PROXIES do not count. 0: no limit." },
     { .key = "HTTP_RATE",
       .type = SETTING_INT,
       .default_value = "200",
@@ -82,7 +88,7 @@ static struct setting settings[] = {
       .default_value = "10",
       .max = 1000000,
       .help = "Failed tries a minute to prove an identity, of one address (of IPv6: one /64); more "
-              "are refused unread. 0: no limit." },
+              "are told to wait. 0: no limit." },
     { .key = "HTTP_TRUSTED_PROXIES",
       .type = SETTING_TEXT,
       .help = "Networks of the proxies in front (CIDR, parted by commas), whose X-Forwarded-For is "
@@ -182,6 +188,8 @@ static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
 
     l->pages = g->pages;
     limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
+    limits.address_max = (unsigned)daemon_setting(d, "HTTP_ADDRESS_CONNECTIONS")->i64;
+    limits.unlimited = identity_proxies(g->identity);
     l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
     l->recent = recent_new(daemon_zmq_context(d), daemon_bus_address(d));
     if (l->upstream && l->recent)

@@ -438,7 +438,9 @@ static bool prove_again(struct stream *s)
     if (!a)
         return true;
     enum err e = identity_prove(s->all->identity, &who, a, &proof, &refusal);
-    if (e == ERR_UNAUTHENTICATED || e == ERR_PERMISSION_DENIED) {
+    bool is_refused = e == ERR_UNAUTHENTICATED || e == ERR_PERMISSION_DENIED ||
+                      (e == ERR_RESOURCE_EXHAUSTED && refusal.wait_us);
+    if (is_refused) {
         end(s, e, refusal.text);
         return false;
     }

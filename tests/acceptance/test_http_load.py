@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import threading
 import uuid
@@ -182,3 +183,27 @@ def test_a_company_does_not_see_another_ones_webhooks(company):
         assert json.loads(other.post(webhooks + "ListEndpoints").body) == {}
     finally:
         mine.post(webhooks + "DeleteEndpoint", {"id": made["id"]})
+
+
+def test_one_address_has_its_share_of_connections(company, rep_key):
+    """F50: more are let go at once; those of a trusted proxy are not counted."""
+    with gateway(company, HTTP_ADDRESS_CONNECTIONS=5) as door, \
+            gateway(company, HTTP_ADDRESS_CONNECTIONS=5, HTTP_TRUSTED_PROXIES="127.0.0.1") as behind_proxy:
+        for one, most in ((door, 10), (behind_proxy, 40)):  # two loops
+            address = Caller(one).address
+            held = [socket.create_connection(address, timeout=SECONDS) for _ in range(40)]
+            try:
+                n = count_served(held)
+                assert 5 <= n <= most if most < 40 else n == 40
+            finally:
+                for s in held:
+                    s.close()
+
+
+def count_served(sockets):
+    n = 0
+    for s in sockets:
+        with contextlib.suppress(ConnectionError):
+            s.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
+            n += s.recv(15).startswith(b"HTTP/1.1 200")
+    return n
