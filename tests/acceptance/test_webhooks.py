@@ -5,7 +5,9 @@ import json
 import time
 import uuid
 
+import cloudevents.http
 import pytest
+import svix.webhooks
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from company import CUSTOMERS, SECONDS
@@ -92,6 +94,18 @@ def test_an_event_arrives_signed_as_a_cloudevent(erp, receiver, endpoint):
     shown = endpoint.call("GetDelivery", endpointId=endpoint.id, eventId=event["id"])
     assert shown["body"].encode() == body and shown["delivery"]["attempts"] == 1
     assert shown["delivery"]["lastStatus"] == 200
+
+
+def test_other_libraries_read_it_too(erp, receiver, endpoint):
+    """svix verifies with code of its own, and the SDK of CloudEvents knows what it sees."""
+    customer = make_customer(erp)
+    headers, body = receiver.wait(1)[0]
+    svix.webhooks.Webhook(endpoint.secret).verify(body, headers)
+    with pytest.raises(svix.webhooks.WebhookVerificationError):
+        svix.webhooks.Webhook(endpoint.secret).verify(body + b" ", headers)
+    event = cloudevents.http.from_http(headers, body)
+    assert (event["id"], event["type"], event["specversion"]) == (headers["webhook-id"], CREATED, "1.0")
+    assert event.data["customer"]["id"] == customer["id"] and event["partitionkey"] == event["subject"]
 
 
 def test_types_choose_and_others_hear_nothing(erp, receiver, endpoint):
