@@ -6,6 +6,7 @@ import time
 import uuid
 
 import cloudevents.http
+import jsonschema
 import pytest
 import svix.webhooks
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -106,6 +107,17 @@ def test_other_libraries_read_it_too(erp, receiver, endpoint):
     event = cloudevents.http.from_http(headers, body)
     assert (event["id"], event["type"], event["specversion"]) == (headers["webhook-id"], CREATED, "1.0")
     assert event.data["customer"]["id"] == customer["id"] and event["partitionkey"] == event["subject"]
+
+
+def test_data_is_what_its_schema_says(erp, receiver, endpoint):
+    rename(erp, make_customer(erp), "Renamed")
+    for _, body in receiver.wait(2):
+        event = json.loads(body)
+        path = event["dataschema"][event["dataschema"].index("/schemas/"):]
+        judge = jsonschema.Draft202012Validator(erp.send("GET", path).json, format_checker=jsonschema.FormatChecker())
+        judge.validate(event["data"])
+        with pytest.raises(jsonschema.ValidationError):
+            judge.validate({**event["data"], "customer": {"name": 1}})
 
 
 def test_types_choose_and_others_hear_nothing(erp, receiver, endpoint):
