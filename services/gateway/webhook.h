@@ -50,6 +50,7 @@ NODISCARD enum err webhook_open_secret(struct arena *a, struct id tenant, struct
 struct webhook_config {
     const char *allow; /* http_out.h */
     bool allow_plain;
+    const char *authorities; /* file of certificates besides the system's; NULL: none */
     const char *public_url; /* "https://daybook.example.com", of CloudEvents' source */
 };
 

@@ -94,6 +94,8 @@ struct webhook_sender *webhook_sender_new(const struct webhook_sender_config *co
     s->chores_arena = arena_new(STORE_ARENA);
     bool ok =
         s->leases && s->db && s->chores_db && s->http && s->queue && s->arena && s->chores_arena;
+    if (ok && config->http->authorities)
+        ok = http_out_trust(s->http, config->http->authorities);
     for (int i = 0; i < QUEUE_SLOTS; i++)
         ok = (s->slots[i].arena = arena_new(SLOT_ARENA)) != NULL && ok;
     if (!ok) {
