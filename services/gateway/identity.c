@@ -100,7 +100,7 @@ static void warn_of_proxy(struct http_exchange *x)
     if (http_header(x, "X-Forwarded-For") && !atomic_flag_test_and_set(&told))
         log_warn("gateway.forwarded",
                  "X-Forwarded-For of somebody who is not in HTTP_TRUSTED_PROXIES is not believed",
-                 "peer", http_peer(x), NULL);
+                 NULL);
 }
 
 struct asker identity_asker(const struct identity *i, struct http_exchange *x)
@@ -292,12 +292,11 @@ static enum err read_token(struct proving *p, const char *token, struct jwt_clai
         return ERR_OK;
     case JWT_REFUSED:
         return ERR_UNAUTHENTICATED;
-    case JWT_UNKNOWN_KEY:
-        if (jwks_source_miss(source)) {
-            p->wait_us = SECOND_US;
-            return refuse(p, ERR_UNAVAILABLE, "the token's key is being looked for; try again");
-        }
-        break;
+    case JWT_UNKNOWN_KEY: /* may be a new one that is not known yet: it does not count */
+        if (!jwks_source_miss(source))
+            return ERR_UNAUTHENTICATED;
+        p->wait_us = SECOND_US;
+        return refuse(p, ERR_UNAVAILABLE, "the token's key is being looked for; try again");
     case JWT_FORGED:
         break;
     }

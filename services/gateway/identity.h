@@ -10,7 +10,7 @@
  * who was ended is refused a second later at the latest.
  *
  * An address that fails too often is refused before anything is hashed. What counts is what nobody
- * could prove: not a genuine token that has expired, and no success. Thread-safe; the loops share one.
+ * could prove: not a genuine token that has expired, none of a key that is not known, and no success. Thread-safe; the loops share one.
  */
 #ifndef DAYBOOK_GATEWAY_IDENTITY_H
 #define DAYBOOK_GATEWAY_IDENTITY_H

@@ -5,7 +5,6 @@ import datetime as dt
 import gzip
 import json
 import socket
-import urllib.request
 import uuid
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 import mdp
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
 from stack import SLACK, UTC, wait_until
-from web import LIST, Caller, new_key
+from web import LIST, Caller, calls_of, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 GET = CUSTOMERS + "CustomerService/Get"
@@ -184,13 +183,6 @@ def test_f61_a_company_sees_nothing_of_another(company, other, rep):
 
 
 # --- time ---------------------------------------------------------------------------------------------
-
-
-def calls_of(stack, code):
-    with urllib.request.urlopen(f"http://{stack.env_of('gateway')['DAYBOOK_ADMIN_LISTEN']}/metrics") as page:
-        lines = page.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines
-               if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
 
 
 def taken_by_the_bus(stack):

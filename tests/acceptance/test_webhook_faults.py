@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from company import SECONDS
 from receiver import Receiver
 from stack import SLACK, wait_until
-from test_webhooks import CREATED, UPDATED, WEBHOOKS, Endpoint, make_customer, rename, seen_customers
+from test_webhooks import CREATED, UPDATED, Endpoint, make_customer, rename, seen_customers
 from web import Caller, Gateway, free_port, new_key
 
 SCOPES = ["webhooks.read", "webhooks.write", "events.read", "customers.read", "customers.write", "directory.read",

@@ -372,6 +372,13 @@ static void an_address_that_guesses_is_told_to_wait(void **state)
         assert_int_equal(ask(f, expired, &proof), ERR_UNAUTHENTICATED);
         assert_int_equal(ask(f, NULL, &proof), ERR_UNAUTHENTICATED);
     }
+    char *unknown = arena_printf(
+        f->arena, "Bearer %s",
+        issuer_sign(&f->issuer, f->arena, "{\"alg\":\"EdDSA\",\"kid\":\"new\"}", "{}"));
+    assert_int_equal(ask(f, unknown, &proof), ERR_UNAVAILABLE); /* is being looked for */
+    jwks_source_turn(f->keys);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(ask(f, unknown, &proof), ERR_UNAUTHENTICATED);
     for (int i = 0; i < 10; i++)
         assert_int_equal(ask_from(f, OFFICE, guess, &proof, &refusal), ERR_UNAUTHENTICATED);
     assert_int_equal(ask_from(f, OFFICE, guess, &proof, &refusal), ERR_RESOURCE_EXHAUSTED);

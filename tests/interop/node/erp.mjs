@@ -7,6 +7,8 @@
 //     tiers FILE       registers a webhook, prints which customers have changed their tier; FILE keeps what has come.
 //                      ERP_LISTEN=HOST:PORT, by default a free port of 127.0.0.1; ERP_URL is its address from outside
 //     check NUMBER     everything else that a client meets, with assertions; needs no events of others
+//     large MIB        what becomes of a message of that size
+// DAYBOOK_HTTP_VERSION=2 where a proxy stands before the gateway; NODE_EXTRA_CA_CERTS, of Node, for its certificate.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -24,10 +26,11 @@ import { CustomerTierChangedSchema } from "./gen/daybook/scoring/v1/events_pb.js
 import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import { Inbox, webhookServer } from "./webhooks.mjs";
 
-const { DAYBOOK_URL, DAYBOOK_API_KEY, ERP_LISTEN, ERP_URL } = process.env;
+const { DAYBOOK_URL, DAYBOOK_API_KEY, DAYBOOK_HTTP_VERSION, ERP_LISTEN, ERP_URL } = process.env;
 const CREATED = "daybook.customers.v1.CustomerCreated";
 const registry = createRegistry(file_daybook_customers_v1_events);
-const open = (options) => connect(DAYBOOK_URL, DAYBOOK_API_KEY, options);
+const open = (options) =>
+  connect(DAYBOOK_URL, DAYBOOK_API_KEY, { httpVersion: DAYBOOK_HTTP_VERSION ?? "1.1", ...options });
 
 // --- customers and orders ---------------------------------------------------------------------------
 
@@ -197,6 +200,7 @@ async function checkEvents(employeeNo, useBinaryFormat) {
   const ownerId = await ownerOf(transport, employeeNo);
   const { headSeq, logId } = await createClient(EventService, transport).getHead({ omitTypes: true });
   let cursor = { seq: headSeq, logId };
+  const keep = (kept) => (cursor = kept);
   const made = [];
   const make = async (count) => {
     for (let i = 0; i < count; i++) made.push((await customerOf(transport, randomUUID(), ownerId)).id);
@@ -208,8 +212,13 @@ async function checkEvents(employeeNo, useBinaryFormat) {
       got.push(event);
       if (got.length === count) stop.abort();
     };
-    await follow(transport, cursor, [CREATED], handle, (kept) => (cursor = kept), stop.signal);
+    await follow(transport, cursor, [CREATED], handle, keep, stop.signal);
   };
+  // An event reaches the log a little later than its answer: first past all that was done before.
+  const last = (await customerOf(transport, randomUUID(), ownerId)).id;
+  const stop = new AbortController();
+  const handle = (event) => event.aggregate === `customers/${last}` && stop.abort();
+  await follow(transport, cursor, [CREATED], handle, keep, stop.signal);
   await make(5);
   await until(3);
   assert.equal(cursor.seq, got[2].seq);
@@ -231,10 +240,16 @@ async function check(employeeNo) {
   }
 }
 
-const commands = { order, follow: followFile, tiers, check };
+async function large(mebibytes) {
+  const customers = createClient(CustomerService, open({ sendCompression: null }));
+  const { code, rawMessage } = await refused(customers.create({ customer: { name: "x".repeat(mebibytes * 2 ** 20) } }));
+  console.log(`refused: ${Code[code]}: ${rawMessage}`);
+}
+
+const commands = { order, follow: followFile, tiers, check, large };
 const [name, argument] = process.argv.slice(2);
 if (!commands[name] || !argument || !DAYBOOK_URL || !DAYBOOK_API_KEY) {
-  console.error("usage: DAYBOOK_URL=... DAYBOOK_API_KEY=... node erp.mjs order|follow|tiers|check ARGUMENT");
+  console.error("usage: DAYBOOK_URL=... DAYBOOK_API_KEY=... node erp.mjs order|follow|tiers|check|large ARGUMENT");
   process.exit(64);
 }
 await commands[name](argument);
