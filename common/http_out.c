@@ -274,6 +274,9 @@ static CURLcode set_up(struct http_call *c)
     SET(CURLOPT_PROXY, ""); /* none from the environment either */
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else all wait for a name server that does not answer one */
+#endif
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (c->h->authorities) /* in place of the file of the system's; its folder of them stays */

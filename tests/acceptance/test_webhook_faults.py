@@ -166,6 +166,50 @@ def test_f44_too_many_requests_leave_it_alone(erp, receiver, endpoints):
         busy.close()
 
 
+def test_f44_an_event_that_is_refused_holds_up_no_other(erp, endpoints):
+    """It says no to this event, not: I am unwell."""
+    picky = Receiver()
+    picky.answers = [422] * 8
+    try:
+        end = endpoints(picky.url, CREATED)
+        refused = {make_customer(erp)["id"] for _ in range(8)}
+        wait_until(lambda: seen_customers(picky) == refused, SECONDS, "each was tried, though eight in a row failed")
+        picky.answers = []
+        wanted = make_customer(erp)
+        wait_until(lambda: wanted["id"] in seen_customers(picky), SECONDS, "the next one came at once")
+        assert "failingSince" not in end.call("GetEndpoint", id=end.id)["endpoint"]
+    finally:
+        picky.close()
+
+
+def test_what_is_sent_again_comes_though_a_later_one_is_held_back(erp, receiver, endpoints):
+    end = endpoints(receiver.url)
+    customer = make_customer(erp)
+    receiver.wait(1)
+    wait_until(lambda: end.deliveries(state="DELIVERY_STATE_DELIVERED"), SECONDS, "it was written down")
+    receiver.answers = [500] * 3  # 5 s, then 5 min
+    rename(erp, customer, f"Renamed {customer['id']}")
+    wait_until(lambda: len(receiver.got) == 3 and end.deliveries()[0].get("attempts") == 2, SECONDS, "it is held back")
+    first = receiver.got[0][0]["webhook-id"]
+    receiver.answers = []
+    assert end.call("Redeliver", endpointId=end.id, eventId=first)["redelivered"] == 1
+    wait_until(lambda: [h["webhook-id"] for h, _ in receiver.got].count(first) == 2, SECONDS, "it came again")
+    assert len(end.deliveries(state="DELIVERY_STATE_PENDING")) == 1
+
+
+def test_a_secret_that_cannot_be_opened_stops_no_other(company, erp, receiver, endpoints):
+    broken = endpoints(receiver.url + "/broken")
+    endpoints(receiver.url + "/whole")
+    company.stack.psql(f"update gateway.endpoint set secret = 'x' where id = '{broken.id}'")
+    broken.call("UpdateEndpoint", endpoint={"id": broken.id, "description": "changed"}, updateMask="description")
+    customer = make_customer(erp)
+    wait_until(lambda: customer["id"] in seen_customers(receiver), SECONDS, "the whole one has it")
+    log = (company.stack.folder / "log/gateway.log").read_text()
+    assert any('"webhook.secret"' in line and broken.id in line for line in log.splitlines())
+    broken.call("RotateSecret", id=broken.id, revokeNow=True)
+    wait_until(lambda: set(receiver.paths) == {"/whole", "/broken"}, SECONDS, "with a new secret it goes on")
+
+
 # --- certificates -------------------------------------------------------------------------------------
 
 

@@ -470,7 +470,10 @@ static bool leads_home(const char *name)
 /* --- a resolver of our own -------------------------------------------------------------------- */
 
 #define CHANGING_NAME "changes.example.com"
+#define HANGING_NAME "hangs.example.com" /* of a name server that does not answer */
 static const char *_Atomic changing_address; /* where CHANGING_NAME leads at this time */
+static atomic_bool hanging;
+static atomic_int hanged; /* how many have been let go */
 
 /* In place of the C library's, for libcurl too. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
@@ -482,6 +485,12 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
         *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     if (node && strcmp(node, CHANGING_NAME) == 0)
         node = changing_address;
+    if (node && strcmp(node, HANGING_NAME) == 0) {
+        for (int i = 0; i < 2000 && atomic_load(&hanging); i++) /* 20 s at most */
+            (void)poll(NULL, 0, 10);
+        atomic_fetch_add(&hanged, 1);
+        return EAI_AGAIN;
+    }
     return real(node, service, hints, list_out);
 }
 
@@ -516,6 +525,28 @@ static void a_name_that_changes_its_address_is_refused_at_the_socket_F45(void **
     }
     assert_int_equal(atomic_load(&s.requests), 1);
     stop_server(&s);
+    arena_free(a);
+}
+
+/* Its request is over in time, and nobody else waits for it (F44). */
+static void a_name_server_that_hangs_delays_nobody_F44(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(MIB);
+    struct http_out *h = http_out_new("127.0.0.0/8", true);
+    struct http_answer answer;
+    const char *reason = NULL;
+
+    atomic_store(&hanging, true);
+    assert_int_not_equal(post(h, "http://" HANGING_NAME "/", headers, "hello", 5, 200 * MSEC_US, a,
+                              &answer, &reason),
+                         ERR_OK);
+    assert_int_equal(atomic_load(&hanged), 0); /* it still asks for the name */
+    http_out_free(h);
+    assert_int_equal(atomic_load(&hanged), 0);
+    atomic_store(&hanging, false);
+    while (atomic_load(&hanged) == 0)
+        (void)poll(NULL, 0, 1);
     arena_free(a);
 }
 
@@ -638,6 +669,7 @@ int main(void)
         cmocka_unit_test(sockets_are_judged_by_their_address_F45),
         cmocka_unit_test(a_name_that_leads_home_is_refused_at_the_socket_F45),
         cmocka_unit_test(a_name_that_changes_its_address_is_refused_at_the_socket_F45),
+        cmocka_unit_test(a_name_server_that_hangs_delays_nobody_F44),
         cmocka_unit_test(authorities_are_read_from_a_file),
         cmocka_unit_test(a_header_with_a_line_break_is_refused),
         cmocka_unit_test(several_are_under_way_at_once),
