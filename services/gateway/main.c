@@ -147,6 +147,10 @@ static struct setting settings[] = {
       .type = SETTING_BOOL,
       .default_value = "0",
       .help = "Whether webhooks may be posted to http addresses besides https." },
+    { .key = "WEBHOOK_CA_FILE",
+      .type = SETTING_TEXT,
+      .help = "Certificate authorities (PEM) that receivers of webhooks may be certified by besides "
+              "those of the system's /etc/ssl/certs; unset: those alone." },
     { 0 },
 };
 
@@ -304,9 +308,14 @@ static void run(struct daemon *d, void *daemon_data)
 static void run_keys(struct daemon *d, void *daemon_data)
 {
     struct gateway *g = daemon_data;
+    struct daemon_waiter *idle = g->keys ? NULL : daemon_waiter_new(d, NULL);
 
-    while (g->keys && !daemon_stopping(d))
-        jwks_source_turn(g->keys);
+    while (!daemon_stopping(d) && (g->keys || idle))
+        if (g->keys)
+            jwks_source_turn(g->keys);
+        else /* no tokens are taken; one that ends before the daemon does is taken for lost */
+            (void)daemon_waiter_wait(idle, MINUTE_US, NULL, NULL);
+    daemon_waiter_free(idle);
 }
 
 /* --- the daemon --------------------------------------------------------------------------------- */

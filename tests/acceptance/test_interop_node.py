@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import urllib.error
+import urllib.request
 import uuid
 
 import pytest
@@ -15,7 +17,9 @@ from web import LIST, Caller, new_key
 NODE = pathlib.Path(os.environ.get("DAYBOOK_NODE", ROOT / "build/interop/node"))
 CREATE = CUSTOMERS + "CustomerService/Create"
 CREATED = CUSTOMERS + "CustomerCreated"
-SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "events.read"]
+SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "events.read", "webhooks.read",
+          "webhooks.write"]
+WEBHOOKS = "daybook.gateway.v1.WebhookService/"
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,47 @@ def test_f03_a_follower_misses_nothing_of_a_gateway_and_a_life_that_end(company,
     assert [customer for _, _, customer in got] == made
     assert [seq for seq, _, _ in got] == sorted({seq for seq, _, _ in got})
     assert len({event_id for _, event_id, _ in got}) == len(got)
+
+
+# --- standardwebhooks and cloudevents ------------------------------------------------------------------
+
+
+def order_of_a_new_customer(erp):
+    with node(erp, "order", "E006") as program:
+        customer = program.until(r"^customer (\S+) etag 1$")[1]
+        assert program.end() == 0, "\n".join(program.said)
+    return customer
+
+
+def test_f05_tiers_reach_the_erp_once_though_it_is_killed(company, erp, tmp_path):
+    """A customer's first tier comes of his first scoring; then orders lift it."""
+    inbox = tmp_path / "inbox.jsonl"
+    caller = Caller(company.stack, erp["DAYBOOK_API_KEY"])
+    with node(erp, "tiers", inbox) as program:
+        endpoint = program.until(r"^endpoint (\S+)$")[1]
+        first = order_of_a_new_customer(erp)
+        assert program.until(f"^tier {first} UNSPECIFIED -> ([A-D])$")[1]
+    # It was killed: what happens meanwhile waits for it, and what it has had does not come to pass twice.
+    second = order_of_a_new_customer(erp)
+    with node(erp, "tiers", inbox) as program:
+        program.until(f"^endpoint {endpoint}$")
+        program.until(f"^tier {second} UNSPECIFIED -> ")
+        since = json.loads(inbox.read_text().splitlines()[0])["time"]
+        again = caller.post(WEBHOOKS + "Redeliver", {"endpointId": endpoint, "since": since})
+        assert again.json["redelivered"] >= 2, again.body
+        had = {json.loads(line)["id"] for line in inbox.read_text().splitlines()[:2]}
+        while had:  # of different customers: in any order
+            had.discard(program.until(r"^again (\S+)$")[1])
+        url = caller.post(WEBHOOKS + "GetEndpoint", {"id": endpoint}).json["endpoint"]["url"]
+        with pytest.raises(urllib.error.HTTPError, match="401"):  # of somebody else
+            urllib.request.urlopen(urllib.request.Request(url, b"{}", {"webhook-id": "1", "webhook-timestamp": "1"}))
+        program.until("^refused: ")
+        program.process.terminate()
+        assert program.end() == 0, "\n".join(program.said)
+    assert not [line for line in program.said if first in line], "the first one was handled again"
+    ids = [json.loads(line)["id"] for line in inbox.read_text().splitlines()]
+    assert len(ids) == len(set(ids))
+    caller.post(WEBHOOKS + "DeleteEndpoint", {"id": endpoint})
 
 
 # --- buf curl (connect-go) ----------------------------------------------------------------------------
