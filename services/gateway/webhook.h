@@ -38,7 +38,10 @@ struct webhook_hint {
     struct id tenant, endpoint;
     uint32_t lanes; /* bits */
     uint32_t changed;
+    int64_t from_seq; /* the lowest that is new; 0: not said */
 };
+/* Deliveries are kept, and tried, for so long after their event. */
+#define WEBHOOK_KEEP_US (30 * DAY_US)
 #define WEBHOOK_ALL_LANES ((1U << WEBHOOK_LANES) - 1)
 
 /* A secret, sealed for its endpoint. NULL: no memory or no master key. */
@@ -52,7 +55,7 @@ struct webhook_config {
     const char *allow; /* http_out.h */
     bool allow_plain;
     const char *authorities; /* file of certificates besides the system's; NULL: none */
-    const char *public_url; /* "https://daybook.example.com", of CloudEvents' source */
+    const char *public_url;  /* "https://daybook.example.com", of CloudEvents' source */
 };
 
 /* Of the daemon's data. */

@@ -33,12 +33,20 @@ struct webhook_feed {
     struct held *held;
 };
 
+/* Posts of a company that are under way. */
+struct company {
+    struct id tenant;
+    unsigned n;
+};
+
 struct webhook_queue {
     struct webhook_endpoint *first;
     struct webhook_endpoint *turn; /* where the next pick begins */
     uint32_t lanes;
     size_t under_way, rows, bytes;
-    int64_t soonest_us; /* of all feeds */
+    size_t ncompanies;
+    struct company companies[QUEUE_SLOTS]; /* those with posts */
+    int64_t soonest_us;                    /* of all feeds */
     struct webhook_endpoint *buckets[BUCKETS];
 };
 
@@ -95,20 +103,25 @@ static void insert_row(struct webhook_feed *f, struct webhook_row *row)
     f->nrows++;
 }
 
-/* Forgets rows that wait; NULL key: all of them, else later ones of that key. */
-static void drop_waiting(struct webhook_queue *q, struct webhook_feed *f, const int64_t *key,
-                         int64_t after)
+/* Forgets rows that wait; NULL key: all of them, else later ones of that key. The lowest seq of them,
+ * NEVER: none. */
+static int64_t drop_waiting(struct webhook_queue *q, struct webhook_feed *f, const int64_t *key,
+                            int64_t after)
 {
+    int64_t lowest = NEVER;
+
     for (struct webhook_row **at = &f->first; *at;) {
         struct webhook_row *row = *at;
         if (row->begun_us || (key && (row->key != *key || row->seq <= after))) {
             at = &row->next;
             continue;
         }
+        lowest = MIN(lowest, row->seq);
         *at = row->next;
         f->nrows--;
         row_free(q, row);
     }
+    return lowest;
 }
 
 /* --- what is held ------------------------------------------------------------------------------- */
@@ -195,8 +208,8 @@ static void hold(struct webhook_queue *q, struct webhook_feed *f, const struct w
         pass_over(f, row->seq, next_us, wall_us);
     } else if (!make_room(f, wall_us)) {
         f->stalled = true;
-        drop_waiting(q, f, NULL, 0);
-        read_from(f, MIN(row->seq, f->after + 1));
+        int64_t lowest = drop_waiting(q, f, NULL, 0);
+        read_from(f, MIN(MIN(row->seq, lowest), f->after + 1));
     } else {
         f->held[f->nheld++] = (struct held){ .key = row->key,
                                              .seq = row->seq,
@@ -411,6 +424,8 @@ void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint
         begin_anew(q, e);
     for (int i = 0; i < WEBHOOK_LANES && e; i++) {
         struct webhook_feed *f = lanes >> i & 1 ? feed_of(e, i) : NULL;
+        if (f && hint->from_seq)
+            f->after = MIN(f->after, hint->from_seq - 1);
         if (f)
             f->more = true;
     }
@@ -419,7 +434,15 @@ void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint
 void webhook_queue_refresh(struct webhook_queue *q)
 {
     for (struct webhook_endpoint *e = q->first; e; e = e->next)
-        e->stale = true;
+        e->old = true; /* it goes on by what is known */
+}
+
+bool webhook_queue_is_asking(const struct webhook_queue *q)
+{
+    for (const struct webhook_endpoint *e = q->first; e; e = e->next)
+        if (e->stale || e->old)
+            return true;
+    return false;
 }
 
 static bool is_idle(const struct webhook_feed *f)
@@ -458,21 +481,27 @@ size_t webhook_queue_unknown(struct webhook_queue *q, struct webhook_endpoint **
     for (struct webhook_endpoint *e = q->first; e && n < max; e = e->next)
         if (e->stale)
             out[n++] = e;
+    for (struct webhook_endpoint *e = q->first; e && n < max; e = e->next)
+        if (e->old && !e->stale)
+            out[n++] = e;
     return n;
 }
 
 void webhook_queue_know(struct webhook_queue *q UNUSED, struct webhook_endpoint *e,
                         const struct webhook_endpoint *said)
 {
+    e->version += !e->url || !said->url || strcmp(e->url, said->url) != 0;
     forget_texts(e);
     e->url = said->url;
     e->secret = said->secret;
     e->old_secret = said->old_secret;
     e->old_until_us = said->old_until_us;
     e->active = said->active;
-    e->failing_since_us = said->failing_since_us;
+    e->is_written = said->failing_since_us != 0;
+    if (e->is_written || !e->failures)
+        e->failing_since_us = said->failing_since_us;
     e->known = true;
-    e->stale = false;
+    e->stale = e->old = false;
 }
 
 void webhook_queue_no_such(struct webhook_queue *q, struct webhook_endpoint *e)
@@ -569,14 +598,10 @@ static bool insert_copy(struct webhook_queue *q, struct webhook_feed *f,
     return true;
 }
 
-bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
-                       const struct webhook_row *row, struct webhook_now now)
+/* False: no memory. */
+static bool take_row(struct webhook_queue *q, struct webhook_feed *f, const struct webhook_row *row,
+                     struct webhook_now now)
 {
-    struct webhook_feed *f = w->feed;
-
-    if (f->stalled)
-        return true;
-    f->after = MAX(f->after, row->seq);
     if (is_in_window(f, row))
         return true;
     if (is_failing(f->endpoint))
@@ -592,6 +617,20 @@ bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
     return insert_copy(q, f, row);
 }
 
+bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
+                       const struct webhook_row *row, struct webhook_now now)
+{
+    struct webhook_feed *f = w->feed;
+
+    if (f->stalled)
+        return true;
+    if (!take_row(q, f, row, now))
+        return false;
+    if (!f->stalled)
+        f->after = MAX(f->after, row->seq);
+    return true;
+}
+
 void webhook_queue_read(struct webhook_queue *q UNUSED, const struct webhook_want *w, int got)
 {
     if (!w->feed->stalled)
@@ -600,12 +639,47 @@ void webhook_queue_read(struct webhook_queue *q UNUSED, const struct webhook_wan
 
 /* --- posting ------------------------------------------------------------------------------------ */
 
-static bool may_post(const struct webhook_endpoint *e, struct webhook_now now)
+static struct company *company_of(struct webhook_queue *q, struct id tenant)
 {
-    unsigned most = is_failing(e) ? 1 : e->proven ? ENDPOINT_POSTS : UNPROVEN_POSTS;
+    size_t i = 0;
+
+    while (i < q->ncompanies && !id_equal(q->companies[i].tenant, tenant))
+        i++;
+    return &q->companies[i]; /* of those there are never more than posts */
+}
+
+static bool has_its_share(struct webhook_queue *q, struct id tenant)
+{
+    const struct company *c = company_of(q, tenant);
+    return c < q->companies + q->ncompanies && c->n >= COMPANY_POSTS;
+}
+
+static void count_post(struct webhook_queue *q, struct id tenant)
+{
+    struct company *c = company_of(q, tenant);
+
+    if (c == q->companies + q->ncompanies) {
+        *c = (struct company){ .tenant = tenant };
+        q->ncompanies++;
+    }
+    c->n++;
+}
+
+static void uncount_post(struct webhook_queue *q, struct id tenant)
+{
+    struct company *c = company_of(q, tenant);
+
+    if (c < q->companies + q->ncompanies && --c->n == 0)
+        *c = q->companies[--q->ncompanies];
+}
+
+static bool may_post(struct webhook_queue *q, const struct webhook_endpoint *e,
+                     struct webhook_now now)
+{
+    unsigned most = is_failing(e) || e->slow ? 1 : e->proven ? ENDPOINT_POSTS : UNPROVEN_POSTS;
 
     if (!e->known || e->stale || !e->active || e->rest_until_us > now.monotonic_us ||
-        e->nposts >= most)
+        e->nposts >= most || has_its_share(q, e->tenant))
         return false;
     for (unsigned i = 0; i < e->nposts; i++)
         if (now.monotonic_us - e->posts[i]->begun_us > SLOW_US)
@@ -650,10 +724,13 @@ struct webhook_row *webhook_queue_pick(struct webhook_queue *q, struct webhook_n
     if (!e || q->under_way >= QUEUE_SLOTS)
         return NULL;
     do {
-        struct webhook_row *row = may_post(e, now) ? next_of(e) : NULL;
+        struct webhook_row *row = may_post(q, e, now) ? next_of(e) : NULL;
         struct webhook_endpoint *next = e->next ? e->next : q->first;
         if (row) {
             row->begun_us = MAX(now.monotonic_us, 1);
+            row->tenant = e->tenant;
+            row->version = e->version;
+            count_post(q, e->tenant);
             e->posts[e->nposts++] = row;
             q->under_way++;
             q->turn = next;
@@ -671,6 +748,7 @@ static void take_off(struct webhook_queue *q, struct webhook_row *row)
     struct webhook_endpoint *e = row->endpoint;
 
     q->under_way--;
+    uncount_post(q, row->tenant);
     for (unsigned i = 0; e && i < e->nposts; i++)
         if (e->posts[i] == row)
             e->posts[i] = e->posts[--e->nposts];
@@ -679,7 +757,7 @@ static void take_off(struct webhook_queue *q, struct webhook_row *row)
 }
 
 static enum webhook_news note_answer(struct webhook_queue *q, struct webhook_endpoint *e,
-                                      struct webhook_now now)
+                                     struct webhook_now now)
 {
     bool did_fail = e->failing_since_us != 0;
 
@@ -737,15 +815,16 @@ static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_en
         return WEBHOOK_GONE;
     if (now.wall_us - e->failing_since_us >= GIVE_UP_US)
         return WEBHOOK_DEAD;
-    return e->failures == FAILURES_MAX && !is_late ? WEBHOOK_FAILS : WEBHOOK_NO_NEWS;
+    return is_failing(e) && !e->is_written ? WEBHOOK_FAILS : WEBHOOK_NO_NEWS;
 }
 
-static void judge_failure(struct webhook_queue *q, const struct webhook_row *row,
-                          int64_t retry_after_us, struct webhook_now now, struct webhook_fate *v)
+static void judge_failure(struct webhook_queue *q, const struct webhook_endpoint *e,
+                          const struct webhook_row *row, int64_t retry_after_us,
+                          struct webhook_now now, struct webhook_fate *v)
 {
     v->first_failed_us = row->first_failed_us ? row->first_failed_us : now.wall_us;
     bool is_last = now.wall_us - v->first_failed_us >= GIVE_UP_US;
-    if (is_last && !(row->endpoint && is_failing(row->endpoint))) {
+    if (is_last && !(e && is_failing(e))) {
         v->outcome = WEBHOOK_PARKED;
         return;
     }
@@ -763,6 +842,10 @@ struct webhook_fate webhook_queue_done(struct webhook_queue *q, struct webhook_r
     struct webhook_fate v = { .attempts = row->attempts + 1, .news = WEBHOOK_NO_NEWS };
 
     take_off(q, row);
+    if (e && e->version != row->version)
+        e = NULL; /* that was the url before: it says nothing of this one */
+    if (e && status)
+        e->slow = now.monotonic_us - row->begun_us > SLOW_US;
     if (status >= 200 && status < 300) {
         v.outcome = WEBHOOK_DELIVERED;
         v.news = e ? note_answer(q, e, now) : WEBHOOK_NO_NEWS;
@@ -770,7 +853,7 @@ struct webhook_fate webhook_queue_done(struct webhook_queue *q, struct webhook_r
         if (e)
             v.news = is_about_the_event(status) ? note_answer(q, e, now)
                                                 : note_failure(q, e, status, retry_after_us, now);
-        judge_failure(q, row, retry_after_us, now, &v);
+        judge_failure(q, e, row, retry_after_us, now, &v);
     }
     if (v.news == WEBHOOK_GONE || v.news == WEBHOOK_DEAD)
         e->active = false; /* as the table will say */

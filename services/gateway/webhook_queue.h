@@ -7,8 +7,8 @@
  * with it; then the feed is read again from there. Rows that were posted are no longer in the table
  * by then, so what is read again is what is still owed.
  *
- * An endpoint has few posts under way, fewer while it has not answered yet, and none besides one that
- * takes longer than a second. After FAILURES_MAX failures in a row (an answer that is about the event
+ * An endpoint has few posts under way, fewer while it has not answered yet, one when it answers
+ * slowly, and none besides one that takes longer than a second; a company has a quarter of all. After FAILURES_MAX failures in a row (an answer that is about the event
  * alone, such as 422, is none of the endpoint's) it is left alone and then probed by
  * one post at a time; its windows are dropped. So neither memory nor slots are lost to receivers that
  * do not receive.
@@ -23,6 +23,7 @@
 #define QUEUE_SLOTS 256   /* posts under way */
 #define ENDPOINT_POSTS 8  /* of one endpoint */
 #define UNPROVEN_POSTS 2  /* of one that has not answered yet */
+#define COMPANY_POSTS 64  /* of all endpoints of a company */
 #define WINDOW_ROWS 64    /* of a feed */
 #define ENDPOINT_ROWS 256 /* of all feeds of an endpoint */
 #define QUEUE_ROWS 65536  /* in all windows; when they are full, an endpoint still gets... */
@@ -52,7 +53,11 @@ struct webhook_endpoint {
     int64_t old_until_us;
     int64_t failing_since_us; /* 0 = it does not */
     /* private to the queue */
-    bool known, stale, asked;
+    bool known, stale;
+    bool old;              /* to be read again; what is known holds till then */
+    bool is_written;       /* the table says that it fails */
+    bool slow;             /* its last answer took more than SLOW_US */
+    unsigned version;      /* of the url */
     bool proven;           /* it has answered since we know it */
     int failures;          /* in a row */
     int64_t rest_until_us; /* monotonic */
@@ -77,6 +82,8 @@ struct webhook_row {
     struct webhook_feed *feed; /* NULL: its lane has become another's */
     struct webhook_endpoint *endpoint;
     int64_t begun_us; /* 0 = waits */
+    struct id tenant; /* once it has begun... */
+    unsigned version; /* ...and of the url then */
     struct webhook_row *next;
 };
 
@@ -90,6 +97,8 @@ void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes);
 void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint);
 /* All endpoints are to be read anew. */
 void webhook_queue_refresh(struct webhook_queue *q);
+/* Whether some are to be read. */
+bool webhook_queue_is_asking(const struct webhook_queue *q);
 /* What was held until now is due. Once a turn. */
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now);
 

@@ -29,7 +29,6 @@
 #define LEASE_LIMIT_US (LEASE_TTL_MS / 2 * MSEC_US)
 #define STATE_US (15 * SECOND_US)
 #define SWEEP_US HOUR_US
-#define KEEP_US (30 * DAY_US)
 
 static struct metric attempts_total = {
     .name = "daybook_webhook_attempts_total",
@@ -392,7 +391,7 @@ static void wait(struct webhook_sender *s, bool more, enum err e)
 
     if (e)
         wait_us = TROUBLE_US;
-    else if (more || s->nresults)
+    else if (more || s->nresults || webhook_queue_is_asking(s->queue))
         wait_us = 0;
     http_out_rest(s->http, wait_us);
 }
@@ -479,7 +478,8 @@ void webhook_sender_chores(struct webhook_sender *s)
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     bool more = false;
     enum err e =
-        dir ? webhook_store_sweep(&s->chores, dir, clock_wall_us() - KEEP_US, &more) : ERR_OK;
+        dir ? webhook_store_sweep(&s->chores, dir, clock_wall_us() - WEBHOOK_KEEP_US, &more)
+            : ERR_OK;
     if (e)
         log_warn("webhook.sweep", "old deliveries could not be deleted; trying again", "err",
                  err_name(e), NULL);

@@ -519,10 +519,13 @@ enum err webhook_store_sweep(const struct webhook_store *s, const struct directo
     int batches = 0;
 
     *more_out = false;
-    for (size_t i = 0; i < n && !e && !*more_out; i++)
-        for (bool more = true; more && !e && !*more_out;) {
-            e = sweep_company(s, tenants[i]->id, before_us, &more);
+    for (size_t i = 0; i < n && !*more_out; i++) { /* one that fails keeps nobody from his turn */
+        enum err one = ERR_OK;
+        for (bool more = true; more && !one && !*more_out;) {
+            one = sweep_company(s, tenants[i]->id, before_us, &more);
             *more_out = more && ++batches == SWEEP_BATCHES;
         }
+        e = e ? e : one;
+    }
     return e;
 }
