@@ -52,7 +52,7 @@ struct webhook_config {
     const char *allow; /* http_out.h */
     bool allow_plain;
     const char *authorities; /* file of certificates besides the system's; NULL: none */
-    const char *public_url; /* "https://daybook.example.com", of CloudEvents' source */
+    const char *public_url;  /* "https://daybook.example.com", of CloudEvents' source */
 };
 
 /* Of the daemon's data. */

@@ -679,7 +679,7 @@ static void take_off(struct webhook_queue *q, struct webhook_row *row)
 }
 
 static enum webhook_news note_answer(struct webhook_queue *q, struct webhook_endpoint *e,
-                                      struct webhook_now now)
+                                     struct webhook_now now)
 {
     bool did_fail = e->failing_since_us != 0;
 
