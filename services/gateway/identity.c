@@ -388,7 +388,10 @@ static bool shows_something(const struct asker *who)
     return who->authorization && *who->authorization;
 }
 
-/* token: of a feed; NULL: what the header has. */
+/*
+ * Whoever proves himself is let in, whatever his neighbours at the same address try: it is guessing
+ * that has a limit. token: of a feed; NULL: what the header has.
+ */
 static enum err prove_within_limit(struct proving *p, const char *token, bool shows,
                                    struct refusal *refusal_out)
 {
@@ -397,15 +400,14 @@ static enum err prove_within_limit(struct proving *p, const char *token, bool sh
     const char *kind = token ? "calendar" : "none";
     enum err e = ERR_OK;
 
-    if (failures && shows)
-        p->wait_us = limit_wait(failures, address, clock_monotonic_us());
-    if (p->wait_us)
-        e = refuse(p, ERR_RESOURCE_EXHAUSTED,
-                   "too many failed tries from your address; wait for the seconds of Retry-After");
-    else
-        e = token ? prove_feed(p, token) : prove(p, &kind);
-    if (e && p->guessed && failures)
-        (void)limit_take(failures, address, clock_monotonic_us());
+    e = token ? prove_feed(p, token) : prove(p, &kind);
+    if (e && p->guessed && failures && shows) {
+        p->wait_us = limit_take(failures, address, clock_monotonic_us());
+        if (p->wait_us)
+            e = refuse(
+                p, ERR_RESOURCE_EXHAUSTED,
+                "too many failed tries from your address; wait for the seconds of Retry-After");
+    }
     const char *const labels[] = { kind, e ? err_name(e) : "ok" };
     metric_add(&proofs_total, 1, labels);
     *refusal_out = (struct refusal){ .text = p->text, .wait_us = p->wait_us };
@@ -428,4 +430,9 @@ enum err identity_prove_feed(struct identity *i, const struct asker *who, const 
     struct proving p = { .i = i, .who = who, .dir = dir, .arena = a, .proof = proof_out };
 
     return prove_within_limit(&p, token, true, refusal_out);
+}
+
+const struct http_networks *identity_proxies(const struct identity *i)
+{
+    return i->proxies;
 }

@@ -59,6 +59,9 @@ struct refusal {
     int64_t wait_us; /* 0: asking again does not help */
 };
 
+/* The proxies in front, whose word about their clients is taken. */
+const struct http_networks *identity_proxies(const struct identity *i);
+
 /*
  * ERR_UNAUTHENTICATED; ERR_PERMISSION_DENIED: proven, but not from there, or with scopes that are
  * none of ours; ERR_UNAVAILABLE: the directory or the issuer's keys are not there yet, or are being

@@ -229,3 +229,11 @@ def test_f52_a_key_that_floods_is_told_when_to_come_again(company, rep):
     assert refused and refused.fault == (429, "resource_exhausted")
     assert int(refused.headers["Retry-After"]) >= 1
     assert rep.post(LIST).status == 200, "others notice nothing"
+
+
+def test_the_state_of_the_bus_is_for_keys_with_its_scope(company, rep):
+    services = BUS + "BusService/ListServices"
+    assert rep.post(services).fault == (403, "permission_denied")
+    watcher = Caller(company.stack, new_key(company, scopes=["bus.read"]).api_key)
+    wait_until(lambda: "daybook.gateway.v1.WebhookService" in {s["name"] for s in watcher.post(services).json["services"]},
+               SECONDS, "the gateway serves what is its own")

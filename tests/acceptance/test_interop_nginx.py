@@ -167,7 +167,8 @@ def test_f33_a_client_that_leaves_leaves_the_gateway_too(company, erp, second, t
 
 
 def test_f05_one_gateway_dies_and_nobody_notices(company, erp, folder, proxy):
-    """What comes when it is gone; a call that it had is the client's to repeat."""
+    """What comes when it is gone; a call that it had is the client's to repeat, and it may still have one: nginx
+    hears that a connection which stood is gone just after it was used once more."""
     connection = secure(folder, proxy)
     headers = {"Authorization": f"Bearer {erp['DAYBOOK_API_KEY']}", "Content-Type": "application/json"}
 
@@ -179,7 +180,10 @@ def test_f05_one_gateway_dies_and_nobody_notices(company, erp, folder, proxy):
 
     company.stack.kill("gateway")
     try:
-        assert [call() for _ in range(20)] == [200] * 20
+        # The process is gone when its first thread is, its sockets with the last one.
+        wait_until(lambda: not listens(Caller(company.stack).address[1]), SECONDS, "its port is closed")
+        answers = [call() for _ in range(20)]
+        assert set(answers) <= {200, 503} and answers.count(503) <= 1, answers
         with node(erp, "check", "E006") as program:
             assert program.end() == 0, "\n".join(program.said)
     finally:

@@ -65,11 +65,11 @@ def api_key(bench, **request):
 
 
 def without_limits(bench):
-    """The gateway as the bench wants it: no rate of a key."""
+    """The gateway as the bench wants it: no rate of a key, and all connections from here."""
     file = bench.stack.folder / "env/gateway.env"
     if "DAYBOOK_HTTP_RATE=" not in file.read_text():
         with open(file, "a") as f:
-            f.write("DAYBOOK_HTTP_RATE=0\n")
+            f.write("DAYBOOK_HTTP_RATE=0\nDAYBOOK_HTTP_ADDRESS_CONNECTIONS=0\n")
         bench.stack.end("gateway")
         bench.stack.start("gateway")
 
