@@ -149,8 +149,9 @@ static struct setting settings[] = {
       .help = "Whether webhooks may be posted to http addresses besides https." },
     { .key = "WEBHOOK_CA_FILE",
       .type = SETTING_TEXT,
-      .help = "Certificate authorities (PEM) that receivers of webhooks may be certified by besides "
-              "those of the system's /etc/ssl/certs; unset: those alone." },
+      .help =
+          "Certificate authorities (PEM) that receivers of webhooks may be certified by besides "
+          "those of the system's /etc/ssl/certs; unset: those alone." },
     { 0 },
 };
 

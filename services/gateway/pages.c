@@ -141,8 +141,8 @@ struct pages *pages_new(void)
 
     if (!p || !make_all(p)) {
         const char *path = p && p->n ? p->pages[p->n - 1].path : NULL;
-        log_error("gateway.pages", "a document of the API cannot be made", "path",
-                  path ? path : "", NULL);
+        log_error("gateway.pages", "a document of the API cannot be made", "path", path ? path : "",
+                  NULL);
         pages_free(p);
         return NULL;
     }

@@ -367,6 +367,7 @@ static void collect(struct webhook_sender *s)
 
 static enum err turn(struct webhook_sender *s, const struct webhook_host *host, bool *more_out)
 {
+    struct webhook_endpoint *unknown;
     size_t rows = 0;
 
     hear(s);
@@ -379,7 +380,7 @@ static enum err turn(struct webhook_sender *s, const struct webhook_host *host, 
     if (!e)
         e = webhook_store_read(&s->store, now_of(), &rows);
     post_all(s);
-    *more_out = rows > 0;
+    *more_out = rows > 0 || webhook_queue_unknown(s->queue, &unknown, 1) > 0;
     return e;
 }
 

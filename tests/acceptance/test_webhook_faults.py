@@ -294,7 +294,7 @@ def test_certificates_are_checked_and_ones_own_authority_can_be_named(company, k
 
 
 def test_f33_thousands_of_events_wait_for_a_receiver_that_is_down(company, erp, key, endpoints, tmp_path):
-    shops, rounds, port = 1000, 5, free_port()
+    shops, rounds, port = 1000, 6, free_port()
     (tmp_path / "key").write_text(key)
     (tmp_path / "key").chmod(0o600)
     end = endpoints(f"http://127.0.0.1:{port}/")
@@ -307,16 +307,26 @@ def test_f33_thousands_of_events_wait_for_a_receiver_that_is_down(company, erp, 
     company.stack.settle()
     waiting = f"select count(*) from gateway.outgoing where endpoint_id = '{end.id}'"
     assert company.stack.value(waiting) == shops * rounds
+    newest = ids_of_pages(end, 3, state="DELIVERY_STATE_PENDING", pageSize=50)
+    assert newest == ids_of_pages(end, 1, pageSize=150) == sorted(set(newest), reverse=True)
     receiver = Receiver(port=port)
     try:
         wait_until(lambda: len(receiver.got) >= shops * rounds, 240 * SLACK, "all came", pause=0.2)
         wait_until(lambda: company.stack.value(waiting) == 0, SECONDS, "all was written down")
         names = in_order(receiver)
-        assert len(names) == shops and all([n[0] for n in of] == list("01234") for of in names.values())
+        assert len(names) == shops and all([n[0] for n in of] == list("012345") for of in names.values())
         shown = end.call("GetEndpoint", id=end.id)["endpoint"]
         assert shown["state"] == "ENDPOINT_STATE_ACTIVE" and "failingSince" not in shown
     finally:
         receiver.close()
+
+
+def ids_of_pages(end, pages, **request):
+    ids, token = [], ""
+    for _ in range(pages):
+        page = end.call("ListDeliveries", endpointId=end.id, pageToken=token, **request)
+        ids, token = ids + [d["eventId"] for d in page["deliveries"]], page["nextPageToken"]
+    return ids
 
 
 def in_order(*receivers):
@@ -329,6 +339,36 @@ def in_order(*receivers):
                 names[customer["id"]].append(customer["name"])
             assert seen[headers["webhook-id"]] == body
     return names
+
+
+def test_what_is_older_than_thirty_days_is_deleted(company, erp, receiver, endpoints):
+    """More than is deleted at one time; also what nobody has taken by then."""
+    stack, end, rows = company.stack, endpoints(receiver.url), 12_000
+    end.call("PauseEndpoint", id=end.id)
+    kept = make_customer(erp)
+    wait_until(lambda: end.deliveries(), SECONDS, "one is new")
+    stack.psql(f"""
+        create temp table old as
+            select (lpad(to_hex(((extract(epoch from now()) - 40 * 86400) * 1000)::bigint), 12, '0') || '70008000'
+                    || lpad(to_hex(i), 12, '0'))::uuid as event, i, '{end.id}'::uuid as endpoint,
+                   '{company.tenant}'::uuid as tenant
+              from generate_series(1, {rows}) i;
+        insert into gateway.message select tenant, event, 'x', 'customers/x', now(), '{{}}' from old;
+        insert into gateway.delivery (tenant_id, endpoint_id, event_id, seq, lane, key, state)
+            select tenant, endpoint, event, i, i % 16, i, 'pending' from old;
+        insert into gateway.outgoing (tenant_id, endpoint_id, lane, seq, event_id, key)
+            select tenant, endpoint, i % 16, i, event, i from old;
+        insert into gateway.attempt select tenant, endpoint, event, now(), 500, '', 1 from old where i <= 100""")
+    stack.kill("gateway")  # it looks at its start, and then every hour
+    erp.connection.close()
+    stack.start("gateway")
+    for table in ("outgoing", "delivery", "attempt"):
+        left = f"select count(*) from gateway.{table} where endpoint_id = '{end.id}'"
+        wait_until(lambda left=left, want=int(table != "attempt"): stack.value(left) == want, 2 * SECONDS, "it was deleted")
+    assert stack.value(f"select count(*) from gateway.message where tenant_id = '{company.tenant}' and type = 'x'") == 0
+    wait_until(lambda: stack.healthy("gateway"), SECONDS, "the gateway was back")
+    end.call("ResumeEndpoint", id=end.id)
+    wait_until(lambda: seen_customers(receiver) == {kept["id"]}, SECONDS, "what is younger was kept")
 
 
 # --- two gateways (F05) -------------------------------------------------------------------------------

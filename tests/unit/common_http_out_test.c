@@ -470,7 +470,7 @@ static bool leads_home(const char *name)
 /* --- a resolver of our own -------------------------------------------------------------------- */
 
 #define CHANGING_NAME "changes.example.com"
-#define HANGING_NAME "hangs.example.com" /* of a name server that does not answer */
+#define HANGING_NAME "hangs.example.com"     /* of a name server that does not answer */
 static const char *_Atomic changing_address; /* where CHANGING_NAME leads at this time */
 static atomic_bool hanging;
 static atomic_int hanged; /* how many have been let go */

@@ -7,6 +7,12 @@ import { Webhook, WebhookVerificationError } from "standardwebhooks";
 
 const BODY_MAX = 1024 * 1024; // Daybook's events are smaller
 
+// The old text or the new one, whenever we are killed.
+function replace(file, text) {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
 // Events in a file, in order of arrival, each once by its webhook-id. With a database: a table with the id as its key.
 export class Inbox {
   #ids = new Set();
@@ -19,8 +25,7 @@ export class Inbox {
     if (existsSync(`${file}.done`)) this.#done = Number(readFileSync(`${file}.done`, "utf8"));
     const lines = existsSync(file) ? readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
     // What was cut off by a crash was not answered, so it comes again.
-    writeFileSync(`${file}.new`, lines.map((line) => `${line}\n`).join(""));
-    renameSync(`${file}.new`, file);
+    replace(file, lines.map((line) => `${line}\n`).join(""));
     this.#events = lines.map((line) => JSON.parse(line));
     for (const event of this.#events) this.#ids.add(event.id);
     this.#events.splice(0, this.#done);
@@ -46,7 +51,7 @@ export class Inbox {
       while (this.#events.length && !signal.aborted) {
         await handle(this.#events[0]);
         this.#events.shift();
-        writeFileSync(`${this.file}.done`, String(++this.#done));
+        replace(`${this.file}.done`, String(++this.#done));
       }
       if (!signal.aborted) await new Promise((resolve) => (this.#wake = resolve));
     }
