@@ -367,7 +367,6 @@ static void collect(struct webhook_sender *s)
 
 static enum err turn(struct webhook_sender *s, const struct webhook_host *host, bool *more_out)
 {
-    struct webhook_endpoint *unknown;
     size_t rows = 0;
 
     hear(s);
@@ -380,7 +379,7 @@ static enum err turn(struct webhook_sender *s, const struct webhook_host *host, 
     if (!e)
         e = webhook_store_read(&s->store, now_of(), &rows);
     post_all(s);
-    *more_out = rows > 0 || webhook_queue_unknown(s->queue, &unknown, 1) > 0;
+    *more_out = rows > 0 || webhook_queue_is_asking(s->queue);
     return e;
 }
 
@@ -392,7 +391,7 @@ static void wait(struct webhook_sender *s, bool more, enum err e)
 
     if (e)
         wait_us = TROUBLE_US;
-    else if (more || s->nresults || webhook_queue_is_asking(s->queue))
+    else if (more || s->nresults)
         wait_us = 0;
     http_out_rest(s->http, wait_us);
 }
