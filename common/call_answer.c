@@ -150,16 +150,16 @@ static enum err take_context(struct answer *a)
 static void tell_queue(const struct answer *a, const char *asker)
 {
     struct span queue;
-    int64_t waited_us = clock_wall_us() - (clock_monotonic_us() - a->started_us) -
-                        wire_time_us(a->context->received_at);
+    int64_t received_us = wire_time_us(a->context->received_at); /* 0: did not come by a bus */
+    int64_t started_us = clock_wall_us() - (clock_monotonic_us() - a->started_us);
 
-    if (!a->context->received_at || waited_us <= 0)
+    if (received_us <= 0 || received_us >= started_us)
         return;
     if (*asker)
         span_begin(&queue, SPAN_INTERNAL, "queue", asker);
     else
         span_begin_part(&queue, a->span, "queue");
-    span_began_at(&queue, a->started_us - waited_us);
+    span_began_at(&queue, a->started_us - (started_us - received_us));
     span_end_at(&queue, a->started_us);
 }
 
@@ -526,12 +526,13 @@ static void log_failure(const struct answer *a, enum err code, int64_t took_us)
     snprintf(took, sizeof took, "%" PRId64, took_us);
     log_line(level_of(code), "rpc.failed", "request failed", "req",
              a->context ? none_if_empty(a->context->request_id) : NULL, "trace",
-             none_if_empty(trace), "span", none_if_empty(span), "tenant", id_text(call->tenant, tenant), "actor",
-             id_text(call->actor, actor), "service", a->method ? a->method->service : NULL,
-             "method", a->method ? a->method->name : NULL, "code", err_name(code), "reason",
-             call_failure_reason(call, code), "field", none_if_empty(call->state->failure.field),
-             "sqlstate", none_if_empty(db->sqlstate), "statement", none_if_empty(db->statement),
-             "constraint", none_if_empty(db->constraint), "dur_us", took, NULL);
+             none_if_empty(trace), "span", none_if_empty(span), "tenant",
+             id_text(call->tenant, tenant), "actor", id_text(call->actor, actor), "service",
+             a->method ? a->method->service : NULL, "method", a->method ? a->method->name : NULL,
+             "code", err_name(code), "reason", call_failure_reason(call, code), "field",
+             none_if_empty(call->state->failure.field), "sqlstate", none_if_empty(db->sqlstate),
+             "statement", none_if_empty(db->statement), "constraint", none_if_empty(db->constraint),
+             "dur_us", took, NULL);
 }
 
 /* Names that a stranger sends must not become series. */

@@ -50,9 +50,9 @@ static bool apply_url(struct daemon *d)
 static bool apply_service(struct daemon *d)
 {
     const char *name = text_of(d, "OTEL_SERVICE_NAME");
-    int n = *name ? snprintf(d->traces_service, sizeof d->traces_service, "%s", name)
-                  : snprintf(d->traces_service, sizeof d->traces_service, "daybook-%s",
-                             d->def->name);
+    int n = *name
+                ? snprintf(d->traces_service, sizeof d->traces_service, "%s", name)
+                : snprintf(d->traces_service, sizeof d->traces_service, "daybook-%s", d->def->name);
 
     return (n > 0 && (size_t)n < sizeof d->traces_service) ||
            fault("OTEL_SERVICE_NAME", "must have at most 63 bytes");

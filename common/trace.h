@@ -82,7 +82,7 @@ static inline bool trace_on(void)
 enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER, SPAN_CLIENT, SPAN_PRODUCER, SPAN_CONSUMER };
 
 enum span_state {
-    SPAN_OFF,      /* tracing is off: nothing else of it is set */
+    SPAN_OFF,       /* tracing is off: nothing else of it is set */
     SPAN_UNSAMPLED, /* has ids, which are passed on; is not exported */
     SPAN_RECORDED,
 };

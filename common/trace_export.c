@@ -123,7 +123,8 @@ void trace_write_span(struct sbuf *out, const struct span *s)
     /* Names are ours: nothing in them needs escapes. */
     sbuf_addf(out, ",\"name\":\"%s%s%s\",\"kind\":%d", s->name, s->method ? "/" : "",
               s->method ? s->method : "", (int)s->kind);
-    sbuf_addf(out, ",\"startTimeUnixNano\":\"%" PRId64 "000\",\"endTimeUnixNano\":\"%" PRId64 "000\"",
+    sbuf_addf(out,
+              ",\"startTimeUnixNano\":\"%" PRId64 "000\",\"endTimeUnixNano\":\"%" PRId64 "000\"",
               s->began_us, s->began_us + s->took_us);
     write_attributes(out, s);
     if (s->linked)

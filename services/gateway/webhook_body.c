@@ -7,8 +7,7 @@
 #include "common/protojson.h"
 #include "common/wire.h"
 
-bool webhook_body_traceparent(const void *body, size_t len,
-                              char out[static TRACEPARENT_LEN + 1])
+bool webhook_body_traceparent(const void *body, size_t len, char out[static TRACEPARENT_LEN + 1])
 {
     static const char name[] = ",\"traceparent\":\"", data[] = ",\"data\":";
     struct trace_context c;

@@ -283,9 +283,9 @@ static void a_full_ring_loses_spans_and_counts_them(void **state)
 static void the_json_is_that_of_otlp(void **state)
 {
     (void)state;
-    const struct trace_config config = {
-        .service = "daybook-\"x\"", .version = "1", .instance = "host:1"
-    };
+    const struct trace_config config = { .service = "daybook-\"x\"",
+                                         .version = "1",
+                                         .instance = "host:1" };
     struct sbuf text;
     struct span s, got;
     json_error_t wrong;
@@ -308,21 +308,19 @@ static void the_json_is_that_of_otlp(void **state)
     json_t *o = json_loads(text.data, JSON_REJECT_DUPLICATES, &wrong);
     if (!o)
         fail_msg("%s: %s", wrong.text, text.data);
-    assert_int_equal(
-        json_unpack_ex(
-            o, &wrong, JSON_VALIDATE_ONLY, "{s:[{s:{s:[o,o,o]},s:[{s:{s:s},s:[o]}]}]}",
-            "resourceSpans", "resource", "attributes", "scopeSpans", "scope", "name", "spans"),
-        0);
-    json_t *one = NULL;
-    assert_int_equal(json_unpack(o, "{s:[{s:[{s:[o]}]}]}", "resourceSpans", "scopeSpans", "spans",
-                                 &one),
+    assert_int_equal(json_unpack_ex(o, &wrong, JSON_VALIDATE_ONLY,
+                                    "{s:[{s:{s:[o,o,o]},s:[{s:{s:s},s:[o]}]}]}", "resourceSpans",
+                                    "resource", "attributes", "scopeSpans", "scope", "name",
+                                    "spans"),
                      0);
+    json_t *one = NULL;
     assert_int_equal(
-        json_unpack_ex(one, &wrong, JSON_STRICT,
-                       "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:o,s:{s:i,s:s}}", "traceId", &trace,
-                       "spanId", &span, "parentSpanId", &parent, "name", &name, "kind", &kind,
-                       "startTimeUnixNano", &began, "endTimeUnixNano", &ended, "attributes",
-                       &attributes, "status", "code", &code, "message", &value),
+        json_unpack(o, "{s:[{s:[{s:[o]}]}]}", "resourceSpans", "scopeSpans", "spans", &one), 0);
+    assert_int_equal(
+        json_unpack_ex(one, &wrong, JSON_STRICT, "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:o,s:{s:i,s:s}}",
+                       "traceId", &trace, "spanId", &span, "parentSpanId", &parent, "name", &name,
+                       "kind", &kind, "startTimeUnixNano", &began, "endTimeUnixNano", &ended,
+                       "attributes", &attributes, "status", "code", &code, "message", &value),
         0);
     assert_string_equal(trace, TRACE);
     assert_string_equal(parent, SPAN);
