@@ -542,8 +542,9 @@ static void count(const struct answer *a, enum err code, int64_t took_us)
     const char *method = a->method ? a->method->name : "unknown";
 
     metric_add(&handled_total, 1, (const char *const[]){ service, method, err_name(code) });
-    metric_observe(&duration_seconds, (double)took_us / SECOND_US,
-                   (const char *const[]){ service, method });
+    metric_observe_traced(&duration_seconds, (double)took_us / SECOND_US,
+                          (const char *const[]){ service, method },
+                          span_recorded(a->span) ? a->span->traceparent : NULL);
 }
 
 static void end_trace(struct answer *a, enum err code)

@@ -136,8 +136,9 @@ static void count(struct flight *f, enum err code)
     const char *const labels[] = { m->service, m->name, code ? err_name(code) : "ok" };
 
     metric_add(&requests_total, 1, labels);
-    metric_observe(&request_seconds,
-                   (double)(clock_monotonic_us() - f->began_us) / (double)SECOND_US, labels);
+    metric_observe_traced(
+        &request_seconds, (double)(clock_monotonic_us() - f->began_us) / (double)SECOND_US, labels,
+        f->trace && span_recorded(&f->trace->server) ? f->trace->server.traceparent : NULL);
     end_trace(f, code);
 }
 

@@ -11,6 +11,7 @@ import urllib.request
 import uuid
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import stack as stack_module
 from collector import Collector
@@ -164,6 +165,24 @@ def test_a_failed_request_is_found_by_its_log_line(company, caller, collector):
         return [line for line in lines if line["event"] == "rpc.failed"]
     line = wait_until(told, SECONDS, "the log told of it")[0]
     assert (line["trace"], line["span"]) == (trace, handler.id)
+
+
+def test_openmetrics_names_the_trace_of_a_slow_bucket(company, caller, collector):
+    given, trace, _ = new_trace()
+    assert caller.post(LIST, Traceparent=given).status == 200
+    for daemon, name in (("customers", "daybook_rpc_server_duration_seconds"),
+                         ("gateway", "daybook_gateway_request_duration_seconds")):
+        address = company.stack.env_of(daemon)["DAYBOOK_ADMIN_LISTEN"]
+        accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+        request = urllib.request.Request(f"http://{address}/metrics", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=SECONDS) as page:
+            assert page.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+            families = {f.name: f for f in text_string_to_metric_families(page.read().decode())}
+        assert families["daybook_trace_dropped"].type == "counter" and "process_cpu_seconds" in families
+        exemplars = [s.exemplar for s in families[name].samples if s.exemplar]
+        ours = [e for e in exemplars if e.labels["trace_id"] == trace]
+        assert len(ours) == 1 and ours[0].value > 0
+        assert collector.one(trace=trace, id=ours[0].labels["span_id"]).kind == "SERVER"
 
 
 def test_idle_daemons_trace_nothing(company, collector):
