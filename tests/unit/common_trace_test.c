@@ -5,6 +5,10 @@
 #include <setjmp.h>
 #include <sodium.h>
 #include <cmocka.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/metrics.h"
@@ -337,6 +341,127 @@ static void the_json_is_that_of_otlp(void **state)
     sbuf_fini(&text);
 }
 
+/* --- the exporter --- */
+
+#define MAKERS 4
+#define SPANS_EACH 1000
+
+/* A collector of a few lines: one connection after the other, one post after the other. */
+struct collector {
+    int fd;
+    uint16_t port;
+    int status;
+    size_t spans;
+};
+
+static bool read_post(int fd, struct sbuf *in)
+{
+    char buf[64 * 1024];
+    size_t want = 0;
+
+    sbuf_clear(in);
+    while (want == 0 || in->len < want) {
+        ssize_t n = read(fd, buf, sizeof(buf));
+        if (n <= 0)
+            return false;
+        sbuf_add(in, buf, (size_t)n);
+        const char *end = strstr(in->data, "\r\n\r\n");
+        const char *length = strstr(in->data, "Content-Length: ");
+        if (!want && end && length)
+            want = (size_t)(end + 4 - in->data) + strtoul(length + 16, NULL, 10);
+        if (!want && end && strstr(in->data, "Expect: 100-continue"))
+            (void)!write(fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    }
+    return true;
+}
+
+static void *collect(void *arg)
+{
+    struct collector *c = arg;
+    struct sbuf in;
+    char out[64];
+
+    sbuf_init(&in, 16 * MIB);
+    for (int fd; (fd = accept(c->fd, NULL, NULL)) >= 0; close(fd))
+        while (read_post(fd, &in)) {
+            for (const char *p = in.data; (p = strstr(p, "\"spanId\"")); p++)
+                c->spans++;
+            int n =
+                snprintf(out, sizeof(out), "HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", c->status);
+            (void)!write(fd, out, (size_t)n);
+        }
+    sbuf_fini(&in);
+    return NULL;
+}
+
+static void *make_spans(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < SPANS_EACH; i++) {
+        struct span s;
+        span_begin(&s, SPAN_SERVER, "x", NULL);
+        span_number(&s, "i", i);
+        span_end(&s);
+    }
+    return NULL;
+}
+
+static void open_collector(struct collector *c, pthread_t *thread)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof(at);
+
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(c->fd >= 0 && bind(c->fd, (struct sockaddr *)&at, size) == 0 &&
+                listen(c->fd, 4) == 0 && getsockname(c->fd, (struct sockaddr *)&at, &size) == 0);
+    c->port = ntohs(at.sin_port);
+    assert_int_equal(pthread_create(thread, NULL, collect, c), 0);
+}
+
+/* What the collector got and what is counted as dropped, after threads have made their spans. */
+static void export_all(int status, size_t *got_out, size_t *dropped_out)
+{
+    struct collector c = { .status = status };
+    pthread_t server, makers[MAKERS];
+    struct sbuf page;
+    char url[64];
+
+    metrics_stop(); /* counts from nothing */
+    open_collector(&c, &server);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1/traces", c.port);
+    assert_true(trace_start(&(struct trace_config){
+        .url = url, .service = "x", .version = "1", .instance = "i", .sampler = all }));
+    for (size_t i = 0; i < MAKERS; i++)
+        assert_int_equal(pthread_create(&makers[i], NULL, make_spans, NULL), 0);
+    for (size_t i = 0; i < MAKERS; i++)
+        pthread_join(makers[i], NULL);
+    trace_stop();
+    assert_false(trace_on());
+    shutdown(c.fd, SHUT_RDWR);
+    pthread_join(server, NULL);
+    close(c.fd);
+    sbuf_init(&page, MIB);
+    metrics_write(&page);
+    const char *at = strstr(page.data, "\ndaybook_trace_dropped_total ");
+    assert_non_null(at);
+    *dropped_out = strtoul(at + strlen("\ndaybook_trace_dropped_total "), NULL, 10);
+    sbuf_fini(&page);
+    *got_out = c.spans;
+}
+
+static void each_span_is_posted_or_counted(void **state)
+{
+    (void)state;
+    size_t got, dropped;
+
+    export_all(200, &got, &dropped);
+    assert_int_equal(got + dropped, MAKERS * SPANS_EACH);
+    assert_true(got > 0);
+    export_all(503, &got, &dropped);
+    assert_true(got > 0);
+    assert_int_equal(dropped, MAKERS * SPANS_EACH);
+}
+
 #define WITH_RING(test) cmocka_unit_test_setup_teardown(test, open_ring, close_ring)
 
 int main(void)
@@ -354,6 +479,7 @@ int main(void)
         WITH_RING(what_is_too_much_is_counted),
         WITH_RING(a_full_ring_loses_spans_and_counts_them),
         WITH_RING(the_json_is_that_of_otlp),
+        cmocka_unit_test(each_span_is_posted_or_counted),
     };
     if (sodium_init() < 0 || !clock_init("real", &(const char *){ NULL }))
         return 1;
