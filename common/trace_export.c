@@ -156,6 +156,7 @@ static bool prepare(struct exporter *x)
 
     return curl_easy_setopt(c, CURLOPT_URL, x->config.url) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           curl_easy_setopt(c, CURLOPT_PROXY, "") == CURLE_OK && /* none from the environment */
            curl_easy_setopt(c, CURLOPT_HTTPHEADER, x->headers) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
@@ -295,6 +296,16 @@ static void fini(struct exporter *x)
     memset(x, 0, sizeof(*x));
 }
 
+static struct curl_slist *make_headers(void)
+{
+    struct curl_slist *one = curl_slist_append(NULL, "Content-Type: application/json");
+    struct curl_slist *both = one ? curl_slist_append(one, "Expect:") : NULL; /* no 100-continue */
+
+    if (!both)
+        curl_slist_free_all(one);
+    return both;
+}
+
 bool trace_start(const struct trace_config *config)
 {
     struct exporter *x = &exporter;
@@ -305,7 +316,7 @@ bool trace_start(const struct trace_config *config)
     sbuf_init(&x->body, BODY_MAX);
     x->curl = curl_easy_init();
     x->multi = curl_multi_init();
-    x->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    x->headers = make_headers();
     if (x->curl && x->multi && x->headers && prepare(x) && trace_ring_open(&config->sampler)) {
         x->started = start_thread(x);
         if (x->started)

@@ -103,6 +103,7 @@ static void begin_trace(struct flight *f)
     if (!f->trace)
         return;
     span_begin(&f->trace->server, SPAN_SERVER, m->service, f->traceparent);
+    span_began_at(&f->trace->server, f->began_us);
     span_name_method(&f->trace->server, m->service, m->name);
     span_text(&f->trace->server, "rpc.system", "connect_rpc");
     span_text(&f->trace->server, "daybook.request_id", id_text(f->request_id, id));
@@ -308,6 +309,7 @@ static bool admit(struct flight *f)
         fail_after(f, e, refusal.text, refusal.wait_us);
         return false;
     }
+    begin_trace(f); /* strangers fill no collector */
     f->idempotency_key = idempotency_key_of(x);
     if (!f->idempotency_key) {
         fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
@@ -335,7 +337,6 @@ bool rpc_admit(void *arg, struct connect_call *call)
     connect_set_data(call, f);
     f->request_id = id_new();
     connect_add_header(call, "X-Request-Id", id_text(f->request_id, request_id));
-    begin_trace(f);
     return admit(f);
 }
 

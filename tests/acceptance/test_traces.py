@@ -146,6 +146,15 @@ def test_without_a_trace_one_begins_and_who_asks_may_want_none(company, caller, 
     assert not [s for s in collector.spans if s.trace == trace]
 
 
+def test_a_stranger_is_not_traced(company, caller, collector):
+    given, trace, _ = new_trace()
+    assert Caller(company.stack, "dbk_unknown").post(LIST, Traceparent=given).status == 401
+    later, known, _ = new_trace()
+    assert caller.post(LIST, Traceparent=later).status == 200
+    collector.wait(1, trace=known, service="daybook-gateway", kind="SERVER")
+    assert not [s for s in collector.spans if s.trace == trace]
+
+
 def test_a_trace_of_a_later_version_is_understood(company, caller):
     given, trace, _ = new_trace()
     customer = make_customer(company, caller, Traceparent="01" + given[2:] + "-more")

@@ -369,8 +369,6 @@ static bool read_post(int fd, struct sbuf *in)
         const char *length = strstr(in->data, "Content-Length: ");
         if (!want && end && length)
             want = (size_t)(end + 4 - in->data) + strtoul(length + 16, NULL, 10);
-        if (!want && end && strstr(in->data, "Expect: 100-continue"))
-            (void)!write(fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     }
     return true;
 }
