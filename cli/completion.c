@@ -25,7 +25,7 @@ static const struct place {
     { "timers", "0 ", "parked replay" },
     { "webhook", "0 ", "listen" },
     { "migrate", "*", "%areas" },
-    { "rebuild", "0 ", "%consumers" },
+    { "rebuild", "0 ", "%builders" },
     { "keygen", "0 ", "%files" },
     { "clock", "0 ", "%files" },
     { "completion", "0 ", "bash zsh" },
@@ -67,10 +67,25 @@ static void print_full_methods(void)
             (void)printf(" %s/%s", s[i].name, s[i].methods[k].name);
 }
 
-static void print_areas(bool consumers_only)
+static bool is_any(const struct area *a)
+{
+    return a->name != NULL;
+}
+
+static bool is_consumer(const struct area *a)
+{
+    return a->consumes;
+}
+
+static bool is_builder(const struct area *a)
+{
+    return a->builds;
+}
+
+static void print_areas(bool (*is_meant)(const struct area *a))
 {
     for (const struct area *a = areas; a->name; a++)
-        if (!consumers_only || a->consumes)
+        if (is_meant(a))
             (void)printf(" %s", a->name);
 }
 
@@ -140,9 +155,11 @@ static void print_place(const struct place *p)
     }
     (void)printf("daybook_words='");
     if (strcmp(p->words, "%areas") == 0)
-        print_areas(false);
+        print_areas(is_any);
     else if (strcmp(p->words, "%consumers") == 0)
-        print_areas(true);
+        print_areas(is_consumer);
+    else if (strcmp(p->words, "%builders") == 0)
+        print_areas(is_builder);
     else if (strcmp(p->words, "%commands") == 0)
         print_commands(" settings");
     else

@@ -100,7 +100,7 @@ static void warn_of_proxy(struct http_exchange *x)
     if (http_header(x, "X-Forwarded-For") && !atomic_flag_test_and_set(&told))
         log_warn("gateway.forwarded",
                  "X-Forwarded-For of somebody who is not in HTTP_TRUSTED_PROXIES is not believed",
-                 "peer", http_peer(x), NULL);
+                 NULL);
 }
 
 struct asker identity_asker(const struct identity *i, struct http_exchange *x)
@@ -292,12 +292,11 @@ static enum err read_token(struct proving *p, const char *token, struct jwt_clai
         return ERR_OK;
     case JWT_REFUSED:
         return ERR_UNAUTHENTICATED;
-    case JWT_UNKNOWN_KEY:
-        if (jwks_source_miss(source)) {
-            p->wait_us = SECOND_US;
-            return refuse(p, ERR_UNAVAILABLE, "the token's key is being looked for; try again");
-        }
-        break;
+    case JWT_UNKNOWN_KEY: /* may be a new one that is not known yet: it does not count */
+        if (!jwks_source_miss(source))
+            return ERR_UNAUTHENTICATED;
+        p->wait_us = SECOND_US;
+        return refuse(p, ERR_UNAVAILABLE, "the token's key is being looked for; try again");
     case JWT_FORGED:
         break;
     }
@@ -389,7 +388,10 @@ static bool shows_something(const struct asker *who)
     return who->authorization && *who->authorization;
 }
 
-/* token: of a feed; NULL: what the header has. */
+/*
+ * Whoever proves himself is let in, whatever his neighbours at the same address try: it is guessing
+ * that has a limit. token: of a feed; NULL: what the header has.
+ */
 static enum err prove_within_limit(struct proving *p, const char *token, bool shows,
                                    struct refusal *refusal_out)
 {
@@ -398,15 +400,14 @@ static enum err prove_within_limit(struct proving *p, const char *token, bool sh
     const char *kind = token ? "calendar" : "none";
     enum err e = ERR_OK;
 
-    if (failures && shows)
-        p->wait_us = limit_wait(failures, address, clock_monotonic_us());
-    if (p->wait_us)
-        e = refuse(p, ERR_RESOURCE_EXHAUSTED,
-                   "too many failed tries from your address; wait for the seconds of Retry-After");
-    else
-        e = token ? prove_feed(p, token) : prove(p, &kind);
-    if (e && p->guessed && failures)
-        (void)limit_take(failures, address, clock_monotonic_us());
+    e = token ? prove_feed(p, token) : prove(p, &kind);
+    if (e && p->guessed && failures && shows) {
+        p->wait_us = limit_take(failures, address, clock_monotonic_us());
+        if (p->wait_us)
+            e = refuse(
+                p, ERR_RESOURCE_EXHAUSTED,
+                "too many failed tries from your address; wait for the seconds of Retry-After");
+    }
     const char *const labels[] = { kind, e ? err_name(e) : "ok" };
     metric_add(&proofs_total, 1, labels);
     *refusal_out = (struct refusal){ .text = p->text, .wait_us = p->wait_us };
@@ -429,4 +430,9 @@ enum err identity_prove_feed(struct identity *i, const struct asker *who, const 
     struct proving p = { .i = i, .who = who, .dir = dir, .arena = a, .proof = proof_out };
 
     return prove_within_limit(&p, token, true, refusal_out);
+}
+
+const struct http_networks *identity_proxies(const struct identity *i)
+{
+    return i->proxies;
 }

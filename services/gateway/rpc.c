@@ -13,6 +13,7 @@
 #define DEADLINE_DEFAULT_US (5 * SECOND_US)
 #define DEADLINE_MAX_US (30 * SECOND_US)
 #define IDEMPOTENCY_KEY_MAX 255
+#define PROOF_US SECOND_US /* a body that takes longer does not keep what was proven */
 #define TRACESTATE_MAX 512
 
 static struct metric requests_total = {
@@ -297,18 +298,26 @@ static void ask(struct flight *f)
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
-/* What every call needs, stream or not. False: it was answered. */
-static bool admit(struct flight *f)
+/* False: it was answered. */
+static bool prove(struct flight *f)
 {
     struct http_exchange *x = connect_exchange(f->call);
     const struct asker who = identity_asker(f->rpc->identity, x);
     struct refusal refusal;
 
     enum err e = identity_prove(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
-    if (e) {
+    if (e)
         fail_after(f, e, refusal.text, refusal.wait_us);
+    return !e;
+}
+
+/* What every call needs, stream or not. False: it was answered. */
+static bool admit(struct flight *f)
+{
+    struct http_exchange *x = connect_exchange(f->call);
+
+    if (!prove(f))
         return false;
-    }
     begin_trace(f); /* strangers fill no collector */
     f->idempotency_key = idempotency_key_of(x);
     if (!f->idempotency_key) {
@@ -345,7 +354,12 @@ void rpc_take(void *arg, struct connect_call *call)
     struct rpc *r = arg;
     struct flight *f = connect_data(call);
 
-    f->began_us = clock_monotonic_us(); /* not while the body was coming */
+    int64_t now_us = clock_monotonic_us();
+    bool is_old = now_us - f->began_us > PROOF_US;
+
+    f->began_us = now_us; /* not while the body was coming */
+    if (is_old && !prove(f))
+        return;
     if (!streams_serve(connect_method(call))) {
         ask(f);
         return;

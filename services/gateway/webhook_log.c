@@ -142,8 +142,8 @@ enum err webhook_redeliver(struct call *call, const ProtobufCMessage *in,
     uint32_t lanes = (uint32_t)db_row_i64(&row, "lanes");
     if (row.bad || !id_parse(endpoint->id, &id))
         return ERR_INTERNAL;
-    if (lanes)
-        webhook_wake(call, id, lanes, false);
+    if (lanes) /* as if it were changed: they may stand before what has been read */
+        webhook_wake(call, id, lanes, true);
     *reply_out = &reply->base;
     return reply->last_event_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }

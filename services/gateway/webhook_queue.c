@@ -8,6 +8,8 @@
 #define RETRY_AFTER_MAX_US DAY_US
 #define REST_MAX_US HOUR_US /* of a whole endpoint, by its Retry-After */
 #define NEVER INT64_MAX
+#define PASSED_REST_US (5 * MINUTE_US)
+#define BUCKETS 4096
 
 /* A row that failed and is not in the window. */
 struct held {
@@ -22,6 +24,8 @@ struct webhook_feed {
     bool more;          /* the table may have rows after `after` */
     int64_t after;      /* seq */
     bool stalled;       /* too many are held */
+    int64_t passed_seq; /* the first of those that were passed over; 0: none */
+    int64_t passed_us;  /* wall: when they are read anew */
     int64_t soonest_us; /* of what is held */
     struct webhook_row *first;
     size_t nrows;
@@ -35,6 +39,7 @@ struct webhook_queue {
     uint32_t lanes;
     size_t under_way, rows, bytes;
     int64_t soonest_us; /* of all feeds */
+    struct webhook_endpoint *buckets[BUCKETS];
 };
 
 int64_t webhook_pause_us(int attempts)
@@ -115,7 +120,7 @@ static int64_t due_us(const struct held *h)
 
 static void set_soonest(struct webhook_queue *q, struct webhook_feed *f)
 {
-    f->soonest_us = NEVER;
+    f->soonest_us = f->passed_us;
     for (size_t i = 0; i < f->nheld; i++)
         f->soonest_us = MIN(f->soonest_us, due_us(&f->held[i]));
     q->soonest_us = MIN(q->soonest_us, f->soonest_us);
@@ -157,26 +162,50 @@ static void forget_held(struct webhook_feed *f, int64_t seq)
             f->held[i--] = f->held[--f->nheld];
 }
 
-/* Without room the feed rests as a whole, until the next of those that are held is due. */
+/* No room is kept for one that holds back nobody: it is read anew when it may be due. */
+static void pass_over(struct webhook_feed *f, int64_t seq, int64_t next_us, int64_t wall_us)
+{
+    f->passed_seq = f->passed_seq ? MIN(f->passed_seq, seq) : seq;
+    f->passed_us = MIN(f->passed_us, MAX(next_us, wall_us + PASSED_REST_US));
+}
+
+static bool make_room(struct webhook_feed *f, int64_t wall_us)
+{
+    if (has_room(f))
+        return true;
+    for (size_t i = 0; i < f->nheld; i++)
+        if (!f->held[i].blocks_us) {
+            pass_over(f, f->held[i].seq, f->held[i].until_us, wall_us);
+            f->held[i] = f->held[--f->nheld];
+            return true;
+        }
+    return false;
+}
+
+/* Without room for one that holds back its key the feed rests as a whole, until the next of those
+ * that are held is due. */
 static void hold(struct webhook_queue *q, struct webhook_feed *f, const struct webhook_row *row,
                  int64_t next_us, int64_t first_failed_us, int64_t wall_us)
 {
     int64_t blocks_us = first_failed_us + HOLD_KEY_US;
+    bool blocks = blocks_us > wall_us;
 
-    if (!has_room(f)) {
+    forget_held(f, row->seq);
+    if (!blocks && !has_room(f)) {
+        pass_over(f, row->seq, next_us, wall_us);
+    } else if (!make_room(f, wall_us)) {
         f->stalled = true;
         drop_waiting(q, f, NULL, 0);
         read_from(f, MIN(row->seq, f->after + 1));
-        return;
+    } else {
+        f->held[f->nheld++] = (struct held){ .key = row->key,
+                                             .seq = row->seq,
+                                             .until_us = next_us,
+                                             .blocks_us = blocks ? blocks_us : 0 };
+        if (blocks)
+            drop_waiting(q, f, &row->key, row->seq);
     }
-    forget_held(f, row->seq);
-    f->held[f->nheld++] = (struct held){ .key = row->key,
-                                         .seq = row->seq,
-                                         .until_us = next_us,
-                                         .blocks_us = blocks_us > wall_us ? blocks_us : 0 };
     set_soonest(q, f);
-    if (blocks_us > wall_us)
-        drop_waiting(q, f, &row->key, row->seq);
 }
 
 static void release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t wall_us)
@@ -194,6 +223,11 @@ static void release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t
     }
     f->nheld = kept;
     f->stalled = false;
+    if (f->passed_us <= wall_us) {
+        read_from(f, f->passed_seq);
+        f->passed_seq = 0;
+        f->passed_us = NEVER;
+    }
     set_soonest(q, f);
 }
 
@@ -215,7 +249,9 @@ static struct webhook_feed *feed_of(struct webhook_endpoint *e, int lane)
         struct webhook_feed *f = calloc(1, sizeof(*f));
         if (!f)
             return NULL;
-        *f = (struct webhook_feed){ .endpoint = e, .lane = lane, .soonest_us = NEVER };
+        *f = (struct webhook_feed){
+            .endpoint = e, .lane = lane, .passed_us = NEVER, .soonest_us = NEVER
+        };
         e->feeds[lane] = f;
     }
     return e->feeds[lane];
@@ -244,6 +280,14 @@ static void forget_texts(struct webhook_endpoint *e)
     e->url = e->secret = e->old_secret = NULL;
 }
 
+static struct webhook_endpoint **bucket_of(struct webhook_queue *q, struct id id)
+{
+    uint32_t n; /* of the part of an id that is random */
+
+    memcpy(&n, id.b + sizeof(id.b) - sizeof(n), sizeof(n));
+    return &q->buckets[(n ^ n >> 16) % BUCKETS];
+}
+
 static void endpoint_free(struct webhook_queue *q, struct webhook_endpoint *e)
 {
     for (int i = 0; i < WEBHOOK_LANES; i++)
@@ -258,13 +302,18 @@ static void endpoint_free(struct webhook_queue *q, struct webhook_endpoint *e)
             *at = e->next;
             break;
         }
+    for (struct webhook_endpoint **at = bucket_of(q, e->id); *at; at = &(*at)->next_same)
+        if (*at == e) {
+            *at = e->next_same;
+            break;
+        }
     forget_texts(e);
     free(e);
 }
 
 static struct webhook_endpoint *find(struct webhook_queue *q, struct id tenant, struct id id)
 {
-    for (struct webhook_endpoint *e = q->first; e; e = e->next)
+    for (struct webhook_endpoint *e = *bucket_of(q, id); e; e = e->next_same)
         if (id_equal(e->id, id) && id_equal(e->tenant, tenant))
             return e;
     return NULL;
@@ -279,8 +328,11 @@ static struct webhook_endpoint *endpoint_of(struct webhook_queue *q, struct id t
     e = calloc(1, sizeof(*e));
     if (!e)
         return NULL;
-    *e = (struct webhook_endpoint){ .tenant = tenant, .id = id, .stale = true, .next = q->first };
-    q->first = e;
+    struct webhook_endpoint **bucket = bucket_of(q, id);
+    *e = (struct webhook_endpoint){
+        .tenant = tenant, .id = id, .stale = true, .next = q->first, .next_same = *bucket
+    };
+    q->first = *bucket = e;
     return e;
 }
 
@@ -293,6 +345,8 @@ static void read_anew(struct webhook_queue *q, struct webhook_endpoint *e, bool 
         if (also_held) {
             f->nheld = 0;
             f->stalled = false;
+            f->passed_seq = 0;
+            f->passed_us = NEVER;
             set_soonest(q, f);
         }
         f->after = 0;
@@ -337,25 +391,25 @@ void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes)
                 feed_free(q, e->feeds[i]);
 }
 
+static void begin_anew(struct webhook_queue *q, struct webhook_endpoint *e)
+{
+    e->stale = true;
+    e->failures = 0;
+    e->rest_until_us = 0;
+    for (int i = 0; i < WEBHOOK_LANES; i++)
+        if (e->feeds[i])
+            drop_waiting(q, e->feeds[i], NULL, 0);
+    read_anew(q, e, true);
+}
+
 void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint)
 {
     uint32_t lanes = hint->lanes & q->lanes;
-    struct webhook_endpoint *e = hint->changed ? find(q, hint->tenant, hint->endpoint)
-                                 : lanes       ? endpoint_of(q, hint->tenant, hint->endpoint)
-                                               : NULL;
-    if (!e)
-        return;
-    if (hint->changed) {
-        e->stale = true;
-        e->failures = 0;
-        e->rest_until_us = 0;
-        for (int i = 0; i < WEBHOOK_LANES; i++)
-            if (e->feeds[i])
-                drop_waiting(q, e->feeds[i], NULL, 0);
-        read_anew(q, e, true);
-        return;
-    }
-    for (int i = 0; i < WEBHOOK_LANES; i++) {
+    struct webhook_endpoint *e = lanes ? endpoint_of(q, hint->tenant, hint->endpoint) : NULL;
+
+    if (e && hint->changed)
+        begin_anew(q, e);
+    for (int i = 0; i < WEBHOOK_LANES && e; i++) {
         struct webhook_feed *f = lanes >> i & 1 ? feed_of(e, i) : NULL;
         if (f)
             f->more = true;
@@ -370,7 +424,7 @@ void webhook_queue_refresh(struct webhook_queue *q)
 
 static bool is_idle(const struct webhook_feed *f)
 {
-    return !f->first && !f->nheld && !f->more;
+    return !f->first && !f->nheld && !f->passed_seq && !f->more;
 }
 
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
@@ -624,7 +678,7 @@ static void take_off(struct webhook_queue *q, struct webhook_row *row)
         unlink_row(row->feed, row);
 }
 
-static enum webhook_news note_success(struct webhook_queue *q, struct webhook_endpoint *e,
+static enum webhook_news note_answer(struct webhook_queue *q, struct webhook_endpoint *e,
                                       struct webhook_now now)
 {
     bool did_fail = e->failing_since_us != 0;
@@ -660,6 +714,12 @@ static void let_rest(struct webhook_queue *q, struct webhook_endpoint *e, int st
         rest_us = MAX(rest_us, MIN(retry_after_us, REST_MAX_US));
     if (rest_us)
         e->rest_until_us = MAX(e->rest_until_us, now.monotonic_us + rest_us);
+}
+
+/* The receiver works; it is this event that it does not want. */
+static bool is_about_the_event(int status)
+{
+    return status == 400 || status == 413 || status == 415 || status == 422;
 }
 
 static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_endpoint *e,
@@ -700,14 +760,16 @@ struct webhook_fate webhook_queue_done(struct webhook_queue *q, struct webhook_r
                                        int64_t retry_after_us, struct webhook_now now)
 {
     struct webhook_endpoint *e = row->endpoint;
-    struct webhook_fate v = { .attempts = row->attempts + 1 };
+    struct webhook_fate v = { .attempts = row->attempts + 1, .news = WEBHOOK_NO_NEWS };
 
     take_off(q, row);
     if (status >= 200 && status < 300) {
         v.outcome = WEBHOOK_DELIVERED;
-        v.news = e ? note_success(q, e, now) : WEBHOOK_NO_NEWS;
+        v.news = e ? note_answer(q, e, now) : WEBHOOK_NO_NEWS;
     } else {
-        v.news = e ? note_failure(q, e, status, retry_after_us, now) : WEBHOOK_NO_NEWS;
+        if (e)
+            v.news = is_about_the_event(status) ? note_answer(q, e, now)
+                                                : note_failure(q, e, status, retry_after_us, now);
         judge_failure(q, row, retry_after_us, now, &v);
     }
     if (v.news == WEBHOOK_GONE || v.news == WEBHOOK_DEAD)

@@ -8,7 +8,8 @@
  * by then, so what is read again is what is still owed.
  *
  * An endpoint has few posts under way, fewer while it has not answered yet, and none besides one that
- * takes longer than a second. After FAILURES_MAX failures in a row it is left alone and then probed by
+ * takes longer than a second. After FAILURES_MAX failures in a row (an answer that is about the event
+ * alone, such as 422, is none of the endpoint's) it is left alone and then probed by
  * one post at a time; its windows are dropped. So neither memory nor slots are lost to receivers that
  * do not receive.
  *
@@ -27,7 +28,7 @@
 #define QUEUE_ROWS 65536  /* in all windows; when they are full, an endpoint still gets... */
 #define LEAST_ROWS 8      /* ...so many */
 #define QUEUE_BYTES (64 * MIB)
-#define HELD_MAX 128 /* of a feed; with more it rests as a whole */
+#define HELD_MAX 128 /* of a feed, in their first hour; with more it rests as a whole */
 #define FAILURES_MAX 5
 #define PROBE_FIRST_US (5 * SECOND_US)
 #define PROBE_MAX_US (5 * MINUTE_US)
@@ -60,7 +61,7 @@ struct webhook_endpoint {
     unsigned nposts;
     int lane_turn;
     struct webhook_feed *feeds[WEBHOOK_LANES];
-    struct webhook_endpoint *next;
+    struct webhook_endpoint *next, *next_same;
 };
 
 /* A delivery in memory. */
@@ -84,7 +85,8 @@ void webhook_queue_free(struct webhook_queue *q);
 
 /* Which lanes are ours, as bits: what is in memory of others is forgotten. */
 void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes);
-/* Something waits, or the endpoint was changed: then everything of it is looked at anew. */
+/* Something waits; changed: the endpoint was, or older deliveries wait again: then everything of it
+ * is looked at anew. */
 void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint);
 /* All endpoints are to be read anew. */
 void webhook_queue_refresh(struct webhook_queue *q);

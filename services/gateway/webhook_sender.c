@@ -19,7 +19,7 @@
 
 #define POST_LIMIT_US (15 * SECOND_US)
 #define FIND_US SECOND_US /* between two looks for what nobody told us of */
-#define FIND_REST 20      /* a look is followed by a rest of so many times what it took */
+#define FIND_REST 20      /* a look or count is followed by a rest of so many times what it took */
 #define REFRESH_US (10 * SECOND_US)
 #define TROUBLE_US (200 * MSEC_US)
 #define DRAIN_US (3 * SECOND_US)
@@ -96,6 +96,8 @@ struct webhook_sender *webhook_sender_new(const struct webhook_sender_config *co
     s->chores_arena = arena_new(STORE_ARENA);
     bool ok =
         s->leases && s->db && s->chores_db && s->http && s->queue && s->arena && s->chores_arena;
+    if (ok && config->http->authorities)
+        ok = http_out_trust(s->http, config->http->authorities);
     for (int i = 0; i < QUEUE_SLOTS; i++)
         ok = (s->slots[i].arena = arena_new(SLOT_ARENA)) != NULL && ok;
     if (!ok) {
@@ -483,8 +485,12 @@ static void count_waiting(struct webhook_sender *s)
 {
     int64_t n, oldest_us;
 
-    if (webhook_store_state(&s->chores, own_lanes(s), &n, &oldest_us))
-        return; /* it is asked again soon, and the trouble shows elsewhere */
+    enum err e = webhook_store_state(&s->chores, own_lanes(s), &n, &oldest_us);
+    if (e) {
+        log_warn("webhook.count", "what waits could not be counted: its metrics are old", "err",
+                 err_name(e), NULL);
+        return;
+    }
     double age_s = oldest_us ? (double)(clock_wall_us() - oldest_us) / (double)SECOND_US : 0;
     metric_set(&pending, (double)n, NULL);
     metric_set(&oldest_seconds, MAX(age_s, 0), NULL);
@@ -496,14 +502,17 @@ void webhook_sender_chores(struct webhook_sender *s)
 
     if (now_us >= s->state_at_us) {
         count_waiting(s);
-        s->state_at_us = now_us + STATE_US;
+        int64_t ended_us = clock_monotonic_us();
+        s->state_at_us = ended_us + MAX(STATE_US, FIND_REST * (ended_us - now_us));
     }
     if (now_us < s->sweep_at_us)
         return;
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
-    enum err e = dir ? webhook_store_sweep(&s->chores, dir, clock_wall_us() - KEEP_US) : ERR_OK;
+    bool more = false;
+    enum err e =
+        dir ? webhook_store_sweep(&s->chores, dir, clock_wall_us() - KEEP_US, &more) : ERR_OK;
     if (e)
         log_warn("webhook.sweep", "old deliveries could not be deleted; trying again", "err",
                  err_name(e), NULL);
-    s->sweep_at_us = now_us + (e || !dir ? MINUTE_US : SWEEP_US);
+    s->sweep_at_us = now_us + (more && !e ? 0 : e || !dir ? MINUTE_US : SWEEP_US);
 }

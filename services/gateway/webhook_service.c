@@ -61,10 +61,11 @@ enum err webhook_need_right(struct call *call)
 {
     static const char *const roles[] = { "general_manager", NULL };
 
-    if (call->employee)
-        return authority_need_role(call, roles, "webhooks, which see all events");
-    if (authority_is_system(call) || authority_has_scope(call, "events.read"))
+    if (authority_is_system(call))
         return ERR_OK;
+    if (authority_has_scope(call, "events.read"))
+        return call->employee ? authority_need_role(call, roles, "webhooks, which see all events")
+                              : ERR_OK;
     return call_reason(call,
                        call_fail(call, ERR_PERMISSION_DENIED, "",
                                  "an endpoint sees all events: the key needs events.read, too"),

@@ -12,7 +12,7 @@ import pytest
 
 from stack import SLACK
 
-CONSUMERS = ["customers", "visits", "reminders", "scoring"]
+CONSUMERS = ["customers", "visits", "reminders", "scoring", "gateway"]
 
 
 @pytest.fixture(scope="module")

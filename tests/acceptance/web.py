@@ -105,6 +105,12 @@ def new_key(company, **request):
     return made
 
 
+def calls_of(stack, code):
+    """How many calls the gateway has answered with that code."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in stack.metrics("gateway").splitlines()
+               if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -333,6 +333,85 @@ static void an_event_that_is_never_taken_is_parked(void **state)
     assert_true(f.rows[0].row.attempts >= 9);
 }
 
+/* The nth key in the lane of key 0. */
+static int key_in_lane(int n)
+{
+    int lane = webhook_lane(nth(1), 0), key = 0;
+
+    for (;; key++)
+        if (webhook_lane(nth(1), (uint64_t)key) == lane && n-- == 0)
+            return key;
+}
+
+/* Posts what is due, for so long; keys from `good` on are taken, the others refused. */
+static void run_for(int64_t us, int good)
+{
+    int64_t until_us = f.now.wall_us + us;
+
+    do {
+        struct webhook_row *row;
+        while ((row = next()) != NULL)
+            end(row, row->key >= good ? 200 : 422);
+        pass(MINUTE_US);
+    } while (f.now.wall_us < until_us);
+}
+
+static void what_is_refused_holds_up_no_other(void **state)
+{
+    (void)state;
+    for (int key = 0; key < 20; key++)
+        owe(1, key);
+    run_for(0, 1000);
+    owe(1, 1000);
+    run_for(0, 1000);
+    assert_int_equal(owed(), 20);
+    run_for(110 * HOUR_US, 1000);
+    assert_int_equal(owed(), 0); /* parked */
+    assert_true(f.posts <= 1 + 20 * 11);
+}
+
+/* More than there is room for, in one lane. */
+static void many_that_are_refused_hold_up_no_other(void **state)
+{
+    (void)state;
+    int good = key_in_lane(300);
+
+    for (int batch = 0; batch < 3; batch++) {
+        for (int i = 0; i < 100; i++)
+            owe(1, key_in_lane(100 * batch + i));
+        run_for(2 * HOUR_US, good);
+    }
+    assert_true(f.nrows > 2 * HELD_MAX);
+    assert_int_equal(owed(), f.nrows);
+    owe(1, good);
+    run_for(0, good);
+    assert_int_equal(owed(), f.nrows - 1);
+    run_for(110 * HOUR_US, good);
+    assert_int_equal(owed(), 0);
+    assert_true(f.posts <= 1 + 300 * 11);
+}
+
+/* What was taken is to be sent again, and stands before what is read. */
+static void older_ones_wait_again(void **state)
+{
+    (void)state;
+    owe(1, key_in_lane(0));
+    owe(1, key_in_lane(1));
+    end(next(), 200);
+    end(next(), 422);
+    assert_null(next());
+    f.rows[0].gone = false;
+    webhook_queue_hint(f.q, &(struct webhook_hint){ .tenant = nth(1),
+                                                    .endpoint = nth(1),
+                                                    .lanes = 1U << f.rows[0].lane,
+                                                    .changed = true });
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    assert_int_equal(row->seq, 1);
+    end(row, 200);
+    assert_null(next());
+}
+
 static void who_is_gone_gets_no_more(void **state)
 {
     (void)state;
@@ -471,6 +550,9 @@ int main(void)
         TEST(one_that_fails_is_probed_and_then_gets_all),
         TEST(one_that_fails_for_days_is_disabled),
         TEST(an_event_that_is_never_taken_is_parked),
+        TEST(what_is_refused_holds_up_no_other),
+        TEST(many_that_are_refused_hold_up_no_other),
+        TEST(older_ones_wait_again),
         TEST(who_is_gone_gets_no_more),
         TEST(retry_after_is_heeded),
         TEST(a_slow_one_gets_no_more_slots),
