@@ -30,7 +30,7 @@ enum err reaction_emit(struct reaction *r, const char *collection, const char *i
             .version = version,
             .occurred_at_us = r->now_us,
             .request_id = "",
-            .traceparent = s->event ? s->event->traceparent : "",
+            .traceparent = s->event ? span_traceparent(&s->span, s->event->traceparent) : "",
             .message = event,
         },
         r->arena, &item->row);
@@ -109,6 +109,19 @@ bool consumer_wants(const struct reaction_def *def, bool replaying)
     return def && (def->flags & (replaying ? REACTION_REPLAY : REACTION_LIVE));
 }
 
+/* A trace of its own, linked to the event's: those of a busy customer would never end. An attempt
+ * is told whether or not its transaction was committed. */
+static void begin_span(struct reaction *r, const PbEvent *event)
+{
+    struct span *span = &r->state->span;
+
+    span->state = SPAN_OFF;
+    if (!r->replaying)
+        span_begin_linked(span, SPAN_CONSUMER, "reaction", event->traceparent);
+    span_text(span, "messaging.message.id", event->event_id);
+    span_text(span, "daybook.event.type", event->type);
+}
+
 static enum err react(struct reaction *r, const struct consumer_item *item)
 {
     const PbEvent *event = item->event;
@@ -123,7 +136,9 @@ static enum err react(struct reaction *r, const struct consumer_item *item)
     if (e)
         return e;
     r->state->event = event;
+    begin_span(r, event);
     e = item->def->fn(r, event, data);
+    span_end_call(&r->state->span, e);
     r->state->event = NULL;
     return e;
 }

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 #include "common/wire.h"
 #include "daybook/bus/v1/bus.pb-c.h"
 
@@ -380,6 +381,7 @@ static void ask_log(struct stream *s)
                                         .len = len,
                                         .principal = s->principal,
                                         .request_id = id_new(),
+                                        .traceparent = trace_of_chores(),
                                         .deadline_us = clock_monotonic_us() + READ_US },
             on_page, s);
     if (s->reading)

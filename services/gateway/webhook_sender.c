@@ -12,6 +12,7 @@
 #include "common/http_out.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 #include "common/webhook_signature.h"
 #include "services/gateway/webhook_body.h"
 #include "services/gateway/webhook_store.h"
@@ -51,6 +52,7 @@ struct slot {
     struct webhook_row *row; /* NULL: free */
     struct arena *arena;
     struct webhook_result result; /* as far as it is known at the begin */
+    struct span span;             /* of the post */
 };
 
 struct webhook_sender {
@@ -259,6 +261,30 @@ static void set_text(struct webhook_result *r, const char *text)
     r->text[n] = '\0';
 }
 
+/* In the trace of the transaction that made the event; its receiver may go on with it. */
+static void begin_span(struct slot *slot)
+{
+    const struct webhook_row *row = slot->row;
+    char traceparent[TRACEPARENT_LEN + 1], id[ID_TEXT_MAX];
+
+    slot->span.state = SPAN_OFF;
+    if (!trace_on())
+        return;
+    bool known = webhook_body_traceparent(row->body, row->len, traceparent);
+    span_begin(&slot->span, SPAN_CLIENT, "webhook", known ? traceparent : NULL);
+    span_text(&slot->span, "messaging.message.id", id_text(row->event, id));
+    span_text(&slot->span, "daybook.webhook.endpoint", id_text(row->endpoint->id, id));
+}
+
+static void end_span(struct slot *slot, int status)
+{
+    if (status)
+        span_number(&slot->span, "http.response.status_code", status);
+    if (status / 100 != 2)
+        span_fail(&slot->span, "not delivered");
+    span_end(&slot->span);
+}
+
 static void conclude(struct webhook_sender *s, struct slot *slot, int status,
                      int64_t retry_after_us, const char *text)
 {
@@ -269,6 +295,7 @@ static void conclude(struct webhook_sender *s, struct slot *slot, int status,
     r->status = status;
     r->at_us = now.wall_us;
     set_text(r, text);
+    end_span(slot, status);
     r->fate = webhook_queue_done(s->queue, slot->row, status, retry_after_us, now);
     slot->row = NULL;
 }
@@ -307,8 +334,11 @@ static enum err start(struct webhook_sender *s, struct slot *slot, const char **
         arena_printf(a, "webhook-id: %s", id),
         arena_printf(a, "webhook-timestamp: %" PRId64, now_us / SECOND_US),
         signature,
+        NULL, /* the trace, where there is one */
         NULL,
     };
+    if (slot->span.state != SPAN_OFF)
+        headers[4] = arena_printf(a, "traceparent: %s", span_traceparent(&slot->span, ""));
     if (!headers[1] || !headers[2])
         return ERR_RESOURCE_EXHAUSTED;
     const struct http_request request = {
@@ -336,6 +366,7 @@ static void post(struct webhook_sender *s, struct webhook_row *row)
         .lane = webhook_lane(row->endpoint->id, (uint64_t)row->key),
         .seq = row->seq,
     };
+    begin_span(slot);
     if (start(s, slot, &reason))
         conclude(s, slot, 0, -1, reason);
 }

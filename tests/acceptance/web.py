@@ -122,16 +122,18 @@ class Gateway:
 
     numbers = itertools.count(1)
 
-    def __init__(self, stack, **settings):
+    def __init__(self, stack, variables=None, stdout=None, **settings):
+        """variables: those with names of their own; stdout: a descriptor, else a log of the stack's."""
         self.stack = stack
         self.env = {**stack.settings, **stack.env_of("gateway"),
                     "DAYBOOK_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
                     "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
-                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()}}
+                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()},
+                    **(variables or {})}
         self.log = stack.folder / f"log/gateway-{next(self.numbers)}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen([stack.bin / "daybook-gateway"], env=self.env, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT)
+                                            stdout=log if stdout is None else stdout, stderr=log)
         wait_until(self.is_ready, SECONDS, "the gateway is ready")
 
     def is_ready(self):
