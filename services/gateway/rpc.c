@@ -245,6 +245,7 @@ static void ask(struct flight *f)
         .idempotency_key = f->idempotency_key,
         .traceparent = traceparent,
         .tracestate = *traceparent ? tracestate_of(x) : "",
+        .remote_address = f->proof.from,
         .deadline_us = f->deadline_us,
     };
 
