@@ -73,13 +73,13 @@ struct setting cli_settings[] = {
 static struct setting *const tables[] = { cli_settings };
 
 const struct area areas[] = {
-    { "bus", bus_migrations, &bus_migrations_len, false },
-    { "directory", directory_migrations, &directory_migrations_len, false },
-    { "customers", customers_migrations, &customers_migrations_len, true },
-    { "visits", visits_migrations, &visits_migrations_len, true },
-    { "reminders", reminders_migrations, &reminders_migrations_len, true },
-    { "scoring", scoring_migrations, &scoring_migrations_len, true },
-    { "gateway", gateway_migrations, &gateway_migrations_len, false },
+    { "bus", bus_migrations, &bus_migrations_len, false, false },
+    { "directory", directory_migrations, &directory_migrations_len, true, false },
+    { "customers", customers_migrations, &customers_migrations_len, true, true },
+    { "visits", visits_migrations, &visits_migrations_len, true, true },
+    { "reminders", reminders_migrations, &reminders_migrations_len, true, true },
+    { "scoring", scoring_migrations, &scoring_migrations_len, true, true },
+    { "gateway", gateway_migrations, &gateway_migrations_len, false, false },
     { .name = NULL },
 };
 

@@ -73,6 +73,11 @@ static const struct option status_options[] = {
     { .name = NULL },
 };
 
+static const struct option audit_options[] = {
+    { "after", "NUMBER:HASH", "begin behind this entry, as an earlier run printed it" },
+    { .name = NULL },
+};
+
 static const struct option rebuild_options[] = {
     { "no-wait", NULL, "start it and do not wait for its end" },
     { .name = NULL },
@@ -219,6 +224,20 @@ const struct command commands[] = {
               "  daybook migrate customers",
       .words_max = ARGS_WORDS_MAX,
       .run = cmd_migrate },
+    { .name = "audit",
+      .usage = "verify",
+      .summary = "is a company's audit trail as it was written?",
+      .help = "Recomputes the hashes that chain the entries to each other and says where they\n"
+              "break, with status 70. Prints the newest entry as NUMBER:HASH: kept elsewhere and\n"
+              "given to a later run by --after, it shows changes even by who can write the whole\n"
+              "database. The entries themselves are listed by AuditService/ListEntries.\n"
+              "\n"
+              "  daybook audit verify --tenant ID",
+      .options = audit_options,
+      .words_min = 1,
+      .words_max = 1,
+      .by_calls = true,
+      .run = cmd_audit },
     { .name = "rebuild",
       .usage = "DAEMON",
       .summary = "make a daemon's read model anew from the log",
