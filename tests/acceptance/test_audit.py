@@ -10,7 +10,7 @@ import pytest
 import mdp
 from company import CUSTOMERS, DIRECTORY, SECONDS, VISITS
 from stack import Failed, wait_until
-from web import Caller, new_key
+from web import Caller, Gateway, new_key
 
 AUDIT = DIRECTORY + "AuditService/"
 ENTRIES, VERIFY = AUDIT + "ListEntries", AUDIT + "Verify"
@@ -109,6 +109,19 @@ def test_over_http_the_key_acts_and_the_address_is_the_clients(company):
     customer = answer.json["customer"]
     e = entry(company, aggregate=f"customers/{customer['id']}")
     assert (e.actor_id, e.method, e.remote_address) == (made.credential.actor_id, CREATE, "127.0.0.1")
+
+
+def test_behind_a_proxy_the_address_is_the_clients_and_not_the_proxys(company):
+    made = new_key(company, scopes=["customers.read"], label="behind a proxy")
+    door = Gateway(company.stack, HTTP_TRUSTED_PROXIES="127.0.0.1")
+    try:
+        caller = Caller(door, made.api_key)
+        wait_until(lambda: caller.post(LIST, {}, X_Forwarded_For="203.0.113.7").status == 200, SECONDS,
+                   "the gateway knew the key")
+        wait_until(lambda: [e for e in entries(company, outcome=READ, actorId=made.credential.actor_id)
+                            if e.remote_address == "203.0.113.7"], SECONDS, "it was written down")
+    finally:
+        assert door.stop()
 
 
 def test_what_daemons_do_by_themselves_has_no_actor(company):
@@ -258,6 +271,16 @@ def test_the_trail_is_whole_and_an_independent_client_recomputes_it(company):
     reply = company.gm.call(VERIFY, {"limit": 5000})
     assert reply.intact and reply.number == reply.head_number >= trail[-1].number
     assert {outcome(e) for e in trail} == {CHANGED, READ, REFUSED}
+
+
+def test_an_event_of_a_newer_program_is_an_entry_too(stack, clock):
+    from company import Company
+    firm = Company(stack, clock, calendar=False)
+    stack.psql("insert into bus.outbox (event_id, tenant_id, type, aggregate, aggregate_version, occurred_at, payload) "
+               f"values (gen_random_uuid(), '{firm.tenant}', 'daybook.future.v9.ThingHappened', 'things/1', 1, now(), "
+               "'\\xff')")
+    assert entry(firm, type="daybook.future.").aggregate == "things/1"
+    assert_whole(firm)
 
 
 def test_the_daemon_may_add_and_nothing_else(company):
