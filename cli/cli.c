@@ -39,9 +39,9 @@ struct setting cli_settings[] = {
       .help = "Employee to act as, staff number or id, as by --as." },
     { .key = "URL",
       .type = SETTING_TEXT,
-      .help =
-          "Where the gateway is, as by --url: call, import, tasks, events read and tail then go "
-          "there over HTTP, not over the bus." },
+      .help = "Where the gateway is, as by --url: call, import, tasks, audit, events read and tail "
+              "then go "
+              "there over HTTP, not over the bus." },
     { .key = "API_KEY",
       .type = SETTING_TEXT,
       .secret = true,

@@ -13,7 +13,8 @@ const struct option global_options[] = {
       "act as this person: staff number or id (or DAYBOOK_AS); without it, as the operator" },
     { "json", NULL, "answer for programs: JSON instead of tables, failures too" },
     { "url", "URL",
-      "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, events "
+      "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, audit, "
+      "events "
       "read and tail" },
     { "api-key", "@FILE",
       "file with the API key for --url (or DAYBOOK_API_KEY_FILE); the key itself will do, but "
@@ -229,8 +230,8 @@ const struct command commands[] = {
       .summary = "is a company's audit trail as it was written?",
       .help = "Recomputes the hashes that chain the entries to each other and says where they\n"
               "break, with status 70. Prints the newest entry as NUMBER:HASH: kept elsewhere and\n"
-              "given to a later run by --after, it shows changes even by who can write the whole\n"
-              "database. The entries themselves are listed by AuditService/ListEntries.\n"
+              "given to a later run by --after, it shows changes even by who can write the\n"
+              "whole database. The entries themselves are listed by AuditService/ListEntries.\n"
               "\n"
               "  daybook audit verify --tenant ID",
       .options = audit_options,

@@ -25,7 +25,8 @@ static const struct place {
     { "timers", "0 ", "parked replay" },
     { "webhook", "0 ", "listen" },
     { "migrate", "*", "%areas" },
-    { "rebuild", "0 ", "%consumers" },
+    { "audit", "0 ", "verify" },
+    { "rebuild", "0 ", "%rebuilds" },
     { "keygen", "0 ", "%files" },
     { "clock", "0 ", "%files" },
     { "completion", "0 ", "bash zsh" },
@@ -67,10 +68,25 @@ static void print_full_methods(void)
             (void)printf(" %s/%s", s[i].name, s[i].methods[k].name);
 }
 
-static void print_areas(bool consumers_only)
+static bool is_any(const struct area *a)
+{
+    return a->name != NULL;
+}
+
+static bool is_consumer(const struct area *a)
+{
+    return a->consumes;
+}
+
+static bool is_rebuilt(const struct area *a)
+{
+    return a->rebuilds;
+}
+
+static void print_areas(bool (*fits)(const struct area *a))
 {
     for (const struct area *a = areas; a->name; a++)
-        if (!consumers_only || a->consumes)
+        if (fits(a))
             (void)printf(" %s", a->name);
 }
 
@@ -140,9 +156,11 @@ static void print_place(const struct place *p)
     }
     (void)printf("daybook_words='");
     if (strcmp(p->words, "%areas") == 0)
-        print_areas(false);
+        print_areas(is_any);
     else if (strcmp(p->words, "%consumers") == 0)
-        print_areas(true);
+        print_areas(is_consumer);
+    else if (strcmp(p->words, "%rebuilds") == 0)
+        print_areas(is_rebuilt);
     else if (strcmp(p->words, "%commands") == 0)
         print_commands(" settings");
     else

@@ -136,7 +136,7 @@ struct method {
     call_handler *handler;
     const char *scope;
     const struct check *checks; /* NULL = none */
-    int flags; /* METHOD_...; false: none */
+    int flags;                  /* METHOD_...; false: none */
 };
 
 /*

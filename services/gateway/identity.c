@@ -395,8 +395,7 @@ static enum err note_address(struct proving *p)
     char text[INET6_ADDRSTRLEN];
 
     p->proof->from = arena_strdup(p->arena, http_ip_text(&p->who->from, text));
-    return p->proof->from ? ERR_OK
-                          : refuse(p, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
+    return p->proof->from ? ERR_OK : refuse(p, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
 /* token: of a feed; NULL: what the header has. */
