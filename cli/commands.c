@@ -229,9 +229,9 @@ const struct command commands[] = {
       .usage = "verify",
       .summary = "is a company's audit trail as it was written?",
       .help = "Recomputes the hashes that chain the entries to each other and says where they\n"
-              "break, with status 70. Prints the newest entry as NUMBER:HASH: kept elsewhere and\n"
-              "given to a later run by --after, it shows changes even by who can write the\n"
-              "whole database. The entries themselves are listed by AuditService/ListEntries.\n"
+              "break, with status 70. Prints the newest entry as NUMBER:HASH: kept elsewhere\n"
+              "and given to a later run by --after, it shows changes even by who can write the\n"
+              "whole database. AuditService/ListEntries lists the entries themselves.\n"
               "\n"
               "  daybook audit verify --tenant ID",
       .options = audit_options,
