@@ -39,9 +39,9 @@ struct setting cli_settings[] = {
       .help = "Employee to act as, staff number or id, as by --as." },
     { .key = "URL",
       .type = SETTING_TEXT,
-      .help =
-          "Where the gateway is, as by --url: call, import, tasks, events read and tail then go "
-          "there over HTTP, not over the bus." },
+      .help = "Where the gateway is, as by --url: call, import, tasks, audit, events read and tail "
+              "then go "
+              "there over HTTP, not over the bus." },
     { .key = "API_KEY",
       .type = SETTING_TEXT,
       .secret = true,
@@ -74,7 +74,7 @@ static struct setting *const tables[] = { cli_settings };
 
 const struct area areas[] = {
     { "bus", bus_migrations, &bus_migrations_len, false, false },
-    { "directory", directory_migrations, &directory_migrations_len, false, false },
+    { "directory", directory_migrations, &directory_migrations_len, true, false },
     { "customers", customers_migrations, &customers_migrations_len, true, true },
     { "visits", visits_migrations, &visits_migrations_len, true, true },
     { "reminders", reminders_migrations, &reminders_migrations_len, true, true },

@@ -101,7 +101,7 @@ struct area {
     const struct migration *migrations;
     const size_t *nmigrations;
     bool consumes; /* hears events */
-    bool builds;   /* makes tables from them that can be made anew */
+    bool rebuilds; /* and makes a read model of them, which can be made anew */
 };
 extern const struct area areas[];               /* ended by a NULL name */
 const struct area *area_find(const char *name); /* NULL: none; not said */
@@ -158,6 +158,7 @@ int cli_print_message(const struct cli *c, const ProtobufCMessage *m, int flags)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+int cmd_audit(struct cli *c);
 int cmd_call(struct cli *c);
 int cmd_clock(struct cli *c);
 int cmd_completion(struct cli *c);

@@ -13,7 +13,8 @@ const struct option global_options[] = {
       "act as this person: staff number or id (or DAYBOOK_AS); without it, as the operator" },
     { "json", NULL, "answer for programs: JSON instead of tables, failures too" },
     { "url", "URL",
-      "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, events "
+      "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, audit, "
+      "events "
       "read and tail" },
     { "api-key", "@FILE",
       "file with the API key for --url (or DAYBOOK_API_KEY_FILE); the key itself will do, but "
@@ -70,6 +71,11 @@ static const struct option webhook_options[] = {
 
 static const struct option status_options[] = {
     { "wait", "DURATION", "wait until settled, at most so long; 75 when it did not come to that" },
+    { .name = NULL },
+};
+
+static const struct option audit_options[] = {
+    { "after", "NUMBER:HASH", "begin behind this entry, as an earlier run printed it" },
     { .name = NULL },
 };
 
@@ -219,6 +225,20 @@ const struct command commands[] = {
               "  daybook migrate customers",
       .words_max = ARGS_WORDS_MAX,
       .run = cmd_migrate },
+    { .name = "audit",
+      .usage = "verify",
+      .summary = "is a company's audit trail as it was written?",
+      .help = "Recomputes the hashes that chain the entries to each other and says where they\n"
+              "break, with status 70. Prints the newest entry as NUMBER:HASH: kept elsewhere\n"
+              "and given to a later run by --after, it shows changes even by who can write the\n"
+              "whole database. AuditService/ListEntries lists the entries themselves.\n"
+              "\n"
+              "  daybook audit verify --tenant ID",
+      .options = audit_options,
+      .words_min = 1,
+      .words_max = 1,
+      .by_calls = true,
+      .run = cmd_audit },
     { .name = "rebuild",
       .usage = "DAEMON",
       .summary = "make a daemon's read model anew from the log",

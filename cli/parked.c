@@ -30,8 +30,8 @@ static const char *tenant_or_null(const struct cli *c)
 static int no_consumer(const struct cli *c, const char *name)
 {
     return cli_usage(c,
-                     "there is no consumer %.40s; there are customers, visits, reminders and "
-                     "scoring",
+                     "there is no consumer %.40s; there are directory, customers, visits, "
+                     "reminders and scoring",
                      name);
 }
 

@@ -152,6 +152,7 @@ enum err authority_need_sight(struct call *call, struct id owner, const char *wh
     enum err e = need_directory(call);
     if (e)
         return e;
+    call_out_of_sight(call);
     e = call_fail(call, ERR_NOT_FOUND, "", "there is no such %s", what);
     return denied(call, e, "NOT_FOUND"); /* as if it did not exist */
 }

@@ -32,6 +32,7 @@ void call_forget(struct call *call)
     s->stored = (struct call_stored){ 0 };
     s->out_of_memory = false;
     s->withheld = false;
+    s->out_of_sight = false;
 }
 
 enum err call_open(struct call *call, struct arena *arena)
@@ -186,6 +187,11 @@ void call_withhold_reply(struct call *call)
     call->state->withheld = true;
 }
 
+void call_out_of_sight(struct call *call)
+{
+    call->state->out_of_sight = true;
+}
+
 /* --- effects --- */
 
 enum err call_emit(struct call *call, const char *collection, const char *id, int64_t version,
@@ -207,6 +213,7 @@ enum err call_emit(struct call *call, const char *collection, const char *id, in
             .actor = call->actor,
             .request_id = context ? context->request_id : "",
             .traceparent = context ? context->traceparent : "",
+            .origin = s->origin,
             .message = event,
         },
         call->arena, &item->row);

@@ -35,7 +35,8 @@ typedef Daybook__Common__V1__CallContext PbCallContext;
 typedef Daybook__Common__V1__CallResult PbCallResult;
 typedef Daybook__Common__V1__Principal PbPrincipal;
 
-struct call_state; /* private to call.c */
+struct call_state;    /* private to call.c */
+struct call_refusals; /* call_audit.c */
 
 struct call {
     struct arena *arena;
@@ -77,6 +78,10 @@ NODISCARD enum err call_violations(struct call *call);
  * that it was done (metadata idempotent-reply = "withheld") and gives an empty answer. */
 void call_withhold_reply(struct call *call);
 
+/* The caller is told that something is not there, since he may not see it; the audit trail is to know
+ * the truth. */
+void call_out_of_sight(struct call *call);
+
 /* A fact about the answer, e.g. "cache" = "hit". */
 void call_metadata(struct call *call, const char *key, const char *value);
 
@@ -111,7 +116,17 @@ const char *call_actor_text(struct call *call);
  * accounts and API keys ("customers.write"); employees are judged by role and row in the handler
  * (authority.h). Whether a method has side effects is said in the .proto, not here. A method
  * without side effects runs in a transaction too, and must not write.
+ *
+ * Every change is known to the audit trail by its event. METHOD_BULK_READ says that the method gives
+ * out personal or customer data of many: then who asked, what by, and how many rows he got is
+ * written in the read's own transaction; if that fails, so does the call (SEC-10, F70). A refused
+ * call is written down whatever its method (F61).
  */
+enum method_flags {
+    METHOD_TENANTLESS = 1, /* serves callers without a tenant */
+    METHOD_BULK_READ = 2,
+};
+
 typedef enum err call_handler(struct call *call, const ProtobufCMessage *request,
                               ProtobufCMessage **reply_out);
 
@@ -121,8 +136,7 @@ struct method {
     call_handler *handler;
     const char *scope;
     const struct check *checks; /* NULL = none */
-    /* Refuses callers without a tenant unless set. */
-    bool tenantless;
+    int flags;                  /* METHOD_...; false: none */
 };
 
 /*
@@ -145,6 +159,7 @@ struct call_env {
     /* How long the frames have waited behind another request of this worker (two buses); taken off
      * the deadline. More than half of it: unavailable, WORKER_BUSY (protocols A). */
     int64_t waited_us;
+    struct call_refusals *refusals; /* limits what is written of refused calls; NULL: no limit */
     /* out: after the answer */
     bool wake_relay;
     struct call_wake_item *wakes; /* list, arena */
@@ -165,6 +180,14 @@ struct call_frames {
 };
 void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **result_out,
                  size_t *result_len_out, uint8_t **reply_out, size_t *reply_len_out);
+
+/*
+ * How many refused calls of each caller are written into the audit trail: 10 in a second; the next
+ * that is written tells how many were not. Of one worker's thread, so a caller can make
+ * `workers` times as many. NULL: no memory.
+ */
+struct call_refusals *call_refusals_new(void);
+void call_refusals_free(struct call_refusals *r);
 
 /*
  * Deletes records of answered commands that are older than 48 hours, at most 1 000 in one

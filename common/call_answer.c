@@ -267,11 +267,11 @@ static enum err take_principal(struct answer *a)
         p->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_UNSPECIFIED)
         return call_fail(call, ERR_UNAUTHENTICATED, "",
                          "the caller is not proven; use a registered key");
-    if (id_is_nil(call->tenant) && !a->method->tenantless) {
+    if (id_is_nil(call->tenant) && !(a->method->flags & METHOD_TENANTLESS)) {
         enum err e = call_fail(call, ERR_PERMISSION_DENIED, "", "this needs a caller of a company");
         return call_reason(call, e, "TENANT_REQUIRED");
     }
-    if (!call->dir && a->env->needs_directory && !a->method->tenantless) {
+    if (!call->dir && a->env->needs_directory && !(a->method->flags & METHOD_TENANTLESS)) {
         enum err e =
             call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
         return call_reason(call, e, "DIRECTORY_NOT_LOADED");
@@ -307,20 +307,19 @@ static enum err prepare_key(struct answer *a)
     struct call_state *s = a->call.state;
     uint8_t fingerprint[CALL_FINGERPRINT_LEN];
 
-    if (a->shape->no_side_effects)
-        return ERR_OK;
-    enum err e =
-        wire_fingerprint(a->method->service, a->name, a->request, a->env->arena, fingerprint);
+    enum err e = call_audit_origin(&a->call, a->method, a->request);
+    if (e || a->shape->no_side_effects)
+        return e;
+    e = wire_fingerprint(a->method->service, a->name, a->request, a->env->arena, fingerprint);
     if (e)
         return e;
-    s->method = arena_printf(a->env->arena, "%s/%s", a->method->service, a->name);
     s->fingerprint = db_text_bytes(a->env->arena, fingerprint, sizeof fingerprint);
     /* The bus numbers what it hands over, so its second try finds the first. Without a bus, or with
      * one that does not yet, the request id serves. */
     s->key = a->context->idempotency_key[0] ? a->context->idempotency_key
              : a->context->dispatch_id[0]   ? a->context->dispatch_id
                                             : a->context->request_id;
-    return s->method && s->fingerprint ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    return s->fingerprint ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 static enum err refuse_when_draining(struct answer *a)
@@ -585,6 +584,8 @@ void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **r
         env->wake_relay = a.call.state->nevents > 0;
         env->wakes = a.call.state->wakes;
         e = write_reply(&a, reply_out, reply_len_out);
+    } else {
+        env->wake_relay = call_audit_refused(&a.call, a.method, e, env->refusals);
     }
     if (e) {
         *reply_out = NULL;

@@ -116,7 +116,11 @@ static enum err handle(struct runner *r)
 
 static enum err finish(struct runner *r)
 {
-    enum err e = queue_events(r->call);
+    enum err e = r->method->flags & METHOD_BULK_READ
+                     ? call_audit_read(r->call, r->request, r->reply)
+                     : ERR_OK;
+    if (e == ERR_OK)
+        e = queue_events(r->call);
     if (e == ERR_OK && is_command(r))
         e = call_idem_queue_insert(r->call, r->schema, r->call->state->withheld ? NULL : r->reply);
     return e;
@@ -234,7 +238,7 @@ static bool settle_doubt(struct runner *r, enum err *e)
 {
     struct call_state *s = r->call->state;
 
-    if (!is_command(r)) /* it wrote nothing */
+    if (!is_command(r)) /* it wrote nothing, or that it read */
         return r->doubts++ < DOUBT_MAX;
     enum err looked = look_until_known(r);
     if (looked == ERR_OK && s->stored.found) {

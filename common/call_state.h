@@ -71,16 +71,18 @@ struct call_state {
     struct call_wake_item *wakes, **wakes_end;
     bool out_of_memory; /* something of the above is missing */
     bool withheld;      /* the answer is not to be kept */
+    bool out_of_sight;  /* not found means: not for him */
 
     const char *tenant_text, *actor_text;
     const struct span *span; /* the handler's; NULL before it has begun */
 
     /* of the running command; key NULL: a method without side effects */
     const char *key;
-    const char *method;      /* "<service>/<method>", scope of the key */
+    const char *method;      /* "<service>/<method>", scope of the key; set for every call */
     const char *fingerprint; /* bytea text */
     bool looked_up;
     struct call_stored stored;
+    struct outbox_origin origin; /* of the call's events */
 
     struct db_error db_error; /* of the last failed run, for the log */
 };
@@ -120,6 +122,22 @@ NODISCARD enum err call_idem_look(struct call *call, const char *schema, bool se
 bool call_idem_lost_to_twin(const struct db_error *e);
 /* The failure just seen is that of a twin that still works on the key. */
 bool call_idem_key_in_use(const struct db_error *e);
+
+/* --- call_audit.c --- */
+
+/* Sets state->method and origin. request: NULL when it could not be read. */
+NODISCARD enum err call_audit_origin(struct call *call, const struct method *method,
+                                     const ProtobufCMessage *request);
+/* Emits that the records of the reply were read, in this transaction. */
+NODISCARD enum err call_audit_read(struct call *call, const ProtobufCMessage *request,
+                                   const ProtobufCMessage *reply);
+/*
+ * Writes down that a call was refused, in a transaction of its own; does nothing for other failures,
+ * and for callers without a company. The call has failed already, so a failure here is logged and
+ * counted. True: an event was committed.
+ */
+bool call_audit_refused(struct call *call, const struct method *method, enum err code,
+                        struct call_refusals *limit);
 
 /* --- call_run.c --- */
 

@@ -142,6 +142,12 @@ void columns_time(struct columns *k, int64_t us)
         sbuf_add_pg_element(next_literal(k), time_format(us, text));
 }
 
+void columns_bytes(struct columns *k, const void *p, size_t n)
+{
+    assert(k->binary);
+    db_array_bytes(next_array(k, DB_ARRAY_BYTES), p, n);
+}
+
 enum err columns_binary_params(struct columns *k, struct db_param *params)
 {
     enum err e = ERR_OK;

@@ -32,8 +32,9 @@ void columns_text(struct columns *k, const char *text); /* NULL = SQL NULL */
 void columns_i64(struct columns *k, int64_t v);
 void columns_i64_or_null(struct columns *k, int64_t v, bool is_null);
 void columns_bool(struct columns *k, bool v);
-void columns_id(struct columns *k, struct id id); /* nil = SQL NULL */
-void columns_time(struct columns *k, int64_t us); /* timestamptz; 0 = SQL NULL */
+void columns_id(struct columns *k, struct id id);               /* nil = SQL NULL */
+void columns_time(struct columns *k, int64_t us);               /* timestamptz; 0 = SQL NULL */
+void columns_bytes(struct columns *k, const void *p, size_t n); /* binary columns only */
 
 /* Closes the arrays and writes their texts into params[0..n-1], valid until columns_fini().
  * ERR_RESOURCE_EXHAUSTED: something did not fit. */

@@ -57,14 +57,19 @@ void reaction_after_commit(struct reaction *r, void (*fn)(void *daemon_data, voi
 enum reaction_flags {
     REACTION_LIVE = 1,
     REACTION_REPLAY = 2, /* writes read-model tables only */
+    /* Is called with data NULL: what it wants of event->data it unpacks itself. So it can take events
+     * of types that this program does not know. */
+    REACTION_ENVELOPE = 4,
 };
 
 /* event: envelope; data: its message, unpacked; both in the batch's arena. */
 typedef enum err reaction_fn(struct reaction *r, const PbEvent *event,
                              const ProtobufCMessage *data);
 
+#define REACTION_EVERY_TYPE "*" /* the only one of its consumer then */
+
 struct reaction_def {
-    const char *type; /* full event type */
+    const char *type; /* full event type, or REACTION_EVERY_TYPE */
     reaction_fn *fn;
     int flags;
 };

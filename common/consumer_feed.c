@@ -235,6 +235,11 @@ enum err consumer_ask_event_id(struct consumer *c, int64_t seq, struct id *id_ou
     return ERR_OK;
 }
 
+static bool hears_everything(const struct consumer *c)
+{
+    return consumer_find_def(c, REACTION_EVERY_TYPE) != NULL;
+}
+
 static void fill_types(const struct consumer *c, ReadRequest *request, char *types[TYPES_MAX])
 {
     if (c->def->nreactions > TYPES_MAX)
@@ -302,7 +307,7 @@ enum err consumer_read(struct consumer *c)
     begin_batch(c);
     request.after_seq = c->pos;
     request.limit = MIN(c->read_limit, (int32_t)c->most);
-    bool some = c->head_seq - c->pos > FAR_BEHIND;
+    bool some = c->head_seq - c->pos > FAR_BEHIND && !hears_everything(c);
     if (some)
         fill_types(c, &request, types);
     enum err e = ask_for_less(c, ask(c, "ReadEvents", &request.base, &answer));

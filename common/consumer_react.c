@@ -99,7 +99,8 @@ void consumer_react_close(struct reaction *r)
 const struct reaction_def *consumer_find_def(const struct consumer *c, const char *type)
 {
     for (size_t i = 0; i < c->def->nreactions; i++)
-        if (strcmp(c->def->reactions[i].type, type) == 0)
+        if (strcmp(c->def->reactions[i].type, type) == 0 ||
+            strcmp(c->def->reactions[i].type, REACTION_EVERY_TYPE) == 0)
             return &c->def->reactions[i];
     return NULL;
 }
@@ -122,17 +123,23 @@ static void begin_span(struct reaction *r, const PbEvent *event)
     span_text(span, "daybook.event.type", event->type);
 }
 
-static enum err react(struct reaction *r, const struct consumer_item *item)
+static enum err unpack_data(struct reaction *r, const PbEvent *event, ProtobufCMessage **data_out)
 {
-    const PbEvent *event = item->event;
     const struct schema_message *type = schema_find_message(event->type);
-    ProtobufCMessage *data = NULL;
     struct wire_fault fault;
 
     if (type == NULL || event->data == NULL)
         return ERR_UNIMPLEMENTED; /* subscribed to, but not known: of a newer program */
-    enum err e = wire_unpack(type->type, event->data->value.data, event->data->value.len,
-                             &wire_limits_internal, r->arena, &data, &fault);
+    return wire_unpack(type->type, event->data->value.data, event->data->value.len,
+                       &wire_limits_internal, r->arena, data_out, &fault);
+}
+
+static enum err react(struct reaction *r, const struct consumer_item *item)
+{
+    const PbEvent *event = item->event;
+    ProtobufCMessage *data = NULL;
+
+    enum err e = item->def->flags & REACTION_ENVELOPE ? ERR_OK : unpack_data(r, event, &data);
     if (e)
         return e;
     r->state->event = event;

@@ -77,8 +77,9 @@ int daemon_rebuild(struct daemon *d)
     bool found = false;
     int64_t until = 0;
 
-    if (!def) {
-        (void)fprintf(stderr, "daybook-%s: makes nothing from events\n", d->def->name);
+    if (!def || !def->read_model_tables) {
+        (void)fprintf(stderr, "daybook-%s: has nothing that is made anew from events\n",
+                      d->def->name);
         return DAEMON_EXIT_USAGE;
     }
     if (!url) {

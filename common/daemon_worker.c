@@ -12,6 +12,7 @@ struct daemon_worker {
     struct arena *arena;
     struct db *db;
     struct cache *cache;
+    struct call_refusals *refusals;
 };
 
 static bool set_frame(zmq_msg_t *frame, const void *data, size_t len)
@@ -39,6 +40,7 @@ static void run_job(void *worker_data, struct pool_job *job)
         .schema = def->schema,
         .needs_directory = !def->no_directory,
         .waited_us = job->waited_us,
+        .refusals = w->refusals,
     };
     struct call_frames in = {
         .method = zmq_msg_data(&job->method),
@@ -65,6 +67,7 @@ static void worker_free(struct daemon_worker *w)
 {
     if (!w)
         return;
+    call_refusals_free(w->refusals);
     cache_free(w->cache);
     db_free(w->db);
     arena_free(w->arena);
@@ -78,7 +81,8 @@ static struct daemon_worker *worker_new(struct daemon *d)
         return NULL;
     w->daemon = d;
     w->arena = arena_new((size_t)daemon_setting(d, "ARENA_BYTES")->i64);
-    bool ok = w->arena != NULL;
+    w->refusals = call_refusals_new();
+    bool ok = w->arena && w->refusals;
     if (ok && !d->def->no_database) {
         w->db = db_new(daemon_conninfo(d), d->application_name);
         ok = w->db != NULL;

@@ -163,6 +163,14 @@ bool http_ip_parse(const char *text, struct http_ip *out)
     return true;
 }
 
+const char *http_ip_text(const struct http_ip *ip, char out[static INET6_ADDRSTRLEN])
+{
+    out[0] = '\0';
+    if (ip->family)
+        (void)inet_ntop(ip->family, ip->bytes, out, INET6_ADDRSTRLEN);
+    return out;
+}
+
 bool http_networks_hold(const struct http_networks *n, const struct http_ip *ip)
 {
     return in_any(n->list, n->n, ip->family, ip->bytes);

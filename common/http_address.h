@@ -9,6 +9,7 @@
 #ifndef DAYBOOK_COMMON_HTTP_ADDRESS_H
 #define DAYBOOK_COMMON_HTTP_ADDRESS_H
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "common/base.h"
@@ -30,6 +31,8 @@ struct http_ip {
 };
 /* An address and nothing else: no port, no brackets, no zone. */
 NODISCARD bool http_ip_parse(const char *text, struct http_ip *out);
+/* "" when it is not known. Returns out. */
+const char *http_ip_text(const struct http_ip *ip, char out[static INET6_ADDRSTRLEN]);
 bool http_networks_hold(const struct http_networks *n, const struct http_ip *ip);
 /* The same for the text of http_networks_new(); false when it is malformed. */
 bool http_networks_text_holds(const char *text, const struct http_ip *ip);

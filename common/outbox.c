@@ -11,7 +11,7 @@
 #include "common/sql.h"
 #include "common/wire.h"
 
-#define COLUMNS 10
+#define COLUMNS 13
 
 enum err outbox_pack(const struct outbox_event *event, struct arena *a, struct outbox_row *row_out)
 {
@@ -34,6 +34,7 @@ enum err outbox_pack(const struct outbox_event *event, struct arena *a, struct o
         .actor = event->actor,
         .request_id = event->request_id,
         .traceparent = event->traceparent,
+        .origin = event->origin,
         .payload = payload,
         .payload_len = len,
     };
@@ -62,10 +63,18 @@ static enum err queue_one(struct db *db, const struct outbox_row *r)
         { .value = r->payload_len ? (const char *)r->payload : "",
           .len = (int)r->payload_len,
           .binary = true },
+        text(r->origin.method),
+        text(r->origin.remote_address),
+        text(r->origin.fields),
     };
 
     snprintf(version, sizeof version, "%" PRId64, r->version);
     return db_queue_params(db, &sql_outbox_insert, params, NULL, NULL);
+}
+
+static bool same_text(const char *x, const char *y)
+{
+    return x == y || (x && y && strcmp(x, y) == 0);
 }
 
 /* What all rows of one statement share; the rest are arrays. */
@@ -74,10 +83,13 @@ static bool same_origin(const struct outbox_row *x, const struct outbox_row *y)
     const char *xr = x->request_id ? x->request_id : "", *yr = y->request_id ? y->request_id : "";
 
     return id_equal(x->tenant, y->tenant) && x->occurred_at_us == y->occurred_at_us &&
-           id_equal(x->actor, y->actor) && strcmp(xr, yr) == 0;
+           id_equal(x->actor, y->actor) && strcmp(xr, yr) == 0 &&
+           same_text(x->origin.method, y->origin.method) &&
+           same_text(x->origin.remote_address, y->origin.remote_address) &&
+           same_text(x->origin.fields, y->origin.fields);
 }
 
-#define SHARED 4
+#define SHARED 7
 static const enum db_array_type array_types[COLUMNS - SHARED] = {
     DB_ARRAY_ID, DB_ARRAY_TEXT, DB_ARRAY_TEXT, DB_ARRAY_I64, DB_ARRAY_TEXT, DB_ARRAY_BYTES,
 };
@@ -104,6 +116,9 @@ static enum err queue_many(struct db *db, const struct outbox_row *rows, size_t 
         text(time_format(rows->occurred_at_us, occurred_at)),
         text(id_is_nil(rows->actor) ? NULL : id_text(rows->actor, actor)),
         text(rows->request_id ? rows->request_id : ""),
+        text(rows->origin.method),
+        text(rows->origin.remote_address),
+        text(rows->origin.fields),
     };
     enum err e = ERR_OK;
 

@@ -11,6 +11,13 @@
 #include "common/db.h"
 #include "common/id.h"
 
+/* Where a change comes from, for the audit trail; all NULL for the daemon's own doing. */
+struct outbox_origin {
+    const char *method;         /* "daybook.customers.v1.CustomerService/Update" */
+    const char *remote_address; /* of the client */
+    const char *fields;         /* that an update was asked to change: array literal */
+};
+
 struct outbox_event {
     struct id tenant;
     const char *collection; /* "visits" */
@@ -20,6 +27,7 @@ struct outbox_event {
     struct id actor;         /* nil = the daemon itself */
     const char *request_id;  /* "" = none */
     const char *traceparent; /* "" = none */
+    struct outbox_origin origin;
     const ProtobufCMessage *message;
 };
 
@@ -34,6 +42,7 @@ struct outbox_row {
     struct id actor;
     const char *request_id;
     const char *traceparent;
+    struct outbox_origin origin;
     const uint8_t *payload;
     size_t payload_len;
 };

@@ -2,8 +2,10 @@
 """Do the tables of ARCHITECTURE.md tell what the code says?
 
 Tables of the database are those that the migrations make; an event's emitter is the service whose
-sources fill in its message; its listeners are the services whose reactions or rules name it. One line
-for each difference, and status 1 when there is any.
+sources fill in its message, or `each` when common/ does it for all; its listeners are the services whose
+reactions or rules name it. Who hears all events whatever they are (the directory's audit trail, the
+gateway's webhooks) stands in the text and not in the table. One line for each difference, and status 1
+when there is any.
 """
 
 import pathlib
@@ -46,9 +48,15 @@ def named_events(source):
     return found
 
 
+def descriptor_init(area, symbol):
+    """What makes an empty message: for code of common/, which fills them in by pointer."""
+    return f"daybook__{area}__v1__{symbol.lower()}__init("
+
+
 def coded_events():
     """event -> (emitters, listeners)"""
     events = {name: (set(), set()) for name in declared_events()}
+    common = read("common/*.c")
     for service in SERVICES:
         source = read(f"services/{service}/*.c", f"services/{service}/*.h")
         heard = named_events(read(f"services/{service}/reactions.c")) | named_events(
@@ -62,6 +70,9 @@ def coded_events():
                 emitters.add(service)
             if name in heard:
                 listeners.add(service)
+            if descriptor_init(area, symbol) in common:
+                emitters.clear()
+                emitters.add("each")
     return events
 
 

@@ -18,6 +18,7 @@ enum {
     FIELD_SERVICE = 7,
     FIELD_RECEIVED_AT = 8,
     FIELD_DISPATCH_ID = 10,
+    FIELD_REMOTE_ADDRESS = 11,
 };
 #define FIELD_SCOPES 5 /* of the principal */
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
@@ -204,13 +205,18 @@ static void put_time(struct context *c, int64_t us)
     c->base[length_at] = (uint8_t)(c->base_len - length_at - 1);
 }
 
+/* What the client said for others, as an edge may. */
+struct brought {
+    bool principal, remote_address;
+};
+
 /* Copies what is the client's own and notes what the bus wants to know. */
 static enum err keep_fields(struct context *c, const uint8_t *data, size_t len,
-                            const struct identity *who, bool *brought_out, struct wire_fault *f)
+                            const struct identity *who, struct brought *brought,
+                            struct wire_fault *f)
 {
     const uint8_t *p = data, *end = data + len;
     struct field in;
-    *brought_out = false;
     while (take_field(&p, end, &in)) {
         enum err e = ERR_OK;
         switch (in.number) {
@@ -223,7 +229,7 @@ static enum err keep_fields(struct context *c, const uint8_t *data, size_t len,
             if (!who->brings || in.type != WIRE_LENGTH || in.len == 0)
                 break;
             e = judge_packed_principal(c, who, &in, f);
-            *brought_out = true;
+            brought->principal = true;
             put(c, in.raw, (size_t)(in.end - in.raw));
             break;
         case FIELD_DEADLINE_MS:
@@ -232,6 +238,12 @@ static enum err keep_fields(struct context *c, const uint8_t *data, size_t len,
         case FIELD_SERVICE:
         case FIELD_RECEIVED_AT:
         case FIELD_DISPATCH_ID:
+            break;
+        case FIELD_REMOTE_ADDRESS:
+            if (!who->brings || in.type != WIRE_LENGTH || in.len == 0)
+                break;
+            brought->remote_address = true;
+            put(c, in.raw, (size_t)(in.end - in.raw));
             break;
         default:
             put(c, in.raw, (size_t)(in.end - in.raw));
@@ -246,20 +258,21 @@ static enum err keep_fields(struct context *c, const uint8_t *data, size_t len,
 static enum err take_binary(const void *data, size_t len, const struct context_stamp *stamp,
                             struct context *c, struct wire_fault *f)
 {
-    bool brought = false;
+    struct brought brought = { 0 };
+    size_t remote_len = stamp->remote_address ? strlen(stamp->remote_address) : 0;
     enum err e = len == 0 ? ERR_OK
                           : wire_check(&daybook__common__v1__call_context__descriptor, data, len,
                                        &limits, f);
     if (e)
         return e;
     c->base = malloc(len + stamp->who->principal_len + stamp->service_len + CONTEXT_REQUEST_ID_MAX +
-                     ID_TEXT_MAX + 64);
+                     ID_TEXT_MAX + remote_len + 64);
     if (!c->base)
         return ERR_RESOURCE_EXHAUSTED;
     e = keep_fields(c, data, len, stamp->who, &brought, f);
     if (e)
         return e;
-    if (!brought) {
+    if (!brought.principal) {
         c->tenant = stamp->who->tenant;
         c->reads_bus = stamp->who->reads_bus;
         put(c, stamp->who->principal, stamp->who->principal_len);
@@ -267,6 +280,8 @@ static enum err take_binary(const void *data, size_t len, const struct context_s
     make_request_id(c);
     put_text(c, TAG(FIELD_REQUEST_ID, WIRE_LENGTH), c->request_id, strlen(c->request_id));
     put_text(c, TAG(FIELD_SERVICE, WIRE_LENGTH), stamp->service, stamp->service_len);
+    if (!brought.remote_address && remote_len)
+        put_text(c, TAG(FIELD_REMOTE_ADDRESS, WIRE_LENGTH), stamp->remote_address, remote_len);
     char dispatch[ID_TEXT_MAX];
     id_text(id_new(), dispatch);
     put_text(c, TAG(FIELD_DISPATCH_ID, WIRE_LENGTH), dispatch, strlen(dispatch));
@@ -333,8 +348,11 @@ static enum err stamp_json(PbCallContext *m, const struct context_stamp *stamp, 
     m->service = arena_strndup(a, stamp->service, stamp->service_len);
     m->received_at = wire_time(a, stamp->received_at_us);
     m->dispatch_id = arena_strdup(a, id_text(id_new(), dispatch));
-    return m->principal && m->service && m->received_at && m->dispatch_id ? ERR_OK
-                                                                          : ERR_RESOURCE_EXHAUSTED;
+    if (!stamp->who->brings || !*m->remote_address)
+        m->remote_address = arena_strdup(a, stamp->remote_address ? stamp->remote_address : "");
+    return m->principal && m->service && m->received_at && m->dispatch_id && m->remote_address
+               ? ERR_OK
+               : ERR_RESOURCE_EXHAUSTED;
 }
 
 static enum err take_json(const void *data, size_t len, const struct context_stamp *stamp,

@@ -22,7 +22,8 @@ struct context_stamp {
     const struct identity *who;
     const char *service;
     size_t service_len;
-    int64_t received_at_us; /* wall clock */
+    int64_t received_at_us;     /* wall clock */
+    const char *remote_address; /* of the peer; NULL: there is none */
 };
 
 struct context {

@@ -216,11 +216,11 @@ const struct method event_service_methods[] = {
       .name = "ReadEvents",
       .handler = read_events,
       .scope = "events.read",
-      .tenantless = true },
+      .flags = METHOD_TENANTLESS },
     { .service = "daybook.bus.v1.EventService",
       .name = "GetHead",
       .handler = get_head,
       .scope = "events.read",
-      .tenantless = true },
+      .flags = METHOD_TENANTLESS },
 };
 const size_t event_service_methods_len = ARRAY_LEN(event_service_methods);

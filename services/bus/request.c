@@ -372,7 +372,9 @@ static bool take_context(struct broker *b, const struct identity *who, struct se
     const struct context_stamp stamp = { .who = who,
                                          .service = s->name,
                                          .service_len = s->name_len,
-                                         .received_at_us = clock_wall_us() };
+                                         .received_at_us = clock_wall_us(),
+                                         .remote_address =
+                                             zmq_msg_gets(&b->in.frames[1], "Peer-Address") };
     enum err e = context_take(body->context ? zmq_msg_data(body->context) : NULL,
                               body->context ? zmq_msg_size(body->context) : 0, body->json, &stamp,
                               b->scratch, out, &fault);

@@ -242,8 +242,11 @@ enum err customer_get(struct call *call, const ProtobufCMessage *in, ProtobufCMe
                              req->external_ref->id };
     e = record_find(call->db, &sql_customer_by_ref, params,
                     &daybook__customers__v1__customer__descriptor, call->arena, &reply->customer);
-    if (e == ERR_NOT_FOUND ||
-        (!e && (!id_parse(reply->customer->owner_id, &owner) || !authority_sees(call, owner))))
+    bool hidden =
+        !e && (!id_parse(reply->customer->owner_id, &owner) || !authority_sees(call, owner));
+    if (hidden)
+        call_out_of_sight(call);
+    if (hidden || e == ERR_NOT_FOUND)
         return call_fail(call, ERR_NOT_FOUND, "external_ref", "there is no such customer");
     if (!e)
         customer_store_mark(call, reply->customer);

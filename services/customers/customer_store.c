@@ -48,6 +48,12 @@ static enum err not_found(struct call *call, const char *field, const char *id)
     return call_fail(call, ERR_NOT_FOUND, field, "there is no customer %s", id);
 }
 
+static enum err out_of_sight(struct call *call, const char *field, const char *id)
+{
+    call_out_of_sight(call);
+    return not_found(call, field, id);
+}
+
 enum err customer_store_need(struct call *call, const char *id, const char *field)
 {
     const char *params[] = { call_tenant_text(call), id };
@@ -62,7 +68,7 @@ enum err customer_store_need(struct call *call, const char *id, const char *fiel
     struct id owner = db_row_id(&row, "owner_id");
     if (row.bad)
         return ERR_INTERNAL;
-    return authority_sees(call, owner) ? ERR_OK : not_found(call, field, id);
+    return authority_sees(call, owner) ? ERR_OK : out_of_sight(call, field, id);
 }
 
 void customer_store_mark(const struct call *call, PbCustomer *customer)
@@ -91,7 +97,7 @@ enum err customer_store_load(struct call *call, const struct db_stmt *stmt, cons
     if (!id_parse(customer->owner_id, &owner))
         return ERR_INTERNAL;
     if (!authority_sees(call, owner))
-        return not_found(call, field, id);
+        return out_of_sight(call, field, id);
     customer_store_mark(call, customer);
     *customer_out = customer;
     return ERR_OK;

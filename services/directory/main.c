@@ -11,6 +11,7 @@ int main(int argc, char **argv)
         .name = "directory",
         .schema = "directory",
         .admin_listen = "127.0.0.1:9602",
+        .consumer = &directory_consumer,
         .methods = directory_methods,
         .nmethods = directory_methods_len,
         .migrations = directory_migrations,

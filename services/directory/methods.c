@@ -3,6 +3,7 @@
  */
 #include "services/directory/service.h"
 
+#include "services/directory/audit.h"
 #include "services/directory/credential_rules.h"
 #include "services/directory/workdays_rules.h"
 
@@ -125,13 +126,30 @@ static const struct check note_use_checks[] = {
     END,
 };
 
+static const struct check list_entries_checks[] = {
+    { "actor_id", CHECK_ID, 0, 0 },
+    { "aggregate", CHECK_LENGTH, 0, AUDIT_TEXT_MAX },
+    { "type", CHECK_LENGTH, 0, AUDIT_TEXT_MAX },
+    { "method", CHECK_LENGTH, 0, AUDIT_TEXT_MAX },
+    { "outcome", CHECK_ENUM, 0, 0 },
+    { "from", CHECK_TIME, 0, 0 },
+    { "to", CHECK_TIME, 0, 0 },
+    END,
+};
+static const struct check verify_checks[] = {
+    { "after_number", CHECK_RANGE, 0, AUDIT_NUMBER_MAX },
+    { "limit", CHECK_RANGE, 0, AUDIT_VERIFY_MAX },
+    END,
+};
+
 #define DIRECTORY "daybook.directory.v1.DirectoryService"
 #define POLICY "daybook.directory.v1.PolicyService"
 #define CALENDAR "daybook.directory.v1.CalendarService"
+#define AUDIT "daybook.directory.v1.AuditService"
 #define CREDENTIAL "daybook.directory.v1.CredentialService"
 
 const struct method directory_methods[] = {
-    { DIRECTORY, "CreateTenant", tenant_create, NULL, create_tenant_checks, true },
+    { DIRECTORY, "CreateTenant", tenant_create, NULL, create_tenant_checks, METHOD_TENANTLESS },
     { DIRECTORY, "CreateUnit", unit_create, "directory.write", create_unit_checks, false },
     { DIRECTORY, "ListUnits", unit_list, "directory.read", NULL, false },
     { DIRECTORY, "CreateEmployee", employee_create, "directory.write", create_employee_checks,
@@ -139,7 +157,8 @@ const struct method directory_methods[] = {
     { DIRECTORY, "GetEmployee", employee_get, "directory.read", get_employee_checks, false },
     { DIRECTORY, "UpdateEmployee", employee_update, "directory.write", update_employee_checks,
       false },
-    { DIRECTORY, "ListEmployees", employee_list, "directory.read", list_employees_checks, false },
+    { DIRECTORY, "ListEmployees", employee_list, "directory.read", list_employees_checks,
+      METHOD_BULK_READ },
     { POLICY, "Get", rulebook_get, "directory.read", get_policy_checks, false },
     { POLICY, "Set", rulebook_set, "policies.write", set_policy_checks, false },
     { POLICY, "List", rulebook_list, "directory.read", list_policies_checks, false },
@@ -159,7 +178,10 @@ const struct method directory_methods[] = {
       create_calendar_feed_checks, false },
     { CREDENTIAL, "RevokeCalendarFeed", credential_revoke_calendar_feed, "credentials.write",
       revoke_checks, false },
-    { CREDENTIAL, "List", credential_list, "credentials.write", NULL, false },
+    { CREDENTIAL, "List", credential_list, "credentials.write", NULL, METHOD_BULK_READ },
     { CREDENTIAL, "NoteUse", credential_note_use, NULL, note_use_checks, false },
+    { AUDIT, "ListEntries", audit_list_entries, "audit.read", list_entries_checks,
+      METHOD_BULK_READ },
+    { AUDIT, "Verify", audit_verify, "audit.read", verify_checks, false },
 };
 const size_t directory_methods_len = ARRAY_LEN(directory_methods);

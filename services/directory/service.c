@@ -21,6 +21,7 @@ static const struct right {
     [RIGHT_POLICIES] = { policy_roles, "set policies" },                /* CON-17 */
     [RIGHT_CALENDAR] = { policy_roles, "change the working calendar" }, /* ORG-12 */
     [RIGHT_CREDENTIALS] = { office_roles, "manage credentials" },
+    [RIGHT_AUDIT] = { office_roles, "read the audit trail" }, /* SEC-10 */
 };
 
 bool directory_is_employee(const struct call *call)

@@ -10,6 +10,7 @@
 
 #include "common/authority.h"
 #include "common/call.h"
+#include "common/consumer.h"
 #include "daybook/directory/v1/directory.pb-c.h"
 #include "daybook/directory/v1/events.pb-c.h"
 
@@ -22,6 +23,8 @@ typedef Daybook__Directory__V1__CalendarDay PbCalendarDay;
 typedef Daybook__Directory__V1__DayVerdict PbDayVerdict;
 typedef Daybook__Directory__V1__Credential PbCredential;
 
+/* Makes the audit trail. */
+extern const struct consumer_def directory_consumer;
 extern const struct method directory_methods[];
 extern const size_t directory_methods_len;
 
@@ -49,6 +52,8 @@ call_handler credential_create_calendar_feed;
 call_handler credential_revoke_calendar_feed;
 call_handler credential_list;
 call_handler credential_note_use;
+call_handler audit_list_entries;
+call_handler audit_verify;
 
 /* --- shared ----------------------------------------------------------------------------------- */
 
@@ -58,6 +63,7 @@ enum directory_right {
     RIGHT_POLICIES,
     RIGHT_CALENDAR,
     RIGHT_CREDENTIALS,
+    RIGHT_AUDIT,
 };
 NODISCARD enum err directory_need_right(struct call *call, enum directory_right right);
 bool directory_has_right(const struct call *call, enum directory_right right);

@@ -239,6 +239,7 @@ static void ask(struct feed *f, const char *page_token)
         .method = "ListCalendar",
         .principal = f->proof.principal,
         .request_id = id_new(),
+        .remote_address = f->proof.from,
         .deadline_us = f->deadline_us,
     };
     uint8_t *data = NULL;

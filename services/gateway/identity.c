@@ -388,6 +388,15 @@ static bool shows_something(const struct asker *who)
     return who->authorization && *who->authorization;
 }
 
+/* Where from, for the audit trail (SEC-10). */
+static enum err note_address(struct proving *p)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    p->proof->from = arena_strdup(p->arena, http_ip_text(&p->who->from, text));
+    return p->proof->from ? ERR_OK : refuse(p, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
+}
+
 /*
  * Whoever proves himself is let in, whatever his neighbours at the same address try: it is guessing
  * that has a limit. token: of a feed; NULL: what the header has.
@@ -408,6 +417,8 @@ static enum err prove_within_limit(struct proving *p, const char *token, bool sh
                 p, ERR_RESOURCE_EXHAUSTED,
                 "too many failed tries from your address; wait for the seconds of Retry-After");
     }
+    if (!e)
+        e = note_address(p);
     const char *const labels[] = { kind, e ? err_name(e) : "ok" };
     metric_add(&proofs_total, 1, labels);
     *refusal_out = (struct refusal){ .text = p->text, .wait_us = p->wait_us };

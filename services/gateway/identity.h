@@ -52,6 +52,7 @@ struct proof {
     const PbPrincipal *principal; /* in the arena */
     struct id holder;             /* the credential, or whose token it is: for limits */
     const char *name;             /* of a feed's employee, in the arena; else not set */
+    const char *from;             /* the client's address as text, "": not known; in the arena */
 };
 
 struct refusal {

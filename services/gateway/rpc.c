@@ -287,6 +287,7 @@ static void ask(struct flight *f)
         .idempotency_key = f->idempotency_key,
         .traceparent = begin_hop(f, m),
         .tracestate = *f->traceparent ? tracestate_of(connect_exchange(f->call)) : "",
+        .remote_address = f->proof.from,
         .deadline_us = f->deadline_us,
     };
 

@@ -190,6 +190,7 @@ static bool pack_context(const struct upstream_request *r, zmq_msg_t *frame)
     context.traceparent = pb_borrow(r->traceparent);
     context.tracestate = pb_borrow(r->tracestate);
     context.idempotency_key = pb_borrow(r->idempotency_key);
+    context.remote_address = pb_borrow(r->remote_address);
     return bus_request_pack(frame, &context.base);
 }
 

@@ -21,6 +21,7 @@ struct upstream_request {
     /* Borrowed until the call is over. */
     const PbPrincipal *principal;
     const char *idempotency_key, *traceparent, *tracestate; /* NULL, "" = none */
+    const char *remote_address;                             /* of the client; NULL: our own doing */
     int64_t deadline_us;                                    /* monotonic */
 };
 

@@ -84,6 +84,12 @@ static enum err batch_begin(struct reaction *r)
     return e;
 }
 
+/*
+ * Who wants everything does not mean who read what: a partner who reads a list for each event that he
+ * gets would be sent an event for each list, without end. So it must be named.
+ */
+static const char access_type[] = "daybook.directory.v1.AccessRecorded";
+
 static bool wants(const struct target *t, const char *type)
 {
     for (size_t i = 0; i < t->ntypes; i++) {
@@ -92,7 +98,7 @@ static bool wants(const struct target *t, const char *type)
                                                : strcmp(t->types[i], type) == 0)
             return true;
     }
-    return t->ntypes == 0;
+    return t->ntypes == 0 && strcmp(type, access_type) != 0;
 }
 
 /* --- an event ----------------------------------------------------------------------------------- */

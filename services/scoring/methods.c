@@ -167,7 +167,7 @@ static const struct check recompute_checks[] = {
 
 const struct method scoring_methods[] = {
     { SCORE_SERVICE, "Get", score_get, "scoring.read", get_checks, false },
-    { SCORE_SERVICE, "List", score_list, "scoring.read", list_checks, false },
+    { SCORE_SERVICE, "List", score_list, "scoring.read", list_checks, METHOD_BULK_READ },
     { SCORE_SERVICE, "Recompute", score_recompute, "scoring.write", recompute_checks, false },
 };
 const size_t scoring_methods_len = ARRAY_LEN(scoring_methods);

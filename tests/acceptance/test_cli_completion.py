@@ -12,7 +12,7 @@ import pytest
 
 from stack import SLACK
 
-CONSUMERS = ["customers", "visits", "reminders", "scoring", "gateway"]
+CONSUMERS = ["directory", "customers", "visits", "reminders", "scoring", "gateway"]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,8 @@ def offered(stack, folder):
     (("call", "--api-key", "req"), []),
     (("migrate", "bus", "cu"), ["customers"]),
     (("rebuild", "sc"), ["scoring"]),
+    (("rebuild", "d"), []),
+    (("audit", ""), ["verify"]),
     (("rebuild", "scoring", "s"), []),
     (("keygen", "x", "--kind", ""), ["partner", "daemon", "edge", "system"]),
     (("status", "--w"), ["--wait"]),

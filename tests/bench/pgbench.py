@@ -44,7 +44,7 @@ def script(tenant):
     event = {
         "event_id": uuid("n"), "tenant_id": ":tenant", "type": ":type", "aggregate": "('interactions/' || :n)",
         "aggregate_version": ":one", "occurred_at": ":at", "actor_id": ":actor", "request_id": ":n",
-        "traceparent": "''", "payload": ":payload",
+        "traceparent": "''", "method": "null", "remote_address": "null", "fields": "null", "payload": ":payload",
     }
     lines = [
         "\\set i :i + 1",

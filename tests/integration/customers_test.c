@@ -418,6 +418,8 @@ static void an_import_judges_each_row_and_can_be_repeated_CUS_31(void **state)
     (void)rig_events(rig);
     rig_fails(rig, "rep", CUSTOMER_SERVICE, "BatchImport", ERR_PERMISSION_DENIED, "", IMPORT_ROWS,
               "五号店", "");
+    assert_string_equal(rig_events(rig),
+                        "AccessRecorded"); /* the refusal, for the audit trail (F61) */
     json_t *dry = rig_ok(rig, "gm", CUSTOMER_SERVICE, "BatchImport", IMPORT_ROWS, "五号店",
                          ",\"dryRun\":true");
     assert_string_equal(rig_text(dry, "results.0.outcome"), "IMPORT_OUTCOME_INSERTED");

@@ -282,7 +282,7 @@ static void to_recompute_is_asked_through_the_log(void **state)
     assert_string_equal(rig_text(asked, "requested"), "1");
     assert_true(*rig_text(asked, "nextPageToken"));
     json_decref(asked);
-    assert_string_equal(rig_events(rig), "RecomputeRequested");
+    assert_string_equal(rig_events(rig), "AccessRecorded RecomputeRequested");
 }
 
 static void many_orders_of_one_event_are_one_step(void **state)

@@ -20,7 +20,7 @@ static void a_visit_goes_from_request_to_closed_report(void **state)
               "{\"visitId\":\"%s\"}", id);
     json_decref(
         rig_ok(rig, "sup", VISIT_SERVICE, "Review", "{\"visitId\":\"%s\",\"approve\":true}", id));
-    assert_string_equal(rig_events(rig), "VisitRequested VisitApproved");
+    assert_string_equal(rig_events(rig), "VisitRequested AccessRecorded VisitApproved");
 
     rig_time(rig, "2026-11-17T05:55:00Z");
     json_t *in = rig_ok(rig, "rep", VISIT_SERVICE, "CheckIn",

@@ -2,7 +2,8 @@
 -- One snapshot for head and events, so that 'nothing before the head' is a fact.
 SELECT h.log_id AS "_log_id", h.last_seq AS "_head_seq",
        l.event_id, l.tenant_id, l.type, l.aggregate, l.aggregate_version, l.seq, l.prev_seq,
-       l.occurred_at, l.actor_id, l.request_id, l.traceparent,
+       l.occurred_at, l.actor_id, l.request_id, l.traceparent, l.method,
+       l.remote_address, l.fields,
        'type.googleapis.com/' || l.type AS "data.type_url", l.payload AS "data.value"
   FROM bus.head h
   LEFT JOIN LATERAL (

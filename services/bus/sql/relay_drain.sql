@@ -20,9 +20,11 @@ WITH head AS (
       LEFT JOIN bus.tenant_head t ON t.tenant_id = n.tenant_id
 ), logged AS (
     INSERT INTO bus.log (seq, prev_seq, event_id, tenant_id, type, aggregate, aggregate_version,
-                         occurred_at, actor_id, request_id, traceparent, payload, sequenced_at)
+                         occurred_at, actor_id, request_id, traceparent, payload, sequenced_at,
+                         method, remote_address, fields)
     SELECT seq, prev_seq, event_id, tenant_id, type, aggregate, aggregate_version,
-           occurred_at, actor_id, request_id, traceparent, payload, $3::timestamptz
+           occurred_at, actor_id, request_id, traceparent, payload, $3::timestamptz,
+           method, remote_address, fields
       FROM chained
     RETURNING *
 ), tenants AS (
@@ -34,7 +36,7 @@ WITH head AS (
      WHERE one AND term = $2::bigint AND (SELECT count(*) FROM logged) > 0
 )
 SELECT event_id, tenant_id, type, aggregate, aggregate_version, seq, prev_seq, occurred_at,
-       actor_id, request_id, traceparent,
+       actor_id, request_id, traceparent, method, remote_address, fields,
        'type.googleapis.com/' || type AS "data.type_url", payload AS "data.value"
   FROM logged
  ORDER BY seq
