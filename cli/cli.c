@@ -79,7 +79,7 @@ const struct area areas[] = {
     { "visits", visits_migrations, &visits_migrations_len, true, true },
     { "reminders", reminders_migrations, &reminders_migrations_len, true, true },
     { "scoring", scoring_migrations, &scoring_migrations_len, true, true },
-    { "gateway", gateway_migrations, &gateway_migrations_len, false, false },
+    { "gateway", gateway_migrations, &gateway_migrations_len, true, false },
     { .name = NULL },
 };
 

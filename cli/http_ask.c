@@ -221,6 +221,7 @@ static bool make_headers(struct flight *f, const struct bus_request *r)
            add_header(list, "Content-Type: application/%sproto", stream ? "connect+" : "") &&
            add_header(list, "Connect-Protocol-Version: 1") &&
            (stream || add_header(list, "Connect-Timeout-Ms: %" PRId64, r->timeout_us / MSEC_US)) &&
+           (!r->traceparent || add_header(list, "Traceparent: %s", r->traceparent)) &&
            (!r->idempotency_key || add_header(list, "Idempotency-Key: %s", r->idempotency_key));
 }
 

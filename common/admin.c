@@ -67,6 +67,7 @@ struct request {
     struct admin *admin;
     const char *path;
     bool verbose;
+    bool openmetrics;
 };
 
 struct answer {
@@ -141,6 +142,13 @@ static void page_metrics(const struct request *r, struct answer *out)
     (void)run_checks(r->admin, r->admin->hooks.ready, checks, &ready);
     metric_set(&ready_gauge, ready ? 1 : 0, NULL);
     metric_set(&build_info, 1, build);
+    if (r->openmetrics) {
+        out->type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        metrics_write_open(&out->body);
+        metrics_write_process_open(&out->body);
+        sbuf_add_text(&out->body, "# EOF\n");
+        return;
+    }
     out->type = "text/plain; version=0.0.4; charset=utf-8";
     metrics_write(&out->body);
     metrics_write_process(&out->body);
@@ -240,9 +248,18 @@ static int parse_request_line(char *line, struct request *r, bool *head_out)
     return 0;
 }
 
+/* Whoever understands it, such as Prometheus, names it; weights are not looked at. */
+static bool accepts_openmetrics(const char *header)
+{
+    const char *accept = strcasestr(header, "\naccept:");
+    const char *end = accept ? strchr(accept + 1, '\n') : NULL;
+    const char *type = accept ? strcasestr(accept, "application/openmetrics-text") : NULL;
+    return type && end && type < end;
+}
+
 static void serve(struct admin *a, struct conn *c)
 {
-    struct request r = { .admin = a };
+    struct request r = { .admin = a, .openmetrics = accepts_openmetrics(c->header) };
     bool head_only = false;
     c->header[strcspn(c->header, "\r\n")] = '\0';
     int refused = parse_request_line(c->header, &r, &head_only);

@@ -168,6 +168,8 @@ enum err bus_client_send(struct bus_client *c, const struct bus_request *request
     context.deadline_ms = (uint32_t)(left_us / MSEC_US);
     if (request->idempotency_key)
         context.idempotency_key = pb_borrow(request->idempotency_key);
+    if (request->traceparent)
+        context.traceparent = pb_borrow(request->traceparent);
     union {
         const PbPrincipal *in;
         PbPrincipal *out;

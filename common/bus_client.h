@@ -40,6 +40,7 @@ struct bus_request {
     const ProtobufCMessage *message;
     const char *idempotency_key; /* NULL = none */
     const char *request_id;      /* NULL = made here */
+    const char *traceparent;     /* of who asks; NULL = none */
     int64_t timeout_us;
     /* On whose behalf; the bus believes it from edges and the operator's keys only. NULL = the
      * key's own. */

@@ -57,6 +57,7 @@ struct answer {
     ProtobufCMessage *reply;
     int64_t started_us;
     uint8_t *reserve;
+    struct span *span; /* of the handler; off before take_trace() */
 };
 
 /* --- frames in --- */
@@ -101,7 +102,7 @@ static enum err take_name(struct answer *a)
     return ERR_OK;
 }
 
-static char no_request_id[] = "";
+static char no_request_id[] = "", no_trace[] = "";
 
 static bool is_printable(const char *s, size_t max)
 {
@@ -142,6 +143,46 @@ static enum err take_context(struct answer *a)
         return call_reason(&a->call, bad, "IDEMPOTENCY_KEY_INVALID");
     }
     return ERR_OK;
+}
+
+/* From the bus to here, beside the handler's span: one asks for more workers, the other for a
+ * faster handler. By two machines' clocks, so that it may be a little off. */
+static void tell_queue(const struct answer *a, const char *asker)
+{
+    struct span queue;
+    int64_t received_us = wire_time_us(a->context->received_at); /* 0: did not come by a bus */
+    int64_t started_us = clock_wall_us() - (clock_monotonic_us() - a->started_us);
+
+    if (received_us <= 0 || received_us >= started_us)
+        return;
+    if (*asker)
+        span_begin(&queue, SPAN_INTERNAL, "queue", asker);
+    else
+        span_begin_part(&queue, a->span, "queue");
+    span_began_at(&queue, a->started_us - (started_us - received_us));
+    span_end_at(&queue, a->started_us);
+}
+
+/* From here on the context tells of our span, so that whatever is done on its behalf does, too. */
+static void take_trace(struct answer *a)
+{
+    struct trace_context asker;
+    char *given = a->context->traceparent;
+
+    if (*given && !trace_parse(given, &asker))
+        given = no_trace;
+    a->context->traceparent = given;
+    if (!*given)
+        a->context->tracestate = no_trace;
+    span_begin(a->span, SPAN_SERVER, "unknown method", given);
+    if (span_recorded(a->span)) {
+        span_began_at(a->span, a->started_us);
+        span_text(a->span, "daybook.request_id", a->context->request_id);
+        tell_queue(a, given);
+    }
+    a->call.state->span = a->span;
+    if (a->span->state != SPAN_OFF)
+        a->context->traceparent = a->span->traceparent;
 }
 
 static enum err take_deadline(struct answer *a)
@@ -297,6 +338,8 @@ static enum err work(struct answer *a)
     enum err context = take_context(a); /* for its request id, whatever else is wrong */
     if (e == ERR_OK)
         e = context;
+    if (a->context)
+        take_trace(a);
     if (e == ERR_OK)
         e = find_method(a);
     if (e == ERR_OK)
@@ -473,19 +516,22 @@ static void log_failure(const struct answer *a, enum err code, int64_t took_us)
 {
     const struct call *call = &a->call;
     const struct db_error *db = &call->state->db_error;
-    char tenant[ID_TEXT_MAX], actor[ID_TEXT_MAX], trace[33] = "", took[24];
+    char tenant[ID_TEXT_MAX], actor[ID_TEXT_MAX], trace[33] = "", span[17] = "", took[24];
 
-    if (a->context && strlen(a->context->traceparent) == 55)
+    if (a->context && a->context->traceparent[0]) /* take_trace() has left no other */
         snprintf(trace, sizeof trace, "%.32s", a->context->traceparent + 3);
+    if (a->span->state != SPAN_OFF)
+        snprintf(span, sizeof span, "%.16s", a->span->traceparent + 36);
     snprintf(took, sizeof took, "%" PRId64, took_us);
     log_line(level_of(code), "rpc.failed", "request failed", "req",
              a->context ? none_if_empty(a->context->request_id) : NULL, "trace",
-             none_if_empty(trace), "tenant", id_text(call->tenant, tenant), "actor",
-             id_text(call->actor, actor), "service", a->method ? a->method->service : NULL,
-             "method", a->method ? a->method->name : NULL, "code", err_name(code), "reason",
-             call_failure_reason(call, code), "field", none_if_empty(call->state->failure.field),
-             "sqlstate", none_if_empty(db->sqlstate), "statement", none_if_empty(db->statement),
-             "constraint", none_if_empty(db->constraint), "dur_us", took, NULL);
+             none_if_empty(trace), "span", none_if_empty(span), "tenant",
+             id_text(call->tenant, tenant), "actor", id_text(call->actor, actor), "service",
+             a->method ? a->method->service : NULL, "method", a->method ? a->method->name : NULL,
+             "code", err_name(code), "reason", call_failure_reason(call, code), "field",
+             none_if_empty(call->state->failure.field), "sqlstate", none_if_empty(db->sqlstate),
+             "statement", none_if_empty(db->statement), "constraint", none_if_empty(db->constraint),
+             "dur_us", took, NULL);
 }
 
 /* Names that a stranger sends must not become series. */
@@ -495,20 +541,33 @@ static void count(const struct answer *a, enum err code, int64_t took_us)
     const char *method = a->method ? a->method->name : "unknown";
 
     metric_add(&handled_total, 1, (const char *const[]){ service, method, err_name(code) });
-    metric_observe(&duration_seconds, (double)took_us / SECOND_US,
-                   (const char *const[]){ service, method });
+    metric_observe_traced(&duration_seconds, (double)took_us / SECOND_US,
+                          (const char *const[]){ service, method },
+                          span_recorded(a->span) ? a->span->traceparent : NULL);
+}
+
+static void end_trace(struct answer *a, enum err code)
+{
+    if (a->method)
+        span_name_method(a->span, a->method->service, a->method->name);
+    if (code)
+        span_text(a->span, "daybook.reason", call_failure_reason(&a->call, code));
+    span_end_call(a->span, code);
 }
 
 void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **result_out,
                  size_t *result_len_out, uint8_t **reply_out, size_t *reply_len_out)
 {
+    struct span span; /* large, so not among what is zeroed */
     struct answer a = {
         .env = env,
         .in = in,
         .call = { .db = env->db, .cache = env->cache, .daemon_data = env->daemon_data },
         .started_us = clock_monotonic_us(),
+        .span = &span,
     };
 
+    span.state = SPAN_OFF;
     *reply_out = NULL;
     *reply_len_out = 0;
     env->wake_relay = false;
@@ -538,5 +597,6 @@ void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **r
     if (e)
         log_failure(&a, e, took_us);
     count(&a, e, took_us);
+    end_trace(&a, e);
     directory_release(a.call.dir);
 }

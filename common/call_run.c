@@ -126,25 +126,48 @@ static enum err finish(struct runner *r)
     return e;
 }
 
+static enum err commit(struct runner *r, const struct span *transaction)
+{
+    struct span span;
+
+    span_begin_part(&span, transaction, "commit");
+    enum err e = db_commit(r->call->db);
+    if (e)
+        span_fail(&span, err_name(e));
+    span_end(&span);
+    return e;
+}
+
+static enum err transact(struct runner *r, const struct span *span)
+{
+    struct call *call = r->call;
+
+    enum err e = db_begin(call->db, &call->tenant, call->deadline_us);
+    r->begun = e == ERR_OK;
+    if (e == ERR_OK)
+        e = handle(r);
+    if (e == ERR_OK)
+        e = finish(r);
+    return e ? e : commit(r, span);
+}
+
 static enum err run_once(struct runner *r)
 {
     struct call *call = r->call;
+    struct span span;
 
     call_forget(call);
     call->state->db_error = (struct db_error){ 0 };
     call->tenant = r->tenant;
     r->reply = NULL;
-    r->begun = false;
     r->in_doubt = false;
-    enum err e = db_begin(call->db, &call->tenant, call->deadline_us);
+    span_begin_part(&span, call->state->span, "transaction");
+    enum err e = transact(r, &span);
     if (e)
+        span_text(&span, "error.type", err_name(e));
+    span_end(&span);
+    if (!r->begun)
         return e;
-    r->begun = true;
-    e = handle(r);
-    if (e == ERR_OK)
-        e = finish(r);
-    if (e == ERR_OK)
-        e = db_commit(call->db);
     if (e)
         call->state->db_error = *db_last_error(call->db);
     call->tenant = r->tenant;

@@ -7,6 +7,7 @@
 
 #include "common/call.h"
 #include "common/outbox.h"
+#include "common/trace.h"
 
 #define CALL_HOOKS_MAX 8
 #define CALL_VIOLATIONS_MAX                                                                        \
@@ -73,6 +74,7 @@ struct call_state {
     bool out_of_sight;  /* not found means: not for him */
 
     const char *tenant_text, *actor_text;
+    const struct span *span; /* the handler's; NULL before it has begun */
 
     /* of the running command; key NULL: a method without side effects */
     const char *key;

@@ -26,15 +26,20 @@ static const char *const type_names[] = {
     [SETTING_DURATION] = "duration", [SETTING_SIZE] = "size",
 };
 
+static const char *prefix_of(const struct setting *s)
+{
+    return s->foreign ? "" : PREFIX;
+}
+
 static void fault(FILE *out, const struct setting *s, const char *suffix, const char *why)
 {
-    (void)fprintf(out, "setting " PREFIX "%s%s: %s\n", s->key, suffix, why);
+    (void)fprintf(out, "setting %s%s%s: %s\n", prefix_of(s), s->key, suffix, why);
 }
 
 static const char *env_of(const struct setting *s, const char *suffix)
 {
     char name[NAME_MAX_LEN];
-    int n = snprintf(name, sizeof(name), PREFIX "%s%s", s->key, suffix);
+    int n = snprintf(name, sizeof(name), "%s%s%s", prefix_of(s), s->key, suffix);
     return n > 0 && (size_t)n < sizeof(name) ? getenv(name) : NULL;
 }
 
@@ -236,7 +241,7 @@ static bool is_known(struct setting *const *tables, size_t ntables, const char *
     for (size_t t = 0; t < ntables; t++) {
         for (const struct setting *s = tables[t]; s->key; s++) {
             size_t n = strlen(s->key);
-            if (strncmp(s->key, key, n) != 0)
+            if (s->foreign || strncmp(s->key, key, n) != 0)
                 continue;
             if (len == n || (len == n + 5 && strncmp(key + n, "_FILE", 5) == 0))
                 return true;
@@ -302,7 +307,7 @@ void config_print_help(struct setting *const *tables, size_t ntables, FILE *out)
 {
     for (size_t t = 0; t < ntables; t++) {
         for (const struct setting *s = tables[t]; s->key; s++) {
-            (void)fprintf(out, PREFIX "%s%s (%s", s->key, s->secret ? "_FILE" : "",
+            (void)fprintf(out, "%s%s%s (%s", prefix_of(s), s->key, s->secret ? "_FILE" : "",
                           type_names[s->type]);
             if (s->required)
                 (void)fprintf(out, ", required");
@@ -341,10 +346,10 @@ void config_print_effective(struct setting *const *tables, size_t ntables, FILE 
     for (size_t t = 0; t < ntables; t++) {
         for (const struct setting *s = tables[t]; s->key; s++) {
             if (!s->text) {
-                (void)fprintf(out, "# " PREFIX "%s is not set\n", s->key);
+                (void)fprintf(out, "# %s%s is not set\n", prefix_of(s), s->key);
                 continue;
             }
-            (void)fprintf(out, PREFIX "%s=", s->key);
+            (void)fprintf(out, "%s%s=", prefix_of(s), s->key);
             print_masked(s->secret ? "***" : s->text, out);
         }
     }

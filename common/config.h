@@ -3,8 +3,8 @@
  *
  * Setting KEY is read from DAYBOOK_KEY, or from the file named by DAYBOOK_KEY_FILE (one trailing
  * newline dropped); both set is an error. Secrets come by _FILE only, unless
- * DAYBOOK_INSECURE_ENV_SECRETS=1, and print as "***". Values are loaded once at start; faults are
- * all listed on stderr, and the daemon exits with 78.
+ * DAYBOOK_INSECURE_ENV_SECRETS=1, and print as "***". Foreign settings keep their own names. Values
+ * are loaded once at start; faults are all listed on stderr, and the daemon exits with 78.
  */
 #ifndef DAYBOOK_COMMON_CONFIG_H
 #define DAYBOOK_COMMON_CONFIG_H
@@ -20,12 +20,13 @@ enum setting_type {
 };
 
 struct setting {
-    const char *key; /* without DAYBOOK_ */
+    const char *key; /* without DAYBOOK_, unless foreign */
     enum setting_type type;
     const char *default_value; /* NULL: none, the setting may stay unset (text NULL) */
     int64_t min, max;          /* numbers, durations, sizes; both 0 = no bound */
     bool required;
     bool secret;
+    bool foreign; /* key is the whole name of the variable: another project's, such as OTEL_... */
     const char *help; /* one sentence */
     /* filled by config_load(): */
     const char *text; /* owned here */

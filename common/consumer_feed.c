@@ -191,11 +191,13 @@ static enum err ask(struct consumer *c, const char *method, const ProtobufCMessa
 {
     struct bus_answer answer = { 0 };
 
-    enum err e = bus_client_call(
-        c->bus,
-        &(struct bus_request){
-            .service = EVENT_SERVICE, .method = method, .message = message, .timeout_us = ASK_US },
-        c->feed, &answer);
+    enum err e = bus_client_call(c->bus,
+                                 &(struct bus_request){ .service = EVENT_SERVICE,
+                                                        .method = method,
+                                                        .message = message,
+                                                        .traceparent = trace_of_chores(),
+                                                        .timeout_us = ASK_US },
+                                 c->feed, &answer);
     memcpy(answer_out, &answer.message, sizeof answer.message);
     return e;
 }

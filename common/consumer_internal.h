@@ -17,6 +17,7 @@
 #include "common/consumer.h"
 #include "common/id.h"
 #include "common/outbox.h"
+#include "common/trace.h"
 
 #define CONSUMER_BATCH_MAX 500
 #define CONSUMER_TICK_US SECOND_US
@@ -175,6 +176,7 @@ struct reaction_row {
 };
 struct reaction_state {
     const PbEvent *event;                  /* under way */
+    struct span span;                      /* of its reaction */
     struct reaction_row *rows, **rows_end; /* of the tenant's run */
     size_t nrows;
     bool emitted;

@@ -30,7 +30,7 @@ enum err reaction_emit(struct reaction *r, const char *collection, const char *i
             .version = version,
             .occurred_at_us = r->now_us,
             .request_id = "",
-            .traceparent = s->event ? s->event->traceparent : "",
+            .traceparent = s->event ? span_traceparent(&s->span, s->event->traceparent) : "",
             .message = event,
         },
         r->arena, &item->row);
@@ -110,6 +110,21 @@ bool consumer_wants(const struct reaction_def *def, bool replaying)
     return def && (def->flags & (replaying ? REACTION_REPLAY : REACTION_LIVE));
 }
 
+/* A trace of its own, linked to the event's: those of a busy customer would never end. An attempt
+ * is told whether or not its transaction was committed. One that only looks at the envelope is not
+ * worth a span. */
+static void begin_span(struct reaction *r, const struct consumer_item *item)
+{
+    const PbEvent *event = item->event;
+    struct span *span = &r->state->span;
+
+    span->state = SPAN_OFF;
+    if (!r->replaying && !(item->def->flags & REACTION_ENVELOPE))
+        span_begin_linked(span, SPAN_CONSUMER, "reaction", event->traceparent);
+    span_text(span, "messaging.message.id", event->event_id);
+    span_text(span, "daybook.event.type", event->type);
+}
+
 static enum err unpack_data(struct reaction *r, const PbEvent *event, ProtobufCMessage **data_out)
 {
     const struct schema_message *type = schema_find_message(event->type);
@@ -130,7 +145,9 @@ static enum err react(struct reaction *r, const struct consumer_item *item)
     if (e)
         return e;
     r->state->event = event;
+    begin_span(r, item);
     e = item->def->fn(r, event, data);
+    span_end_call(&r->state->span, e);
     r->state->event = NULL;
     return e;
 }

@@ -203,6 +203,7 @@ static void stop_all(struct daemon *d, bool left_behind)
     admin_stop(d->admin);
     ended = daemon_workers_stop(d, ended ? JOIN_TIMEOUT_US : 0) && ended;
     if (!ended) {
+        trace_stop();
         log_stop();
         _exit(DAEMON_EXIT_AGAIN);
     }
@@ -260,6 +261,7 @@ static int run(struct daemon *d)
         log_info("daemon.start", "starting", "version", daybook_version(), "instance", d->instance,
                  NULL);
         schema_init();
+        daemon_traces_start(d);
         if (!daemon_wake_init(d)) {
             log_error("daemon.start_failed", strerror(errno), NULL);
         } else {
@@ -267,6 +269,7 @@ static int run(struct daemon *d)
                 status = run_started(d);
             daemon_wake_fini(d);
         }
+        trace_stop();
         log_info("daemon.stop", status == DAEMON_EXIT_OK ? "drained" : "stopped", NULL);
         log_stop();
     }

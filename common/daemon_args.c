@@ -77,6 +77,7 @@ static const struct setting common_settings[] = {
       .min = 1 << 20,
       .max = 256 << 20,
       .help = "Memory that one request may use." },
+    DAEMON_TRACE_SETTINGS,
     { .key = "DEBUG_DUMPABLE",
       .type = SETTING_BOOL,
       .default_value = "0",
@@ -251,6 +252,7 @@ bool daemon_apply_settings(struct daemon *d)
     ok &= apply_clock(d);
     ok &= apply_master_key(d);
     ok &= apply_bus(d);
+    ok &= daemon_apply_traces(d);
     return ok;
 }
 

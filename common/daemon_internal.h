@@ -9,6 +9,7 @@
  *   daemon_wake.c    waiters, wakers, wake messages in and out
  *   daemon_health.c  the probe thread, readiness, the admin listener's checks
  *   daemon_consumer.c  the thread that hears events
+ *   daemon_trace.c   the settings of traces
  *   daemon_notify.c  words to systemd
  */
 #ifndef DAYBOOK_COMMON_DAEMON_INTERNAL_H
@@ -23,6 +24,7 @@
 #include "common/mailbox.h"
 #include "common/mdp.h"
 #include "common/pool.h"
+#include "common/trace.h"
 
 #define DAEMON_WORKERS_MAX 64
 #define DAEMON_CHANNEL_MAX 64
@@ -82,6 +84,9 @@ struct daemon {
     uint8_t origin[BUS_WAKE_ORIGIN_LEN];
     char application_name[160];
     struct bus_address address;
+    struct trace_config traces;
+    char traces_url[2048]; /* "" = no traces */
+    char traces_service[64];
     void *zmq;
     void *data; /* the def's own */
 
@@ -122,6 +127,39 @@ NODISCARD bool daemon_apply_settings(struct daemon *d);
 NODISCARD bool daemon_apply_prepare(const struct daemon *d);
 int daemon_migrate(struct daemon *d);
 int daemon_exit_of(enum err e); /* of a one-shot command */
+
+/* daemon_trace.c */
+/* The names that OpenTelemetry gives them. */
+/* clang-format off */
+#define DAEMON_TRACE_SETTINGS                                                                      \
+    { .key = "OTEL_EXPORTER_OTLP_ENDPOINT",                                                        \
+      .foreign = true,                                                                             \
+      .type = SETTING_TEXT,                                                                        \
+      .help = "Collector of traces, such as http://localhost:4318: spans are posted to /v1/traces "\
+              "there, as OTLP in JSON. Unset: no traces." },                                       \
+    { .key = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",                                                 \
+      .foreign = true,                                                                             \
+      .type = SETTING_TEXT,                                                                        \
+      .help = "The same as a whole address, to which nothing is added; it goes first." },          \
+    { .key = "OTEL_SERVICE_NAME",                                                                  \
+      .foreign = true,                                                                             \
+      .type = SETTING_TEXT,                                                                        \
+      .help = "The daemon's name in traces; unset: daybook-NAME." },                               \
+    { .key = "OTEL_TRACES_SAMPLER",                                                                \
+      .foreign = true,                                                                             \
+      .type = SETTING_TEXT,                                                                        \
+      .default_value = "parentbased_always_on",                                                    \
+      .help = "What is traced: always_on, always_off, traceidratio; with parentbased_ before it, " \
+              "whoever asks decides where he says." },                                             \
+    { .key = "OTEL_TRACES_SAMPLER_ARG",                                                            \
+      .foreign = true,                                                                             \
+      .type = SETTING_TEXT,                                                                        \
+      .help = "Of traceidratio: the part that is traced, 0 to 1; unset: 1." }
+/* clang-format on */
+/* Judges them. False: said why. */
+NODISCARD bool daemon_apply_traces(struct daemon *d);
+/* Starts the exporter where a collector is named. A daemon without traces serves all the same. */
+void daemon_traces_start(struct daemon *d);
 
 /* daemon_rebuild.c */
 int daemon_rebuild(struct daemon *d);

@@ -181,6 +181,8 @@ static enum err connect_now(struct db *db, int64_t deadline_us)
     deadline_us = MIN(deadline_us, clock_monotonic_us() + CONNECT_LIMIT_US);
     db->conn = connect_until(db, deadline_us);
     db->sessions += db->conn != NULL;
+    if (db->conn)
+        db_count_connection(1);
     enum err e = db->conn ? set_up_session(db, deadline_us) : ERR_UNAVAILABLE;
     if (e) {
         db_pipe_drop(db);
@@ -546,8 +548,10 @@ static enum err run_script(struct db *db, const char *sql, int64_t deadline_us)
         log_warn("db.send_refused", PQerrorMessage(db->conn), NULL);
         return ERR_UNAVAILABLE;
     }
-    db_count_round_trip(db);
-    return read_script(db, deadline_us);
+    int64_t began_us = clock_monotonic_us();
+    enum err e = read_script(db, deadline_us);
+    db_count_round_trip(db, "script", clock_monotonic_us() - began_us);
+    return e;
 }
 
 enum err db_script(struct db *db, const char *sql, int64_t deadline_us)

@@ -3,6 +3,8 @@
  */
 #include "common/db_internal.h"
 
+#include <stdatomic.h>
+
 #include "common/log.h"
 #include "common/metrics.h"
 
@@ -53,6 +55,23 @@ static struct metric round_trips_total = {
     .help = "Waits for answers of PostgreSQL.",
 };
 
+static struct metric query_seconds = {
+    .name = "daybook_db_query_seconds",
+    .type = METRIC_HISTOGRAM,
+    .help = "How long PostgreSQL's answers were waited for, by the statement that was sent last: "
+            "what was queued before it went along.",
+    .labels = { "statement" },
+    .buckets = metric_rpc_buckets,
+};
+
+static struct metric connections_gauge = {
+    .name = "daybook_db_connections",
+    .type = METRIC_GAUGE,
+    .help = "Connections to PostgreSQL that stand.",
+    .labels = { "state" },
+};
+static atomic_int connections;
+
 static const struct sqlstate_rule *rule_of(const char *sqlstate)
 {
     const struct sqlstate_rule *best = NULL;
@@ -75,10 +94,18 @@ void db_error_count(const char *sqlstate)
     metric_add(&errors_total, 1, labels);
 }
 
-void db_count_round_trip(struct db *db)
+void db_count_round_trip(struct db *db, const char *name, int64_t took_us)
 {
     db->round_trips++;
     metric_add(&round_trips_total, 1, NULL);
+    metric_observe(&query_seconds, (double)took_us / SECOND_US, (const char *const[]){ name });
+}
+
+/* Two at once may be shown in the wrong order, until the next. */
+void db_count_connection(int change)
+{
+    int now = atomic_fetch_add(&connections, change) + change;
+    metric_set(&connections_gauge, now, (const char *const[]){ "open" });
 }
 
 void db_error_clear(struct db *db)

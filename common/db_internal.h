@@ -122,6 +122,8 @@ bool db_error_is_fatal(const PGresult *res);
 bool db_error_commit_warning(const PGresult *notice);
 void db_error_clear(struct db *db);
 void db_error_count(const char *sqlstate);
-void db_count_round_trip(struct db *db);
+/* One wait for answers has ended. name: of the last statement that was sent; static. */
+void db_count_round_trip(struct db *db, const char *name, int64_t took_us);
+void db_count_connection(int change); /* 1 made, -1 gone */
 
 #endif

@@ -22,8 +22,10 @@
 
 void db_pipe_drop(struct db *db)
 {
-    if (db->conn)
+    if (db->conn) {
         PQfinish(db->conn);
+        db_count_connection(-1);
+    }
     db->conn = NULL;
     db->doomed = false;
     db->head = db->npending = db->nchecks = 0;
@@ -325,16 +327,19 @@ static enum err step(struct db *db, int64_t deadline_us)
 
 enum err db_pipe_run(struct db *db, int64_t deadline_us, PGresult **res_out)
 {
+    const char *last = db_pipe_is_open(db) ? db->pending[db->npending - 1].name : "rest";
+
     db->batch_error = ERR_OK;
     enum err e = db_pipe_is_open(db) ? send_sync(db) : ERR_OK;
     if (e)
         return e;
-    db_count_round_trip(db);
+    int64_t began_us = clock_monotonic_us();
     while (db->head < db->npending) {
         e = step(db, deadline_us);
         if (e)
             break;
     }
+    db_count_round_trip(db, last, clock_monotonic_us() - began_us);
     if (e == ERR_DEADLINE_EXCEEDED) {
         judge_commit(db);
         db_pipe_forget_readers(db);

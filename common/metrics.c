@@ -10,19 +10,32 @@
 #include <assert.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+
+#include "common/clock.h"
+#include "common/trace.h"
 
 #define SERIES_MOST 2000
 #define TABLE_SIZE 64
 #define BUCKETS_MOST 32
 
+/* Written by whoever finds it free; a second one's is as good. */
+struct exemplar {
+    atomic_flag busy;
+    char trace[33], span[17]; /* hexadecimal; "" = none yet */
+    double value;
+    int64_t at_us; /* wall */
+};
+
 struct series {
     struct series *next;
     uint32_t hash;
     char *labels[METRIC_LABELS_MAX];
-    _Atomic int64_t count;      /* counters */
-    _Atomic uint64_t bits;      /* a double: the gauge, or the histogram's sum */
-    _Atomic uint64_t buckets[]; /* nbuckets + 1, the last being +Inf */
+    _Atomic int64_t count;              /* counters */
+    _Atomic uint64_t bits;              /* a double: the gauge, or the histogram's sum */
+    struct exemplar *_Atomic exemplars; /* nbuckets + 1; NULL before the first trace */
+    _Atomic uint64_t buckets[];         /* nbuckets + 1, the last being +Inf */
 };
 
 struct family {
@@ -117,6 +130,7 @@ static void free_series(struct series *s)
         return;
     for (size_t i = 0; i < METRIC_LABELS_MAX; i++)
         free(s->labels[i]);
+    free(atomic_load(&s->exemplars));
     free(s);
 }
 
@@ -211,7 +225,41 @@ void metric_set(struct metric *m, double value, const char *const *labels)
         atomic_store_explicit(&s->bits, bits_of(value), memory_order_relaxed);
 }
 
+/* NULL without memory: then there is none to show. */
+static struct exemplar *exemplars_of(struct series *s, size_t nbuckets)
+{
+    struct exemplar *e = atomic_load_explicit(&s->exemplars, memory_order_acquire), *now = NULL;
+    if (e)
+        return e;
+    e = calloc(nbuckets + 1, sizeof(*e));
+    if (!e)
+        return NULL;
+    for (size_t i = 0; i <= nbuckets; i++)
+        atomic_flag_clear(&e[i].busy);
+    if (atomic_compare_exchange_strong(&s->exemplars, &now, e))
+        return e;
+    free(e);
+    return now;
+}
+
+static void keep_exemplar(struct exemplar *e, double value, const char *traceparent)
+{
+    if (atomic_flag_test_and_set_explicit(&e->busy, memory_order_acquire))
+        return;
+    (void)snprintf(e->trace, sizeof(e->trace), "%.32s", traceparent + 3);
+    (void)snprintf(e->span, sizeof(e->span), "%.16s", traceparent + 36);
+    e->value = value;
+    e->at_us = clock_wall_us();
+    atomic_flag_clear_explicit(&e->busy, memory_order_release);
+}
+
 void metric_observe(struct metric *m, double value, const char *const *labels)
+{
+    metric_observe_traced(m, value, labels, NULL);
+}
+
+void metric_observe_traced(struct metric *m, double value, const char *const *labels,
+                           const char *traceparent)
 {
     assert(m->type == METRIC_HISTOGRAM);
     struct series *s = series_of(m, labels);
@@ -225,6 +273,11 @@ void metric_observe(struct metric *m, double value, const char *const *labels)
     while (!atomic_compare_exchange_weak_explicit(&s->bits, &old, bits_of(double_of(old) + value),
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
+    if (!traceparent || strlen(traceparent) < TRACEPARENT_LEN)
+        return;
+    struct exemplar *e = exemplars_of(s, ((struct family *)m->state)->nbuckets);
+    if (e)
+        keep_exemplar(&e[i], value, traceparent);
 }
 
 /* --- the page
@@ -259,9 +312,17 @@ static void write_double(struct sbuf *out, double v)
     }
 }
 
+/* OpenMetrics tells bounds apart from whole numbers. */
+static void write_bound(struct sbuf *out, double bound, bool open)
+{
+    write_double(out, bound);
+    if (open && isfinite(bound) && bound == trunc(bound))
+        sbuf_add_text(out, ".0");
+}
+
 /* name_suffix{label="value",...,le="bound"} */
 static void write_name(struct sbuf *out, const struct family *f, const struct series *s,
-                       const char *suffix, const double *bound)
+                       const char *suffix, const double *bound, bool open)
 {
     sbuf_add_text(out, f->metric->name);
     sbuf_add_text(out, suffix);
@@ -274,7 +335,7 @@ static void write_name(struct sbuf *out, const struct family *f, const struct se
         }
         if (bound) {
             sbuf_addf(out, "%sle=\"", before);
-            write_double(out, *bound);
+            write_bound(out, *bound, open);
             sbuf_add_char(out, '"');
         }
         sbuf_add_char(out, '}');
@@ -282,57 +343,91 @@ static void write_name(struct sbuf *out, const struct family *f, const struct se
     sbuf_add_char(out, ' ');
 }
 
-static void write_histogram(struct sbuf *out, const struct family *f, struct series *s)
+/* Waits for a writer, who takes no lock and so is soon done. */
+static void write_exemplar(struct sbuf *out, struct exemplar *e)
 {
+    while (atomic_flag_test_and_set_explicit(&e->busy, memory_order_acquire))
+        sched_yield();
+    struct exemplar copy = { .value = e->value, .at_us = e->at_us };
+    memcpy(copy.trace, e->trace, sizeof(copy.trace));
+    memcpy(copy.span, e->span, sizeof(copy.span));
+    atomic_flag_clear_explicit(&e->busy, memory_order_release);
+    if (!copy.trace[0])
+        return;
+    sbuf_addf(out, " # {trace_id=\"%s\",span_id=\"%s\"} ", copy.trace, copy.span);
+    write_double(out, copy.value);
+    sbuf_addf(out, " %" PRId64 ".%06d", copy.at_us / SECOND_US, (int)(copy.at_us % SECOND_US));
+}
+
+static void write_histogram(struct sbuf *out, const struct family *f, struct series *s, bool open)
+{
+    struct exemplar *exemplars =
+        open ? atomic_load_explicit(&s->exemplars, memory_order_acquire) : NULL;
     int64_t sum = 0; /* what the bounds add up to is the count, however updates interleave */
     for (size_t i = 0; i <= f->nbuckets; i++) {
         double bound = i < f->nbuckets ? f->metric->buckets[i] : HUGE_VAL;
         sum += (int64_t)atomic_load_explicit(&s->buckets[i], memory_order_relaxed);
-        write_name(out, f, s, "_bucket", &bound);
+        write_name(out, f, s, "_bucket", &bound, open);
         sbuf_add_i64(out, sum);
+        if (exemplars)
+            write_exemplar(out, &exemplars[i]);
         sbuf_add_char(out, '\n');
     }
-    write_name(out, f, s, "_sum", NULL);
+    write_name(out, f, s, "_sum", NULL, open);
     write_double(out, double_of(atomic_load_explicit(&s->bits, memory_order_relaxed)));
     sbuf_add_char(out, '\n');
-    write_name(out, f, s, "_count", NULL);
+    write_name(out, f, s, "_count", NULL, open);
     sbuf_add_i64(out, sum);
     sbuf_add_char(out, '\n');
 }
 
-static void write_series(struct sbuf *out, const struct family *f, struct series *s)
+static void write_series(struct sbuf *out, const struct family *f, struct series *s, bool open)
 {
     switch (f->metric->type) {
     case METRIC_COUNTER:
-        write_name(out, f, s, "", NULL);
+        write_name(out, f, s, "", NULL, open);
         sbuf_add_i64(out, atomic_load_explicit(&s->count, memory_order_relaxed));
         sbuf_add_char(out, '\n');
         break;
     case METRIC_GAUGE:
-        write_name(out, f, s, "", NULL);
+        write_name(out, f, s, "", NULL, open);
         write_double(out, double_of(atomic_load_explicit(&s->bits, memory_order_relaxed)));
         sbuf_add_char(out, '\n');
         break;
     case METRIC_HISTOGRAM:
-        write_histogram(out, f, s);
+        write_histogram(out, f, s, open);
         break;
     }
 }
 
-static void write_family(struct sbuf *out, struct family *f)
+/* OpenMetrics names a counter's family without the suffix of its samples. */
+static int family_len(const struct family *f, bool open)
+{
+    static const char suffix[] = "_total";
+    size_t len = strlen(f->metric->name), less = sizeof(suffix) - 1;
+
+    if (open && f->metric->type == METRIC_COUNTER && len > less &&
+        strcmp(f->metric->name + len - less, suffix) == 0)
+        len -= less;
+    return (int)len;
+}
+
+static void write_family(struct sbuf *out, struct family *f, bool open)
 {
     static const char *const types[] = { "counter", "gauge", "histogram" };
-    sbuf_addf(out, "# HELP %s ", f->metric->name);
-    write_escaped(out, f->metric->help ? f->metric->help : "", false);
-    sbuf_addf(out, "\n# TYPE %s %s\n", f->metric->name, types[f->metric->type]);
+    int len = family_len(f, open);
+
+    sbuf_addf(out, "# HELP %.*s ", len, f->metric->name);
+    write_escaped(out, f->metric->help ? f->metric->help : "", open);
+    sbuf_addf(out, "\n# TYPE %.*s %s\n", len, f->metric->name, types[f->metric->type]);
     for (size_t i = 0; i < TABLE_SIZE; i++) {
         struct series *s = atomic_load_explicit(&f->table[i], memory_order_acquire);
         for (; s; s = s->next)
-            write_series(out, f, s);
+            write_series(out, f, s, open);
     }
 }
 
-void metrics_write(struct sbuf *out)
+static void write_page(struct sbuf *out, bool open)
 {
     /* Families are never taken away while daemons run, so only the head needs the lock: a scrape
      * of a large page must not hold up the first use of a series. */
@@ -340,7 +435,17 @@ void metrics_write(struct sbuf *out)
     struct family *f = families;
     pthread_mutex_unlock(&lock);
     for (; f; f = f->next)
-        write_family(out, f);
+        write_family(out, f, open);
+}
+
+void metrics_write(struct sbuf *out)
+{
+    write_page(out, false);
+}
+
+void metrics_write_open(struct sbuf *out)
+{
+    write_page(out, true);
 }
 
 void metrics_stop(void)

@@ -1,5 +1,6 @@
 /*
- * metrics.h - counters, gauges and histograms, shown as Prometheus text (format 0.0.4).
+ * metrics.h - counters, gauges and histograms, shown as Prometheus text (format 0.0.4) or, for who
+ * asks for it, as OpenMetrics 1.0 with exemplars: the trace that a bucket counted last.
  *
  * A metric is a static definition; its series appear with the first use of a set of label values.
  * There are at most 2 000 series a process; past that, updates go to one series with every label
@@ -35,11 +36,17 @@ void metric_register(struct metric *m);
 void metric_add(struct metric *m, int64_t n, const char *const *labels);    /* counter */
 void metric_set(struct metric *m, double value, const char *const *labels); /* gauge */
 void metric_observe(struct metric *m, double value, const char *const *labels);
+/* The same, of a request that is traced: a traceparent, or "" and NULL for none. */
+void metric_observe_traced(struct metric *m, double value, const char *const *labels,
+                           const char *traceparent);
 
 /* The whole page. */
 void metrics_write(struct sbuf *out);
 /* The process_* metrics (CPU, memory, descriptors), which belong below it. */
 void metrics_write_process(struct sbuf *out);
+/* The same two as OpenMetrics; the end of the page is the caller's: "# EOF". */
+void metrics_write_open(struct sbuf *out);
+void metrics_write_process_open(struct sbuf *out);
 void metrics_stop(void); /* frees all series; for leak-clean exits */
 
 #endif

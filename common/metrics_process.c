@@ -11,10 +11,19 @@
 #include "common/metrics.h"
 #include "common/num.h"
 
-static void write_one(struct sbuf *out, const char *name, const char *type, const char *help,
-                      double value)
+/* Where it goes, and how: OpenMetrics names a counter's family without its suffix. */
+struct page {
+    struct sbuf *out;
+    bool open;
+};
+
+static void write_one(const struct page *p, const char *name, const char *suffix, const char *type,
+                      const char *help, double value)
 {
-    sbuf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name, type, name, value);
+    const char *of_family = p->open ? "" : suffix;
+
+    sbuf_addf(p->out, "# HELP %s%s %s\n# TYPE %s%s %s\n%s%s %.15g\n", name, of_family, help, name,
+              of_family, type, name, suffix, value);
 }
 
 /* A small file of /proc as text. */
@@ -53,7 +62,7 @@ static bool boot_time_s(int64_t *out)
     return true;
 }
 
-static void write_stat(struct sbuf *out)
+static void write_stat(const struct page *p)
 {
     char stat[1024];
     int64_t start, virtual_bytes, resident_pages, booted_s;
@@ -61,17 +70,17 @@ static void write_stat(struct sbuf *out)
     if (ticks <= 0 || page <= 0 || !read_proc("/proc/self/stat", stat, sizeof(stat)))
         return;
     if (stat_field(stat, 22, &start) && boot_time_s(&booted_s))
-        write_one(out, "process_start_time_seconds", "gauge", "Start, in seconds since 1970.",
+        write_one(p, "process_start_time_seconds", "", "gauge", "Start, in seconds since 1970.",
                   (double)booted_s + (double)start / (double)ticks);
     if (stat_field(stat, 23, &virtual_bytes))
-        write_one(out, "process_virtual_memory_bytes", "gauge", "Virtual memory.",
+        write_one(p, "process_virtual_memory_bytes", "", "gauge", "Virtual memory.",
                   (double)virtual_bytes);
     if (stat_field(stat, 24, &resident_pages))
-        write_one(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+        write_one(p, "process_resident_memory_bytes", "", "gauge", "Resident memory.",
                   (double)resident_pages * (double)page);
 }
 
-static void write_fds(struct sbuf *out)
+static void write_fds(const struct page *p)
 {
     DIR *dir = opendir("/proc/self/fd");
     struct rlimit limit;
@@ -80,21 +89,31 @@ static void write_fds(struct sbuf *out)
         while (readdir(dir)) /* this stream belongs to this thread alone */
             n++;
         closedir(dir);
-        write_one(out, "process_open_fds", "gauge", "Open file descriptors.",
+        write_one(p, "process_open_fds", "", "gauge", "Open file descriptors.",
                   n - 3); /* less ".", ".." and the folder itself */
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        write_one(out, "process_max_fds", "gauge", "Most open file descriptors.",
+        write_one(p, "process_max_fds", "", "gauge", "Most open file descriptors.",
                   (double)limit.rlim_cur);
+}
+
+static void write_all(const struct page *p)
+{
+    struct rusage use;
+    if (getrusage(RUSAGE_SELF, &use) == 0)
+        write_one(p, "process_cpu_seconds", "_total", "counter", "User and system time.",
+                  (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+                      (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+    write_stat(p);
+    write_fds(p);
 }
 
 void metrics_write_process(struct sbuf *out)
 {
-    struct rusage use;
-    if (getrusage(RUSAGE_SELF, &use) == 0)
-        write_one(out, "process_cpu_seconds_total", "counter", "User and system time.",
-                  (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-                      (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
-    write_stat(out);
-    write_fds(out);
+    write_all(&(struct page){ .out = out });
+}
+
+void metrics_write_process_open(struct sbuf *out)
+{
+    write_all(&(struct page){ .out = out, .open = true });
 }

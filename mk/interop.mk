@@ -22,6 +22,51 @@ $(NODE_CLIENT): $(NODE_PACKAGES) $(wildcard $(NODE_DIR)/*.mjs) $(NODE_DIR)/buf.g
 	$(Q)cd $(NODE) && PATH="$$PWD/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
 	@touch $@
 
+# --- Connect in a browser: a page of connect-web, bundled ------------------------------------------
+# buf and its plugin are those of tests/interop/node. The browser is Debian's (deploy/local/deps.sh).
+WEB_DIR := tests/interop/web
+WEB := $(BUILD)/interop/web
+WEB_PAGE := $(WEB)/page.stamp
+
+$(WEB)/packages.stamp: $(addprefix $(WEB_DIR)/,package.json package-lock.json .npmrc)
+	@mkdir -p $(WEB)
+	@echo "  NPM     $(WEB_DIR)"
+	$(Q)cp $^ $(WEB)
+	$(Q)npm ci --silent --no-audit --no-fund --prefix $(WEB)
+	@touch $@
+
+$(WEB_PAGE): $(WEB)/packages.stamp $(NODE_PACKAGES) $(wildcard $(WEB_DIR)/*.mjs $(WEB_DIR)/page/*) \
+		$(WEB_DIR)/buf.gen.yaml $(PROTOS)
+	@echo "  BUNDLE  $(WEB_DIR)"
+	$(Q)cp -r $(WEB_DIR)/*.mjs $(WEB_DIR)/page $(WEB_DIR)/buf.gen.yaml $(WEB)
+	$(Q)cd $(WEB) && PATH="$(CURDIR)/$(NODE)/node_modules/.bin:$$PATH" buf generate --clean $(CURDIR)/proto
+	$(Q)npm run --silent --prefix $(WEB) build -- --log-level=warning
+	@touch $@
+
+# --- schemathesis: a Python package in a place of its own, since it brings a pytest of its own ----
+SCHEMATHESIS := $(BUILD)/interop/schemathesis
+
+$(SCHEMATHESIS)/ok: tests/interop/schemathesis/requirements.txt
+	@echo "  VENV    schemathesis"
+	$(Q)python3 -m venv $(@D)
+	$(Q)$(@D)/bin/pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+# --- programs of Debian packages that are not installed: they would start services ---------------
+DEBIAN := $(BUILD)/debian
+PROMTOOL := $(DEBIAN)/promtool
+NGINX := $(DEBIAN)/nginx
+
+$(PROMTOOL):
+	@echo "  FETCH   $(@F)"
+	$(Q)tools/debian-program.sh prometheus usr/bin/promtool $@
+$(NGINX):
+	@echo "  FETCH   $(@F)"
+	$(Q)tools/debian-program.sh nginx usr/sbin/nginx $@
+
+# What tests/acceptance/test_interop_* and test_metrics.py make use of.
+INTEROP_NEEDS := $(NODE_CLIENT) $(WEB_PAGE) $(SCHEMATHESIS)/ok $(PROMTOOL) $(NGINX)
+
 # --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
 # Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,
 # which is the same as a oneof of one.

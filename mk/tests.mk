@@ -57,6 +57,13 @@ $(TESTDATA_TESTS:%=$(B)/obj/tests/unit/%.o): | $(TESTDATA_STAMP)
 $(TESTDATA_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += $(TESTDATA_OBJS)
 $(TESTDATA_TESTS:%=$(B)/tests/unit/%): | $(TESTDATA_OBJS)
 
+# Our JSON mapping as a filter, with that schema.
+JSON_PIPE := $(B)/tests/interop/json_pipe
+$(JSON_PIPE): $(call obj,tests/interop/protojson/pipe.c) $(TESTDATA_OBJS) $(COMMON_LIB) $(PROTO_LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    $(@F)"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
 # This test turns the wall clock.
 $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 
@@ -83,9 +90,9 @@ check-sql: $(B)/tools/check_sql ## prepare every statement against the migrated 
 # --- threads -------------------------------------------------------------------------------------
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
-THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_admin common_pool \
-	common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
-THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay
+THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_trace common_admin \
+	common_pool common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
+THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
 thread-tests: all $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
@@ -99,7 +106,8 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
-	DAYBOOK_NODE="$(CURDIR)/$(NODE)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
+	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
+	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
 ASYNCAPI := $(BUILD)/node/node_modules/@asyncapi/parser/package.json
@@ -107,7 +115,7 @@ $(ASYNCAPI):
 	@mkdir -p $(BUILD)/node
 	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @asyncapi/parser@3.6.0
 
-acceptance: all $(VENV)/ok $(ASYNCAPI) $(NODE_CLIENT) ## black-box tests by independent clients (Python, Node, buf)
+acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
 crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge

@@ -11,7 +11,8 @@ wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprot
     libcurl4-openssl-dev libssl-dev libmicrohttpd-dev zlib1g-dev tzdata gawk git)
 wanted+=(postgresql postgresql-client redis-server util-linux python3)
 if [ "${1:-}" != "--run-only" ]; then
-    wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl)
+    wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl
+        openssl chromium-headless-shell)
     # Also there when Node comes from elsewhere, whose package clashes with Debian's npm.
     command -v npm >/dev/null || wanted+=(npm)
 fi

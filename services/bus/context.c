@@ -20,6 +20,7 @@ enum {
     FIELD_DISPATCH_ID = 10,
     FIELD_REMOTE_ADDRESS = 11,
 };
+#define FIELD_SCOPES 5 /* of the principal */
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
 
 #define JSON_CONTEXT_MAX (64 * KIB)
@@ -137,12 +138,19 @@ static void text_of(const struct field *f, char *buf, size_t size)
     buf[n] = 0;
 }
 
+static bool is_bus_read(const char *scope, size_t len)
+{
+    return len == strlen(IDENTITY_SCOPE_BUS_READ) &&
+           memcmp(scope, IDENTITY_SCOPE_BUS_READ, len) == 0;
+}
+
 static enum err judge_packed_principal(struct context *c, const struct identity *who,
                                        const struct field *principal, struct wire_fault *f)
 {
     char tenant[ID_TEXT_MAX + 1] = "", actor[ID_TEXT_MAX + 1] = "";
     int kind = 0;
     struct field in;
+    c->reads_bus = false;
     const uint8_t *p = principal->data, *end = p + principal->len;
     while (take_field(&p, end, &in)) {
         if (in.number == 1 && in.type == WIRE_LENGTH)
@@ -151,6 +159,8 @@ static enum err judge_packed_principal(struct context *c, const struct identity 
             text_of(&in, actor, sizeof(actor));
         else if (in.number == 3 && in.type == WIRE_VARINT)
             kind = (int)in.varint;
+        else if (in.number == FIELD_SCOPES && in.type == WIRE_LENGTH)
+            c->reads_bus = c->reads_bus || is_bus_read((const char *)in.data, in.len);
     }
     return judge_principal(c, who, tenant, actor, kind, f);
 }
@@ -264,6 +274,7 @@ static enum err take_binary(const void *data, size_t len, const struct context_s
         return e;
     if (!brought.principal) {
         c->tenant = stamp->who->tenant;
+        c->reads_bus = stamp->who->reads_bus;
         put(c, stamp->who->principal, stamp->who->principal_len);
     }
     make_request_id(c);
@@ -322,8 +333,12 @@ static enum err stamp_json(PbCallContext *m, const struct context_stamp *stamp, 
                             (int)m->principal->kind, f);
         if (e)
             return e;
+        for (size_t i = 0; i < m->principal->n_scopes; i++)
+            c->reads_bus = c->reads_bus ||
+                           is_bus_read(m->principal->scopes[i], strlen(m->principal->scopes[i]));
     } else {
         c->tenant = stamp->who->tenant;
+        c->reads_bus = stamp->who->reads_bus;
         m->principal = own_principal(stamp->who, a);
     }
     make_request_id(c);

@@ -31,6 +31,7 @@ struct context {
     char request_id[CONTEXT_REQUEST_ID_MAX + 1];
     uint32_t deadline_ms; /* as the client said; 0 = not said */
     struct id tenant;     /* of the principal that holds; nil: none */
+    bool reads_bus;       /* that has the scope bus.read */
     uint8_t *base;        /* heap: all but the time left */
     size_t base_len;
 };

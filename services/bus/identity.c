@@ -31,7 +31,6 @@ struct draft {
     char scopes_text[1024]; /* plain: cut up */
 };
 
-#define SCOPE_BUS_READ "bus.read"
 #define SCOPE_EVENTS_READ "events.read"
 #define ROLE_EVENTS_READ "general_manager"
 
@@ -49,7 +48,7 @@ static void add_scope(struct draft *d, const char *scope)
 {
     if (d->nscopes < SCOPES_MAX)
         d->scopes[d->nscopes++] = scope;
-    if (strcmp(scope, SCOPE_BUS_READ) == 0)
+    if (strcmp(scope, IDENTITY_SCOPE_BUS_READ) == 0)
         d->identity.reads_bus = true;
 }
 

@@ -66,6 +66,7 @@ enum keyring_answer keyring_admits(struct keyring *k, const char *z85);
 
 /* --- identities ----------------------------------------------------------------------------- */
 
+#define IDENTITY_SCOPE_BUS_READ "bus.read"
 /* Of a key without a tenant: it reads the events of all. */
 #define IDENTITY_SCOPE_EVENTS_ALL "events.all"
 

@@ -146,7 +146,7 @@ void bus_service(struct broker *b, const struct identity *who)
                fault.reason, NULL);
         return;
     }
-    if (id_is_nil(context.tenant) || who->brings_system || who->reads_bus)
+    if (id_is_nil(context.tenant) || who->brings_system || context.reads_bus)
         answer_bus_service(b, &body, &context);
     else
         refuse(b, FAULT_PERMISSION, context.request_id, NULL, NULL);

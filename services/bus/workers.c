@@ -316,9 +316,21 @@ static const char *verdict(struct broker *b, struct worker *w)
     return quiet && !say(b, w, MDP_TO_WORKER_HEARTBEAT) ? "unreachable" : NULL;
 }
 
+/* What was registered before its key became another's, too. */
+static bool may_still_serve(const struct identity *who, const struct worker *w)
+{
+    for (size_t i = 0; i < w->nslots; i++) {
+        const char *name = w->slots[i].service->name;
+        const struct mdp_frame frame = { .data = name, .len = strlen(name) };
+        if (!is_its_own(who, &frame))
+            return false;
+    }
+    return who->may_serve;
+}
+
 static const char *verdict_on_key(struct broker *b, struct worker *w)
 {
-    if (identity_of(&b->identities, w->inproc ? NULL : w->user)->may_serve)
+    if (may_still_serve(identity_of(&b->identities, w->inproc ? NULL : w->user), w))
         return NULL;
     return say(b, w, MDP_TO_WORKER_DISCONNECT) ? "key_not_admitted" : "unreachable";
 }

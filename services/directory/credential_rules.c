@@ -85,16 +85,18 @@ bool credential_rules_may_stand_for(const PbPrincipal *giver, const struct dir_e
 bool credential_rules_may_grant(const PbPrincipal *giver, char *const *scopes, size_t n,
                                 const char **scope_out)
 {
-    bool as_himself =
-        giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE && giver->n_scopes == 0;
+    bool is_person = giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    bool as_himself = is_person && giver->n_scopes == 0;
 
     if (giver->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM)
         return true;
-    for (size_t i = 0; i < n; i++)
-        if (as_himself ? strcmp(scopes[i], "tenant.all") == 0 && !is_general_manager(giver)
-                       : !holds(giver, scopes[i])) {
+    for (size_t i = 0; i < n; i++) {
+        /* of no person's scopes: a token may name what its issuer thinks fit */
+        bool is_all = is_person && strcmp(scopes[i], "tenant.all") == 0;
+        if ((is_all && !is_general_manager(giver)) || (!as_himself && !holds(giver, scopes[i]))) {
             *scope_out = scopes[i];
             return false;
         }
+    }
     return true;
 }

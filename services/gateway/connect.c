@@ -154,8 +154,10 @@ void connect_open(struct connect *c, struct http_exchange *x)
 {
     struct connect_call *call;
 
-    if (http_method(x) == HTTP_OPTIONS || !connect_find(http_path(x)))
-        return; /* it is a matter of connect_handle() */
+    if (http_method(x) == HTTP_OPTIONS || !connect_find(http_path(x))) {
+        http_drop_body(x); /* it is a matter of connect_handle(), and of no body */
+        return;
+    }
     call = begin(c, x);
     if (!call)
         connect_refuse(x, &c->config, &(struct connect_refusal){ .status = 503 });
@@ -168,7 +170,8 @@ void connect_handle(struct connect *c, struct http_exchange *x)
     struct connect_call *call = http_data(x);
 
     if (call) {
-        take(call); /* was admitted with its header */
+        if (!call->over)
+            take(call); /* was admitted with its header */
         return;
     }
     call = begin(c, x);

@@ -154,7 +154,7 @@ static bool take_body(struct http_exchange *x, const char *data, size_t len)
 {
     if (!x->fault && x->body.len + len > x->loop->limits.body_max)
         x->fault = HTTP_BODY_TOO_LARGE;
-    if (x->fault || x->response) {
+    if (x->fault || x->response || x->bodiless) {
         x->discarded += len;
         return x->discarded <= DISCARD_MAX;
     }
@@ -302,6 +302,11 @@ const void *http_body(const struct http_exchange *x, size_t *len_out)
 {
     *len_out = x->body.len;
     return x->body.data;
+}
+
+void http_drop_body(struct http_exchange *x)
+{
+    x->bodiless = true;
 }
 
 const char *http_peer(const struct http_exchange *x)

@@ -14,6 +14,7 @@
 #include "common/arena.h"
 #include "common/base.h"
 #include "common/err.h"
+#include "common/http_address.h"
 
 struct http_loop;
 struct http_exchange;
@@ -28,6 +29,8 @@ struct http_limits {
                             for the body */
     int64_t idle_us; /* without a byte either way */
     unsigned connections_max;
+    unsigned address_max; /* connections of one address (of IPv6: one /64); 0: no limit... */
+    const struct http_networks *unlimited; /* ...nor for these; NULL: none; outlives the loop */
 };
 /* protocols B, Profile. */
 extern const struct http_limits http_limits_default;
@@ -86,6 +89,8 @@ const char *http_header(const struct http_exchange *x, const char *name);
 void http_each_header(const struct http_exchange *x,
                       bool (*fn)(void *arg, const char *name, const char *value), void *arg);
 const void *http_body(const struct http_exchange *x, size_t *len_out);
+/* In begin(): nobody wants the body; it is let go as it comes. */
+void http_drop_body(struct http_exchange *x);
 const char *http_peer(const struct http_exchange *x); /* numeric address, "" unknown */
 
 /* What belongs to the exchange and ends with it; 24 MiB. */

@@ -16,6 +16,8 @@
 
 struct http_connection {
     struct http_connection *next, *prev; /* of those whose request is awaited */
+    struct http_connection *all_next, *all_prev;
+    uint64_t address; /* http_address_key() */
     int fd;
     int64_t before_us;
     bool awaited;
@@ -35,6 +37,7 @@ struct http_exchange {
     struct sbuf body;
     size_t discarded;
     bool begun;     /* the header was seen */
+    bool bodiless;  /* whatever comes is dropped */
     bool handed;    /* to the handler */
     bool suspended; /* at libmicrohttpd */
     bool watched;   /* for the end of its client */
@@ -64,7 +67,7 @@ struct http_loop {
     bool resumed; /* some exchange, since libmicrohttpd ran: its descriptor does not tell */
     unsigned exchanges;
     int64_t sweep_us;
-    struct http_connection *awaited;
+    struct http_connection *awaited, *all;
     struct http_exchange *open;
 };
 

@@ -68,6 +68,57 @@ static void sweep(struct http_loop *l, int64_t now_us)
             shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
 }
 
+/* The same for all of a client's: of IPv6 the network counts, which is his. */
+static uint64_t key_of(const struct sockaddr *address)
+{
+    uint64_t key = 0;
+
+    if (address->sa_family == AF_INET6) {
+        const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+        if (!IN6_IS_ADDR_V4MAPPED(a)) {
+            memcpy(&key, a->s6_addr, sizeof(key));
+            return key;
+        }
+        memcpy(&key, a->s6_addr + 12, 4);
+        return key;
+    }
+    memcpy(&key, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+    return key;
+}
+
+/* A client that opens more than its share is let go. */
+static enum MHD_Result may_connect(void *cls, const struct sockaddr *address, socklen_t len UNUSED)
+{
+    struct http_loop *l = cls;
+    uint64_t key = key_of(address);
+    unsigned n = 0;
+
+    if (!l->limits.address_max ||
+        (l->limits.unlimited && http_address_inside(l->limits.unlimited, address)))
+        return MHD_YES;
+    for (const struct http_connection *c = l->all; c && n < l->limits.address_max; c = c->all_next)
+        n += c->address == key;
+    return n < l->limits.address_max ? MHD_YES : MHD_NO;
+}
+
+static void join(struct http_loop *l, struct http_connection *c)
+{
+    c->all_next = l->all;
+    if (l->all)
+        l->all->all_prev = c;
+    l->all = c;
+}
+
+static void part(struct http_loop *l, struct http_connection *c)
+{
+    if (c->all_next)
+        c->all_next->all_prev = c->all_prev;
+    if (c->all_prev)
+        c->all_prev->all_next = c->all_next;
+    else
+        l->all = c->all_next;
+}
+
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -75,8 +126,10 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         struct http_connection *c = *context;
-        if (c)
+        if (c) {
             http_came(l, c);
+            part(l, c);
+        }
         free(c);
         *context = NULL;
         return;
@@ -90,7 +143,9 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     if (!c)
         return;
     c->fd = fd ? fd->connect_fd : -1;
+    join(l, c);
     if (peer && peer->client_addr) {
+        c->address = key_of(peer->client_addr);
         socklen_t size = peer->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
                                                                   : sizeof(struct sockaddr_in);
         if (getnameinfo(peer->client_addr, size, c->peer, sizeof(c->peer), NULL, 0,
@@ -185,7 +240,7 @@ static void on_log(void *cls UNUSED, const char *fmt, va_list ap)
 static bool start_library(struct http_loop *l)
 {
     l->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, may_connect, l,
         http_on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         l->listen_fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_NOTIFY_COMPLETED,
         http_on_completed, l, MHD_OPTION_URI_LOG_CALLBACK, http_on_target, l,

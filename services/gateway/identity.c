@@ -100,7 +100,7 @@ static void warn_of_proxy(struct http_exchange *x)
     if (http_header(x, "X-Forwarded-For") && !atomic_flag_test_and_set(&told))
         log_warn("gateway.forwarded",
                  "X-Forwarded-For of somebody who is not in HTTP_TRUSTED_PROXIES is not believed",
-                 "peer", http_peer(x), NULL);
+                 NULL);
 }
 
 struct asker identity_asker(const struct identity *i, struct http_exchange *x)
@@ -307,12 +307,11 @@ static enum err read_token(struct proving *p, const char *token, struct jwt_clai
         return ERR_OK;
     case JWT_REFUSED:
         return ERR_UNAUTHENTICATED;
-    case JWT_UNKNOWN_KEY:
-        if (jwks_source_miss(source)) {
-            p->wait_us = SECOND_US;
-            return refuse(p, ERR_UNAVAILABLE, "the token's key is being looked for; try again");
-        }
-        break;
+    case JWT_UNKNOWN_KEY: /* may be a new one that is not known yet: it does not count */
+        if (!jwks_source_miss(source))
+            return ERR_UNAUTHENTICATED;
+        p->wait_us = SECOND_US;
+        return refuse(p, ERR_UNAVAILABLE, "the token's key is being looked for; try again");
     case JWT_FORGED:
         break;
     }
@@ -413,7 +412,10 @@ static enum err note_address(struct proving *p)
     return p->proof->from ? ERR_OK : refuse(p, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
-/* token: of a feed; NULL: what the header has. */
+/*
+ * Whoever proves himself is let in, whatever his neighbours at the same address try: it is guessing
+ * that has a limit. token: of a feed; NULL: what the header has.
+ */
 static enum err prove_within_limit(struct proving *p, const char *token, bool shows,
                                    struct refusal *refusal_out)
 {
@@ -422,15 +424,14 @@ static enum err prove_within_limit(struct proving *p, const char *token, bool sh
     const char *kind = token ? "calendar" : "none";
     enum err e = ERR_OK;
 
-    if (failures && shows)
-        p->wait_us = limit_wait(failures, address, clock_monotonic_us());
-    if (p->wait_us)
-        e = refuse(p, ERR_RESOURCE_EXHAUSTED,
-                   "too many failed tries from your address; wait for the seconds of Retry-After");
-    else
-        e = token ? prove_feed(p, token) : prove(p, &kind);
-    if (e && p->guessed && failures)
-        (void)limit_take(failures, address, clock_monotonic_us());
+    e = token ? prove_feed(p, token) : prove(p, &kind);
+    if (e && p->guessed && failures && shows) {
+        p->wait_us = limit_take(failures, address, clock_monotonic_us());
+        if (p->wait_us)
+            e = refuse(
+                p, ERR_RESOURCE_EXHAUSTED,
+                "too many failed tries from your address; wait for the seconds of Retry-After");
+    }
     if (!e)
         e = note_address(p);
     const char *const labels[] = { kind, e ? err_name(e) : "ok" };
@@ -455,4 +456,9 @@ enum err identity_prove_feed(struct identity *i, const struct asker *who, const 
     struct proving p = { .i = i, .who = who, .dir = dir, .arena = a, .proof = proof_out };
 
     return prove_within_limit(&p, token, true, refusal_out);
+}
+
+const struct http_networks *identity_proxies(const struct identity *i)
+{
+    return i->proxies;
 }

@@ -10,7 +10,7 @@
  * who was ended is refused a second later at the latest.
  *
  * An address that fails too often is refused before anything is hashed. What counts is what nobody
- * could prove: not a genuine token that has expired, and no success. Thread-safe; the loops share one.
+ * could prove: not a genuine token that has expired, none of a key that is not known, and no success. Thread-safe; the loops share one.
  */
 #ifndef DAYBOOK_GATEWAY_IDENTITY_H
 #define DAYBOOK_GATEWAY_IDENTITY_H
@@ -59,6 +59,9 @@ struct refusal {
     const char *text;
     int64_t wait_us; /* 0: asking again does not help */
 };
+
+/* The proxies in front, whose word about their clients is taken. */
+const struct http_networks *identity_proxies(const struct identity *i);
 
 /*
  * ERR_UNAUTHENTICATED; ERR_PERMISSION_DENIED: proven, but not from there, or with scopes that are

@@ -152,13 +152,13 @@ static EVP_PKEY *read_ed25519(const json_t *jwk)
 }
 
 static const struct kind {
-    const char *kty, *alg;
+    const char *kty, *alg, *also; /* also: the name by RFC 9864 */
     enum jwk_alg number;
     EVP_PKEY *(*read)(const json_t *jwk);
 } kinds[] = {
-    { "RSA", "RS256", JWK_RS256, read_rsa },
-    { "EC", "ES256", JWK_ES256, read_p256 },
-    { "OKP", "EdDSA", JWK_EDDSA, read_ed25519 },
+    { "RSA", "RS256", "RS256", JWK_RS256, read_rsa },
+    { "EC", "ES256", "ES256", JWK_ES256, read_p256 },
+    { "OKP", "EdDSA", "Ed25519", JWK_EDDSA, read_ed25519 },
 };
 
 /* Whether it is a public key by which signatures of that kind may be proven. */
@@ -172,7 +172,8 @@ static bool is_for_us(const json_t *jwk, const struct kind *kind)
         verifies || (json_is_string(op) && strcmp(json_string_value(op), "verify") == 0);
     return verifies && !json_object_get(jwk, "d") &&
            (!json_object_get(jwk, "use") || strcmp(text_of(jwk, "use"), "sig") == 0) &&
-           (!json_object_get(jwk, "alg") || strcmp(text_of(jwk, "alg"), kind->alg) == 0);
+           (!json_object_get(jwk, "alg") || strcmp(text_of(jwk, "alg"), kind->alg) == 0 ||
+            strcmp(text_of(jwk, "alg"), kind->also) == 0);
 }
 
 static void add_key(struct jwks *set, const json_t *jwk)

@@ -31,7 +31,10 @@ static enum jwk_alg alg_of(const json_t *header)
     static const struct {
         const char *name;
         enum jwk_alg alg;
-    } algs[] = { { "RS256", JWK_RS256 }, { "ES256", JWK_ES256 }, { "EdDSA", JWK_EDDSA } };
+    } algs[] = { { "RS256", JWK_RS256 },
+                 { "ES256", JWK_ES256 },
+                 { "EdDSA", JWK_EDDSA },
+                 { "Ed25519", JWK_EDDSA } };
     const char *name = json_string_value(json_object_get(header, "alg"));
 
     for (size_t i = 0; name && i < ARRAY_LEN(algs); i++)

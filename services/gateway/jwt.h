@@ -2,7 +2,7 @@
  * jwt.h - whether a token is what it says (RFC 7515, 7519, with the advice of 8725): signed by a
  * known key, of our issuer, for us, and now.
  *
- * RS256, ES256 and EdDSA (Ed25519) only. The key is chosen by `kid`, which must be there, and has
+ * RS256, ES256 and EdDSA (Ed25519, which RFC 9864 calls so) only. The key is chosen by `kid`, which must be there, and has
  * one algorithm (jwks.h): `none`, HS256 with a public key as the secret and every other mixture
  * find no key. Nothing of the claims is read before the signature is proven. Pure; thread-safe.
  */

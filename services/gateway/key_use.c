@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/trace.h"
 #include "daybook/directory/v1/directory.pb-c.h"
 
 #define SLOTS 8192 /* a power of two */
@@ -246,6 +247,7 @@ static bool send_batch(struct key_use *u, struct upstream *upstream,
                                            .len = len,
                                            .principal = speaker(u),
                                            .request_id = id_new(),
+                                           .traceparent = trace_of_chores(),
                                            .deadline_us = clock_monotonic_us() + TIMEOUT_US },
                on_told, u) != NULL;
 }

@@ -44,6 +44,7 @@ struct gateway {
     struct identity *identity;
     struct pages *pages;
     struct loop loops[LOOPS];
+    int64_t drain_delay_us;
     atomic_int next; /* loop for the next thread */
     atomic_bool connected[LOOPS];
     atomic_uint open[LOOPS]; /* exchanges, while it stops */
@@ -69,6 +70,12 @@ static struct setting settings[] = {
       .min = 10,
       .max = 1000000,
       .help = "Connections that stand at one time; more are refused." },
+    { .key = "HTTP_ADDRESS_CONNECTIONS",
+      .type = SETTING_INT,
+      .default_value = "256",
+      .max = 1000000,
+      .help = "Of these, connections of one address (of IPv6: one /64) to each of the two loops; "
+              "those of HTTP_TRUSTED_PROXIES do not count. 0: no limit." },
     { .key = "HTTP_RATE",
       .type = SETTING_INT,
       .default_value = "200",
@@ -81,7 +88,7 @@ static struct setting settings[] = {
       .default_value = "10",
       .max = 1000000,
       .help = "Failed tries a minute to prove an identity, of one address (of IPv6: one /64); more "
-              "are refused unread. 0: no limit." },
+              "are told to wait. 0: no limit." },
     { .key = "HTTP_TRUSTED_PROXIES",
       .type = SETTING_TEXT,
       .help = "Networks of the proxies in front (CIDR, parted by commas), whose X-Forwarded-For is "
@@ -126,6 +133,12 @@ static struct setting settings[] = {
       .help =
           "Name of the claim that narrows a token to scopes, where it is there (words parted by "
           "spaces, or a list); empty: none does." },
+    { .key = "DRAIN_DELAY",
+      .type = SETTING_DURATION,
+      .default_value = "5s",
+      .max = MINUTE_US,
+      .help = "How long new requests are still taken after a stop was asked for and readiness says "
+              "no, since load balancers lag. Part of DRAIN_TIMEOUT." },
     { .key = "WEBHOOK_ALLOW",
       .type = SETTING_TEXT,
       .help = "Networks in CIDR form, parted by commas, to which webhooks may be posted although "
@@ -134,6 +147,11 @@ static struct setting settings[] = {
       .type = SETTING_BOOL,
       .default_value = "0",
       .help = "Whether webhooks may be posted to http addresses besides https." },
+    { .key = "WEBHOOK_CA_FILE",
+      .type = SETTING_TEXT,
+      .help =
+          "Certificate authorities (PEM) that receivers of webhooks may be certified by besides "
+          "those of the system's /etc/ssl/certs; unset: those alone." },
     { 0 },
 };
 
@@ -175,6 +193,8 @@ static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
 
     l->pages = g->pages;
     limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
+    limits.address_max = (unsigned)daemon_setting(d, "HTTP_ADDRESS_CONNECTIONS")->i64;
+    limits.unlimited = identity_proxies(g->identity);
     l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
     l->recent = recent_new(daemon_zmq_context(d), daemon_bus_address(d));
     if (l->upstream && l->recent)
@@ -246,11 +266,16 @@ static bool is_anybody_there(struct gateway *g)
     return false;
 }
 
-/* Who was taken is answered: the deadline of his call ends that. All loops turn until all are done,
- * since requests may come on connections that stand. */
+/* For a while everything goes on: a load balancer sends requests until it has seen that we are not
+ * ready. Then who was taken is answered: the deadline of his call ends that. All loops turn until all
+ * are done, since requests may come on connections that stand. */
 static void drain(struct gateway *g, int index)
 {
     struct loop *l = &g->loops[index];
+    int64_t begun_us = clock_monotonic_us();
+
+    while (clock_monotonic_us() - begun_us < g->drain_delay_us)
+        turn(l);
     int64_t hurry_us = clock_monotonic_us() + HURRY_US;
 
     streams_end(l->streams);
@@ -284,9 +309,14 @@ static void run(struct daemon *d, void *daemon_data)
 static void run_keys(struct daemon *d, void *daemon_data)
 {
     struct gateway *g = daemon_data;
+    struct daemon_waiter *idle = g->keys ? NULL : daemon_waiter_new(d, NULL);
 
-    while (g->keys && !daemon_stopping(d))
-        jwks_source_turn(g->keys);
+    while (!daemon_stopping(d) && (g->keys || idle))
+        if (g->keys)
+            jwks_source_turn(g->keys);
+        else /* no tokens are taken; one that ends before the daemon does is taken for lost */
+            (void)daemon_waiter_wait(idle, MINUTE_US, NULL, NULL);
+    daemon_waiter_free(idle);
 }
 
 /* --- the daemon --------------------------------------------------------------------------------- */
@@ -391,6 +421,8 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
+    if (g)
+        g->drain_delay_us = daemon_setting(d, "DRAIN_DELAY")->i64;
     calendar_feeds_register_metrics();
     int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
     if (g) {

@@ -10,6 +10,7 @@
 
 #define PARAMETER_REF "#/components/parameters/"
 #define HEADER_REF "#/components/headers/"
+#define RESPONSE_REF "#/components/responses/"
 
 static const char about[] =
     "All unary methods of Daybook over HTTP, by the Connect protocol in JSON: POST "
@@ -71,6 +72,10 @@ static const char error_details[] =
     "'type':{'type':'string','description':'Full name of the message.'},"
     "'value':{'type':'string','description':'The message in proto, base64 without padding.'},"
     "'debug':{'description':'The same message in JSON, for people.'}}}}";
+
+static const char unsupported[] =
+    "{'description':'Neither JSON nor proto, or a content type that is missing; without a body.',"
+    "'headers':{'Accept-Post':{'description':'What is taken.','schema':{'type':'string'}}}}";
 
 /* --- components --------------------------------------------------------------------------------- */
 
@@ -142,6 +147,7 @@ static void add_components(struct sbuf *b, const struct schema_service *services
     jdoc_close(b, '}');
     jdoc_open(b, "responses", '{');
     add_error_response(b);
+    jdoc_raw(b, "UnsupportedMediaType", unsupported);
     jdoc_close(b, '}');
     jdoc_raw(b, "parameters", parameters);
     jdoc_raw(b, "headers", headers);
@@ -193,7 +199,8 @@ static void add_responses(struct sbuf *b, const struct schema_method *m, bool ge
     add_ok(b, m, get);
     if (get)
         jdoc_raw(b, "304", "{'description':'The client has it already.'}");
-    jdoc_ref(b, "default", "#/components/responses/", "Error");
+    jdoc_ref(b, "415", RESPONSE_REF, "UnsupportedMediaType");
+    jdoc_ref(b, "default", RESPONSE_REF, "Error");
     jdoc_close(b, '}');
 }
 

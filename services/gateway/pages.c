@@ -30,13 +30,15 @@ struct form {
 };
 
 struct page {
+    const char *path, *type;
     struct form plain, zipped;
     const char *policy;
 };
 
 struct pages {
     struct arena *arena;
-    struct page pages[ARRAY_LEN(kinds)];
+    struct page *pages; /* of the kinds, then a schema for each event */
+    size_t n;
 };
 
 /* --- what they are made of ---------------------------------------------------------------------- */
@@ -70,6 +72,7 @@ static bool make_page(struct arena *a, const struct kind *kind, struct page *pag
     CLEANUP(arena_freep) struct arena *scratch = arena_new(SCRATCH_BUDGET);
     CLEANUP(sbuf_fini) struct sbuf body = { 0 }, policy = { 0 };
 
+    *page = (struct page){ .path = kind->path, .type = kind->type };
     sbuf_init(&body, PAGE_MAX);
     sbuf_init(&policy, KIB);
     if (!scratch)
@@ -82,12 +85,26 @@ static bool make_page(struct arena *a, const struct kind *kind, struct page *pag
     return keep(a, &body, page) && (!kind->policy || page->policy);
 }
 
+static bool make_schema(struct arena *a, const struct schema_message *event, struct page *page)
+{
+    CLEANUP(arena_freep) struct arena *scratch = arena_new(SCRATCH_BUDGET);
+    CLEANUP(sbuf_fini) struct sbuf body = { 0 };
+
+    *page = (struct page){ .path = arena_printf(a, "/schemas/%s", event->type->name),
+                           .type = "application/schema+json" };
+    sbuf_init(&body, PAGE_MAX);
+    if (!scratch || !page->path)
+        return false;
+    event_schema_write(&body, scratch, event);
+    return keep(a, &body, page);
+}
+
 static void tell(int64_t took_us, const struct pages *p)
 {
     char ms[24], bytes[24], zipped[24];
     size_t plain_len = 0, zipped_len = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+    for (size_t i = 0; i < p->n; i++) {
         plain_len += p->pages[i].plain.len;
         zipped_len += p->pages[i].zipped.len;
     }
@@ -98,20 +115,37 @@ static void tell(int64_t took_us, const struct pages *p)
              "zipped_bytes", zipped, NULL);
 }
 
+static bool make_all(struct pages *p)
+{
+    size_t n;
+    const struct schema_message *messages = schema_all_messages(&n);
+    bool ok = true;
+
+    p->arena = arena_new(ARRAY_LEN(kinds) * 4 * PAGE_MAX);
+    if (p->arena)
+        p->pages = arena_array(p->arena, ARRAY_LEN(kinds) + n, sizeof(*p->pages));
+    if (!p->pages)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(kinds) && ok; i++)
+        ok = make_page(p->arena, &kinds[i], &p->pages[p->n++]);
+    for (size_t i = 0; i < n && ok; i++)
+        if (schema_is_event(&messages[i]))
+            ok = make_schema(p->arena, &messages[i], &p->pages[p->n++]);
+    return ok;
+}
+
 struct pages *pages_new(void)
 {
     struct pages *p = calloc(1, sizeof(*p));
     int64_t began_us = clock_monotonic_us();
 
-    if (p)
-        p->arena = arena_new(ARRAY_LEN(kinds) * 4 * PAGE_MAX);
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (!p || !p->arena || !make_page(p->arena, &kinds[i], &p->pages[i])) {
-            log_error("gateway.pages", "a document of the API cannot be made", "path",
-                      kinds[i].path, NULL);
-            pages_free(p);
-            return NULL;
-        }
+    if (!p || !make_all(p)) {
+        const char *path = p && p->n ? p->pages[p->n - 1].path : NULL;
+        log_error("gateway.pages", "a document of the API cannot be made", "path", path ? path : "",
+                  NULL);
+        pages_free(p);
+        return NULL;
+    }
     tell(clock_monotonic_us() - began_us, p);
     return p;
 }
@@ -138,7 +172,7 @@ static void add_headers(struct http_exchange *x, const struct page *page, const 
         http_add_header(x, "Access-Control-Allow-Origin", "*");
 }
 
-static void serve(const struct kind *kind, const struct page *page, struct http_exchange *x)
+static void serve(const struct page *page, struct http_exchange *x)
 {
     bool zip = http_names_gzip(http_header(x, "Accept-Encoding"));
     const struct form *form = zip ? &page->zipped : &page->plain;
@@ -148,7 +182,7 @@ static void serve(const struct kind *kind, const struct page *page, struct http_
         http_answer(x, 304, NULL, 0);
         return;
     }
-    http_add_header(x, "Content-Type", kind->type);
+    http_add_header(x, "Content-Type", page->type);
     if (zip)
         http_add_header(x, "Content-Encoding", "gzip");
     http_answer_lasting(x, 200, form->data, form->len);
@@ -159,12 +193,12 @@ bool pages_serve(const struct pages *p, struct http_exchange *x)
     enum http_method m = http_method(x);
     size_t i = 0;
 
-    while (i < ARRAY_LEN(kinds) && strcmp(http_path(x), kinds[i].path) != 0)
+    while (i < p->n && strcmp(http_path(x), p->pages[i].path) != 0)
         i++;
-    if (i == ARRAY_LEN(kinds) || http_fault(x) || m == HTTP_OPTIONS)
+    if (i == p->n || http_fault(x) || m == HTTP_OPTIONS)
         return false;
     if (m == HTTP_GET || m == HTTP_HEAD) {
-        serve(&kinds[i], &p->pages[i], x);
+        serve(&p->pages[i], x);
     } else {
         http_add_header(x, "Allow", "GET, HEAD");
         http_answer(x, 405, NULL, 0);

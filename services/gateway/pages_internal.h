@@ -14,6 +14,7 @@
 void openapi_write(struct sbuf *b, struct arena *scratch);
 void asyncapi_write(struct sbuf *b, struct arena *scratch);
 void reference_write(struct sbuf *b, struct arena *scratch);
+void event_schema_write(struct sbuf *b, struct arena *scratch, const struct schema_message *m);
 /* Content-Security-Policy of the reference: its own style and script, by their hashes. */
 void reference_policy(struct sbuf *b);
 

@@ -7,12 +7,13 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 #include "google/rpc/error_details.pb-c.h"
 
 #define DEADLINE_DEFAULT_US (5 * SECOND_US)
 #define DEADLINE_MAX_US (30 * SECOND_US)
 #define IDEMPOTENCY_KEY_MAX 255
-#define TRACEPARENT_LEN 55
+#define PROOF_US SECOND_US /* a body that takes longer does not keep what was proven */
 #define TRACESTATE_MAX 512
 
 static struct metric requests_total = {
@@ -36,6 +37,10 @@ struct rpc {
     struct limit *limit;
 };
 
+struct flight_trace {
+    struct span server, hop; /* hop: from the question to the bus to its answer */
+};
+
 /* One call under way; the exchange's. */
 struct flight {
     struct rpc *rpc;
@@ -45,6 +50,8 @@ struct flight {
     struct proof proof;
     const char *idempotency_key;
     struct id request_id;
+    const char *traceparent;    /* the caller's; "" = none */
+    struct flight_trace *trace; /* NULL: tracing is off, or no memory for it */
 };
 
 void rpc_register_metrics(void)
@@ -70,16 +77,71 @@ void rpc_free(struct rpc *r)
     free(r);
 }
 
+/* --- the trace ---------------------------------------------------------------------------------- */
+
+/* "" unless it is one; in version 00. */
+static const char *traceparent_of(struct http_exchange *x)
+{
+    const char *text = http_header(x, "Traceparent");
+    struct trace_context c;
+
+    if (!text || !trace_parse(text, &c))
+        return "";
+    if (strncmp(text, "00-", 3) == 0)
+        return text;
+    char *mine = arena_alloc(http_arena(x), TRACEPARENT_LEN + 1);
+    return mine ? trace_format(&c, mine) : "";
+}
+
+static void begin_trace(struct flight *f)
+{
+    struct http_exchange *x = connect_exchange(f->call);
+    const struct schema_method *m = connect_method(f->call);
+    char id[ID_TEXT_MAX];
+
+    f->traceparent = traceparent_of(x);
+    f->trace = trace_on() ? arena_alloc(http_arena(x), sizeof(*f->trace)) : NULL;
+    if (!f->trace)
+        return;
+    span_begin(&f->trace->server, SPAN_SERVER, m->service, f->traceparent);
+    span_began_at(&f->trace->server, f->began_us);
+    span_name_method(&f->trace->server, m->service, m->name);
+    span_text(&f->trace->server, "rpc.system", "connect_rpc");
+    span_text(&f->trace->server, "daybook.request_id", id_text(f->request_id, id));
+}
+
+/* What is passed on to the bus. */
+static const char *begin_hop(struct flight *f, const struct schema_method *m)
+{
+    if (!f->trace)
+        return f->traceparent;
+    const char *own = span_traceparent(&f->trace->server, f->traceparent);
+    span_begin(&f->trace->hop, SPAN_CLIENT, m->service, own);
+    span_name_method(&f->trace->hop, m->service, m->name);
+    span_text(&f->trace->hop, "rpc.system", "mdp");
+    return span_traceparent(&f->trace->hop, own);
+}
+
+static void end_trace(struct flight *f, enum err code)
+{
+    if (!f->trace)
+        return;
+    span_end_call(&f->trace->hop, code); /* off, unless it was begun */
+    span_end_call(&f->trace->server, code);
+}
+
 /* --- the end ------------------------------------------------------------------------------------ */
 
-static void count(const struct flight *f, enum err code)
+static void count(struct flight *f, enum err code)
 {
     const struct schema_method *m = connect_method(f->call);
     const char *const labels[] = { m->service, m->name, code ? err_name(code) : "ok" };
 
     metric_add(&requests_total, 1, labels);
-    metric_observe(&request_seconds,
-                   (double)(clock_monotonic_us() - f->began_us) / (double)SECOND_US, labels);
+    metric_observe_traced(
+        &request_seconds, (double)(clock_monotonic_us() - f->began_us) / (double)SECOND_US, labels,
+        f->trace && span_recorded(&f->trace->server) ? f->trace->server.traceparent : NULL);
+    end_trace(f, code);
 }
 
 /* wait_us: after which it may be tried again; 0: not said. */
@@ -205,24 +267,6 @@ static const char *idempotency_key_of(struct http_exchange *x)
     return text && is_printable(text, IDEMPOTENCY_KEY_MAX) ? text : NULL;
 }
 
-/* Hexadecimal, and not all zeros. */
-static bool is_trace_id(const char *text, size_t len)
-{
-    return strspn(text, "0123456789abcdef") >= len && strspn(text, "0") < len;
-}
-
-/* Version 00 of W3C Trace Context, "00-<32>-<16>-<2>"; anything else is as if it were not there. */
-static const char *traceparent_of(struct http_exchange *x)
-{
-    const char *text = http_header(x, "Traceparent");
-
-    if (!text || strlen(text) != TRACEPARENT_LEN || strncmp(text, "00-", 3) != 0 ||
-        !is_trace_id(text + 3, 32) || text[35] != '-' || !is_trace_id(text + 36, 16) ||
-        text[52] != '-' || strspn(text + 53, "0123456789abcdef") != 2)
-        return "";
-    return text;
-}
-
 static const char *tracestate_of(struct http_exchange *x)
 {
     const char *text = http_header(x, "Tracestate");
@@ -231,20 +275,18 @@ static const char *tracestate_of(struct http_exchange *x)
 
 static void ask(struct flight *f)
 {
-    struct http_exchange *x = connect_exchange(f->call);
     const struct schema_method *m = connect_method(f->call);
     int64_t asked_us = connect_timeout_us(f->call);
 
     f->deadline_us = f->began_us + MIN(asked_us ? asked_us : DEADLINE_DEFAULT_US, DEADLINE_MAX_US);
-    const char *traceparent = traceparent_of(x);
     struct upstream_request request = {
         .service = m->service,
         .method = m->name,
         .principal = f->proof.principal,
         .request_id = f->request_id,
         .idempotency_key = f->idempotency_key,
-        .traceparent = traceparent,
-        .tracestate = *traceparent ? tracestate_of(x) : "",
+        .traceparent = begin_hop(f, m),
+        .tracestate = *f->traceparent ? tracestate_of(connect_exchange(f->call)) : "",
         .remote_address = f->proof.from,
         .deadline_us = f->deadline_us,
     };
@@ -257,18 +299,27 @@ static void ask(struct flight *f)
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
-/* What every call needs, stream or not. False: it was answered. */
-static bool admit(struct flight *f)
+/* False: it was answered. */
+static bool prove(struct flight *f)
 {
     struct http_exchange *x = connect_exchange(f->call);
     const struct asker who = identity_asker(f->rpc->identity, x);
     struct refusal refusal;
 
     enum err e = identity_prove(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
-    if (e) {
+    if (e)
         fail_after(f, e, refusal.text, refusal.wait_us);
+    return !e;
+}
+
+/* What every call needs, stream or not. False: it was answered. */
+static bool admit(struct flight *f)
+{
+    struct http_exchange *x = connect_exchange(f->call);
+
+    if (!prove(f))
         return false;
-    }
+    begin_trace(f); /* strangers fill no collector */
     f->idempotency_key = idempotency_key_of(x);
     if (!f->idempotency_key) {
         fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
@@ -304,7 +355,12 @@ void rpc_take(void *arg, struct connect_call *call)
     struct rpc *r = arg;
     struct flight *f = connect_data(call);
 
-    f->began_us = clock_monotonic_us(); /* not while the body was coming */
+    int64_t now_us = clock_monotonic_us();
+    bool is_old = now_us - f->began_us > PROOF_US;
+
+    f->began_us = now_us; /* not while the body was coming */
+    if (is_old && !prove(f))
+        return;
     if (!streams_serve(connect_method(call))) {
         ask(f);
         return;

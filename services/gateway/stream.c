@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 #include "common/wire.h"
 #include "daybook/bus/v1/bus.pb-c.h"
 
@@ -28,6 +29,7 @@
 #define RIGHT_SPREAD_US (15 * SECOND_US) /* so that they do not all ask at once */
 #define RETRY_US SECOND_US
 #define STREAMS_OF_ACTOR 1000 /* in one loop */
+#define READS_MAX 64 /* of one loop at a time: a gap in what is heard makes all of them read */
 
 typedef Daybook__Bus__V1__StreamEventsRequest PbRequest;
 typedef Daybook__Bus__V1__StreamEventsResponse PbResponse;
@@ -47,6 +49,7 @@ struct stream {
     bool begun;    /* the first position was sent */
     bool behind;   /* its client does not take more for now */
     bool pressed;  /* to be asked for by the log, whatever is held: for the right to it */
+    bool waits;    /* to read, until others have */
     int32_t limit; /* events of the next page */
     int64_t retry_us, told_us, proven_us, right_us; /* monotonic */
 };
@@ -57,6 +60,7 @@ struct streams {
     struct identity *identity;
     struct stream *first;
     size_t n;
+    size_t reads, waiting;
     int64_t next_us;
     bool ending;
 };
@@ -69,6 +73,8 @@ static struct metric streams_gauge = {
 static atomic_llong streams_all;
 
 static void pump(struct stream *s);
+static void ask_log(struct stream *s);
+static void let_one_read(struct streams *all);
 
 struct streams *streams_new(struct recent *recent, struct upstream *upstream,
                             struct identity *identity)
@@ -111,8 +117,12 @@ static void forget(struct stream *s)
 
     if (connect_data(s->call) != s)
         return; /* already */
-    if (s->reading)
+    if (s->reading) {
         upstream_forget(all->upstream, s->reading);
+        all->reads--;
+    }
+    all->waiting -= s->waits;
+    s->waits = false;
     s->reading = NULL;
     if (s->next)
         s->next->prev = s->prev;
@@ -306,12 +316,14 @@ static void on_refusal(struct stream *s, const PbStatus *status)
 static void on_page(void *arg, const struct upstream_answer *answer)
 {
     struct stream *s = arg;
+    struct streams *all = s->all;
     struct connect_call *call = s->call;
     CLEANUP(arena_freep) struct arena *a = arena_new(64 * MIB);
     ProtobufCMessage *page = NULL;
     struct wire_fault fault;
 
     s->reading = NULL;
+    all->reads--;
     if (answer->code == ERR_OK && answer->result->status) {
         on_refusal(s, answer->result->status);
     } else if (answer->code && s->begun) {
@@ -325,9 +337,31 @@ static void on_page(void *arg, const struct upstream_answer *answer)
         if (connect_data(call) == s)
             pump(s);
     }
+    let_one_read(all);
 }
 
 static void read_log(struct stream *s)
+{
+    struct streams *all = s->all;
+
+    all->waiting -= s->waits;
+    s->waits = all->reads >= READS_MAX;
+    all->waiting += s->waits;
+    if (!s->waits)
+        ask_log(s);
+}
+
+static void let_one_read(struct streams *all)
+{
+    struct stream *s = all->waiting ? all->first : NULL;
+
+    while (s && !s->waits)
+        s = s->next;
+    if (s)
+        read_log(s);
+}
+
+static void ask_log(struct stream *s)
 {
     Daybook__Bus__V1__ReadEventsRequest read = DAYBOOK__BUS__V1__READ_EVENTS_REQUEST__INIT;
     CLEANUP(arena_freep) struct arena *a = arena_new(MIB);
@@ -347,9 +381,12 @@ static void read_log(struct stream *s)
                                         .len = len,
                                         .principal = s->principal,
                                         .request_id = id_new(),
+                                        .traceparent = trace_of_chores(),
                                         .deadline_us = clock_monotonic_us() + READ_US },
             on_page, s);
-    if (!s->reading)
+    if (s->reading)
+        s->all->reads++;
+    else
         retry_later(s);
 }
 
@@ -361,7 +398,7 @@ static void pump(struct stream *s)
     struct id log_id;
     int64_t head;
 
-    if (s->reading || s->behind || clock_monotonic_us() < s->retry_us)
+    if (s->reading || s->waits || s->behind || clock_monotonic_us() < s->retry_us)
         return;
     if (!s->begun || s->pressed) {
         read_log(s);
@@ -403,7 +440,9 @@ static bool prove_again(struct stream *s)
     if (!a)
         return true;
     enum err e = identity_prove(s->all->identity, &who, a, &proof, &refusal);
-    if (e == ERR_UNAUTHENTICATED || e == ERR_PERMISSION_DENIED) {
+    bool is_refused = e == ERR_UNAUTHENTICATED || e == ERR_PERMISSION_DENIED ||
+                      (e == ERR_RESOURCE_EXHAUSTED && refusal.wait_us);
+    if (is_refused) {
         end(s, e, refusal.text);
         return false;
     }

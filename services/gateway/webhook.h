@@ -31,13 +31,17 @@ int webhook_lane(struct id endpoint, uint64_t key);
 /* The key of what an event is about. */
 uint64_t webhook_key(const char *aggregate);
 
-/* Tells every replica that deliveries of an endpoint wait, or that it was changed; data: items. */
+/* Tells every replica that deliveries of an endpoint wait, or that it was changed, or that
+ * older ones wait again; data: items. */
 #define WAKE_WEBHOOKS "gateway.webhooks"
 struct webhook_hint {
     struct id tenant, endpoint;
-    uint32_t lanes; /* bits; all of them when it was changed */
+    uint32_t lanes; /* bits */
     uint32_t changed;
+    int64_t from_seq; /* the lowest that is new; 0: not said */
 };
+/* Deliveries are kept, and tried, for so long after their event. */
+#define WEBHOOK_KEEP_US (30 * DAY_US)
 #define WEBHOOK_ALL_LANES ((1U << WEBHOOK_LANES) - 1)
 
 /* A secret, sealed for its endpoint. NULL: no memory or no master key. */
@@ -50,7 +54,8 @@ NODISCARD enum err webhook_open_secret(struct arena *a, struct id tenant, struct
 struct webhook_config {
     const char *allow; /* http_out.h */
     bool allow_plain;
-    const char *public_url; /* "https://daybook.example.com", of CloudEvents' source */
+    const char *authorities; /* file of certificates besides the system's; NULL: none */
+    const char *public_url;  /* "https://daybook.example.com", of CloudEvents' source */
 };
 
 /* Of the daemon's data. */

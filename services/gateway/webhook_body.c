@@ -7,6 +7,23 @@
 #include "common/protojson.h"
 #include "common/wire.h"
 
+bool webhook_body_traceparent(const void *body, size_t len, char out[static TRACEPARENT_LEN + 1])
+{
+    static const char name[] = ",\"traceparent\":\"", data[] = ",\"data\":";
+    struct trace_context c;
+
+    const char *end = memmem(body, len, data, sizeof(data) - 1);
+    if (!end)
+        return false;
+    size_t head = (size_t)(end - (const char *)body);
+    const char *at = memmem(body, head, name, sizeof(name) - 1);
+    if (!at || head - (size_t)(at - (const char *)body) < sizeof(name) - 1 + TRACEPARENT_LEN + 1)
+        return false;
+    memcpy(out, at + sizeof(name) - 1, TRACEPARENT_LEN);
+    out[TRACEPARENT_LEN] = '\0';
+    return trace_parse(out, &c);
+}
+
 static void add(struct sbuf *b, const char *name, const char *value)
 {
     sbuf_addf(b, ",\"%s\":", name);

@@ -20,7 +20,8 @@ struct target {
     const char *const *types;
     size_t ntypes;
     int64_t created_us;
-    uint32_t lanes; /* that got something in this batch */
+    uint32_t lanes;   /* that got something in this batch... */
+    int64_t from_seq; /* ...from there on: less than before when a parked event comes again */
 };
 
 struct message {
@@ -114,6 +115,7 @@ static enum err add_posting(struct reaction *r, struct target *t, const PbEvent 
     };
     f->postings = p;
     t->lanes |= 1U << webhook_lane(t->id, p->key);
+    t->from_seq = t->from_seq ? MIN(t->from_seq, event->seq) : event->seq;
     return ERR_OK;
 }
 
@@ -244,7 +246,8 @@ static enum err tell_all(struct reaction *r, const struct fanout *f)
         if (f->targets[i].lanes)
             t->hints[t->n++] = (struct webhook_hint){ .tenant = r->tenant,
                                                       .endpoint = f->targets[i].id,
-                                                      .lanes = f->targets[i].lanes };
+                                                      .lanes = f->targets[i].lanes,
+                                                      .from_seq = f->targets[i].from_seq };
     reaction_after_commit(r, tell, t);
     reaction_wake(r, WAKE_WEBHOOKS, t->hints, t->n * sizeof(t->hints[0]));
     return ERR_OK;

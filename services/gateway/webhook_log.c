@@ -7,6 +7,7 @@
 #include "services/gateway/webhook.h"
 
 #define AGAIN_MAX 10000
+#define KEEP_SLACK_US HOUR_US
 #define ID_SLACK_US MINUTE_US /* an event's id is made a little before or after it happened */
 
 static const struct db_stmt *statement_for(int state)
@@ -96,12 +97,17 @@ enum err webhook_get_delivery(struct call *call, const ProtobufCMessage *in,
     return reply->body ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
-/* Ids rise with time, so what happened earlier need not be read. Not by a clock that is turned. */
+/* Ids rise with time, so what happened earlier need not be read; not by a clock that is turned. What is
+ * as old as the sweep's share is left to that. */
 static const char *first_id(struct call *call, const Daybook__Gateway__V1__RedeliverRequest *req)
 {
-    if (*req->after_event_id || !req->since || clock_is_steered())
-        return *req->after_event_id ? req->after_event_id : NULL;
-    return db_text_id(call->arena, id_at(MAX(0, wire_time_us(req->since) - ID_SLACK_US)));
+    int64_t from_us = clock_wall_us() - WEBHOOK_KEEP_US + KEEP_SLACK_US;
+
+    if (*req->after_event_id)
+        return req->after_event_id;
+    if (req->since && !clock_is_steered())
+        from_us = MAX(from_us, wire_time_us(req->since) - ID_SLACK_US);
+    return db_text_id(call->arena, id_at(from_us));
 }
 
 enum err webhook_redeliver(struct call *call, const ProtobufCMessage *in,
@@ -142,8 +148,8 @@ enum err webhook_redeliver(struct call *call, const ProtobufCMessage *in,
     uint32_t lanes = (uint32_t)db_row_i64(&row, "lanes");
     if (row.bad || !id_parse(endpoint->id, &id))
         return ERR_INTERNAL;
-    if (lanes)
-        webhook_wake(call, id, lanes, false);
+    if (lanes) /* as if it were changed: they may stand before what has been read */
+        webhook_wake(call, id, lanes, true);
     *reply_out = &reply->base;
     return reply->last_event_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }

@@ -8,6 +8,8 @@
 #define RETRY_AFTER_MAX_US DAY_US
 #define REST_MAX_US HOUR_US /* of a whole endpoint, by its Retry-After */
 #define NEVER INT64_MAX
+#define PASSED_REST_US (5 * MINUTE_US)
+#define BUCKETS 4096
 
 /* A row that failed and is not in the window. */
 struct held {
@@ -22,6 +24,8 @@ struct webhook_feed {
     bool more;          /* the table may have rows after `after` */
     int64_t after;      /* seq */
     bool stalled;       /* too many are held */
+    int64_t passed_seq; /* the first of those that were passed over; 0: none */
+    int64_t passed_us;  /* wall: when they are read anew */
     int64_t soonest_us; /* of what is held */
     struct webhook_row *first;
     size_t nrows;
@@ -29,12 +33,21 @@ struct webhook_feed {
     struct held *held;
 };
 
+/* Posts of a company that are under way. */
+struct company {
+    struct id tenant;
+    unsigned n;
+};
+
 struct webhook_queue {
     struct webhook_endpoint *first;
     struct webhook_endpoint *turn; /* where the next pick begins */
     uint32_t lanes;
     size_t under_way, rows, bytes;
-    int64_t soonest_us; /* of all feeds */
+    size_t ncompanies;
+    struct company companies[QUEUE_SLOTS]; /* those with posts */
+    int64_t soonest_us;                    /* of all feeds */
+    struct webhook_endpoint *buckets[BUCKETS];
 };
 
 int64_t webhook_pause_us(int attempts)
@@ -90,20 +103,25 @@ static void insert_row(struct webhook_feed *f, struct webhook_row *row)
     f->nrows++;
 }
 
-/* Forgets rows that wait; NULL key: all of them, else later ones of that key. */
-static void drop_waiting(struct webhook_queue *q, struct webhook_feed *f, const int64_t *key,
-                         int64_t after)
+/* Forgets rows that wait; NULL key: all of them, else later ones of that key. The lowest seq of them,
+ * NEVER: none. */
+static int64_t drop_waiting(struct webhook_queue *q, struct webhook_feed *f, const int64_t *key,
+                            int64_t after)
 {
+    int64_t lowest = NEVER;
+
     for (struct webhook_row **at = &f->first; *at;) {
         struct webhook_row *row = *at;
         if (row->begun_us || (key && (row->key != *key || row->seq <= after))) {
             at = &row->next;
             continue;
         }
+        lowest = MIN(lowest, row->seq);
         *at = row->next;
         f->nrows--;
         row_free(q, row);
     }
+    return lowest;
 }
 
 /* --- what is held ------------------------------------------------------------------------------- */
@@ -115,7 +133,7 @@ static int64_t due_us(const struct held *h)
 
 static void set_soonest(struct webhook_queue *q, struct webhook_feed *f)
 {
-    f->soonest_us = NEVER;
+    f->soonest_us = f->passed_us;
     for (size_t i = 0; i < f->nheld; i++)
         f->soonest_us = MIN(f->soonest_us, due_us(&f->held[i]));
     q->soonest_us = MIN(q->soonest_us, f->soonest_us);
@@ -157,26 +175,50 @@ static void forget_held(struct webhook_feed *f, int64_t seq)
             f->held[i--] = f->held[--f->nheld];
 }
 
-/* Without room the feed rests as a whole, until the next of those that are held is due. */
+/* No room is kept for one that holds back nobody: it is read anew when it may be due. */
+static void pass_over(struct webhook_feed *f, int64_t seq, int64_t next_us, int64_t wall_us)
+{
+    f->passed_seq = f->passed_seq ? MIN(f->passed_seq, seq) : seq;
+    f->passed_us = MIN(f->passed_us, MAX(next_us, wall_us + PASSED_REST_US));
+}
+
+static bool make_room(struct webhook_feed *f, int64_t wall_us)
+{
+    if (has_room(f))
+        return true;
+    for (size_t i = 0; i < f->nheld; i++)
+        if (!f->held[i].blocks_us) {
+            pass_over(f, f->held[i].seq, f->held[i].until_us, wall_us);
+            f->held[i] = f->held[--f->nheld];
+            return true;
+        }
+    return false;
+}
+
+/* Without room for one that holds back its key the feed rests as a whole, until the next of those
+ * that are held is due. */
 static void hold(struct webhook_queue *q, struct webhook_feed *f, const struct webhook_row *row,
                  int64_t next_us, int64_t first_failed_us, int64_t wall_us)
 {
     int64_t blocks_us = first_failed_us + HOLD_KEY_US;
+    bool blocks = blocks_us > wall_us;
 
-    if (!has_room(f)) {
-        f->stalled = true;
-        drop_waiting(q, f, NULL, 0);
-        read_from(f, MIN(row->seq, f->after + 1));
-        return;
-    }
     forget_held(f, row->seq);
-    f->held[f->nheld++] = (struct held){ .key = row->key,
-                                         .seq = row->seq,
-                                         .until_us = next_us,
-                                         .blocks_us = blocks_us > wall_us ? blocks_us : 0 };
+    if (!blocks && !has_room(f)) {
+        pass_over(f, row->seq, next_us, wall_us);
+    } else if (!make_room(f, wall_us)) {
+        f->stalled = true;
+        int64_t lowest = drop_waiting(q, f, NULL, 0);
+        read_from(f, MIN(MIN(row->seq, lowest), f->after + 1));
+    } else {
+        f->held[f->nheld++] = (struct held){ .key = row->key,
+                                             .seq = row->seq,
+                                             .until_us = next_us,
+                                             .blocks_us = blocks ? blocks_us : 0 };
+        if (blocks)
+            drop_waiting(q, f, &row->key, row->seq);
+    }
     set_soonest(q, f);
-    if (blocks_us > wall_us)
-        drop_waiting(q, f, &row->key, row->seq);
 }
 
 static void release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t wall_us)
@@ -194,6 +236,11 @@ static void release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t
     }
     f->nheld = kept;
     f->stalled = false;
+    if (f->passed_us <= wall_us) {
+        read_from(f, f->passed_seq);
+        f->passed_seq = 0;
+        f->passed_us = NEVER;
+    }
     set_soonest(q, f);
 }
 
@@ -215,7 +262,9 @@ static struct webhook_feed *feed_of(struct webhook_endpoint *e, int lane)
         struct webhook_feed *f = calloc(1, sizeof(*f));
         if (!f)
             return NULL;
-        *f = (struct webhook_feed){ .endpoint = e, .lane = lane, .soonest_us = NEVER };
+        *f = (struct webhook_feed){
+            .endpoint = e, .lane = lane, .passed_us = NEVER, .soonest_us = NEVER
+        };
         e->feeds[lane] = f;
     }
     return e->feeds[lane];
@@ -244,6 +293,14 @@ static void forget_texts(struct webhook_endpoint *e)
     e->url = e->secret = e->old_secret = NULL;
 }
 
+static struct webhook_endpoint **bucket_of(struct webhook_queue *q, struct id id)
+{
+    uint32_t n; /* of the part of an id that is random */
+
+    memcpy(&n, id.b + sizeof(id.b) - sizeof(n), sizeof(n));
+    return &q->buckets[(n ^ n >> 16) % BUCKETS];
+}
+
 static void endpoint_free(struct webhook_queue *q, struct webhook_endpoint *e)
 {
     for (int i = 0; i < WEBHOOK_LANES; i++)
@@ -258,13 +315,18 @@ static void endpoint_free(struct webhook_queue *q, struct webhook_endpoint *e)
             *at = e->next;
             break;
         }
+    for (struct webhook_endpoint **at = bucket_of(q, e->id); *at; at = &(*at)->next_same)
+        if (*at == e) {
+            *at = e->next_same;
+            break;
+        }
     forget_texts(e);
     free(e);
 }
 
 static struct webhook_endpoint *find(struct webhook_queue *q, struct id tenant, struct id id)
 {
-    for (struct webhook_endpoint *e = q->first; e; e = e->next)
+    for (struct webhook_endpoint *e = *bucket_of(q, id); e; e = e->next_same)
         if (id_equal(e->id, id) && id_equal(e->tenant, tenant))
             return e;
     return NULL;
@@ -279,8 +341,11 @@ static struct webhook_endpoint *endpoint_of(struct webhook_queue *q, struct id t
     e = calloc(1, sizeof(*e));
     if (!e)
         return NULL;
-    *e = (struct webhook_endpoint){ .tenant = tenant, .id = id, .stale = true, .next = q->first };
-    q->first = e;
+    struct webhook_endpoint **bucket = bucket_of(q, id);
+    *e = (struct webhook_endpoint){
+        .tenant = tenant, .id = id, .stale = true, .next = q->first, .next_same = *bucket
+    };
+    q->first = *bucket = e;
     return e;
 }
 
@@ -293,6 +358,8 @@ static void read_anew(struct webhook_queue *q, struct webhook_endpoint *e, bool 
         if (also_held) {
             f->nheld = 0;
             f->stalled = false;
+            f->passed_seq = 0;
+            f->passed_us = NEVER;
             set_soonest(q, f);
         }
         f->after = 0;
@@ -337,26 +404,28 @@ void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes)
                 feed_free(q, e->feeds[i]);
 }
 
+static void begin_anew(struct webhook_queue *q, struct webhook_endpoint *e)
+{
+    e->stale = true;
+    e->failures = 0;
+    e->rest_until_us = 0;
+    for (int i = 0; i < WEBHOOK_LANES; i++)
+        if (e->feeds[i])
+            drop_waiting(q, e->feeds[i], NULL, 0);
+    read_anew(q, e, true);
+}
+
 void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint)
 {
     uint32_t lanes = hint->lanes & q->lanes;
-    struct webhook_endpoint *e = hint->changed ? find(q, hint->tenant, hint->endpoint)
-                                 : lanes       ? endpoint_of(q, hint->tenant, hint->endpoint)
-                                               : NULL;
-    if (!e)
-        return;
-    if (hint->changed) {
-        e->stale = true;
-        e->failures = 0;
-        e->rest_until_us = 0;
-        for (int i = 0; i < WEBHOOK_LANES; i++)
-            if (e->feeds[i])
-                drop_waiting(q, e->feeds[i], NULL, 0);
-        read_anew(q, e, true);
-        return;
-    }
-    for (int i = 0; i < WEBHOOK_LANES; i++) {
+    struct webhook_endpoint *e = lanes ? endpoint_of(q, hint->tenant, hint->endpoint) : NULL;
+
+    if (e && hint->changed)
+        begin_anew(q, e);
+    for (int i = 0; i < WEBHOOK_LANES && e; i++) {
         struct webhook_feed *f = lanes >> i & 1 ? feed_of(e, i) : NULL;
+        if (f && hint->from_seq)
+            f->after = MIN(f->after, hint->from_seq - 1);
         if (f)
             f->more = true;
     }
@@ -365,12 +434,20 @@ void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint
 void webhook_queue_refresh(struct webhook_queue *q)
 {
     for (struct webhook_endpoint *e = q->first; e; e = e->next)
-        e->stale = true;
+        e->old = true; /* it goes on by what is known */
+}
+
+bool webhook_queue_is_asking(const struct webhook_queue *q)
+{
+    for (const struct webhook_endpoint *e = q->first; e; e = e->next)
+        if (e->stale || e->old)
+            return true;
+    return false;
 }
 
 static bool is_idle(const struct webhook_feed *f)
 {
-    return !f->first && !f->nheld && !f->more;
+    return !f->first && !f->nheld && !f->passed_seq && !f->more;
 }
 
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
@@ -404,21 +481,27 @@ size_t webhook_queue_unknown(struct webhook_queue *q, struct webhook_endpoint **
     for (struct webhook_endpoint *e = q->first; e && n < max; e = e->next)
         if (e->stale)
             out[n++] = e;
+    for (struct webhook_endpoint *e = q->first; e && n < max; e = e->next)
+        if (e->old && !e->stale)
+            out[n++] = e;
     return n;
 }
 
 void webhook_queue_know(struct webhook_queue *q UNUSED, struct webhook_endpoint *e,
                         const struct webhook_endpoint *said)
 {
+    e->version += !e->url || !said->url || strcmp(e->url, said->url) != 0;
     forget_texts(e);
     e->url = said->url;
     e->secret = said->secret;
     e->old_secret = said->old_secret;
     e->old_until_us = said->old_until_us;
     e->active = said->active;
-    e->failing_since_us = said->failing_since_us;
+    e->is_written = said->failing_since_us != 0;
+    if (e->is_written || !e->failures)
+        e->failing_since_us = said->failing_since_us;
     e->known = true;
-    e->stale = false;
+    e->stale = e->old = false;
 }
 
 void webhook_queue_no_such(struct webhook_queue *q, struct webhook_endpoint *e)
@@ -515,14 +598,10 @@ static bool insert_copy(struct webhook_queue *q, struct webhook_feed *f,
     return true;
 }
 
-bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
-                       const struct webhook_row *row, struct webhook_now now)
+/* False: no memory. */
+static bool take_row(struct webhook_queue *q, struct webhook_feed *f, const struct webhook_row *row,
+                     struct webhook_now now)
 {
-    struct webhook_feed *f = w->feed;
-
-    if (f->stalled)
-        return true;
-    f->after = MAX(f->after, row->seq);
     if (is_in_window(f, row))
         return true;
     if (is_failing(f->endpoint))
@@ -538,6 +617,20 @@ bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
     return insert_copy(q, f, row);
 }
 
+bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
+                       const struct webhook_row *row, struct webhook_now now)
+{
+    struct webhook_feed *f = w->feed;
+
+    if (f->stalled)
+        return true;
+    if (!take_row(q, f, row, now))
+        return false;
+    if (!f->stalled)
+        f->after = MAX(f->after, row->seq);
+    return true;
+}
+
 void webhook_queue_read(struct webhook_queue *q UNUSED, const struct webhook_want *w, int got)
 {
     if (!w->feed->stalled)
@@ -546,12 +639,47 @@ void webhook_queue_read(struct webhook_queue *q UNUSED, const struct webhook_wan
 
 /* --- posting ------------------------------------------------------------------------------------ */
 
-static bool may_post(const struct webhook_endpoint *e, struct webhook_now now)
+static struct company *company_of(struct webhook_queue *q, struct id tenant)
 {
-    unsigned most = is_failing(e) ? 1 : e->proven ? ENDPOINT_POSTS : UNPROVEN_POSTS;
+    size_t i = 0;
+
+    while (i < q->ncompanies && !id_equal(q->companies[i].tenant, tenant))
+        i++;
+    return &q->companies[i]; /* of those there are never more than posts */
+}
+
+static bool has_its_share(struct webhook_queue *q, struct id tenant)
+{
+    const struct company *c = company_of(q, tenant);
+    return c < q->companies + q->ncompanies && c->n >= COMPANY_POSTS;
+}
+
+static void count_post(struct webhook_queue *q, struct id tenant)
+{
+    struct company *c = company_of(q, tenant);
+
+    if (c == q->companies + q->ncompanies) {
+        *c = (struct company){ .tenant = tenant };
+        q->ncompanies++;
+    }
+    c->n++;
+}
+
+static void uncount_post(struct webhook_queue *q, struct id tenant)
+{
+    struct company *c = company_of(q, tenant);
+
+    if (c < q->companies + q->ncompanies && --c->n == 0)
+        *c = q->companies[--q->ncompanies];
+}
+
+static bool may_post(struct webhook_queue *q, const struct webhook_endpoint *e,
+                     struct webhook_now now)
+{
+    unsigned most = is_failing(e) || e->slow ? 1 : e->proven ? ENDPOINT_POSTS : UNPROVEN_POSTS;
 
     if (!e->known || e->stale || !e->active || e->rest_until_us > now.monotonic_us ||
-        e->nposts >= most)
+        e->nposts >= most || has_its_share(q, e->tenant))
         return false;
     for (unsigned i = 0; i < e->nposts; i++)
         if (now.monotonic_us - e->posts[i]->begun_us > SLOW_US)
@@ -596,10 +724,13 @@ struct webhook_row *webhook_queue_pick(struct webhook_queue *q, struct webhook_n
     if (!e || q->under_way >= QUEUE_SLOTS)
         return NULL;
     do {
-        struct webhook_row *row = may_post(e, now) ? next_of(e) : NULL;
+        struct webhook_row *row = may_post(q, e, now) ? next_of(e) : NULL;
         struct webhook_endpoint *next = e->next ? e->next : q->first;
         if (row) {
             row->begun_us = MAX(now.monotonic_us, 1);
+            row->tenant = e->tenant;
+            row->version = e->version;
+            count_post(q, e->tenant);
             e->posts[e->nposts++] = row;
             q->under_way++;
             q->turn = next;
@@ -617,6 +748,7 @@ static void take_off(struct webhook_queue *q, struct webhook_row *row)
     struct webhook_endpoint *e = row->endpoint;
 
     q->under_way--;
+    uncount_post(q, row->tenant);
     for (unsigned i = 0; e && i < e->nposts; i++)
         if (e->posts[i] == row)
             e->posts[i] = e->posts[--e->nposts];
@@ -624,8 +756,8 @@ static void take_off(struct webhook_queue *q, struct webhook_row *row)
         unlink_row(row->feed, row);
 }
 
-static enum webhook_news note_success(struct webhook_queue *q, struct webhook_endpoint *e,
-                                      struct webhook_now now)
+static enum webhook_news note_answer(struct webhook_queue *q, struct webhook_endpoint *e,
+                                     struct webhook_now now)
 {
     bool did_fail = e->failing_since_us != 0;
 
@@ -662,6 +794,12 @@ static void let_rest(struct webhook_queue *q, struct webhook_endpoint *e, int st
         e->rest_until_us = MAX(e->rest_until_us, now.monotonic_us + rest_us);
 }
 
+/* The receiver works; it is this event that it does not want. */
+static bool is_about_the_event(int status)
+{
+    return status == 400 || status == 413 || status == 415 || status == 422;
+}
+
 static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_endpoint *e,
                                       int status, int64_t retry_after_us, struct webhook_now now)
 {
@@ -677,15 +815,16 @@ static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_en
         return WEBHOOK_GONE;
     if (now.wall_us - e->failing_since_us >= GIVE_UP_US)
         return WEBHOOK_DEAD;
-    return e->failures == FAILURES_MAX && !is_late ? WEBHOOK_FAILS : WEBHOOK_NO_NEWS;
+    return is_failing(e) && !e->is_written ? WEBHOOK_FAILS : WEBHOOK_NO_NEWS;
 }
 
-static void judge_failure(struct webhook_queue *q, const struct webhook_row *row,
-                          int64_t retry_after_us, struct webhook_now now, struct webhook_fate *v)
+static void judge_failure(struct webhook_queue *q, const struct webhook_endpoint *e,
+                          const struct webhook_row *row, int64_t retry_after_us,
+                          struct webhook_now now, struct webhook_fate *v)
 {
     v->first_failed_us = row->first_failed_us ? row->first_failed_us : now.wall_us;
     bool is_last = now.wall_us - v->first_failed_us >= GIVE_UP_US;
-    if (is_last && !(row->endpoint && is_failing(row->endpoint))) {
+    if (is_last && !(e && is_failing(e))) {
         v->outcome = WEBHOOK_PARKED;
         return;
     }
@@ -700,15 +839,21 @@ struct webhook_fate webhook_queue_done(struct webhook_queue *q, struct webhook_r
                                        int64_t retry_after_us, struct webhook_now now)
 {
     struct webhook_endpoint *e = row->endpoint;
-    struct webhook_fate v = { .attempts = row->attempts + 1 };
+    struct webhook_fate v = { .attempts = row->attempts + 1, .news = WEBHOOK_NO_NEWS };
 
     take_off(q, row);
+    if (e && e->version != row->version)
+        e = NULL; /* that was the url before: it says nothing of this one */
+    if (e && status)
+        e->slow = now.monotonic_us - row->begun_us > SLOW_US;
     if (status >= 200 && status < 300) {
         v.outcome = WEBHOOK_DELIVERED;
-        v.news = e ? note_success(q, e, now) : WEBHOOK_NO_NEWS;
+        v.news = e ? note_answer(q, e, now) : WEBHOOK_NO_NEWS;
     } else {
-        v.news = e ? note_failure(q, e, status, retry_after_us, now) : WEBHOOK_NO_NEWS;
-        judge_failure(q, row, retry_after_us, now, &v);
+        if (e)
+            v.news = is_about_the_event(status) ? note_answer(q, e, now)
+                                                : note_failure(q, e, status, retry_after_us, now);
+        judge_failure(q, e, row, retry_after_us, now, &v);
     }
     if (v.news == WEBHOOK_GONE || v.news == WEBHOOK_DEAD)
         e->active = false; /* as the table will say */

@@ -7,8 +7,9 @@
  * with it; then the feed is read again from there. Rows that were posted are no longer in the table
  * by then, so what is read again is what is still owed.
  *
- * An endpoint has few posts under way, fewer while it has not answered yet, and none besides one that
- * takes longer than a second. After FAILURES_MAX failures in a row it is left alone and then probed by
+ * An endpoint has few posts under way, fewer while it has not answered yet, one when it answers
+ * slowly, and none besides one that takes longer than a second; a company has a quarter of all. After FAILURES_MAX failures in a row (an answer that is about the event
+ * alone, such as 422, is none of the endpoint's) it is left alone and then probed by
  * one post at a time; its windows are dropped. So neither memory nor slots are lost to receivers that
  * do not receive.
  *
@@ -22,12 +23,13 @@
 #define QUEUE_SLOTS 256   /* posts under way */
 #define ENDPOINT_POSTS 8  /* of one endpoint */
 #define UNPROVEN_POSTS 2  /* of one that has not answered yet */
+#define COMPANY_POSTS 64  /* of all endpoints of a company */
 #define WINDOW_ROWS 64    /* of a feed */
 #define ENDPOINT_ROWS 256 /* of all feeds of an endpoint */
 #define QUEUE_ROWS 65536  /* in all windows; when they are full, an endpoint still gets... */
 #define LEAST_ROWS 8      /* ...so many */
 #define QUEUE_BYTES (64 * MIB)
-#define HELD_MAX 128 /* of a feed; with more it rests as a whole */
+#define HELD_MAX 128 /* of a feed, in their first hour; with more it rests as a whole */
 #define FAILURES_MAX 5
 #define PROBE_FIRST_US (5 * SECOND_US)
 #define PROBE_MAX_US (5 * MINUTE_US)
@@ -51,7 +53,11 @@ struct webhook_endpoint {
     int64_t old_until_us;
     int64_t failing_since_us; /* 0 = it does not */
     /* private to the queue */
-    bool known, stale, asked;
+    bool known, stale;
+    bool old;              /* to be read again; what is known holds till then */
+    bool is_written;       /* the table says that it fails */
+    bool slow;             /* its last answer took more than SLOW_US */
+    unsigned version;      /* of the url */
     bool proven;           /* it has answered since we know it */
     int failures;          /* in a row */
     int64_t rest_until_us; /* monotonic */
@@ -60,7 +66,7 @@ struct webhook_endpoint {
     unsigned nposts;
     int lane_turn;
     struct webhook_feed *feeds[WEBHOOK_LANES];
-    struct webhook_endpoint *next;
+    struct webhook_endpoint *next, *next_same;
 };
 
 /* A delivery in memory. */
@@ -76,6 +82,8 @@ struct webhook_row {
     struct webhook_feed *feed; /* NULL: its lane has become another's */
     struct webhook_endpoint *endpoint;
     int64_t begun_us; /* 0 = waits */
+    struct id tenant; /* once it has begun... */
+    unsigned version; /* ...and of the url then */
     struct webhook_row *next;
 };
 
@@ -84,10 +92,13 @@ void webhook_queue_free(struct webhook_queue *q);
 
 /* Which lanes are ours, as bits: what is in memory of others is forgotten. */
 void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes);
-/* Something waits, or the endpoint was changed: then everything of it is looked at anew. */
+/* Something waits; changed: the endpoint was, or older deliveries wait again: then everything of it
+ * is looked at anew. */
 void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint);
 /* All endpoints are to be read anew. */
 void webhook_queue_refresh(struct webhook_queue *q);
+/* Whether some are to be read. */
+bool webhook_queue_is_asking(const struct webhook_queue *q);
 /* What was held until now is due. Once a turn. */
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now);
 

@@ -12,13 +12,14 @@
 #include "common/http_out.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/trace.h"
 #include "common/webhook_signature.h"
 #include "services/gateway/webhook_body.h"
 #include "services/gateway/webhook_store.h"
 
 #define POST_LIMIT_US (15 * SECOND_US)
 #define FIND_US SECOND_US /* between two looks for what nobody told us of */
-#define FIND_REST 20      /* a look is followed by a rest of so many times what it took */
+#define FIND_REST 20      /* a look or count is followed by a rest of so many times what it took */
 #define REFRESH_US (10 * SECOND_US)
 #define TROUBLE_US (200 * MSEC_US)
 #define DRAIN_US (3 * SECOND_US)
@@ -29,7 +30,6 @@
 #define LEASE_LIMIT_US (LEASE_TTL_MS / 2 * MSEC_US)
 #define STATE_US (15 * SECOND_US)
 #define SWEEP_US HOUR_US
-#define KEEP_US (30 * DAY_US)
 
 static struct metric attempts_total = {
     .name = "daybook_webhook_attempts_total",
@@ -52,6 +52,7 @@ struct slot {
     struct webhook_row *row; /* NULL: free */
     struct arena *arena;
     struct webhook_result result; /* as far as it is known at the begin */
+    struct span span;             /* of the post */
 };
 
 struct webhook_sender {
@@ -94,6 +95,8 @@ struct webhook_sender *webhook_sender_new(const struct webhook_sender_config *co
     s->chores_arena = arena_new(STORE_ARENA);
     bool ok =
         s->leases && s->db && s->chores_db && s->http && s->queue && s->arena && s->chores_arena;
+    if (ok && config->http->authorities)
+        ok = http_out_trust(s->http, config->http->authorities);
     for (int i = 0; i < QUEUE_SLOTS; i++)
         ok = (s->slots[i].arena = arena_new(SLOT_ARENA)) != NULL && ok;
     if (!ok) {
@@ -258,6 +261,30 @@ static void set_text(struct webhook_result *r, const char *text)
     r->text[n] = '\0';
 }
 
+/* In the trace of the transaction that made the event; its receiver may go on with it. */
+static void begin_span(struct slot *slot)
+{
+    const struct webhook_row *row = slot->row;
+    char traceparent[TRACEPARENT_LEN + 1], id[ID_TEXT_MAX];
+
+    slot->span.state = SPAN_OFF;
+    if (!trace_on())
+        return;
+    bool known = webhook_body_traceparent(row->body, row->len, traceparent);
+    span_begin(&slot->span, SPAN_CLIENT, "webhook", known ? traceparent : NULL);
+    span_text(&slot->span, "messaging.message.id", id_text(row->event, id));
+    span_text(&slot->span, "daybook.webhook.endpoint", id_text(row->endpoint->id, id));
+}
+
+static void end_span(struct slot *slot, int status)
+{
+    if (status)
+        span_number(&slot->span, "http.response.status_code", status);
+    if (status / 100 != 2)
+        span_fail(&slot->span, "not delivered");
+    span_end(&slot->span);
+}
+
 static void conclude(struct webhook_sender *s, struct slot *slot, int status,
                      int64_t retry_after_us, const char *text)
 {
@@ -268,6 +295,7 @@ static void conclude(struct webhook_sender *s, struct slot *slot, int status,
     r->status = status;
     r->at_us = now.wall_us;
     set_text(r, text);
+    end_span(slot, status);
     r->fate = webhook_queue_done(s->queue, slot->row, status, retry_after_us, now);
     slot->row = NULL;
 }
@@ -306,8 +334,11 @@ static enum err start(struct webhook_sender *s, struct slot *slot, const char **
         arena_printf(a, "webhook-id: %s", id),
         arena_printf(a, "webhook-timestamp: %" PRId64, now_us / SECOND_US),
         signature,
+        NULL, /* the trace, where there is one */
         NULL,
     };
+    if (slot->span.state != SPAN_OFF)
+        headers[4] = arena_printf(a, "traceparent: %s", span_traceparent(&slot->span, ""));
     if (!headers[1] || !headers[2])
         return ERR_RESOURCE_EXHAUSTED;
     const struct http_request request = {
@@ -335,6 +366,7 @@ static void post(struct webhook_sender *s, struct webhook_row *row)
         .lane = webhook_lane(row->endpoint->id, (uint64_t)row->key),
         .seq = row->seq,
     };
+    begin_span(slot);
     if (start(s, slot, &reason))
         conclude(s, slot, 0, -1, reason);
 }
@@ -378,7 +410,7 @@ static enum err turn(struct webhook_sender *s, const struct webhook_host *host, 
     if (!e)
         e = webhook_store_read(&s->store, now_of(), &rows);
     post_all(s);
-    *more_out = rows > 0;
+    *more_out = rows > 0 || webhook_queue_is_asking(s->queue);
     return e;
 }
 
@@ -452,8 +484,12 @@ static void count_waiting(struct webhook_sender *s)
 {
     int64_t n, oldest_us;
 
-    if (webhook_store_state(&s->chores, own_lanes(s), &n, &oldest_us))
-        return; /* it is asked again soon, and the trouble shows elsewhere */
+    enum err e = webhook_store_state(&s->chores, own_lanes(s), &n, &oldest_us);
+    if (e) {
+        log_warn("webhook.count", "what waits could not be counted: its metrics are old", "err",
+                 err_name(e), NULL);
+        return;
+    }
     double age_s = oldest_us ? (double)(clock_wall_us() - oldest_us) / (double)SECOND_US : 0;
     metric_set(&pending, (double)n, NULL);
     metric_set(&oldest_seconds, MAX(age_s, 0), NULL);
@@ -465,14 +501,18 @@ void webhook_sender_chores(struct webhook_sender *s)
 
     if (now_us >= s->state_at_us) {
         count_waiting(s);
-        s->state_at_us = now_us + STATE_US;
+        int64_t ended_us = clock_monotonic_us();
+        s->state_at_us = ended_us + MAX(STATE_US, FIND_REST * (ended_us - now_us));
     }
     if (now_us < s->sweep_at_us)
         return;
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
-    enum err e = dir ? webhook_store_sweep(&s->chores, dir, clock_wall_us() - KEEP_US) : ERR_OK;
+    bool more = false;
+    enum err e =
+        dir ? webhook_store_sweep(&s->chores, dir, clock_wall_us() - WEBHOOK_KEEP_US, &more)
+            : ERR_OK;
     if (e)
         log_warn("webhook.sweep", "old deliveries could not be deleted; trying again", "err",
                  err_name(e), NULL);
-    s->sweep_at_us = now_us + (e || !dir ? MINUTE_US : SWEEP_US);
+    s->sweep_at_us = now_us + (more && !e ? 0 : e || !dir ? MINUTE_US : SWEEP_US);
 }

@@ -17,7 +17,7 @@ struct webhook_sender_config {
     const struct webhook_config *http;
 };
 
-/* NULL: no memory, or http->allow is malformed. */
+/* NULL: no memory, http->allow is malformed, or http->authorities cannot be read. */
 struct webhook_sender *webhook_sender_new(const struct webhook_sender_config *config);
 void webhook_sender_free(struct webhook_sender *s);
 

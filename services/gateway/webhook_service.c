@@ -61,10 +61,11 @@ enum err webhook_need_right(struct call *call)
 {
     static const char *const roles[] = { "general_manager", NULL };
 
-    if (call->employee)
-        return authority_need_role(call, roles, "webhooks, which see all events");
-    if (authority_is_system(call) || authority_has_scope(call, "events.read"))
+    if (authority_is_system(call))
         return ERR_OK;
+    if (authority_has_scope(call, "events.read"))
+        return call->employee ? authority_need_role(call, roles, "webhooks, which see all events")
+                              : ERR_OK;
     return call_reason(call,
                        call_fail(call, ERR_PERMISSION_DENIED, "",
                                  "an endpoint sees all events: the key needs events.read, too"),
@@ -343,7 +344,12 @@ static enum err change_state(struct call *call, const char *id, bool active, PbE
     endpoint->state = active ? ACTIVE : PAUSED;
     endpoint->disabled_reason = arena_strdup(call->arena, "");
     endpoint->failing_since = NULL;
-    return endpoint->disabled_reason ? store(call, endpoint) : ERR_RESOURCE_EXHAUSTED;
+    if (!endpoint->disabled_reason)
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *const params[] = { call_tenant_text(call), id };
+    if (active)
+        e = db_queue(call->db, &sql_outgoing_anew, params);
+    return e ? e : store(call, endpoint);
 }
 
 enum err webhook_pause(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)
@@ -378,6 +384,8 @@ enum err webhook_delete(struct call *call, const ProtobufCMessage *in, ProtobufC
     if (!reply)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = webhook_need_endpoint(call, req->id, "id", true, &endpoint);
+    if (!e)
+        e = db_queue(call->db, &sql_endpoint_lock_whole, params);
     if (!e)
         e = db_queue(call->db, &sql_endpoint_delete, params);
     if (!e)

@@ -5,13 +5,16 @@
 
 #include "common/clock.h"
 #include "common/columns.h"
+#include "common/log.h"
 #include "common/outbox.h"
 #include "services/gateway/sql.h"
 
 #define DB_LIMIT_US (5 * SECOND_US)
 #define KNOW_MAX 256
 #define WANT_MAX 256
+#define READ_ROWS 2048 /* at one time, since a row has its body with it */
 #define SWEEP_ROWS "1000"
+#define SWEEP_BATCHES 10
 
 static enum err begin(const struct webhook_store *s)
 {
@@ -89,9 +92,13 @@ static bool open_secret(const struct webhook_store *s, const struct webhook_endp
     return *out != NULL;
 }
 
-static enum err know(const struct webhook_store *s, struct webhook_endpoint *e, struct db_row *row)
+/* One whose secret cannot be opened must not stop the others: nothing is posted to it, and it is
+ * looked at again with the next refresh. */
+static void know(const struct webhook_store *s, struct webhook_endpoint *e, struct db_row *row)
 {
     bool is_old = !db_row_is_null(row, "old_secret") && !db_row_is_null(row, "old_secret_until");
+    bool is_news = !e->known || e->active;
+    char id[ID_TEXT_MAX];
     struct webhook_endpoint said = {
         .url = strdup(db_row_text(row, "url")),
         .active = strcmp(db_row_text(row, "state"), "active") == 0,
@@ -103,10 +110,12 @@ static enum err know(const struct webhook_store *s, struct webhook_endpoint *e, 
     bool ok = said.url && !row->bad &&
               open_secret(s, e, db_row_text(row, "secret"), &said.secret) &&
               open_secret(s, e, is_old ? db_row_text(row, "old_secret") : NULL, &said.old_secret);
+    if (!ok && is_news)
+        log_error("webhook.secret",
+                  "nothing is posted: the secret cannot be opened; another master key?", "endpoint",
+                  id_text(e->id, id), NULL);
+    said.active = said.active && ok;
     webhook_queue_know(s->queue, e, &said);
-    if (!ok)
-        e->stale = true; /* it is asked again; nothing is posted without its secret */
-    return ok ? ERR_OK : ERR_INTERNAL;
 }
 
 static struct db_row find_row(const PGresult *res, struct id id)
@@ -143,7 +152,7 @@ static enum err know_company(const struct webhook_store *s, struct webhook_endpo
     for (size_t i = 0; i < n && !e; i++) {
         struct db_row row = find_row(res, list[i]->id);
         if (row.row < PQntuples(res))
-            e = know(s, list[i], &row);
+            know(s, list[i], &row);
         else
             webhook_queue_no_such(s->queue, list[i]);
     }
@@ -253,6 +262,16 @@ static int by_company(const void *a, const void *b)
     return id_compare(x->endpoint->tenant, y->endpoint->tenant);
 }
 
+/* Those that are left out are wanted again next time. */
+static size_t some_of(const struct webhook_want *wants, size_t n)
+{
+    size_t some = 0;
+
+    for (int rows = 0; some < n && rows < READ_ROWS; some++)
+        rows += wants[some].rows;
+    return some;
+}
+
 enum err webhook_store_read(const struct webhook_store *s, struct webhook_now now, size_t *rows_out)
 {
     struct webhook_want wants[WANT_MAX];
@@ -262,6 +281,7 @@ enum err webhook_store_read(const struct webhook_store *s, struct webhook_now no
     *rows_out = 0;
     if (!n)
         return ERR_OK;
+    n = some_of(wants, n);
     qsort(wants, n, sizeof(wants[0]), by_company);
     enum err e = begin(s);
     for (size_t i = 0, count; i < n && !e; i += count) {
@@ -503,16 +523,21 @@ static enum err sweep_company(const struct webhook_store *s, struct id tenant, i
 }
 
 enum err webhook_store_sweep(const struct webhook_store *s, const struct directory *dir,
-                             int64_t before_us)
+                             int64_t before_us, bool *more_out)
 {
-    size_t n;
     const struct dir_tenant *const *tenants;
-
+    size_t n = directory_tenants(dir, &tenants);
     enum err e = ERR_OK;
+    int batches = 0;
 
-    n = directory_tenants(dir, &tenants);
-    for (size_t i = 0; i < n && !e; i++)
-        for (bool more = true; more && !e;)
-            e = sweep_company(s, tenants[i]->id, before_us, &more);
+    *more_out = false;
+    for (size_t i = 0; i < n && !*more_out; i++) { /* one that fails keeps nobody from his turn */
+        enum err one = ERR_OK;
+        for (bool more = true; more && !one && !*more_out;) {
+            one = sweep_company(s, tenants[i]->id, before_us, &more);
+            *more_out = more && ++batches == SWEEP_BATCHES;
+        }
+        e = e ? e : one;
+    }
     return e;
 }

@@ -42,8 +42,9 @@ NODISCARD enum err webhook_store_settle(const struct webhook_store *s,
 /* What waits in those lanes: how many, and how long the oldest has. */
 NODISCARD enum err webhook_store_state(const struct webhook_store *s, uint32_t lanes,
                                        int64_t *pending_out, int64_t *oldest_us_out);
-/* Deletes of each company what is older than 30 days; some, until all of it is gone. */
+/* Deletes of each company what is older than 30 days; more_out: that was not all, to be called
+ * again. */
 NODISCARD enum err webhook_store_sweep(const struct webhook_store *s, const struct directory *dir,
-                                       int64_t before_us);
+                                       int64_t before_us, bool *more_out);
 
 #endif

@@ -21,12 +21,15 @@ bool webhooks_init(struct webhooks *w, struct daemon *d, const char *public_url)
     w->config = (struct webhook_config){
         .allow = daemon_setting(d, "WEBHOOK_ALLOW")->text,
         .allow_plain = daemon_setting(d, "WEBHOOK_ALLOW_PLAIN")->i64 != 0,
+        .authorities = daemon_setting(d, "WEBHOOK_CA_FILE")->text,
         .public_url = public_url,
     };
     w->sender = webhook_sender_new(&(struct webhook_sender_config){
         .conninfo = daemon_conninfo(d), .instance = daemon_instance(d), .http = &w->config });
     if (!w->sender)
-        log_error("webhook.no_start", "WEBHOOK_ALLOW is not a list of networks, or no memory",
+        log_error("webhook.no_start",
+                  "WEBHOOK_ALLOW is not a list of networks, WEBHOOK_CA_FILE holds no certificate "
+                  "(PEM) that we may read, or no memory",
                   NULL);
     return w->sender != NULL;
 }

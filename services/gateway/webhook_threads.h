@@ -13,7 +13,7 @@ struct webhooks {
     struct webhook_sender *sender;
 };
 
-/* public_url is borrowed. False: no memory, or WEBHOOK_ALLOW is malformed (logged). */
+/* public_url is borrowed. False: no memory, or WEBHOOK_ALLOW or _CA_FILE is no good (logged). */
 bool webhooks_init(struct webhooks *w, struct daemon *d, const char *public_url);
 void webhooks_fini(struct webhooks *w);
 

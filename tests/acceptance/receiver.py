@@ -11,8 +11,10 @@ from stack import wait_until
 class Receiver:
     """Keeps what it was sent and answers by a script, then always 200."""
 
-    def __init__(self, delay=0):
+    def __init__(self, delay=0, port=0, tls=None):
+        """tls: an ssl.SSLContext with its certificate."""
         self.got, self.answers, self.paths = [], [], []
+        self.headers = {}  # of answers
         self.answered = []  # bodies with the status that each got
         self.delay = delay  # seconds before an answer
         self.refuses_first = False  # answers 500 to the first attempt of each notice
@@ -23,7 +25,7 @@ class Receiver:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                known = {headers["webhook-id"] for headers, _ in receiver.got}
+                known = receiver.refuses_first and {headers["webhook-id"] for headers, _ in receiver.got}
                 receiver.paths.append(self.path)
                 receiver.got.append((dict((k.lower(), v) for k, v in self.headers.items()), body))
                 status = receiver.answers.pop(0) if receiver.answers else 200
@@ -35,6 +37,8 @@ class Receiver:
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", f"{receiver.url}/elsewhere")
+                for header in receiver.headers.items():
+                    self.send_header(*header)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -46,9 +50,11 @@ class Receiver:
 
             def log_message(self, *_):
                 pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def wait(self, count, seconds=SECONDS):

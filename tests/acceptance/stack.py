@@ -7,9 +7,11 @@ import datetime as dt
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 
 import mdp
 
@@ -26,6 +28,11 @@ SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runt
 
 def stamp(moment):
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def metrics_at(address):
+    with urllib.request.urlopen(f"http://{address}/metrics") as page:
+        return page.read().decode()
 
 
 class Stack(LocalStack):
@@ -129,6 +136,9 @@ class Stack(LocalStack):
     def redis(self, *words):
         return run(["redis-cli", "-s", self.run_dir / "redis.sock", *words]).strip()
 
+    def metrics(self, name):
+        return metrics_at(self.env_of(name)["DAYBOOK_ADMIN_LISTEN"])
+
     # --- processes --------------------------------------------------------------------------------
 
     def pids(self):
@@ -143,11 +153,43 @@ class Stack(LocalStack):
     def start(self, name):
         self.control("start", name)
 
+    def cut_power(self):
+        """F07: everything is killed at once, PostgreSQL and Redis too, and gone when this returns."""
+        pids = [self.pid(name) for name in (*DAEMONS, "redis")]
+        assert None not in pids, "not all of them ran before"
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.kill("postgres")
+        wait_until(lambda: not any(map(is_alive, pids)), 60, "all were gone")  # what still dies is not started anew
+
+    def restore_power(self, order=DAEMONS):
+        for name in ("redis", "postgres", *order):
+            self.start(name)
+
     def healthy(self, name):
         env = {**os.environ, **self.env_of(name)}
         done = subprocess.run([self.bin / f"daybook-{name}", "--health"], env=env,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return done.returncode == 0
+
+    @contextlib.contextmanager
+    def changed_settings(self, name, **settings):
+        """The daemon runs with these settings within the block; None takes one away."""
+        def restart(text):
+            self.kill(name, signal.SIGTERM)
+            path.write_text(text)
+            self.start(name)
+            wait_until(lambda: self.healthy(name), 20 * SLACK, f"{name} was back")
+
+        path = self.folder / f"env/{name}.env"
+        before = path.read_text()
+        kept = [line for line in before.splitlines() if line.split("=")[0] not in settings]
+        restart("".join(f"{line}\n" for line in [*kept, *(
+            f"{key}={shlex.quote(value)}" for key, value in settings.items() if value is not None)]))
+        try:
+            yield
+        finally:
+            restart(before)
 
     @contextlib.contextmanager
     def stopped(self, name):

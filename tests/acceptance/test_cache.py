@@ -1,9 +1,7 @@
 """Daily lists stay right whatever becomes of Redis (F27 to F31)."""
 
-import contextlib
 import datetime as dt
 import random
-import signal
 
 import pytest
 from company import SECONDS
@@ -70,27 +68,9 @@ def test_f28_without_redis_the_services_settle_all_the_same(company, stack, day,
         wait_until(settled_while_lists_wait, SECONDS, "the services settled while lists waited")
 
 
-@contextlib.contextmanager
-def without_setting(stack, name, key):
-    """The daemon runs without that setting within the block."""
-    def restart(text):
-        stack.kill(name, signal.SIGTERM)
-        path.write_text(text)
-        stack.start(name)
-        wait_until(lambda: stack.healthy(name), SECONDS, f"{name} was back")
-
-    path = stack.folder / f"env/{name}.env"
-    before = path.read_text()
-    restart("".join(line for line in before.splitlines(True) if key not in line))
-    try:
-        yield
-    finally:
-        restart(before)
-
-
 def test_f28_where_no_redis_is_configured_the_services_settle_too(company, stack, day, filled):
     """Nobody builds lists ahead there, so none waits to be built."""
-    with without_setting(stack, "reminders", "DAYBOOK_REDIS_URL"):
+    with stack.changed_settings("reminders", DAYBOOK_REDIS_URL=None):
         question = company.ask(company.customer("rep"))
         stack.settle()
         assert shows(company, day, question)

@@ -12,7 +12,7 @@ import pytest
 
 from stack import SLACK
 
-CONSUMERS = ["directory", "customers", "visits", "reminders", "scoring"]
+CONSUMERS = ["directory", "customers", "visits", "reminders", "scoring", "gateway"]
 
 
 @pytest.fixture(scope="module")

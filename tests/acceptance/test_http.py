@@ -5,7 +5,6 @@ import datetime as dt
 import gzip
 import json
 import socket
-import urllib.request
 import uuid
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 import mdp
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
 from stack import SLACK, UTC, wait_until
-from web import LIST, Caller, new_key
+from web import LIST, Caller, calls_of, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 GET = CUSTOMERS + "CustomerService/Get"
@@ -161,7 +160,7 @@ def test_a_trace_goes_into_the_event_and_a_false_one_nowhere(company, rep):
                                    "and type like '%.CustomerCreated'")
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     made = rep.post(CREATE, {"customer": {"name": f"Traced {uuid.uuid4()}"}}, Traceparent=good, Tracestate="a=b,c=d")
-    assert made.status == 200 and trace_of(made.json["customer"]["id"])[3:35] == good[3:35]
+    assert made.status == 200 and trace_of(made.json["customer"]["id"]) == good, "as it came, since nothing is traced"
     for bad, state in ((good, "schl\u00fcssel=1"), ("00-" + "-" * 52, ""), (good.replace("0af7", "0AF7"), ""),
                        ("00-" + "0" * 32 + good[35:], "")):
         made = rep.post(CREATE, {"customer": {"name": f"Traced {uuid.uuid4()}"}}, Traceparent=bad, Tracestate=state)
@@ -184,13 +183,6 @@ def test_f61_a_company_sees_nothing_of_another(company, other, rep):
 
 
 # --- time ---------------------------------------------------------------------------------------------
-
-
-def calls_of(stack, code):
-    with urllib.request.urlopen(f"http://{stack.env_of('gateway')['DAYBOOK_ADMIN_LISTEN']}/metrics") as page:
-        lines = page.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines
-               if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
 
 
 def taken_by_the_bus(stack):
@@ -237,3 +229,11 @@ def test_f52_a_key_that_floods_is_told_when_to_come_again(company, rep):
     assert refused and refused.fault == (429, "resource_exhausted")
     assert int(refused.headers["Retry-After"]) >= 1
     assert rep.post(LIST).status == 200, "others notice nothing"
+
+
+def test_the_state_of_the_bus_is_for_keys_with_its_scope(company, rep):
+    services = BUS + "BusService/ListServices"
+    assert rep.post(services).fault == (403, "permission_denied")
+    watcher = Caller(company.stack, new_key(company, scopes=["bus.read"]).api_key)
+    wait_until(lambda: "daybook.gateway.v1.WebhookService" in {s["name"] for s in watcher.post(services).json["services"]},
+               SECONDS, "the gateway serves what is its own")

@@ -1,26 +1,25 @@
 """Clients of other people's making: connect-node, as the ERP of tests/interop/node, and buf curl."""
 
-import contextlib
 import json
 import os
 import pathlib
-import queue
-import re
-import signal
-import subprocess
-import threading
+import urllib.error
+import urllib.request
 import uuid
 
 import pytest
 
 from company import BUS, CUSTOMERS, SECONDS
+from program import Program
 from stack import ROOT, wait_until
 from web import LIST, Caller, new_key
 
 NODE = pathlib.Path(os.environ.get("DAYBOOK_NODE", ROOT / "build/interop/node"))
 CREATE = CUSTOMERS + "CustomerService/Create"
 CREATED = CUSTOMERS + "CustomerCreated"
-SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "events.read"]
+SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "events.read", "webhooks.read",
+          "webhooks.write"]
+WEBHOOKS = "daybook.gateway.v1.WebhookService/"
 
 
 @pytest.fixture(scope="module")
@@ -31,53 +30,8 @@ def erp(company):
     return {**os.environ, "DAYBOOK_URL": f"http://{host}:{port}", "DAYBOOK_API_KEY": key}
 
 
-class Program:
-    """A program that runs; its lines, as they come."""
-
-    def __init__(self, env, *words):
-        # In a group of its own: buf of npm is a program that starts another one.
-        self.process = subprocess.Popen(list(map(str, words)), env=env, cwd=NODE, text=True, start_new_session=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.said, self.lines = [], queue.Queue()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stdout:
-            self.lines.put(line.rstrip("\n"))
-        self.lines.put(None)
-
-    def until(self, pattern):
-        """The match of the first line that fits."""
-        while True:
-            try:
-                line = self.lines.get(timeout=2 * SECONDS)
-            except queue.Empty:
-                line = None
-            assert line is not None, f"never {pattern!r} in:\n" + "\n".join(self.said)
-            self.said.append(line)
-            if found := re.search(pattern, line):
-                return found
-
-    def end(self):
-        status = self.process.wait(timeout=2 * SECONDS)
-        while (line := self.lines.get(timeout=SECONDS)) is not None:
-            self.said.append(line)
-        return status
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.reader.join()
-        self.process.stdout.close()
-
-
 def node(erp, *words):
-    return Program(erp, "node", "erp.mjs", *words)
+    return Program(erp, "node", "erp.mjs", *words, cwd=NODE)
 
 
 def create(company):
@@ -152,13 +106,56 @@ def test_f03_a_follower_misses_nothing_of_a_gateway_and_a_life_that_end(company,
     assert len({event_id for _, event_id, _ in got}) == len(got)
 
 
+# --- standardwebhooks and cloudevents ------------------------------------------------------------------
+
+
+def order_of_a_new_customer(erp):
+    with node(erp, "order", "E006") as program:
+        customer = program.until(r"^customer (\S+) etag 1$")[1]
+        assert program.end() == 0, "\n".join(program.said)
+    return customer
+
+
+def test_f05_tiers_reach_the_erp_once_though_it_is_killed(company, erp, tmp_path):
+    """A customer's first tier comes of his first scoring; then orders lift it."""
+    inbox = tmp_path / "inbox.jsonl"
+    caller = Caller(company.stack, erp["DAYBOOK_API_KEY"])
+    with node(erp, "tiers", inbox) as program:
+        endpoint = program.until(r"^endpoint (\S+)$")[1]
+        first = order_of_a_new_customer(erp)
+        program.until(f"^tier {first} UNSPECIFIED -> [A-D]$")
+        done = inbox.with_suffix(".jsonl.done")  # killed before that, it would handle it again
+        wait_until(lambda: done.exists() and done.read_text() == "1", SECONDS, "it was marked as done")
+    # It was killed: what happens meanwhile waits for it, and what it has had does not come to pass twice.
+    second = order_of_a_new_customer(erp)
+    with node(erp, "tiers", inbox) as program:
+        program.until(f"^endpoint {endpoint}$")
+        program.until(f"^tier {second} UNSPECIFIED -> ")
+        since = json.loads(inbox.read_text().splitlines()[0])["time"]
+        again = caller.post(WEBHOOKS + "Redeliver", {"endpointId": endpoint, "since": since})
+        assert again.json["redelivered"] >= 2, again.body
+        had = {json.loads(line)["id"] for line in inbox.read_text().splitlines()[:2]}
+        while had:  # of different customers: in any order
+            had.discard(program.until(r"^again (\S+)$")[1])
+        url = caller.post(WEBHOOKS + "GetEndpoint", {"id": endpoint}).json["endpoint"]["url"]
+        with pytest.raises(urllib.error.HTTPError, match="401"):  # of somebody else
+            urllib.request.urlopen(urllib.request.Request(url, b"{}", {"webhook-id": "1", "webhook-timestamp": "1"}))
+        program.until("^refused: ")
+        program.process.terminate()
+        assert program.end() == 0, "\n".join(program.said)
+    assert not [line for line in program.said if first in line], "the first one was handled again"
+    ids = [json.loads(line)["id"] for line in inbox.read_text().splitlines()]
+    assert len(ids) == len(set(ids))
+    caller.post(WEBHOOKS + "DeleteEndpoint", {"id": endpoint})
+
+
 # --- buf curl (connect-go) ----------------------------------------------------------------------------
 
 
 def buf_curl(erp, method, request):
     return Program(erp, NODE / "node_modules/.bin/buf", "curl", "--protocol", "connect", "--schema", ROOT / "proto",
                    "--header", f"Authorization: Bearer {erp['DAYBOOK_API_KEY']}", "--data", json.dumps(request),
-                   f"{erp['DAYBOOK_URL']}/{method}")
+                   f"{erp['DAYBOOK_URL']}/{method}", cwd=NODE)
 
 
 def test_buf_curl_calls(erp):

@@ -22,7 +22,8 @@ from test_http import CREATE, GET, LIST, Caller, new_key
 HERE = pathlib.Path(__file__).resolve().parent
 NODE_MODULES = pathlib.Path(os.environ["DAYBOOK_GEN"]).resolve().parent / "node" / "node_modules"
 PAGES = {"/openapi.json": "application/json", "/asyncapi.json": "application/json",
-         "/docs": "text/html; charset=utf-8"}
+         "/docs": "text/html; charset=utf-8",
+         "/schemas/daybook.customers.v1.CustomerCreated": "application/schema+json"}
 READ_EVENTS = BUS + "EventService/ReadEvents"
 
 
@@ -83,7 +84,7 @@ def test_pages_are_for_everybody_and_kept_for_a_while(anybody, path):
     assert plain.headers["X-Content-Type-Options"] == "nosniff"
     zipped = anybody.send("GET", path, Accept_Encoding="gzip")
     assert zipped.headers["Content-Encoding"] == "gzip"
-    assert int(zipped.headers["Content-Length"]) < len(plain.body) / 3
+    assert int(zipped.headers["Content-Length"]) < len(plain.body) / 2
     assert zipped.body == plain.body
     assert zipped.headers["ETag"] != plain.headers["ETag"]
     for answer, encoding in ((plain, "identity"), (zipped, "gzip")):
@@ -95,6 +96,15 @@ def test_pages_are_for_everybody_and_kept_for_a_while(anybody, path):
     refused = anybody.send("POST", path, "{}")
     assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
     assert anybody.send("GET", path + "/").status == 404
+
+
+def test_every_event_has_a_schema_of_its_own(anybody):
+    for event in events():
+        schema = anybody.send("GET", "/schemas/" + event.full_name).json
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert schema["title"] == event.full_name
+    assert anybody.send("GET", "/schemas/daybook.customers.v1.Customer").status == 404, "no event"
+    assert anybody.send("GET", "/schemas/").status == 404
 
 
 # --- OpenAPI ------------------------------------------------------------------------------------------

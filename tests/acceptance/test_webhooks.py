@@ -5,7 +5,10 @@ import json
 import time
 import uuid
 
+import cloudevents.http
+import jsonschema
 import pytest
+import svix.webhooks
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from company import CUSTOMERS, SECONDS
@@ -92,6 +95,29 @@ def test_an_event_arrives_signed_as_a_cloudevent(erp, receiver, endpoint):
     shown = endpoint.call("GetDelivery", endpointId=endpoint.id, eventId=event["id"])
     assert shown["body"].encode() == body and shown["delivery"]["attempts"] == 1
     assert shown["delivery"]["lastStatus"] == 200
+
+
+def test_other_libraries_read_it_too(erp, receiver, endpoint):
+    """svix verifies with code of its own, and the SDK of CloudEvents knows what it sees."""
+    customer = make_customer(erp)
+    headers, body = receiver.wait(1)[0]
+    svix.webhooks.Webhook(endpoint.secret).verify(body, headers)
+    with pytest.raises(svix.webhooks.WebhookVerificationError):
+        svix.webhooks.Webhook(endpoint.secret).verify(body + b" ", headers)
+    event = cloudevents.http.from_http(headers, body)
+    assert (event["id"], event["type"], event["specversion"]) == (headers["webhook-id"], CREATED, "1.0")
+    assert event.data["customer"]["id"] == customer["id"] and event["partitionkey"] == event["subject"]
+
+
+def test_data_is_what_its_schema_says(erp, receiver, endpoint):
+    rename(erp, make_customer(erp), "Renamed")
+    for _, body in receiver.wait(2):
+        event = json.loads(body)
+        path = event["dataschema"][event["dataschema"].index("/schemas/"):]
+        judge = jsonschema.Draft202012Validator(erp.send("GET", path).json, format_checker=jsonschema.FormatChecker())
+        judge.validate(event["data"])
+        with pytest.raises(jsonschema.ValidationError):
+            judge.validate({**event["data"], "customer": {"name": 1}})
 
 
 def test_types_choose_and_others_hear_nothing(erp, receiver, endpoint):

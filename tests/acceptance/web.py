@@ -105,6 +105,12 @@ def new_key(company, **request):
     return made
 
 
+def calls_of(stack, code):
+    """How many calls the gateway has answered with that code."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in stack.metrics("gateway").splitlines()
+               if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -116,16 +122,18 @@ class Gateway:
 
     numbers = itertools.count(1)
 
-    def __init__(self, stack, **settings):
+    def __init__(self, stack, variables=None, stdout=None, **settings):
+        """variables: those with names of their own; stdout: a descriptor, else a log of the stack's."""
         self.stack = stack
         self.env = {**stack.settings, **stack.env_of("gateway"),
                     "DAYBOOK_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
                     "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
-                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()}}
+                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()},
+                    **(variables or {})}
         self.log = stack.folder / f"log/gateway-{next(self.numbers)}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen([stack.bin / "daybook-gateway"], env=self.env, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT)
+                                            stdout=log if stdout is None else stdout, stderr=log)
         wait_until(self.is_ready, SECONDS, "the gateway is ready")
 
     def is_ready(self):

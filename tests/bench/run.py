@@ -15,6 +15,7 @@ import time
 
 import rows_bus
 import rows_house
+import rows_http
 import rows_timers
 from stack import ROOT, Failed, Stack
 from table import Table
@@ -26,6 +27,9 @@ ROWS = {
     "4": rows_timers.timers,
     "5": rows_house.daily_list,
     "6": rows_house.daemons,
+    "7": rows_http.unary,
+    "8": rows_http.streams,
+    "9": rows_http.webhooks,
 }
 
 
@@ -90,7 +94,7 @@ def found_company(bench):
 
 def main():
     build = ROOT / os.environ.get("BENCH_BUILD", "build")
-    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,6").replace(" ", "").split(",")
+    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,7,8,9,6").replace(" ", "").split(",")
     if unknown := [c for c in chosen if c not in ROWS]:
         sys.exit(f"bench: no rows {unknown}")
     stack = Stack(build / "release/bin")

@@ -22,7 +22,7 @@ import contract  # noqa: E402
 contract.load()
 import mdp  # noqa: E402
 from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, Company  # noqa: E402
-from stack import DAEMONS, SLACK, Stack, is_alive, wait_until  # noqa: E402
+from stack import DAEMONS, SLACK, Stack, wait_until  # noqa: E402
 from web import Caller, new_key  # noqa: E402
 
 # One read of each daemon that proves that it works again, bus and PostgreSQL included.
@@ -167,14 +167,8 @@ class Wreck:
     def cut_power(self):
         """F07: all daemons at once, and PostgreSQL and Redis too."""
         self.at_random()
-        pids = [self.stack.pid(name) for name in (*DAEMONS, "redis")]
-        assert None not in pids, "not all of them ran before"
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        self.stack.kill("postgres")
-        wait_until(lambda: not any(map(is_alive, pids)), 60, "all were gone")  # what still dies is not started anew
-        for name in ("redis", "postgres", *self.rng.sample(DAEMONS, len(DAEMONS))):
-            self.stack.start(name)  # in any order (F10)
+        self.stack.cut_power()
+        self.stack.restore_power(self.rng.sample(DAEMONS, len(DAEMONS)))  # in any order (F10)
         return self.recovered("power cut", [*PROBES, "gateway"], RECOVERY["power"])
 
     def restart_postgres(self, how):

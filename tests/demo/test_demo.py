@@ -12,6 +12,7 @@ import time
 
 import pytest
 from stack import DAEMONS, ROOT, Stack, wait_until
+from web import free_port
 
 TENANT = "01933a00-0000-7000-8000-000000000001"
 ACTOR = "01933a00-0000-7000-8002-000000000006"  # E006
@@ -161,7 +162,9 @@ def test_the_documents_examples_work(stack, tmp_path):
 
 
 def test_the_http_examples_work(stack):
-    said = shell(stack, "".join(examples("bash", "docs/integration.md")))
+    listen = f"127.0.0.1:{free_port()}"  # in place of one that others may have
+    text = "".join(examples("bash", "docs/integration.md")).replace("127.0.0.1:9090", listen)
+    said = shell(stack, text.replace("webhook listen", f"webhook listen --listen {listen}"))
     assert '"customers":[{' in said and '"employeeNo":"E008"' in said
     made = re.findall(r'\{"customer":\{"id":"([^"]+)"', said)
     assert len(made) == 2 and made[0] == made[1]
@@ -170,6 +173,9 @@ def test_the_http_examples_work(stack):
     assert '"position":{"logId":"' in said
     assert '"customers": [' in said and re.search(r"^customers: 1 rows in .*\n  inserted +1$", said, re.M), said
     assert re.search(r"^ +1  \d{4}-.*\n +2  \d{4}-", said, re.M), said
+    assert re.search(r"^20\S+ .*EndpointPinged", said, re.M), said  # as the listener shows it
+    [delivery] = re.findall(r'"deliveries": \[(.*?)\n  \]', said, re.S)
+    assert '"type": "daybook.gateway.v1.EndpointPinged"' in delivery
     [calendar] = re.findall(r"^BEGIN:VCALENDAR\r?$.*?^END:VCALENDAR\r?$", said, re.S | re.M)
     assert "BEGIN:VEVENT" in calendar and "STATUS:CONFIRMED" in calendar
     assert said.rpartition("END:VCALENDAR")[2].count('"revokedAt": "') == 1

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONSUMERS = ("customers", "visits", "reminders", "scoring")  # of the log
-DAEMONS = ("bus", "directory", *CONSUMERS, "gateway")
+CONSUMERS = ("customers", "visits", "reminders", "scoring", "gateway")  # of the log
+DAEMONS = ("bus", "directory", *CONSUMERS)
 OWNER = "daybook_owner"  # of the schemas; passes the walls between companies
 
 

@@ -140,12 +140,21 @@ void rig_clear_policies(void)
     make_company();
 }
 
+static const char *prepare_sql;
+
+void rig_prepare(const char *sql)
+{
+    prepare_sql = sql;
+}
+
 static void make_tables(struct rig *r, const struct migration *migrations, size_t n)
 {
     int applied;
 
     r->admin = db_new(servers_conninfo(r->servers), "rig-admin");
     bus_schema_make(r->admin);
+    if (prepare_sql)
+        must(db_script(r->admin, prepare_sql, clock_monotonic_us() + 10 * SECOND_US), "prepare");
     must(migrate_run(r->admin, r->schema, migrations, n, &applied), "migrate");
 }
 

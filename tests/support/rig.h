@@ -40,6 +40,8 @@ struct rig *rig_start_with(const struct servers_options *options, const char *sc
                            const struct migration *migrations, size_t nmigrations,
                            const struct method *methods, size_t nmethods);
 void rig_stop(struct rig *r);
+/* What the area's migrations need of other schemas: SQL that the next rigs run before. Static. */
+void rig_prepare(const char *sql);
 
 /* Sets a policy of the company from that moment on, in the directory snapshot. At most 16; they
  * stay until rig_clear_policies(). */

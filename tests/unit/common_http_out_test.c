@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -466,6 +467,106 @@ static bool leads_home(const char *name)
     return home;
 }
 
+/* --- a resolver of our own -------------------------------------------------------------------- */
+
+#define CHANGING_NAME "changes.example.com"
+#define HANGING_NAME "hangs.example.com"     /* of a name server that does not answer */
+static const char *_Atomic changing_address; /* where CHANGING_NAME leads at this time */
+static atomic_bool hanging;
+static atomic_int hanged; /* how many have been let go */
+
+/* In place of the C library's, for libcurl too. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **list_out)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node && strcmp(node, CHANGING_NAME) == 0)
+        node = changing_address;
+    if (node && strcmp(node, HANGING_NAME) == 0) {
+        for (int i = 0; i < 2000 && atomic_load(&hanging); i++) /* 20 s at most */
+            (void)poll(NULL, 0, 10);
+        atomic_fetch_add(&hanged, 1);
+        return EAI_AGAIN;
+    }
+    return real(node, service, hints, list_out);
+}
+
+/* Good at the first look, our own machine or a metadata service at the second. */
+static void a_name_that_changes_its_address_is_refused_at_the_socket_F45(void **state)
+{
+    (void)state;
+    static const char *const inside[] = { "127.0.0.1", "10.0.0.1", "169.254.169.254", "::1" };
+    struct server s = { .answer = "HTTP/1.1 204 No Content\r\n\r\n" };
+    struct arena *a = arena_new(MIB);
+    struct http_answer answer;
+    const char *reason = NULL;
+    char url[128];
+
+    start_server(&s);
+    snprintf(url, sizeof url, "http://" CHANGING_NAME "%s", strrchr(s.url, ':'));
+    changing_address = "127.0.0.1";
+    struct http_out *open = http_out_new("127.0.0.0/8", true);
+    assert_int_equal(post(open, url, headers, "hello", 5, 10 * SECOND_US, a, &answer, &reason),
+                     ERR_OK);
+    assert_int_equal(atomic_load(&s.requests), 1);
+    http_out_free(open);
+    for (size_t i = 0; i < ARRAY_LEN(inside); i++) {
+        struct http_out *h = http_out_new(NULL, true);
+        changing_address = "93.184.216.34";
+        assert_int_equal(http_out_check_url(h, url, &reason), ERR_OK);
+        changing_address = inside[i];
+        assert_int_equal(post(h, url, headers, "hello", 5, 10 * SECOND_US, a, &answer, &reason),
+                         ERR_PERMISSION_DENIED);
+        assert_non_null(strstr(reason, "the name leads to an address"));
+        http_out_free(h);
+    }
+    assert_int_equal(atomic_load(&s.requests), 1);
+    stop_server(&s);
+    arena_free(a);
+}
+
+/* Its request is over in time, and nobody else waits for it (F44). */
+static void a_name_server_that_hangs_delays_nobody_F44(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new(MIB);
+    struct http_out *h = http_out_new("127.0.0.0/8", true);
+    struct http_answer answer;
+    const char *reason = NULL;
+
+    atomic_store(&hanging, true);
+    assert_int_not_equal(post(h, "http://" HANGING_NAME "/", headers, "hello", 5, 200 * MSEC_US, a,
+                              &answer, &reason),
+                         ERR_OK);
+    assert_int_equal(atomic_load(&hanged), 0); /* it still asks for the name */
+    http_out_free(h);
+    assert_int_equal(atomic_load(&hanged), 0);
+    atomic_store(&hanging, false);
+    while (atomic_load(&hanged) == 0)
+        (void)poll(NULL, 0, 1);
+    arena_free(a);
+}
+
+static void authorities_are_read_from_a_file(void **state)
+{
+    (void)state;
+    char name[] = "/tmp/daybook-ca-XXXXXX";
+    struct http_out *h = http_out_new(NULL, false);
+    int fd = mkstemp(name);
+
+    assert_true(fd >= 0);
+    assert_false(http_out_trust(h, "/nonexistent/ca.pem"));
+    assert_false(http_out_trust(h, name)); /* empty */
+    assert_true(dprintf(fd, "# ours\n-----BEGIN CERTIFICATE-----\n") > 0);
+    assert_true(http_out_trust(h, name));
+    close(fd);
+    unlink(name);
+    http_out_free(h);
+}
+
 /* A name that looks like any other and resolves to this machine: only the check on the socket can
  * stop it. */
 static void a_name_that_leads_home_is_refused_at_the_socket_F45(void **state)
@@ -567,6 +668,9 @@ int main(void)
         cmocka_unit_test(endless_headers_are_cut),
         cmocka_unit_test(sockets_are_judged_by_their_address_F45),
         cmocka_unit_test(a_name_that_leads_home_is_refused_at_the_socket_F45),
+        cmocka_unit_test(a_name_that_changes_its_address_is_refused_at_the_socket_F45),
+        cmocka_unit_test(a_name_server_that_hangs_delays_nobody_F44),
+        cmocka_unit_test(authorities_are_read_from_a_file),
         cmocka_unit_test(a_header_with_a_line_break_is_refused),
         cmocka_unit_test(several_are_under_way_at_once),
     };

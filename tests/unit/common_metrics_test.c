@@ -197,6 +197,31 @@ static void threads_lose_no_update(void **state)
     assert_int_equal(count_on_page("\ndaybook_test_requests_total{"), 50);
 }
 
+static void openmetrics_names_families_and_shows_traces(void **state)
+{
+    (void)state;
+    static const char traceparent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    static const char *const wanted[] = {
+        "# TYPE daybook_test_requests counter\n",
+        "\ndaybook_test_requests_total{method=\"Get\",code=\"ok\"} 1\n",
+        "_bucket{rule=\"r\",le=\"1.0\"} 2 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\","
+        "span_id=\"b7ad6b7169203331\"} 0.75 ",
+        "_bucket{rule=\"r\",le=\"+Inf\"} 2\n", /* no trace was that slow */
+    };
+    struct sbuf page;
+
+    metric_add(&requests, 1, (const char *const[]){ "Get", "ok" });
+    metric_observe_traced(&seconds, 0.75, (const char *const[]){ "r" }, traceparent);
+    metric_observe_traced(&seconds, 0.75, (const char *const[]){ "r" }, "");
+    sbuf_init(&page, MIB);
+    metrics_write_open(&page);
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        if (!strstr(page.data, wanted[i]))
+            fail_msg("no %s in %s", wanted[i], page.data);
+    sbuf_fini(&page);
+    assert_int_equal(count_on_page("trace_id"), 0);
+}
+
 static void the_process_is_shown(void **state)
 {
     (void)state;
@@ -233,6 +258,7 @@ int main(void)
         cmocka_unit_test(the_standard_bounds_are_complete),
         cmocka_unit_test_teardown(past_2000_series_the_rest_is_other, teardown),
         cmocka_unit_test_teardown(threads_lose_no_update, teardown),
+        cmocka_unit_test_teardown(openmetrics_names_families_and_shows_traces, teardown),
         cmocka_unit_test(the_process_is_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

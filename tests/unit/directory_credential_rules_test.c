@@ -126,6 +126,10 @@ static void only_the_top_gives_the_whole_company_away(void **state)
         p.n_roles = 1;
         assert_true(credential_rules_may_grant(&p, wish, 1, &scope));
         assert_int_equal(credential_rules_may_grant(&p, wish, 2, &scope), cases[i].want);
+        p.scopes = wish; /* what his token names does not make him more than he is */
+        p.n_scopes = 2;
+        assert_true(credential_rules_may_grant(&p, wish, 1, &scope));
+        assert_int_equal(credential_rules_may_grant(&p, wish, 2, &scope), cases[i].want);
     }
 }
 

@@ -372,11 +372,18 @@ static void an_address_that_guesses_is_told_to_wait(void **state)
         assert_int_equal(ask(f, expired, &proof), ERR_UNAUTHENTICATED);
         assert_int_equal(ask(f, NULL, &proof), ERR_UNAUTHENTICATED);
     }
+    char *unknown = arena_printf(
+        f->arena, "Bearer %s",
+        issuer_sign(&f->issuer, f->arena, "{\"alg\":\"EdDSA\",\"kid\":\"new\"}", "{}"));
+    assert_int_equal(ask(f, unknown, &proof), ERR_UNAVAILABLE); /* is being looked for */
+    jwks_source_turn(f->keys);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(ask(f, unknown, &proof), ERR_UNAUTHENTICATED);
     for (int i = 0; i < 10; i++)
         assert_int_equal(ask_from(f, OFFICE, guess, &proof, &refusal), ERR_UNAUTHENTICATED);
     assert_int_equal(ask_from(f, OFFICE, guess, &proof, &refusal), ERR_RESOURCE_EXHAUSTED);
     assert_true(refusal.wait_us > 0 && refusal.wait_us <= 6 * SECOND_US);
-    assert_int_equal(ask(f, key_text(f, KEY_ERP), &proof), ERR_RESOURCE_EXHAUSTED); /* unread */
+    assert_int_equal(ask(f, key_text(f, KEY_ERP), &proof), ERR_OK); /* his neighbours are let in */
     assert_int_equal(ask_from(f, "10.1.2.4", key_text(f, KEY_ERP), &proof, &refusal), ERR_OK);
 
     char *forged = arena_strdup(f->arena, token_of(f, text_of(f, COMPANY), "E006", ""));

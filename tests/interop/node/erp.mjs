@@ -4,24 +4,33 @@
 //   DAYBOOK_URL=http://127.0.0.1:PORT DAYBOOK_API_KEY=dbk_... node erp.mjs COMMAND
 //     order NUMBER     a new customer of the employee with that staff number, and an order of it
 //     follow FILE      prints new events; FILE keeps the position, from the beginning when it is missing
+//     tiers FILE       registers a webhook, prints which customers have changed their tier; FILE keeps what has come.
+//                      ERP_LISTEN=HOST:PORT, by default a free port of 127.0.0.1; ERP_URL is its address from outside
 //     check NUMBER     everything else that a client meets, with assertions; needs no events of others
+//     large MIB        what becomes of a message of that size
+// DAYBOOK_HTTP_VERSION=2 where a proxy stands before the gateway; NODE_EXTRA_CA_CERTS, of Node, for its certificate.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { createRegistry } from "@bufbuild/protobuf";
+import { createRegistry, fromJson } from "@bufbuild/protobuf";
 import { anyUnpack, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { command, connect, follow } from "./daybook.mjs";
 import { EventService } from "./gen/daybook/bus/v1/bus_pb.js";
-import { CustomerService, DealService, OrderKind } from "./gen/daybook/customers/v1/customers_pb.js";
+import { CustomerService, DealService, OrderKind, Tier } from "./gen/daybook/customers/v1/customers_pb.js";
 import { file_daybook_customers_v1_events } from "./gen/daybook/customers/v1/events_pb.js";
 import { DirectoryService } from "./gen/daybook/directory/v1/directory_pb.js";
+import { WebhookService } from "./gen/daybook/gateway/v1/gateway_pb.js";
+import { CustomerTierChangedSchema } from "./gen/daybook/scoring/v1/events_pb.js";
 import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { Inbox, webhookServer } from "./webhooks.mjs";
 
-const { DAYBOOK_URL, DAYBOOK_API_KEY } = process.env;
+const { DAYBOOK_URL, DAYBOOK_API_KEY, DAYBOOK_HTTP_VERSION, ERP_LISTEN, ERP_URL } = process.env;
 const CREATED = "daybook.customers.v1.CustomerCreated";
 const registry = createRegistry(file_daybook_customers_v1_events);
-const open = (options) => connect(DAYBOOK_URL, DAYBOOK_API_KEY, options);
+const open = (options) =>
+  connect(DAYBOOK_URL, DAYBOOK_API_KEY, { httpVersion: DAYBOOK_HTTP_VERSION ?? "1.1", ...options });
 
 // --- customers and orders ---------------------------------------------------------------------------
 
@@ -79,6 +88,50 @@ async function followFile(file) {
   const cursor = { seq: BigInt(kept.seq), logId: kept.logId };
   const last = await follow(open(), cursor, ["daybook.customers.v1."], handle, keep, stop.signal);
   console.log(`stopped at ${last.seq}`);
+}
+
+// --- webhooks ---------------------------------------------------------------------------------------
+
+// The address of our server is registered once; its id and secret are kept, since the secret is shown once.
+async function endpointAt(url, file) {
+  const webhooks = createClient(WebhookService, open());
+  if (existsSync(file)) {
+    const { id, secret } = JSON.parse(readFileSync(file, "utf8"));
+    await command(webhooks.updateEndpoint, { endpoint: { id, url }, updateMask: { paths: ["url"] } });
+    return { id, secret };
+  }
+  const types = [CustomerTierChangedSchema.typeName];
+  const { endpoint, secret } = await command(webhooks.createEndpoint, { endpoint: { url, types, description: "ERP" } });
+  writeFileSync(file, JSON.stringify({ id: endpoint.id, secret }), { mode: 0o600 });
+  return { id: endpoint.id, secret };
+}
+
+// Events of one customer come in order, but one that was sent again by hand comes late.
+function tierTaker() {
+  const sequences = new Map();
+  return (event) => {
+    const known = sequences.get(event.subject) ?? "";
+    if (event.sequence <= known) return console.log(`old ${event.id}`);
+    sequences.set(event.subject, event.sequence);
+    // Later versions of Daybook may add fields: they are no error.
+    const { customerId, oldTier, newTier } = fromJson(CustomerTierChangedSchema, event.data, { ignoreUnknownFields: true });
+    console.log(`tier ${customerId} ${Tier[oldTier]} -> ${Tier[newTier]}`);
+  };
+}
+
+async function tiers(file) {
+  const stop = new AbortController();
+  process.once("SIGTERM", () => stop.abort());
+  const [host, port] = (ERP_LISTEN ?? "127.0.0.1:0").split(":");
+  const inbox = new Inbox(file);
+  const endpoint = {};
+  const server = webhookServer(endpoint, inbox).listen(port, host);
+  await once(server, "listening");
+  Object.assign(endpoint, await endpointAt(ERP_URL ?? `http://${host}:${server.address().port}/`, `${file}.endpoint`));
+  console.log(`endpoint ${endpoint.id}`);
+  await inbox.work(tierTaker(), stop.signal);
+  server.close();
+  server.closeAllConnections();
 }
 
 // --- what else a client meets -----------------------------------------------------------------------
@@ -147,6 +200,7 @@ async function checkEvents(employeeNo, useBinaryFormat) {
   const ownerId = await ownerOf(transport, employeeNo);
   const { headSeq, logId } = await createClient(EventService, transport).getHead({ omitTypes: true });
   let cursor = { seq: headSeq, logId };
+  const keep = (kept) => (cursor = kept);
   const made = [];
   const make = async (count) => {
     for (let i = 0; i < count; i++) made.push((await customerOf(transport, randomUUID(), ownerId)).id);
@@ -158,8 +212,13 @@ async function checkEvents(employeeNo, useBinaryFormat) {
       got.push(event);
       if (got.length === count) stop.abort();
     };
-    await follow(transport, cursor, [CREATED], handle, (kept) => (cursor = kept), stop.signal);
+    await follow(transport, cursor, [CREATED], handle, keep, stop.signal);
   };
+  // An event reaches the log a little later than its answer: first past all that was done before.
+  const last = (await customerOf(transport, randomUUID(), ownerId)).id;
+  const stop = new AbortController();
+  const handle = (event) => event.aggregate === `customers/${last}` && stop.abort();
+  await follow(transport, cursor, [CREATED], handle, keep, stop.signal);
   await make(5);
   await until(3);
   assert.equal(cursor.seq, got[2].seq);
@@ -181,10 +240,16 @@ async function check(employeeNo) {
   }
 }
 
-const commands = { order, follow: followFile, check };
+async function large(mebibytes) {
+  const customers = createClient(CustomerService, open({ sendCompression: null }));
+  const { code, rawMessage } = await refused(customers.create({ customer: { name: "x".repeat(mebibytes * 2 ** 20) } }));
+  console.log(`refused: ${Code[code]}: ${rawMessage}`);
+}
+
+const commands = { order, follow: followFile, tiers, check, large };
 const [name, argument] = process.argv.slice(2);
 if (!commands[name] || !argument || !DAYBOOK_URL || !DAYBOOK_API_KEY) {
-  console.error("usage: DAYBOOK_URL=... DAYBOOK_API_KEY=... node erp.mjs order|follow|check ARGUMENT");
+  console.error("usage: DAYBOOK_URL=... DAYBOOK_API_KEY=... node erp.mjs order|follow|tiers|check|large ARGUMENT");
   process.exit(64);
 }
 await commands[name](argument);
