@@ -101,7 +101,7 @@ struct area {
     const struct migration *migrations;
     const size_t *nmigrations;
     bool consumes; /* hears events */
-    bool rebuilds; /* and makes a read model of them, which can be made anew */
+    bool builds;   /* makes tables from them that can be made anew */
 };
 extern const struct area areas[];               /* ended by a NULL name */
 const struct area *area_find(const char *name); /* NULL: none; not said */

@@ -26,7 +26,7 @@ static const struct place {
     { "webhook", "0 ", "listen" },
     { "migrate", "*", "%areas" },
     { "audit", "0 ", "verify" },
-    { "rebuild", "0 ", "%rebuilds" },
+    { "rebuild", "0 ", "%builders" },
     { "keygen", "0 ", "%files" },
     { "clock", "0 ", "%files" },
     { "completion", "0 ", "bash zsh" },
@@ -78,15 +78,15 @@ static bool is_consumer(const struct area *a)
     return a->consumes;
 }
 
-static bool is_rebuilt(const struct area *a)
+static bool is_builder(const struct area *a)
 {
-    return a->rebuilds;
+    return a->builds;
 }
 
-static void print_areas(bool (*fits)(const struct area *a))
+static void print_areas(bool (*is_meant)(const struct area *a))
 {
     for (const struct area *a = areas; a->name; a++)
-        if (fits(a))
+        if (is_meant(a))
             (void)printf(" %s", a->name);
 }
 
@@ -159,8 +159,8 @@ static void print_place(const struct place *p)
         print_areas(is_any);
     else if (strcmp(p->words, "%consumers") == 0)
         print_areas(is_consumer);
-    else if (strcmp(p->words, "%rebuilds") == 0)
-        print_areas(is_rebuilt);
+    else if (strcmp(p->words, "%builders") == 0)
+        print_areas(is_builder);
     else if (strcmp(p->words, "%commands") == 0)
         print_commands(" settings");
     else

@@ -31,7 +31,7 @@ static int no_consumer(const struct cli *c, const char *name)
 {
     return cli_usage(c,
                      "there is no consumer %.40s; there are directory, customers, visits, "
-                     "reminders and scoring",
+                     "reminders, scoring and gateway",
                      name);
 }
 

@@ -187,10 +187,10 @@ int cmd_rebuild(struct cli *c)
     const struct area *area = area_find(name);
     int status = 0;
 
-    if (!area || !area->rebuilds)
+    if (!area || !area->builds)
         return cli_usage(
             c,
-            "%.40s has nothing that is made anew from events; there are customers, visits, "
+            "%.40s makes nothing from events that could be made anew; there are customers, visits, "
             "reminders and scoring",
             name);
     struct db *db = cli_db(c, &status);

@@ -94,6 +94,13 @@ NODISCARD enum err call_emit(struct call *call, const char *collection, const ch
                              int64_t version, const ProtobufCMessage *event);
 
 /*
+ * Queues that somebody was refused elsewhere, by whom this call tells of it: for the audit trail, as his
+ * doing. reason: UPPER_SNAKE; unwritten: refusals of his before that are told of by this one.
+ */
+NODISCARD enum err call_emit_refusal(struct call *call, struct id actor, const char *remote_address,
+                                     const char *reason, int64_t unwritten);
+
+/*
  * Runs after a successful commit, in the worker's thread, e.g. to refresh a cache or to wake
  * somebody. At most 8; failures are its own business.
  */

@@ -245,6 +245,26 @@ static enum err write(struct call *call, const struct outbox_row *row)
     return e;
 }
 
+enum err call_emit_refusal(struct call *call, struct id actor, const char *remote_address,
+                           const char *reason, int64_t unwritten)
+{
+    const struct outbox_origin origin = call->state->origin;
+    struct id teller = call->actor;
+    PbAccess access;
+    char id[ID_TEXT_MAX];
+
+    call->actor = actor;
+    call->state->origin = (struct outbox_origin){ .remote_address = remote_address };
+    fill(call, &access);
+    access.outcome = OUTCOME_REFUSED;
+    access.reason = pb_borrow(reason);
+    access.unwritten = unwritten;
+    enum err e = call_emit(call, COLLECTION, id_text(id_new(), id), 1, &access.base);
+    call->actor = teller;
+    call->state->origin = origin;
+    return e;
+}
+
 static void count(const char *outcome)
 {
     metric_add(&refusals_total, 1, (const char *const[]){ outcome });

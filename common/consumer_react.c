@@ -111,13 +111,15 @@ bool consumer_wants(const struct reaction_def *def, bool replaying)
 }
 
 /* A trace of its own, linked to the event's: those of a busy customer would never end. An attempt
- * is told whether or not its transaction was committed. */
-static void begin_span(struct reaction *r, const PbEvent *event)
+ * is told whether or not its transaction was committed. One that only looks at the envelope is not
+ * worth a span. */
+static void begin_span(struct reaction *r, const struct consumer_item *item)
 {
+    const PbEvent *event = item->event;
     struct span *span = &r->state->span;
 
     span->state = SPAN_OFF;
-    if (!r->replaying)
+    if (!r->replaying && !(item->def->flags & REACTION_ENVELOPE))
         span_begin_linked(span, SPAN_CONSUMER, "reaction", event->traceparent);
     span_text(span, "messaging.message.id", event->event_id);
     span_text(span, "daybook.event.type", event->type);
@@ -143,7 +145,7 @@ static enum err react(struct reaction *r, const struct consumer_item *item)
     if (e)
         return e;
     r->state->event = event;
-    begin_span(r, event);
+    begin_span(r, item);
     e = item->def->fn(r, event, data);
     span_end_call(&r->state->span, e);
     r->state->event = NULL;

@@ -465,6 +465,8 @@ enum err credential_list(struct call *call, const ProtobufCMessage *request,
 
 #define USE_TEXT_MAX 64 /* an element of either array */
 
+typedef Daybook__Directory__V1__NoteUseRequest PbNoteUseRequest;
+
 /* The scope is none that a key can be given, so no caller over HTTP has it. */
 static bool tells_of_uses(const struct call *call)
 {
@@ -472,35 +474,98 @@ static bool tells_of_uses(const struct call *call)
            (!directory_is_employee(call) && authority_has_scope(call, CREDENTIAL_SCOPE_EDGE));
 }
 
-static bool list_uses(struct call *call, const Daybook__Directory__V1__NoteUseRequest *req,
+/* Of the uses, or of the refusals; used_at goes with uses only. */
+static bool list_uses(struct call *call, const PbNoteUseRequest *req, bool refused,
                       struct sbuf *ids, struct sbuf *times)
 {
+    char before = '{';
+
     for (size_t i = 0; i < req->n_uses; i++) {
         const char *at = db_text_time(call->arena, wire_time_us(req->uses[i]->used_at));
         if (!at)
             return false;
-        sbuf_addf(ids, "%c%s", i ? ',' : '{', req->uses[i]->credential_id);
-        sbuf_addf(times, "%c\"%s\"", i ? ',' : '{', at);
+        if ((*req->uses[i]->refused != '\0') != refused)
+            continue;
+        sbuf_addf(ids, "%c%s", before, req->uses[i]->credential_id);
+        sbuf_addf(times, "%c\"%s\"", before, at);
+        before = ',';
+    }
+    if (before == '{') {
+        sbuf_add_char(ids, '{');
+        sbuf_add_char(times, '{');
     }
     sbuf_add_char(ids, '}');
     sbuf_add_char(times, '}');
     return !ids->bad && !times->bad;
 }
 
+static enum err write_uses(struct call *call, const PbNoteUseRequest *req)
+{
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+
+    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    if (!list_uses(call, req, false, &ids, &times))
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *params[] = { call_tenant_text(call), ids.data, times.data };
+    return db_queue(call->db, &sql_credential_note_use, params);
+}
+
+/* Whose keys were refused; keys that are not there any more are passed over. */
+static enum err find_refused(struct call *call, const PbNoteUseRequest *req, PGresult **res_out)
+{
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+
+    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    if (!list_uses(call, req, true, &ids, &times))
+        return ERR_RESOURCE_EXHAUSTED;
+    const char *params[] = { call_tenant_text(call), ids.data };
+    return db_exec(call->db, &sql_credential_actors, params, res_out);
+}
+
+static enum err tell_refusals(struct call *call, const PbNoteUseRequest *req, struct id credential,
+                              struct id actor)
+{
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < req->n_uses && !e; i++) {
+        const Daybook__Directory__V1__KeyUse *use = req->uses[i];
+        struct id id;
+        if (*use->refused && id_parse(use->credential_id, &id) && id_equal(id, credential))
+            e = call_emit_refusal(call, actor, use->remote_address, use->refused,
+                                  MAX(use->times, 1) - 1);
+    }
+    return e;
+}
+
+static enum err write_refusals(struct call *call, const PbNoteUseRequest *req)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    bool any = false;
+
+    for (size_t i = 0; i < req->n_uses; i++)
+        any = any || *req->uses[i]->refused;
+    enum err e = any ? find_refused(call, req, &res) : ERR_OK;
+    int n = res ? PQntuples(res) : 0;
+    for (struct db_row row = { .res = res }; row.row < n && !e; row.row++) {
+        struct id credential = db_row_id(&row, "id"), actor = db_row_id(&row, "actor_id");
+        e = row.bad ? ERR_INTERNAL : tell_refusals(call, req, credential, actor);
+    }
+    return e;
+}
+
 /* Neither the company's lock nor a new revision: nothing that anybody decides by has changed. */
 enum err credential_note_use(struct call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **reply_out)
 {
-    const Daybook__Directory__V1__NoteUseRequest *req = (const void *)request;
-    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+    const PbNoteUseRequest *req = (const void *)request;
 
     *reply_out = call_new(call, &daybook__directory__v1__note_use_response__descriptor);
     if (!tells_of_uses(call))
         return call_fail(call, ERR_PERMISSION_DENIED, "", "this is for the gateway");
-    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
-    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
-    if (!*reply_out || !list_uses(call, req, &ids, &times))
+    if (!*reply_out)
         return ERR_RESOURCE_EXHAUSTED;
-    const char *params[] = { call_tenant_text(call), ids.data, times.data };
-    return db_queue(call->db, &sql_credential_note_use, params);
+    enum err e = write_uses(call, req);
+    return e ? e : write_refusals(call, req);
 }

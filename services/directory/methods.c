@@ -123,6 +123,8 @@ static const struct check note_use_checks[] = {
     { "uses", CHECK_REQUIRED | CHECK_COUNT, 1, CREDENTIAL_USES_MAX },
     { "uses[].credential_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
     { "uses[].used_at", CHECK_REQUIRED | CHECK_TIME, 0, 0 },
+    { "uses[].refused", CHECK_LENGTH | CHECK_CODE, 0, 64 },
+    { "uses[].remote_address", CHECK_LENGTH, 0, 45 },
     END,
 };
 

@@ -228,6 +228,16 @@ static void note_use(struct proving *p, const struct dir_key *key)
         key_use_note(p->i->config.uses, key->tenant, key->credential, clock_now_us());
 }
 
+/* Somebody has the secret, and uses it where or when he may not: that is for the audit trail (F61). */
+static void note_refused(const struct proving *p, const struct dir_key *key, const char *reason)
+{
+    char address[INET6_ADDRSTRLEN];
+
+    if (p->i->config.uses)
+        key_use_refused(p->i->config.uses, key->tenant, key->credential, clock_now_us(), reason,
+                        http_ip_text(&p->who->from, address));
+}
+
 static enum err prove_key(struct proving *p, const char *token)
 {
     bool is_key = strncmp(token, KEY_PREFIX, strlen(KEY_PREFIX)) == 0;
@@ -238,11 +248,16 @@ static enum err prove_key(struct proving *p, const char *token)
     p->guessed = !key;
     if (!key)
         return refuse(p, ERR_UNAUTHENTICATED, "this API key is not known, or was ended");
-    if (has_expired(key))
+    if (has_expired(key)) {
+        note_refused(p, key, "KEY_EXPIRED");
         return refuse(p, ERR_UNAUTHENTICATED, "this API key has expired");
-    if (key->networks && *key->networks && !http_networks_text_holds(key->networks, &p->who->from))
+    }
+    if (key->networks && *key->networks &&
+        !http_networks_text_holds(key->networks, &p->who->from)) {
+        note_refused(p, key, "KEY_OUTSIDE_NETWORKS");
         return refuse(p, ERR_PERMISSION_DENIED,
                       "this API key may not be used from your address (allowed_networks)");
+    }
     if (key->is_employee) {
         e = directory_employee(p->dir, key->tenant, key->actor);
         if (!e || !e->active)

@@ -3,6 +3,7 @@
  */
 #include "services/gateway/key_use.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 
 #include "common/clock.h"
@@ -12,7 +13,7 @@
 
 #define SLOTS 8192 /* a power of two */
 #define PROBES 16
-#define BATCH_MAX 500
+#define BATCH_MAX 250           /* keys; each may have been used and refused */
 #define TELL_EVERY_US MINUTE_US /* of one key */
 #define LOOK_US SECOND_US
 #define AGAIN_US (5 * SECOND_US) /* after a failure */
@@ -20,11 +21,18 @@
 #define BATCH_ARENA (256 * KIB)
 #define SCOPE_EDGE "edge" /* what nobody can be given (directory, credential_rules.h) */
 
+typedef Daybook__Directory__V1__KeyUse PbKeyUse;
+
 struct slot {
     struct id credential, tenant;
     int64_t used_us;
     int64_t told_us; /* monotonic: the last time that it was sent; 0: never */
-    bool waits;      /* used since */
+    bool waits;      /* used or refused since */
+    /* Refusals: how many are to be told, how many are being told, and the last of them. */
+    int32_t refused, telling;
+    int64_t refused_us;
+    const char *reason;
+    char address[INET6_ADDRSTRLEN];
 };
 
 struct key_use {
@@ -99,6 +107,23 @@ void key_use_note(struct key_use *u, struct id tenant, struct id credential, int
     pthread_mutex_unlock(&u->lock);
 }
 
+void key_use_refused(struct key_use *u, struct id tenant, struct id credential, int64_t at_us,
+                     const char *reason, const char *address)
+{
+    pthread_mutex_lock(&u->lock);
+    struct slot *s = slot_of(u, credential);
+    if (s) {
+        u->waiting += !s->waits;
+        s->tenant = tenant;
+        s->refused += s->refused < INT32_MAX;
+        s->refused_us = at_us;
+        s->reason = reason;
+        snprintf(s->address, sizeof(s->address), "%s", address);
+        s->waits = true;
+    }
+    pthread_mutex_unlock(&u->lock);
+}
+
 /* --- telling ------------------------------------------------------------------------------------ */
 
 /* Under the lock. Takes those of the first company that has one. */
@@ -107,12 +132,35 @@ static void collect(struct key_use *u, int64_t now_us, bool all)
     u->n = 0;
     for (size_t i = 0; u->waiting && i < SLOTS && u->n < BATCH_MAX; i++) {
         struct slot *s = &u->slots[i];
-        bool due = all || !s->told_us || now_us >= s->told_us + TELL_EVERY_US;
+        bool due = all || s->refused || !s->told_us || now_us >= s->told_us + TELL_EVERY_US;
         if (s->waits && due && (u->n == 0 || id_equal(s->tenant, u->batch[0]->tenant)))
             u->batch[u->n++] = s;
     }
     if (u->n)
         (void)id_text(u->batch[0]->tenant, u->tenant);
+}
+
+/* NULL: no memory. */
+static PbKeyUse *add_use(struct arena *a, Daybook__Directory__V1__NoteUseRequest *request,
+                         const struct slot *s, int64_t at_us)
+{
+    PbKeyUse *use = wire_new(&daybook__directory__v1__key_use__descriptor, a);
+    char *id = arena_alloc(a, ID_TEXT_MAX);
+
+    if (!use || !id)
+        return NULL;
+    use->credential_id = id_text(s->credential, id);
+    use->used_at = wire_time(a, at_us);
+    request->uses[request->n_uses++] = use;
+    return use->used_at ? use : NULL;
+}
+
+static bool tell_refusal(struct arena *a, const struct slot *s, PbKeyUse *use)
+{
+    use->refused = arena_strdup(a, s->reason);
+    use->remote_address = arena_strdup(a, s->address);
+    use->times = s->refused;
+    return use->refused && use->remote_address;
 }
 
 /* Under the lock. NULL: no memory. */
@@ -124,16 +172,16 @@ static Daybook__Directory__V1__NoteUseRequest *make_request(struct key_use *u)
 
     if (!request)
         return NULL;
-    request->uses = arena_array(a, u->n, sizeof(void *));
+    request->uses = arena_array(a, 2 * u->n, sizeof(void *));
     for (size_t i = 0; request->uses && i < u->n; i++) {
-        Daybook__Directory__V1__KeyUse *use =
-            wire_new(&daybook__directory__v1__key_use__descriptor, a);
-        char *id = arena_alloc(a, ID_TEXT_MAX);
-        if (!use || !id)
+        struct slot *s = u->batch[i];
+        if (s->used_us && !add_use(a, request, s, s->used_us))
             return NULL;
-        use->credential_id = id_text(u->batch[i]->credential, id);
-        use->used_at = wire_time(a, u->batch[i]->used_us);
-        request->uses[request->n_uses++] = use;
+        if (!s->refused)
+            continue;
+        PbKeyUse *use = add_use(a, request, s, s->refused_us);
+        if (!use || !tell_refusal(a, s, use))
+            return NULL;
     }
     return request->uses ? request : NULL;
 }
@@ -146,6 +194,8 @@ static void put_back(struct key_use *u)
         u->waiting += !u->batch[i]->waits;
         u->batch[i]->waits = true;
         u->batch[i]->told_us = 0;
+        u->batch[i]->refused += u->batch[i]->telling;
+        u->batch[i]->telling = 0;
     }
     pthread_mutex_unlock(&u->lock);
     u->next_us = clock_monotonic_us() + AGAIN_US;
@@ -182,8 +232,8 @@ static const PbPrincipal *speaker(struct key_use *u)
     return p;
 }
 
-static bool send(struct key_use *u, struct upstream *upstream,
-                 const Daybook__Directory__V1__NoteUseRequest *request)
+static bool send_batch(struct key_use *u, struct upstream *upstream,
+                       const Daybook__Directory__V1__NoteUseRequest *request)
 {
     uint8_t *data;
     size_t len;
@@ -216,11 +266,13 @@ void key_use_send(struct key_use *u, struct upstream *upstream, int64_t monotoni
     for (size_t i = 0; i < u->n; i++) {
         u->batch[i]->waits = false;
         u->batch[i]->told_us = monotonic_us;
+        u->batch[i]->telling = u->batch[i]->refused;
+        u->batch[i]->refused = 0;
     }
     u->waiting -= u->n;
     pthread_mutex_unlock(&u->lock);
     u->next_us = monotonic_us + (u->n ? 0 : LOOK_US);
-    u->under_way = u->n && send(u, upstream, request);
+    u->under_way = u->n && send_batch(u, upstream, request);
     if (u->n && !u->under_way)
         put_back(u);
 }

@@ -170,6 +170,25 @@ def test_f61_a_missing_scope_is_refused_and_audited(company):
     assert (e.reason, e.method, e.remote_address) == ("SCOPE_REQUIRED", CREATE, "127.0.0.1")
 
 
+def test_f61_a_key_from_another_network_is_audited_where_it_was_used(company):
+    made = company.system.command(DIRECTORY + "CredentialService/CreateApiKey", {
+        "label": "of the office", "scopes": ["customers.read"], "allowedNetworks": ["203.0.113.0/24"]})
+    caller = Caller(company.stack, made.api_key)
+    wait_until(lambda: caller.post(LIST).status == 403, SECONDS, "the key was known")
+    for _ in range(5):
+        assert caller.post(LIST).status == 403
+
+    def told():
+        return sum(1 + e.unwritten for e in entries(company, outcome=REFUSED, actorId=made.credential.actor_id))
+    wait_until(lambda: told() >= 6, SECONDS, "all were audited")
+    assert told() == 6
+    e = entries(company, outcome=REFUSED, actorId=made.credential.actor_id)[0]
+    assert (e.reason, e.remote_address) == ("KEY_OUTSIDE_NETWORKS", "127.0.0.1")
+    listed = [c for c in company.gm.call(DIRECTORY + "CredentialService/List", {"pageSize": 500}).credentials
+              if c.id == made.credential.id]
+    assert not listed[0].HasField("last_used_at")
+
+
 def test_f61_what_one_may_not_see_is_audited_as_such(company):
     customer = company.customer(who="rep3")
     error, e = refused(company, company.rep, GET, {"id": customer.id})
