@@ -6,6 +6,7 @@
 FUZZ_WITH_mdp := services/bus/frames.c services/bus/context.c
 FUZZ_WITH_connect_error := cli/connect_error.c
 FUZZ_WITH_connect := $(wildcard services/gateway/connect*.c) services/gateway/gzip.c services/gateway/http_value.c
+FUZZ_WITH_transfer := services/gateway/transfer_rows.c
 FUZZ_WITH_ics := services/gateway/ics.c services/gateway/calendar_text.c
 FUZZ_WITH_token := services/gateway/jwt.c services/gateway/jwks.c
 FUZZ_WITH_identity := $(addprefix services/gateway/,identity.c forwarded.c jwks.c jwks_source.c jwt.c key_use.c \
