@@ -86,8 +86,7 @@ static enum err insert(struct call *call, PbExport *wanted, PbExport **out)
                              call->arena, &params);
     if (!e)
         e = db_exec(call->db, &sql_export_insert, params, &res);
-    return e ? e
-             : record_read(res, 0, &daybook__gateway__v1__export__descriptor, call->arena, out);
+    return e ? e : record_read(res, 0, &daybook__gateway__v1__export__descriptor, call->arena, out);
 }
 
 static enum err begin_work(struct call *call, const PbExport *export)
@@ -241,8 +240,8 @@ enum err export_cancel(struct call *call, const ProtobufCMessage *in, ProtobufCM
     enum err e = need_export(call, req->id, true, &reply->export);
     if (e || has_ended(reply->export))
         return e;
-    e = record_find(call->db, &sql_export_cancel, params,
-                    &daybook__gateway__v1__export__descriptor, call->arena, &reply->export);
+    e = record_find(call->db, &sql_export_cancel, params, &daybook__gateway__v1__export__descriptor,
+                    call->arena, &reply->export);
     if (e)
         return e;
     call_wake(call, WAKE_TRANSFERS, "", 0);

@@ -75,8 +75,11 @@ static void watch(struct http_exchange *x)
     x->watched = epoll_ctl(x->loop->watch_fd, EPOLL_CTL_ADD, x->on->fd, &event) == 0;
 }
 
+/* A body in chunks is handed out chunk by chunk although the first has suspended the connection. */
 void http_suspend(struct http_exchange *x)
 {
+    if (x->suspended)
+        return;
     MHD_suspend_connection(x->connection);
     x->suspended = true;
     watch(x);
@@ -101,7 +104,8 @@ void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void
     if (!x)
         return;
     unwatch(x);
-    if ((x->handed || x->in_pieces) && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) && l->handler.gone)
+    if ((x->handed || x->in_pieces) && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) &&
+        l->handler.gone)
         l->handler.gone(l->handler.arg, x);
     if (x->response)
         MHD_destroy_response(x->response);

@@ -35,8 +35,8 @@ struct http_exchange {
     const char *path, *query;
     struct sbuf body;
     size_t discarded;
-    bool begun;     /* the header was seen */
-    bool in_pieces; /* the body is */
+    bool begun;       /* the header was seen */
+    bool in_pieces;   /* the body is */
     int64_t began_us; /* monotonic; of the body */
     uint64_t received;
     bool handed;    /* to the handler */

@@ -439,8 +439,8 @@ static void *start(struct daemon *d, bool *ok_out)
         g->pages = pages_new();
         g->files = transfer_files_new(daemon_conninfo(d));
     }
-    *ok_out =
-        g && g->limit && g->pages && g->files && make_identity(g, d) && loop_init(&g->loops[0], d, g, address);
+    *ok_out = g && g->limit && g->pages && g->files && make_identity(g, d) &&
+              loop_init(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,

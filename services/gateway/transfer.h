@@ -28,8 +28,9 @@ typedef Daybook__Gateway__V1__Export PbExport;
 #define TRANSFER_FORMAT(name) DAYBOOK__GATEWAY__V1__TRANSFER_FORMAT__TRANSFER_FORMAT_##name
 
 #define TRANSFER_KEEP_US (7 * DAY_US)
-#define TRANSFER_FILE_MAX ((int64_t)2048 * (int64_t)MIB) /* of an upload, as it comes and unzipped */
-#define TRANSFER_PIECE (256 * KIB)  /* of an upload, in a row */
+#define TRANSFER_FILE_MAX                                                                          \
+    ((int64_t)2048 * (int64_t)MIB) /* of an upload, as it comes and unzipped */
+#define TRANSFER_PIECE (256 * KIB) /* of an upload, in a row */
 
 /* Tells every replica that something waits to be done. */
 #define WAKE_TRANSFERS "gateway.transfers"

@@ -28,15 +28,14 @@ enum err transfer_download_find(struct transfer_store *s, struct transfer_file *
 static enum err begin(struct transfer_store *s, struct transfer_file *x, bool *emitted_out)
 {
     if (x->gzip && !x->packing) {
-        x->packing = deflateInit2(&x->z, LEVEL, Z_DEFLATED, WINDOW_GZIP, MEMORY,
-                                  Z_DEFAULT_STRATEGY) == Z_OK;
+        x->packing =
+            deflateInit2(&x->z, LEVEL, Z_DEFLATED, WINDOW_GZIP, MEMORY, Z_DEFAULT_STRATEGY) == Z_OK;
         if (!x->packing)
             return ERR_RESOURCE_EXHAUSTED;
     }
     if (!x->is_export || x->at != x->from)
         return ERR_OK;
-    enum err e =
-        transfer_store_downloaded(s, x->id, x->actor, x->from, x->until - x->from);
+    enum err e = transfer_store_downloaded(s, x->id, x->actor, x->from, x->until - x->from);
     *emitted_out = !e;
     return e;
 }

@@ -88,10 +88,10 @@ static enum err write_rows(struct exporter *x, const PbPage *page, FILE *out)
     if (csv && x->export->file_bytes == 0)
         transfer_columns_write_header(&x->columns, out);
     for (size_t i = 0; i < page->n_customers && !e; i++)
-        e = csv ? transfer_columns_write_csv(&x->columns, &page->customers[i]->base,
-                                             x->export->id, x->page, out)
-                : transfer_columns_write_json(&x->columns, &page->customers[i]->base,
-                                              x->export->id, out);
+        e = csv ? transfer_columns_write_csv(&x->columns, &page->customers[i]->base, x->export->id,
+                                             x->page, out)
+                : transfer_columns_write_json(&x->columns, &page->customers[i]->base, x->export->id,
+                                              out);
     return e;
 }
 

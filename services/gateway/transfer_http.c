@@ -198,11 +198,12 @@ static bool admit(struct passage *p)
     const struct asker who = identity_asker(p->all->identity, p->x);
     struct refusal refusal;
 
-    enum err e =
-        identity_prove(p->all->identity, &who, http_arena(p->x), &p->proof, &refusal);
+    enum err e = identity_prove(p->all->identity, &who, http_arena(p->x), &p->proof, &refusal);
     if (e) {
         fail_after(p, e, refusal.text,
-                   refusal.wait_us ? refusal.wait_us : e == ERR_UNAVAILABLE ? SECOND_US : 0);
+                   refusal.wait_us        ? refusal.wait_us
+                   : e == ERR_UNAVAILABLE ? SECOND_US
+                                          : 0);
         return false;
     }
     int64_t wait_us = limit_take(p->all->limit, p->proof.holder, clock_monotonic_us());
@@ -303,8 +304,9 @@ static const char *read_query(struct passage *p, struct transfer_upload *u)
         if (value)
             *value++ = '\0';
         if (*name && !take_parameter(u, name, value ? value : "true"))
-            return arena_printf(a, "%.32s: the parameters are format (csv, jsonl), source (up to 32 "
-                                   "of a-z, 0-9, _ and -), dry_run and update_owner (true, false)",
+            return arena_printf(a,
+                                "%.32s: the parameters are format (csv, jsonl), source (up to 32 "
+                                "of a-z, 0-9, _ and -), dry_run and update_owner (true, false)",
                                 name);
     }
     return text ? NULL : "out of memory";
@@ -500,8 +502,8 @@ static void ask(struct passage *p)
     char text[ID_TEXT_MAX];
     uint8_t *data = NULL;
     struct upstream_request request = {
-        .service = p->is_export ? "daybook.gateway.v1.ExportService"
-                                : "daybook.gateway.v1.ImportService",
+        .service =
+            p->is_export ? "daybook.gateway.v1.ExportService" : "daybook.gateway.v1.ImportService",
         .method = p->is_export ? "GetExport" : "GetImport",
         .principal = p->proof.principal,
         .request_id = id_new(),
@@ -572,8 +574,8 @@ static void begin_stream(struct passage *p, const struct transfer_range *r, bool
 static void begin_download(struct passage *p, int64_t len, const char *sha256)
 {
     struct http_exchange *x = p->x;
-    bool gzip = !http_header(x, "Range") && len > 0 &&
-                http_names_gzip(http_header(x, "Accept-Encoding"));
+    bool gzip =
+        !http_header(x, "Range") && len > 0 && http_names_gzip(http_header(x, "Accept-Encoding"));
     char etag[HTTP_ETAG_MAX], text[80];
 
     snprintf(etag, sizeof(etag), "\"%.32s%s\"", sha256, gzip ? "-gz" : "");

@@ -87,8 +87,7 @@ static bool load_piece(struct importer *im)
 {
     struct transfer_piece piece;
 
-    im->trouble =
-        transfer_store_read(&im->w->store, im->job->who, "upload", im->file_at, &piece);
+    im->trouble = transfer_store_read(&im->w->store, im->job->who, "upload", im->file_at, &piece);
     if (!im->trouble && !piece.len && im->file_at < im->import->file_bytes)
         im->trouble = ERR_DATA_LOSS;
     if (im->trouble || piece.len > TRANSFER_PIECE)
@@ -140,11 +139,9 @@ static bool take_row(struct importer *im, struct slot *s, const struct transfer_
 {
     struct line *l = &s->lines[s->nlines++];
 
-    *l = (struct line){ .line = row->line,
-                        .external_id = row->external_id,
-                        .id = "",
-                        .field = "",
-                        .message = "" };
+    *l = (struct line){
+        .line = row->line, .external_id = row->external_id, .id = "", .field = "", .message = ""
+    };
     if (!good)
         return refuse(s, l, row->field, row->reason);
     if (im->kind->weight && im->kind->weight(row->message) > im->kind->weight_one)
@@ -169,8 +166,8 @@ static bool make_request(struct importer *im, struct slot *s)
 
     s->request = im->kind->request(s->arena, s->rows, s->nrows, im->wish);
     if (s->prunes)
-        snprintf(s->key, sizeof(s->key), "import-%s-%" PRId64 "-%d",
-                 id_text(im->job->who.id, id), s->number, s->prunes);
+        snprintf(s->key, sizeof(s->key), "import-%s-%" PRId64 "-%d", id_text(im->job->who.id, id),
+                 s->number, s->prunes);
     else
         snprintf(s->key, sizeof(s->key), "import-%s-%" PRId64, id_text(im->job->who.id, id),
                  s->number);
@@ -193,8 +190,8 @@ static enum err fill(struct importer *im)
         if (r == TRANSFER_FAILED) {
             im->broken = true;
             snprintf(im->why, sizeof(im->why), "%s", row.reason);
-        } else if (r == TRANSFER_FULL || (r != TRANSFER_END &&
-                                          !take_row(im, s, &row, r == TRANSFER_ROW))) {
+        } else if (r == TRANSFER_FULL ||
+                   (r != TRANSFER_END && !take_row(im, s, &row, r == TRANSFER_ROW))) {
             return ERR_RESOURCE_EXHAUSTED;
         }
     }
@@ -435,8 +432,7 @@ static enum err hear(struct importer *im, enum err *why_out)
     struct bus_answer answer = { .result = NULL };
 
     arena_reset(im->answer);
-    enum err e =
-        bus_client_receive(im->w->bus, patience_us(im), im->answer, type_of, im, &answer);
+    enum err e = bus_client_receive(im->w->bus, patience_us(im), im->answer, type_of, im, &answer);
     struct slot *s = answer.result ? slot_of(im, answer.result->request_id) : NULL;
     if (!s) {
         expire(im);
@@ -606,8 +602,8 @@ static enum err conclude(struct importer *im, enum err why)
     int state = im->cancelled ? TRANSFER_STATE(CANCELLED)
                 : im->broken  ? TRANSFER_STATE(FAILED)
                               : TRANSFER_STATE(DONE);
-    log_info("import.end", im->broken ? im->why : "an import has ended", "import",
-             im->import->id, NULL);
+    log_info("import.end", im->broken ? im->why : "an import has ended", "import", im->import->id,
+             NULL);
     return transfer_end(im->w, im->job, state, &im->hash,
                         state == TRANSFER_STATE(FAILED) ? why : ERR_OK, im->why);
 }
@@ -641,10 +637,9 @@ static enum err load(struct importer *im)
 
 enum err transfer_import_run(struct transfer_worker *w, const struct transfer_job *job)
 {
-    struct importer im = { .w = w,
-                           .job = job,
-                           .arena = arena_new(MIB),
-                           .answer = arena_new(SLOT_ARENA) };
+    struct importer im = {
+        .w = w, .job = job, .arena = arena_new(MIB), .answer = arena_new(SLOT_ARENA)
+    };
     enum err why = ERR_OK;
 
     enum err e = im.arena && im.answer ? load(&im) : ERR_RESOURCE_EXHAUSTED;

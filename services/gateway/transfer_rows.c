@@ -122,8 +122,7 @@ static enum transfer_rows_result next_csv(struct transfer_rows *r, struct arena 
     out->message = import_row(&r->map, &row, r->source, a, &why);
     if (!out->external_id || (!out->message && !why.message[0]))
         return TRANSFER_FULL;
-    return out->message ? TRANSFER_ROW
-                        : fault(out, TRANSFER_BAD_ROW, why.field, "%s", why.message);
+    return out->message ? TRANSFER_ROW : fault(out, TRANSFER_BAD_ROW, why.field, "%s", why.message);
 }
 
 /* --- JSON Lines --------------------------------------------------------------------------------- */
@@ -235,9 +234,9 @@ static enum transfer_rows_result next_json(struct transfer_rows *r, struct arena
 
     do {
         if (!read_line(r, &too_long))
-            return r->failed ? fault(out, TRANSFER_FAILED, "", "cannot be read: %s",
-                                     strerror(r->failed))
-                             : TRANSFER_END;
+            return r->failed
+                       ? fault(out, TRANSFER_FAILED, "", "cannot be read: %s", strerror(r->failed))
+                       : TRANSFER_END;
         if (!take_mark(r))
             return fault(out, TRANSFER_FAILED, "", "the file is UTF-16; save it as UTF-8");
     } while (!too_long && is_blank(r->text, r->text_len));

@@ -186,8 +186,7 @@ static enum err insert_import(struct transfer_store *s, struct transfer_id t,
         { "id", db_text_id(s->arena, t.id) },
         { "file_sha256", b->file_sha256 },
         { "principal", db_text_bytes(s->arena, principal, len) },
-        { "credential_id",
-          id_is_nil(b->credential) ? NULL : db_text_id(s->arena, b->credential) },
+        { "credential_id", id_is_nil(b->credential) ? NULL : db_text_id(s->arena, b->credential) },
         { "idempotency_key", b->key },
         { "created_at", db_text_time(s->arena, now_us) },
         { "expires_at", db_text_time(s->arena, now_us + TRANSFER_KEEP_US) },
@@ -280,9 +279,8 @@ enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id 
         event.export_id = db_text_id(s->arena, t.id);
         event.from_byte = from;
         event.bytes = len;
-        e = event.export_id
-                ? emit(s, t, "exports", db_row_text(&row, "etag"), actor, &event.base)
-                : ERR_RESOURCE_EXHAUSTED;
+        e = event.export_id ? emit(s, t, "exports", db_row_text(&row, "etag"), actor, &event.base)
+                            : ERR_RESOURCE_EXHAUSTED;
     }
     return end(s, e);
 }
@@ -480,14 +478,9 @@ enum err transfer_store_import_progress(struct transfer_store *s, const struct t
                                         size_t len, bool *cancel_out)
 {
     const char *params[11];
-    const int64_t numbers[] = { batches,
-                                import->rows,
-                                import->inserted,
-                                import->updated,
-                                import->unchanged,
-                                import->duplicates,
-                                import->invalid,
-                                import->result_bytes };
+    const int64_t numbers[] = { batches,         import->rows,        import->inserted,
+                                import->updated, import->unchanged,   import->duplicates,
+                                import->invalid, import->result_bytes };
 
     enum err e = begin(s, &job->who.tenant);
     (void)name_job(s, job, params);
@@ -531,8 +524,7 @@ static enum err emit_end(struct transfer_store *s, const struct transfer_job *jo
     if (job->is_export) {
         e = record_read(res, 0, &daybook__gateway__v1__export__descriptor, s->arena,
                         &exported.export);
-        return e ? e
-                 : emit(s, job->who, "exports", exported.export->etag, nobody, &exported.base);
+        return e ? e : emit(s, job->who, "exports", exported.export->etag, nobody, &exported.base);
     }
     e = record_read(res, 0, &daybook__gateway__v1__import__descriptor, s->arena, &imported.import);
     return e ? e : emit(s, job->who, "imports", imported.import->etag, nobody, &imported.base);
@@ -546,8 +538,8 @@ enum err transfer_store_finish(struct transfer_store *s, const struct transfer_j
 
     enum err e = begin(s, &job->who.tenant);
     (void)name_job(s, job, params);
-    params[3] = record_enum_text(&daybook__gateway__v1__transfer_state__descriptor, how->state,
-                                 s->arena);
+    params[3] =
+        record_enum_text(&daybook__gateway__v1__transfer_state__descriptor, how->state, s->arena);
     params[4] = how->sha256;
     params[5] = db_text_time(s->arena, clock_now_us());
     params[6] = how->code ? db_text_i64(s->arena, how->code) : NULL;

@@ -48,7 +48,8 @@ NODISCARD enum err transfer_store_put(struct transfer_store *s, struct transfer_
 NODISCARD enum err transfer_store_drop(struct transfer_store *s, struct transfer_id t);
 
 struct transfer_begin {
-    const PbImport *import; /* with id, collection, format, source, dry_run, update_owner, file_bytes,
+    const PbImport
+        *import; /* with id, collection, format, source, dry_run, update_owner, file_bytes,
                                created_by */
     const char *file_sha256;
     const PbPrincipal *principal;

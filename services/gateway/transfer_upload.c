@@ -110,8 +110,7 @@ static enum err write_json(struct upload *u, const PbImport *import, struct tran
 static bool is_same_wish(const PbImport *a, const PbImport *b)
 {
     return strcmp(a->collection, b->collection) == 0 && strcmp(a->source, b->source) == 0 &&
-           a->format == b->format && a->dry_run == b->dry_run &&
-           a->update_owner == b->update_owner;
+           a->format == b->format && a->dry_run == b->dry_run && a->update_owner == b->update_owner;
 }
 
 /* An earlier request with that key. */
@@ -124,8 +123,8 @@ static enum err find_before(struct transfer_store *s, struct transfer_file *x,
 
     if (!*u->key)
         return ERR_NOT_FOUND;
-    enum err e = transfer_store_find_key(s, x->id.tenant, u->import.created_by, u->key, &import,
-                                         &sha256);
+    enum err e =
+        transfer_store_find_key(s, x->id.tenant, u->import.created_by, u->key, &import, &sha256);
     if (e)
         return e;
     u->replays = true;

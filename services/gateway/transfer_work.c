@@ -71,8 +71,7 @@ enum err transfer_end(struct transfer_worker *w, const struct transfer_job *job,
     transfer_hash_text(hash, text);
     enum err e = transfer_store_finish(
         &w->store, job,
-        &(struct transfer_end){
-            .state = state, .sha256 = text, .code = code, .message = message });
+        &(struct transfer_end){ .state = state, .sha256 = text, .code = code, .message = message });
     if (!e)
         w->emitted(w->arg);
     return e;

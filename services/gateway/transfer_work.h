@@ -9,9 +9,10 @@
 #include "common/bus_client.h"
 #include "services/gateway/transfer_store.h"
 
-#define TRANSFER_ASK_US (30 * SECOND_US)    /* one request */
-#define TRANSFER_PATIENCE_US (30 * MINUTE_US) /* of one request that must be asked again and again */
-#define TRANSFER_HEX 65                     /* of a hash, with its NUL */
+#define TRANSFER_ASK_US (30 * SECOND_US) /* one request */
+#define TRANSFER_PATIENCE_US                                                                       \
+    (30 * MINUTE_US)    /* of one request that must be asked again and again */
+#define TRANSFER_HEX 65 /* of a hash, with its NUL */
 
 /* A thread that does the work, and its belongings. */
 struct transfer_worker {
@@ -40,8 +41,8 @@ NODISCARD enum err transfer_rehash(struct transfer_worker *w, const struct trans
                                    const char *kind, int64_t len, crypto_hash_sha256_state *hash);
 void transfer_hash_text(const crypto_hash_sha256_state *hash, char out[static TRANSFER_HEX]);
 /* Ends a job, with its event. state: of TransferState; message: of an error. */
-NODISCARD enum err transfer_end(struct transfer_worker *w, const struct transfer_job *job, int state,
-                                const crypto_hash_sha256_state *hash, enum err code,
+NODISCARD enum err transfer_end(struct transfer_worker *w, const struct transfer_job *job,
+                                int state, const crypto_hash_sha256_state *hash, enum err code,
                                 const char *message);
 
 #endif
