@@ -91,10 +91,18 @@ static enum err insert(struct call *call, PbExport *wanted, PbExport **out)
 
 static enum err begin_work(struct call *call, const PbExport *export)
 {
-    const char *const params[] = { call_tenant_text(call), export->id, "export" };
+    const char *const params[] = { call_tenant_text(call), export->id, "export",
+                                   TRANSFER_WAITING_MAX };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
 
-    call_wake(call, WAKE_TRANSFERS, "", 0);
-    return db_queue(call->db, &sql_work_insert, params);
+    enum err e = db_exec(call->db, &sql_work_insert, params, &res);
+    if (!e && !PQntuples(res))
+        e = call_fail(call, ERR_RESOURCE_EXHAUSTED, "",
+                      "%s imports and exports of the company wait already: try again later",
+                      TRANSFER_WAITING_MAX);
+    if (!e)
+        call_wake(call, WAKE_TRANSFERS, "", 0);
+    return e;
 }
 
 enum err export_create(struct call *call, const ProtobufCMessage *in, ProtobufCMessage **reply_out)

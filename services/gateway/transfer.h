@@ -30,6 +30,7 @@ typedef Daybook__Gateway__V1__Export PbExport;
 #define TRANSFER_KEEP_US (7 * DAY_US)
 #define TRANSFER_FILE_MAX                                                                          \
     ((int64_t)2048 * (int64_t)MIB) /* of an upload, as it comes and unzipped */
+#define TRANSFER_WAITING_MAX "32"  /* of a company, that wait or are under way */
 #define TRANSFER_PIECE (256 * KIB) /* of an upload, in a row */
 
 /* Tells every replica that something waits to be done. */

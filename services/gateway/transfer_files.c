@@ -9,7 +9,8 @@
 #include "common/mdp.h"
 
 #define FILES_MAX 64
-#define ENOUGH (512 * KIB) /* of an upload that the thread has not taken yet */
+#define TENANT_FILES_MAX 16 /* of them */
+#define ENOUGH (512 * KIB)  /* of an upload that the thread has not taken yet */
 #define TURN_US SECOND_US
 
 struct transfer_files *transfer_files_new(const char *conninfo)
@@ -130,8 +131,12 @@ static bool hand_over(struct transfer_file *x)
 {
     struct transfer_files *f = x->port->files;
 
+    size_t same = 0;
+
     pthread_mutex_lock(&f->lock);
-    bool ok = !f->closed && f->count < FILES_MAX;
+    for (struct transfer_file *y = f->first; y; y = y->next)
+        same += id_equal(y->id.tenant, x->id.tenant);
+    bool ok = !f->closed && f->count < FILES_MAX && same < TENANT_FILES_MAX;
     if (ok) {
         x->next = f->first;
         f->first = x;

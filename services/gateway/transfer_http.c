@@ -13,15 +13,16 @@
 #include "common/import_rows.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/num.h"
 #include "common/protojson.h"
 #include "services/gateway/connect.h"
 #include "services/gateway/http_value.h"
+#include "services/gateway/rpc.h"
 #include "services/gateway/transfer_range.h"
 
 #define IMPORTS "/imports/"
 #define EXPORTS "/exports/"
 #define SOURCE_DEFAULT "import"
-#define KEY_MAX 255
 #define DEADLINE_US (10 * SECOND_US)
 #define JSON_MAX (64 * KIB)
 #define SHA_TEXT 65
@@ -315,18 +316,21 @@ static const char *read_query(struct passage *p, struct transfer_upload *u)
 static const char *read_headers(struct passage *p, struct transfer_upload *u)
 {
     const char *coding = http_header(p->x, "Content-Encoding");
-    const char *key = http_header(p->x, "Idempotency-Key");
 
     u->gzip = coding && strcasecmp(coding, "gzip") == 0;
     if (coding && !u->gzip && strcasecmp(coding, "identity") != 0)
         return "Content-Encoding: gzip, or none";
-    u->key = key ? key : "";
-    for (const char *c = u->key; *c; c++)
-        if (*c < 0x20 || *c > 0x7e)
-            return "Idempotency-Key: 1 to 255 printable ASCII characters";
-    return strlen(u->key) <= KEY_MAX && (!key || *key)
-               ? NULL
-               : "Idempotency-Key: 1 to 255 printable ASCII characters";
+    u->key = rpc_idempotency_key(p->x);
+    return u->key ? NULL : "Idempotency-Key: 1 to 255 printable ASCII characters";
+}
+
+/* Whoever asks before he sends (Expect) need not send what would be refused. */
+static bool is_too_large(const struct http_exchange *x)
+{
+    const char *length = http_header(x, "Content-Length");
+    int64_t n;
+
+    return length && num_i64(length, 0, INT64_MAX, &n) && n > TRANSFER_FILE_MAX;
 }
 
 static void open_upload(struct passage *p)
@@ -345,6 +349,10 @@ static void open_upload(struct passage *p)
     }
     if (fault) {
         fail(p, ERR_INVALID_ARGUMENT, fault);
+        return;
+    }
+    if (is_too_large(p->x)) {
+        fail(p, ERR_OUT_OF_RANGE, "the file is over 2 GiB: send it in parts");
         return;
     }
     if (p->proof.principal->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE)

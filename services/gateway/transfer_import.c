@@ -524,7 +524,7 @@ static enum err settle(struct importer *im)
 {
     enum err e = ERR_OK;
 
-    while (!e && im->next_settle < im->next_fill && !im->cancelled) {
+    while (!e && im->next_settle < im->next_fill) {
         struct slot *s = &im->slots[im->next_settle % (int64_t)im->nslots];
         if (s->state != SLOT_DONE)
             return ERR_OK;
@@ -559,29 +559,49 @@ static const char *gone(const struct importer *im)
     return NULL;
 }
 
+/* Batches that were read and will not be asked. */
+static void drop_unsent(struct importer *im)
+{
+    while (im->next_fill > im->next_settle &&
+           im->slots[(im->next_fill - 1) % (int64_t)im->nslots].state == SLOT_READY)
+        im->next_fill--;
+}
+
+/* Reads on and sends, as long as somebody wants it. */
+static enum err advance(struct importer *im, enum err *why_out)
+{
+    enum err e = ERR_OK;
+    const char *left = gone(im);
+
+    if (left && !im->broken) {
+        *why_out = ERR_UNAUTHENTICATED;
+        im->broken = im->at_end = true;
+        drop_unsent(im);
+        snprintf(im->why, sizeof(im->why), "%s", left);
+    }
+    while (!e && !im->at_end && im->next_fill - im->next_settle < (int64_t)im->nslots) {
+        e = fill(im);
+        send_ready(im);
+        if (!e)
+            e = transfer_stay(im->w, im->job);
+    }
+    send_ready(im);
+    return e;
+}
+
+/* What is on its way when it must end is waited for, so that the result tells of it. */
 static enum err drive(struct importer *im, enum err *why_out)
 {
     enum err e = ERR_OK;
 
     *why_out = ERR_INVALID_ARGUMENT; /* a file that cannot be read on */
-    while (!e && !im->cancelled && (!im->at_end || im->next_settle < im->next_fill)) {
-        const char *left = gone(im);
-        if (left) {
-            *why_out = ERR_UNAUTHENTICATED;
-            im->broken = true;
-            snprintf(im->why, sizeof(im->why), "%s", left);
-            return ERR_OK;
-        }
-        while (!e && !im->at_end && im->next_fill - im->next_settle < (int64_t)im->nslots) {
-            e = fill(im);
-            send_ready(im);
-            if (!e)
-                e = transfer_stay(im->w, im->job);
-        }
-        send_ready(im);
+    while (!e && (im->on_the_way ||
+                  (!im->cancelled && (!im->at_end || im->next_settle < im->next_fill)))) {
+        if (!im->cancelled)
+            e = advance(im, why_out);
         if (!e)
             e = settle(im);
-        if (!e && im->on_the_way + (size_t)(im->next_fill - im->next_settle))
+        if (!e && (im->on_the_way || (!im->cancelled && im->next_settle < im->next_fill)))
             e = hear(im, why_out);
         if (!e)
             e = settle(im);

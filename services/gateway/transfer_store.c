@@ -109,13 +109,26 @@ enum err transfer_store_read(struct transfer_store *s, struct transfer_id t, con
 
 enum err transfer_store_open(struct transfer_store *s, struct transfer_id t)
 {
-    const char *params[3];
+    const char *params[4];
 
     enum err e = begin(s, &t.tenant);
     bool named = name(s, t, params);
     params[2] = "upload";
+    params[3] = TRANSFER_WAITING_MAX;
     if (!e)
-        e = named ? db_queue(s->db, &sql_work_insert, params) : ERR_RESOURCE_EXHAUSTED;
+        e = named ? need_row(s, &sql_work_insert, params, ERR_RESOURCE_EXHAUSTED)
+                  : ERR_RESOURCE_EXHAUSTED;
+    return end(s, e);
+}
+
+enum err transfer_store_touch(struct transfer_store *s, struct transfer_id t)
+{
+    const char *params[2];
+
+    enum err e = begin(s, &t.tenant);
+    bool named = name(s, t, params);
+    if (!e)
+        e = named ? need_row(s, &sql_work_touch, params, ERR_ABORTED) : ERR_RESOURCE_EXHAUSTED;
     return end(s, e);
 }
 

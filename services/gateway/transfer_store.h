@@ -40,7 +40,10 @@ NODISCARD enum err transfer_store_read(struct transfer_store *s, struct transfer
 
 /* --- uploads --- */
 
+/* ERR_RESOURCE_EXHAUSTED: too much of the company's waits or is under way. */
 NODISCARD enum err transfer_store_open(struct transfer_store *s, struct transfer_id t);
+/* It is alive, however slowly it comes. ERR_ABORTED: it was taken for dead. */
+NODISCARD enum err transfer_store_touch(struct transfer_store *s, struct transfer_id t);
 /* A piece of an upload. ERR_ABORTED: it was taken for dead. */
 NODISCARD enum err transfer_store_put(struct transfer_store *s, struct transfer_id t, int64_t at,
                                       const void *data, size_t len);

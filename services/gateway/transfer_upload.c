@@ -5,11 +5,13 @@
  * A request that is repeated under its key is read to its end all the same, since only the hash of the
  * file tells whether it is the same request.
  */
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/protojson.h"
 #include "services/gateway/transfer_files_internal.h"
 
 #define BLOCK (64 * KIB)
+#define TOUCH_US (20 * SECOND_US) /* a sixth of the time after which it is taken for dead */
 #define JSON_MAX (64 * KIB)
 #define WINDOW_GZIP (15 + 16) /* zlib: the largest window, and gzip's header */
 /* What unzips to more than that many times its size is a bomb; small files are not looked at. */
@@ -28,7 +30,7 @@ struct upload {
     crypto_hash_sha256_state hash;
     uint8_t *piece; /* TRANSFER_PIECE */
     size_t piece_len;
-    int64_t written;
+    int64_t written, touched_us;
     /* of an earlier request with this key */
     bool replays;
     struct transfer_uploaded before;
@@ -158,7 +160,10 @@ static enum err open_upload(struct transfer_store *s, struct transfer_file *x,
     if (e == ERR_NOT_FOUND) {
         e = transfer_store_open(s, x->id);
         u->opened = !e;
+        u->touched_us = clock_monotonic_us();
     }
+    if (e == ERR_RESOURCE_EXHAUSTED)
+        return refuse(out, e, "too many imports of the company wait already: try again later");
     return e ? database_trouble(out, e) : ERR_OK;
 }
 
@@ -172,6 +177,7 @@ static enum err flush_piece(struct transfer_store *s, struct transfer_file *x,
 
     if (u->piece_len && !u->replays)
         e = transfer_store_put(s, x->id, u->written, u->piece, u->piece_len);
+    u->touched_us = clock_monotonic_us();
     u->written += (int64_t)u->piece_len;
     u->piece_len = 0;
     return e ? database_trouble(out, e) : ERR_OK;
@@ -290,6 +296,19 @@ static enum err conclude(struct transfer_store *s, struct transfer_file *x,
     return e ? database_trouble(out, e) : write_json(u, import, out);
 }
 
+/* One that comes slowly must not be taken for dead before its next piece is full. */
+static enum err stay_alive(struct transfer_store *s, struct transfer_file *x,
+                           struct transfer_uploaded *out)
+{
+    struct upload *u = x->upload;
+
+    if (!u->opened || clock_monotonic_us() < u->touched_us + TOUCH_US)
+        return ERR_OK;
+    enum err e = transfer_store_touch(s, x->id);
+    u->touched_us = clock_monotonic_us();
+    return e ? database_trouble(out, e) : ERR_OK;
+}
+
 bool transfer_upload_step(struct transfer_store *s, struct transfer_file *x, bool ended,
                           struct transfer_uploaded *result_out)
 {
@@ -297,6 +316,8 @@ bool transfer_upload_step(struct transfer_store *s, struct transfer_file *x, boo
 
     if (!e && x->taken.len)
         e = take(s, x, result_out);
+    if (!e)
+        e = stay_alive(s, x, result_out);
     if (!e && ended)
         e = conclude(s, x, result_out);
     return e || ended;

@@ -12,7 +12,7 @@ import uuid
 
 import pytest
 
-from company import SECONDS
+from company import CUSTOMERS, SECONDS
 from stack import SLACK, wait_until
 from web import Caller, new_key
 
@@ -412,8 +412,8 @@ def test_requests_are_judged(erp, wrong, field):
 
 def test_a_person_needs_the_approval_of_another(company, people):
     rep, gm, rep3 = (fresh(people[who]) for who in ("rep", "gm", "rep3"))
-    mine = company.customer("rep")
-    company.customer("rep3")
+    mine, _ = (getattr(company, who).command(CUSTOMERS + "CustomerService/Create", {
+        "customer": {"name": f"Shop {uuid.uuid4()}"}}).customer for who in ("rep", "rep3"))
     asked = create(rep).json["export"]
     assert asked["state"] == "TRANSFER_STATE_AWAITING_APPROVAL"
     assert rep.send("GET", f"/exports/{asked['id']}/file").status == 409

@@ -14,6 +14,7 @@ import sys
 import time
 
 import rows_bus
+import rows_files
 import rows_house
 import rows_timers
 from stack import ROOT, Failed, Stack
@@ -26,6 +27,7 @@ ROWS = {
     "4": rows_timers.timers,
     "5": rows_house.daily_list,
     "6": rows_house.daemons,
+    "7": rows_files.files,
 }
 
 
@@ -90,7 +92,7 @@ def found_company(bench):
 
 def main():
     build = ROOT / os.environ.get("BENCH_BUILD", "build")
-    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,6").replace(" ", "").split(",")
+    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,6,7").replace(" ", "").split(",")
     if unknown := [c for c in chosen if c not in ROWS]:
         sys.exit(f"bench: no rows {unknown}")
     stack = Stack(build / "release/bin")
