@@ -92,7 +92,8 @@ static bool load_piece(struct importer *im)
         im->trouble = ERR_DATA_LOSS;
     if (im->trouble || piece.len > TRANSFER_PIECE)
         return false;
-    memcpy(im->piece, piece.data, piece.len);
+    if (piece.len)
+        memcpy(im->piece, piece.data, piece.len);
     im->piece_len = piece.len;
     im->piece_at = 0;
     im->file_at += (int64_t)piece.len;
