@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import signal
 import socket
 import uuid
 
@@ -14,7 +15,7 @@ import pytest
 
 from company import CUSTOMERS, SECONDS
 from stack import SLACK, wait_until
-from web import Caller, new_key
+from web import Caller, Gateway, new_key
 
 IMPORTS = "daybook.gateway.v1.ImportService/"
 EXPORTS = "daybook.gateway.v1.ExportService/"
@@ -345,6 +346,22 @@ def test_killed_in_the_middle_of_the_work_nothing_is_done_twice(company, erp):
     assert [r["line"] for r in lines] == [str(i) for i in range(2, 12002)]
     assert company.stack.value("select count(*) from bus.log where type = 'daybook.gateway.v1.ImportFinished' "
                                f"and aggregate = 'imports/{begun['id']}'") <= 1
+
+
+def test_stopped_in_the_middle_another_replica_goes_on(company, erp):
+    erp, tag = fresh(erp), uuid.uuid4().hex[:8]
+    begun = upload(erp, HEADER + "".join(rows(6000, tag))).json
+    wait_until(lambda: int(erp.send("GET", f"/imports/{begun['id']}").json.get("rows", 0)) >= 500, LONG, "it is under way")
+    replica = Gateway(company.stack)
+    try:
+        company.stack.kill("gateway", signal.SIGTERM)
+        done = ended(Caller(replica, erp.key), begun["id"])
+        assert (done["state"], done["inserted"]) == ("TRANSFER_STATE_DONE", "6000"), done
+        assert len(result(Caller(replica, erp.key), begun["id"])) == 6000
+    finally:
+        company.stack.start("gateway")
+        wait_until(lambda: company.stack.healthy("gateway"), LONG, "the gateway is back")
+        assert replica.stop(), "it drains"
 
 
 # --- exports ------------------------------------------------------------------------------------------
