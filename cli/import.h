@@ -7,7 +7,7 @@
 #ifndef DAYBOOK_CLI_IMPORT_H
 #define DAYBOOK_CLI_IMPORT_H
 
-#include "cli/import_rows.h"
+#include "common/import_rows.h"
 #include "cli/rows.h"
 #include "cli/seen.h"
 

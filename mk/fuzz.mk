@@ -4,9 +4,9 @@
 # FUZZ_WITH_<input> := services/<name>/<file>.c. New inputs that reach new code are left in
 # $(BUILD)/fuzz/found/<input>; a crash is left beside the binary and ends the run.
 FUZZ_WITH_mdp := services/bus/frames.c services/bus/context.c
-FUZZ_WITH_import := cli/import_rows.c
 FUZZ_WITH_connect_error := cli/connect_error.c
 FUZZ_WITH_connect := $(wildcard services/gateway/connect*.c) services/gateway/gzip.c services/gateway/http_value.c
+FUZZ_WITH_transfer := services/gateway/transfer_rows.c
 FUZZ_WITH_ics := services/gateway/ics.c services/gateway/calendar_text.c
 FUZZ_WITH_token := services/gateway/jwt.c services/gateway/jwks.c
 FUZZ_WITH_identity := $(addprefix services/gateway/,identity.c forwarded.c jwks.c jwks_source.c jwt.c key_use.c \

@@ -23,6 +23,8 @@ struct row {
     PbCustomer *customer; /* a copy, filled */
     PbCustomer *known;    /* what is there under its reference, or NULL */
     char *name_key;
+    uint64_t ref_hash, name_hash,
+        credit_hash; /* rows are compared with each other by these first */
     PbImportResult *result;
     const char *changed[CHANGED_MAX];
     size_t nchanged;
@@ -93,6 +95,24 @@ static enum err check_row(struct call *call, struct row *row)
     return ERR_OK;
 }
 
+/* FNV-1a. */
+static uint64_t hash_text(uint64_t h, const char *text)
+{
+    for (; *text; text++)
+        h = (h ^ (uint8_t)*text) * UINT64_C(1099511628211);
+    return h;
+}
+
+static void hash_row(struct row *row)
+{
+    const uint64_t seed = UINT64_C(14695981039346656037);
+    const PbCustomer *c = row->customer;
+
+    row->ref_hash = hash_text(hash_text(seed, c->external_ref->source), c->external_ref->id);
+    row->name_hash = hash_text(hash_text(seed, row->name_key), c->city_code);
+    row->credit_hash = hash_text(seed, c->credit_code);
+}
+
 static enum err prepare(struct call *call, struct import *im,
                         const Daybook__Customers__V1__BatchImportCustomersRequest *req,
                         Daybook__Customers__V1__BatchImportCustomersResponse *reply)
@@ -120,6 +140,7 @@ static enum err prepare(struct call *call, struct import *im,
         row->name_key = customer_rules_name_key(call->arena, row->customer->name);
         if (!row->name_key)
             return ERR_RESOURCE_EXHAUSTED;
+        hash_row(row);
     }
     return ERR_OK;
 }
@@ -175,7 +196,8 @@ static enum err load_known(struct call *call, struct import *im)
 static bool repeats(const struct import *im, size_t index)
 {
     for (size_t k = 0; k < index; k++)
-        if (im->rows[k].result->outcome != OUTCOME(INVALID) && im->rows[k].customer &&
+        if (im->rows[k].ref_hash == im->rows[index].ref_hash &&
+            im->rows[k].result->outcome != OUTCOME(INVALID) && im->rows[k].customer &&
             compare_refs(im->rows[k].customer->external_ref,
                          im->rows[index].customer->external_ref) == 0)
             return true;
@@ -233,10 +255,10 @@ static enum err match_known(struct call *call, struct import *im, bool update_ow
 
 static bool same_file(const struct row *a, const struct row *b)
 {
-    if (*a->customer->credit_code &&
+    if (a->credit_hash == b->credit_hash && *a->customer->credit_code &&
         strcmp(a->customer->credit_code, b->customer->credit_code) == 0)
         return true;
-    return *a->name_key && strcmp(a->name_key, b->name_key) == 0 &&
+    return a->name_hash == b->name_hash && *a->name_key && strcmp(a->name_key, b->name_key) == 0 &&
            strcmp(a->customer->city_code, b->customer->city_code) == 0;
 }
 

@@ -17,7 +17,6 @@
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
 #define DISCARD_MAX (16 * MIB)    /* of a body that is too large; then the connection ends */
-#define BODY_US (60 * SECOND_US)  /* from a header to the end of its body */
 #define STATUS_LEFT 499           /* nobody reads it */
 
 /* --- exchanges --------------------------------------------------------------------------------- */
@@ -76,14 +75,17 @@ static void watch(struct http_exchange *x)
     x->watched = epoll_ctl(x->loop->watch_fd, EPOLL_CTL_ADD, x->on->fd, &event) == 0;
 }
 
-static void suspend(struct http_exchange *x)
+/* A body in chunks is handed out chunk by chunk although the first has suspended the connection. */
+void http_suspend(struct http_exchange *x)
 {
+    if (x->suspended)
+        return;
     MHD_suspend_connection(x->connection);
     x->suspended = true;
     watch(x);
 }
 
-static void resume(struct http_exchange *x)
+void http_resume(struct http_exchange *x)
 {
     if (!x->suspended)
         return;
@@ -102,7 +104,8 @@ void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void
     if (!x)
         return;
     unwatch(x);
-    if (x->handed && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) && l->handler.gone)
+    if ((x->handed || x->in_pieces) && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) &&
+        l->handler.gone)
         l->handler.gone(l->handler.arg, x);
     if (x->response)
         MHD_destroy_response(x->response);
@@ -144,7 +147,7 @@ static void begin(struct http_exchange *x, const char *method)
 
     x->begun = true;
     x->method = method_of(method);
-    http_await(x->loop, x->on, BODY_US);
+    http_await(x->loop, x->on, HTTP_BODY_US);
     if (n < 0 || (size_t)n > x->loop->limits.headers_max)
         x->fault = HTTP_TOO_MANY_HEADERS;
 }
@@ -152,6 +155,10 @@ static void begin(struct http_exchange *x, const char *method)
 /* False: enough is enough. */
 static bool take_body(struct http_exchange *x, const char *data, size_t len)
 {
+    if (x->in_pieces && !x->response) {
+        http_hand_on(x, data, len);
+        return true;
+    }
     if (!x->fault && x->body.len + len > x->loop->limits.body_max)
         x->fault = HTTP_BODY_TOO_LARGE;
     if (x->fault || x->response || x->bodiless) {
@@ -250,7 +257,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
     }
     if (x->response)
         return queue(x);
-    suspend(x);
+    http_suspend(x);
     return MHD_YES;
 }
 
@@ -354,7 +361,7 @@ static void set_response(struct http_exchange *x, unsigned status, struct MHD_Re
     x->status = status;
     if (!response)
         shutdown(x->on->fd, SHUT_RDWR); /* no memory: the client sees the end */
-    resume(x);
+    http_resume(x);
 }
 
 static void answer(struct http_exchange *x, unsigned status, const void *body, size_t len,
@@ -400,7 +407,7 @@ static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
     if (n == 0 && x->over)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (n == 0) {
-        suspend(x);
+        http_suspend(x);
         return 0;
     }
     memcpy(buf, x->out.data + x->out_sent, n);
@@ -414,12 +421,16 @@ static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
     return (ssize_t)n;
 }
 
-void http_stream_begin(struct http_exchange *x, unsigned status)
+void http_stream_begin_sized(struct http_exchange *x, unsigned status, uint64_t size)
 {
     x->streams = true;
-    set_response(
-        x, status,
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK, on_more, x, NULL));
+    set_response(x, status,
+                 MHD_create_response_from_callback(size, HTTP_STREAM_BLOCK, on_more, x, NULL));
+}
+
+void http_stream_begin(struct http_exchange *x, unsigned status)
+{
+    http_stream_begin_sized(x, status, MHD_SIZE_UNKNOWN);
 }
 
 size_t http_stream_waiting(const struct http_exchange *x)
@@ -433,7 +444,7 @@ bool http_stream_send(struct http_exchange *x, const void *data, size_t len)
     sbuf_add(&x->out, data, len);
     if (x->out.bad)
         shutdown(x->on->fd, SHUT_RDWR);
-    resume(x);
+    http_resume(x);
     x->told_enough = x->told_enough || http_stream_waiting(x) >= STREAM_PLENTY;
     return !x->told_enough;
 }
@@ -441,7 +452,7 @@ bool http_stream_send(struct http_exchange *x, const void *data, size_t len)
 void http_stream_end(struct http_exchange *x)
 {
     x->over = true;
-    resume(x);
+    http_resume(x);
 }
 
 void http_leave(struct http_exchange *x)
@@ -452,5 +463,10 @@ void http_leave(struct http_exchange *x)
         x->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     }
     x->left = true;
-    resume(x);
+    http_resume(x);
+}
+
+void http_cut(struct http_exchange *x)
+{
+    http_leave(x);
 }

@@ -41,6 +41,8 @@ struct http_handler {
     void (*begin)(void *arg, struct http_exchange *x);
     /* A whole request. Answers it now, or later. */
     void (*handle)(void *arg, struct http_exchange *x);
+    /* A piece of the body, after http_take_pieces(). False: no more of it until http_more_pieces(). */
+    bool (*piece)(void *arg, struct http_exchange *x, const void *data, size_t len);
     /* Its client has gone before the answer had: nobody waits for it any more. The exchange is
      * valid until this returns. */
     void (*gone)(void *arg, struct http_exchange *x);
@@ -91,6 +93,14 @@ void http_each_header(const struct http_exchange *x,
 const void *http_body(const struct http_exchange *x, size_t *len_out);
 /* In begin(): nobody wants the body; it is let go as it comes. */
 void http_drop_body(struct http_exchange *x);
+/*
+ * In begin(): the body is handed on piece by piece as it comes, and not kept; body_max does not hold.
+ * It must come at 1 KiB/s or more. handle() runs at its end, unless an answer was given before: then
+ * the rest is dropped. gone() runs when the client leaves in the middle.
+ */
+void http_take_pieces(struct http_exchange *x);
+/* After piece() said that it is enough. */
+void http_more_pieces(struct http_exchange *x);
 const char *http_peer(const struct http_exchange *x); /* numeric address, "" unknown */
 
 /* What belongs to the exchange and ends with it; 24 MiB. */
@@ -108,10 +118,14 @@ void http_answer(struct http_exchange *x, unsigned status, const void *body, siz
 void http_answer_lasting(struct http_exchange *x, unsigned status, const void *body, size_t len);
 /* A stream: its header goes out at once. */
 void http_stream_begin(struct http_exchange *x, unsigned status);
+/* The same of a known size; an end before that cuts the connection. */
+void http_stream_begin_sized(struct http_exchange *x, unsigned status, uint64_t size);
 /* data is copied. False: the client takes less than it gets; drained() will say when it is less.
  * What is sent all the same is kept. */
 bool http_stream_send(struct http_exchange *x, const void *data, size_t len);
 void http_stream_end(struct http_exchange *x);
 size_t http_stream_waiting(const struct http_exchange *x); /* bytes not taken yet */
+/* What was begun cannot be ended well: the client sees the connection break. */
+void http_cut(struct http_exchange *x);
 
 #endif

@@ -13,6 +13,7 @@
 
 #define HTTP_STREAM_BLOCK (16 * KIB) /* libmicrohttpd's piece of a stream */
 #define HTTP_ANSWER_HEADERS_MAX 64
+#define HTTP_BODY_US (60 * SECOND_US) /* from a header to the end of its body */
 
 struct http_connection {
     struct http_connection *next, *prev; /* of those whose request is awaited */
@@ -36,7 +37,10 @@ struct http_exchange {
     const char *path, *query;
     struct sbuf body;
     size_t discarded;
-    bool begun;     /* the header was seen */
+    bool begun;       /* the header was seen */
+    bool in_pieces;   /* the body is */
+    int64_t began_us; /* monotonic; of the body */
+    uint64_t received;
     bool bodiless;  /* whatever comes is dropped */
     bool handed;    /* to the handler */
     bool suspended; /* at libmicrohttpd */
@@ -77,6 +81,11 @@ struct http_loop {
 void http_await(struct http_loop *l, struct http_connection *c, int64_t within_us);
 void http_came(struct http_loop *l, struct http_connection *c); /* it is; idempotent */
 
+/* --- http_pieces.c --- */
+
+/* A piece of a body that is handed on. */
+void http_hand_on(struct http_exchange *x, const char *data, size_t len);
+
 /* --- http.c: what libmicrohttpd calls, and the end of a client --- */
 
 void *http_on_target(void *cls, const char *target, struct MHD_Connection *connection);
@@ -87,5 +96,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection, void **cont
                        enum MHD_RequestTerminationCode why);
 /* A client that has only ended its side is done with too. */
 void http_leave(struct http_exchange *x);
+void http_suspend(struct http_exchange *x);
+void http_resume(struct http_exchange *x); /* one that is not suspended goes on anyway */
 
 #endif

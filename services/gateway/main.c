@@ -17,10 +17,13 @@
 #include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
 #include "services/gateway/sql.h"
+#include "services/gateway/transfer_http.h"
+#include "services/gateway/transfer_threads.h"
 #include "services/gateway/upstream.h"
 #include "services/gateway/webhook_threads.h"
 
 #define LOOPS 2
+#define METHODS_MAX 64
 #define TURN_MAX_US (250 * MSEC_US)
 #define HURRY_US (2 * SECOND_US) /* after the begin of a stop */
 
@@ -33,6 +36,7 @@ struct loop {
     struct streams *streams;
     struct rpc *rpc;
     struct calendar_feeds *feeds;
+    struct transfers *transfers;
 };
 
 struct gateway {
@@ -43,6 +47,7 @@ struct gateway {
     struct jwks_source *keys; /* of tokens; NULL: none are taken */
     struct identity *identity;
     struct pages *pages;
+    struct transfer_files *files;
     struct loop loops[LOOPS];
     int64_t drain_delay_us;
     atomic_int next; /* loop for the next thread */
@@ -161,14 +166,23 @@ static struct setting settings[] = {
 static void on_begin(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
-    connect_open(l->connect, x);
+
+    if (!transfers_begin(l->transfers, x))
+        connect_open(l->connect, x);
+}
+
+static bool on_piece(void *arg, struct http_exchange *x, const void *data, size_t len)
+{
+    struct loop *l = arg;
+    return transfers_piece(l->transfers, x, data, len);
 }
 
 static void on_request(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
 
-    if (!pages_serve(l->pages, x) && !calendar_feeds_serve(l->feeds, x))
+    if (!pages_serve(l->pages, x) && !calendar_feeds_serve(l->feeds, x) &&
+        !transfers_handle(l->transfers, x))
         connect_handle(l->connect, x);
 }
 
@@ -176,14 +190,16 @@ static void on_gone(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
 
-    if (!calendar_feeds_gone(l->feeds, x))
+    if (!calendar_feeds_gone(l->feeds, x) && !transfers_gone(l->transfers, x))
         connect_gone(l->connect, x);
 }
 
 static void on_drained(void *arg, struct http_exchange *x)
 {
     struct loop *l = arg;
-    connect_drained(l->connect, x);
+
+    if (!transfers_drained(l->transfers, x))
+        connect_drained(l->connect, x);
 }
 
 static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
@@ -213,6 +229,7 @@ static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
     l->http = l->rpc && l->connect ? http_loop_new(address, &limits,
                                                    &(struct http_handler){ .begin = on_begin,
                                                                            .handle = on_request,
+                                                                           .piece = on_piece,
                                                                            .gone = on_gone,
                                                                            .drained = on_drained,
                                                                            .arg = l })
@@ -225,6 +242,7 @@ static void loop_fini(struct loop *l)
     http_loop_free(l->http);
     connect_free(l->connect);
     calendar_feeds_free(l->feeds);
+    transfers_free(l->transfers);
     rpc_free(l->rpc);
     streams_free(l->streams);
     recent_free(l->recent);
@@ -235,7 +253,8 @@ static void turn(struct loop *l)
 {
     struct pollfd fds[] = { { .fd = http_loop_fd(l->http), .events = POLLIN },
                             { .fd = upstream_fd(l->upstream), .events = POLLIN },
-                            { .fd = recent_fd(l->recent), .events = POLLIN } };
+                            { .fd = recent_fd(l->recent), .events = POLLIN },
+                            { .fd = transfers_fd(l->transfers), .events = POLLIN } };
     int64_t now_us = clock_monotonic_us();
     int64_t wait_us = MIN(TURN_MAX_US, http_loop_wait_us(l->http));
 
@@ -247,6 +266,7 @@ static void turn(struct loop *l)
     (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
     http_loop_run(l->http);
     upstream_run(l->upstream);
+    transfers_run(l->transfers);
     streams_run(l->streams, recent_run(l->recent));
     connect_tick(l->connect, clock_monotonic_us());
 }
@@ -284,8 +304,10 @@ static void drain(struct gateway *g, int index)
         bool hurry = clock_monotonic_us() >= hurry_us;
         turn(l);
         tell_uses(g, index, true);
-        if (hurry)
+        if (hurry) {
+            transfers_hurry(l->transfers);
             http_loop_hurry(l->http);
+        }
         atomic_store(&g->open[index], http_loop_exchanges(l->http) +
                                           (index == 0 && !hurry && key_use_is_busy(g->uses)));
     } while (is_anybody_there(g));
@@ -304,6 +326,21 @@ static void run(struct daemon *d, void *daemon_data)
         atomic_store(&g->connected[index], upstream_is_connected(l->upstream));
     }
     drain(g, index);
+}
+
+static void run_files(struct daemon *d, void *daemon_data)
+{
+    transfer_files_run(((struct gateway *)daemon_data)->files, d);
+}
+
+static void run_transfers(struct daemon *d, void *daemon_data UNUSED)
+{
+    transfer_run_work(d);
+}
+
+static void run_chores(struct daemon *d, void *daemon_data UNUSED)
+{
+    transfer_run_chores(d);
 }
 
 static void run_keys(struct daemon *d, void *daemon_data)
@@ -334,6 +371,7 @@ static void stop(void *daemon_data)
         limit_free(g->failures);
         limit_free(g->limit);
         pages_free(g->pages);
+        transfer_files_free(g->files);
         webhooks_fini(&g->webhooks);
     }
     free(g);
@@ -403,12 +441,13 @@ static bool find_public_url(const struct daemon *d, const char *listening, struc
 }
 
 /* False: no memory. */
-static bool add_feeds(struct gateway *g)
+static bool add_routes(struct gateway *g)
 {
     for (int i = 0; i < LOOPS; i++) {
-        g->loops[i].feeds =
-            calendar_feeds_new(g->loops[i].upstream, g->identity, g->limit, &g->public_url);
-        if (!g->loops[i].feeds)
+        struct loop *l = &g->loops[i];
+        l->feeds = calendar_feeds_new(l->upstream, g->identity, g->limit, &g->public_url);
+        l->transfers = transfers_new(l->upstream, g->identity, g->limit, g->files);
+        if (!l->feeds || !l->transfers)
             return false;
     }
     return true;
@@ -424,13 +463,16 @@ static void *start(struct daemon *d, bool *ok_out)
     if (g)
         g->drain_delay_us = daemon_setting(d, "DRAIN_DELAY")->i64;
     calendar_feeds_register_metrics();
+    transfers_register_metrics();
+    transfer_register_metrics();
     int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
     if (g) {
         g->limit = limit_new(rate, SECOND_US, 2 * rate);
         g->pages = pages_new();
+        g->files = transfer_files_new(daemon_conninfo(d));
     }
-    *ok_out =
-        g && g->limit && g->pages && make_identity(g, d) && loop_init(&g->loops[0], d, g, address);
+    *ok_out = g && g->limit && g->pages && g->files && make_identity(g, d) &&
+              loop_init(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
@@ -439,7 +481,7 @@ static void *start(struct daemon *d, bool *ok_out)
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
         *ok_out = loop_init(&g->loops[i], d, g, shared);
-    *ok_out = *ok_out && find_public_url(d, shared, &g->public_url) && add_feeds(g) &&
+    *ok_out = *ok_out && find_public_url(d, shared, &g->public_url) && add_routes(g) &&
               webhooks_init(&g->webhooks, d, g->public_url.url);
     if (!*ok_out) {
         stop(g);
@@ -460,8 +502,27 @@ static bool ready(void *daemon_data, const char **reason_out)
     return true;
 }
 
+/* The tables of all services as one. */
+static size_t collect_methods(struct method *out)
+{
+    const struct {
+        const struct method *list;
+        size_t n;
+    } tables[] = { { webhook_methods, webhook_methods_len },
+                   { import_methods, import_methods_len },
+                   { export_methods, export_methods_len } };
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+        for (size_t k = 0; k < tables[i].n && n < METHODS_MAX; k++)
+            out[n++] = tables[i].list[k];
+    return n;
+}
+
 int main(int argc, char **argv)
 {
+    static struct method methods[METHODS_MAX];
+    size_t nmethods = collect_methods(methods);
     static const struct daemon_thread threads[] = {
         { "http-0", run },
         { "http-1", run },
@@ -469,6 +530,10 @@ int main(int argc, char **argv)
         { "webhooks", webhooks_run_sender },
         { "webhook-leases", webhooks_run_leases },
         { "webhook-listener", webhooks_run_listener },
+        { "files", run_files },
+        { "transfers-0", run_transfers },
+        { "transfers-1", run_transfers },
+        { "transfer-chores", run_chores },
     };
 
     schema_init(); /* the consumer hears all events of it */
@@ -476,8 +541,8 @@ int main(int argc, char **argv)
         .name = "gateway",
         .schema = "gateway",
         .admin_listen = "127.0.0.1:9607",
-        .methods = webhook_methods,
-        .nmethods = webhook_methods_len,
+        .methods = methods,
+        .nmethods = nmethods,
         .consumer = webhook_consumer(),
         .settings = settings,
         .migrations = gateway_migrations,

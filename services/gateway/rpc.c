@@ -253,9 +253,8 @@ static bool is_printable(const char *text, size_t max)
     return true;
 }
 
-/* The key of repetition; it may stand in quotes, as the draft of the header has it. NULL: no memory,
- * or not a key. */
-static const char *idempotency_key_of(struct http_exchange *x)
+/* The draft of the header has it in quotes. */
+const char *rpc_idempotency_key(struct http_exchange *x)
 {
     const char *text = http_header(x, "Idempotency-Key");
     size_t len = text ? strlen(text) : 0;
@@ -320,7 +319,7 @@ static bool admit(struct flight *f)
     if (!prove(f))
         return false;
     begin_trace(f); /* strangers fill no collector */
-    f->idempotency_key = idempotency_key_of(x);
+    f->idempotency_key = rpc_idempotency_key(x);
     if (!f->idempotency_key) {
         fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
         return false;

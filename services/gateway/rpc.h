@@ -24,6 +24,8 @@ bool rpc_admit(void *arg, struct connect_call *call); /* strangers cost no parsi
 void rpc_take(void *arg, struct connect_call *call);
 void rpc_gone(void *arg, struct connect_call *call);
 void rpc_drained(void *arg, struct connect_call *call);
+/* The header Idempotency-Key, in quotes or not; "" = none. NULL: no memory, or not a key. */
+const char *rpc_idempotency_key(struct http_exchange *x);
 /* Once, before the first. */
 void rpc_register_metrics(void);
 

@@ -14,6 +14,7 @@ import sys
 import time
 
 import rows_bus
+import rows_files
 import rows_house
 import rows_http
 import rows_timers
@@ -30,6 +31,7 @@ ROWS = {
     "7": rows_http.unary,
     "8": rows_http.streams,
     "9": rows_http.webhooks,
+    "10": rows_files.files,
 }
 
 
@@ -94,7 +96,7 @@ def found_company(bench):
 
 def main():
     build = ROOT / os.environ.get("BENCH_BUILD", "build")
-    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,7,8,9,6").replace(" ", "").split(",")
+    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,7,8,9,10,6").replace(" ", "").split(",")
     if unknown := [c for c in chosen if c not in ROWS]:
         sys.exit(f"bench: no rows {unknown}")
     stack = Stack(build / "release/bin")

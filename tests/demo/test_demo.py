@@ -171,6 +171,8 @@ def test_the_http_examples_work(stack):
     assert said.lower().count("idempotent-replayed: true") == 1
     assert '"code":"invalid_argument"' in said and '"field":"customer.name"' in said
     assert '"position":{"logId":"' in said
+    assert re.search(r"^2,F-1,inserted,", said, re.M) and "3,F-2,invalid,,name,is empty" in said
+    assert re.search(r"^external_id,name,tier,owner_id,export_id\r?$", said, re.M)
     assert '"customers": [' in said and re.search(r"^customers: 1 rows in .*\n  inserted +1$", said, re.M), said
     assert re.search(r"^ +1  \d{4}-.*\n +2  \d{4}-", said, re.M), said
     assert re.search(r"^20\S+ .*EndpointPinged", said, re.M), said  # as the listener shows it

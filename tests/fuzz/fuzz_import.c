@@ -6,7 +6,7 @@
  */
 #include <assert.h>
 
-#include "cli/import_rows.h"
+#include "common/import_rows.h"
 #include "common/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "cli/import_rows.h"
+#include "common/import_rows.h"
 #include "common/protojson.h"
 #include "common/sbuf.h"
 #include "common/schema.h"

@@ -2,8 +2,8 @@
  * import_rows.h - rows of a CSV file as messages: which columns there are, and what a cell means.
  * Pure.
  */
-#ifndef DAYBOOK_CLI_IMPORT_ROWS_H
-#define DAYBOOK_CLI_IMPORT_ROWS_H
+#ifndef DAYBOOK_COMMON_IMPORT_ROWS_H
+#define DAYBOOK_COMMON_IMPORT_ROWS_H
 
 #include "common/arena.h"
 #include "common/csv.h"
@@ -34,6 +34,11 @@ struct import_kind {
     ProtobufCMessage *(*request)(struct arena *a, ProtobufCMessage **rows, size_t n,
                                  struct import_wish wish);
     ImportResult *const *(*results)(const ProtobufCMessage *answer, size_t *n_out);
+    /* Where a row has its external reference; NULL: the message around it is missing. */
+    Daybook__Common__V1__ExternalRef **(*ref)(ProtobufCMessage *row);
+    /* What a request may have of besides rows (contacts); NULL: nothing. One row, a request at most. */
+    size_t (*weight)(const ProtobufCMessage *row);
+    size_t weight_one, weight_max;
     /* private */
     bool (*begin)(void *parts[], struct arena *a, const char *source);
     const char *(*finish)(void *parts[], const bool *used);

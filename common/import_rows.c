@@ -5,7 +5,7 @@
  * What only the service can judge (lengths, codes, owners) is left to it, so that there is one
  * place for each rule.
  */
-#include "cli/import_rows.h"
+#include "common/import_rows.h"
 
 #include <strings.h>
 
@@ -158,6 +158,17 @@ static ImportResult *const *customers_results(const ProtobufCMessage *answer, si
     return r->results;
 }
 
+static Ref **customer_ref(ProtobufCMessage *row)
+{
+    Customer *c = ((ImportCustomer *)row)->customer;
+    return c ? &c->external_ref : NULL;
+}
+
+static size_t contacts_of(const ProtobufCMessage *row)
+{
+    return ((const ImportCustomer *)row)->n_contacts;
+}
+
 /* --- orders ----------------------------------------------------------------------------------- */
 
 static bool begin_order(void *parts[], struct arena *a, const char *source)
@@ -210,6 +221,12 @@ static ImportResult *const *orders_results(const ProtobufCMessage *answer, size_
     return r->results;
 }
 
+static Ref **order_ref(ProtobufCMessage *row)
+{
+    Order *o = ((OrderRow *)row)->order;
+    return o ? &o->external_ref : NULL;
+}
+
 /*
  * Customers go one batch after another: whether a row duplicates one of an earlier batch can only
  * be judged once that is written (CUS-07). Orders do not look at each other; a
@@ -226,6 +243,10 @@ static const struct import_kind kinds[] = {
       .window = 1,
       .request = customers_request,
       .results = customers_results,
+      .ref = customer_ref,
+      .weight = contacts_of,
+      .weight_one = 20,
+      .weight_max = 2500,
       .begin = begin_customer,
       .finish = finish_customer },
     { .name = "orders",
@@ -238,6 +259,7 @@ static const struct import_kind kinds[] = {
       .window = 4,
       .request = orders_request,
       .results = orders_results,
+      .ref = order_ref,
       .begin = begin_order,
       .finish = finish_order },
 };

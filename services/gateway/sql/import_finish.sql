@@ -1,0 +1,17 @@
+-- params: tenant_id id version state result_sha256 finished_at error_code error_message
+-- No row: the work is another's by now.
+WITH held AS (
+    DELETE FROM gateway.transfer_work
+     WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND version = $3::bigint
+    RETURNING 1
+), read AS (
+    DELETE FROM gateway.transfer_chunk
+     WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND kind = 'upload' AND EXISTS (SELECT FROM held)
+)
+UPDATE gateway.import
+   SET state = $4::text, result_sha256 = $5::text, finished_at = $6::timestamptz, error_code = $7::int,
+       error_message = $8::text, row_version = row_version + 1
+ WHERE tenant_id = $1::uuid AND id = $2::uuid AND EXISTS (SELECT FROM held)
+RETURNING id, collection, format, source, dry_run, update_owner, state, cancel_requested, rows, inserted, updated,
+       unchanged, duplicates, invalid, file_bytes, result_bytes, created_by, created_at, finished_at, expires_at,
+       error_code AS "error.code", error_message AS "error.message", row_version::text AS etag

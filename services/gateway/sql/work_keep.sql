@@ -1,0 +1,6 @@
+-- params: tenant_id transfer_id version
+-- No row: the work is another's by now.
+UPDATE gateway.transfer_work
+   SET claimed_until = clock_timestamp() + interval '15 seconds'
+ WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND version = $3::bigint
+RETURNING 1

@@ -1,0 +1,133 @@
+/*
+ * transfer_store.h - statements of the threads that move files and do the work. Each call is one
+ * transaction. One thread a store.
+ */
+#ifndef DAYBOOK_GATEWAY_TRANSFER_STORE_H
+#define DAYBOOK_GATEWAY_TRANSFER_STORE_H
+
+#include "services/gateway/transfer.h"
+
+struct transfer_store {
+    struct db *db;
+    struct arena *arena; /* emptied by each call; what a call hands out is in it */
+};
+
+/* False: no memory. */
+NODISCARD bool transfer_store_init(struct transfer_store *s, const char *conninfo);
+void transfer_store_fini(struct transfer_store *s);
+
+struct transfer_id {
+    struct id tenant, id;
+};
+
+/* A claimed piece of work. */
+struct transfer_job {
+    struct transfer_id who;
+    bool is_export;
+    int64_t version;
+};
+
+struct transfer_piece {
+    const uint8_t *data;
+    size_t len; /* 0: the file ends before */
+    int64_t at; /* of its first byte */
+};
+
+/* The bytes of a file from `at` to the end of a piece. kind: "upload", "result", "file". */
+NODISCARD enum err transfer_store_read(struct transfer_store *s, struct transfer_id t,
+                                       const char *kind, int64_t at,
+                                       struct transfer_piece *piece_out);
+
+/* --- uploads --- */
+
+/* ERR_RESOURCE_EXHAUSTED: too much of the company's waits or is under way. */
+NODISCARD enum err transfer_store_open(struct transfer_store *s, struct transfer_id t);
+/* It is alive, however slowly it comes. ERR_ABORTED: it was taken for dead. */
+NODISCARD enum err transfer_store_touch(struct transfer_store *s, struct transfer_id t);
+/* A piece of an upload. ERR_ABORTED: it was taken for dead. */
+NODISCARD enum err transfer_store_put(struct transfer_store *s, struct transfer_id t, int64_t at,
+                                      const void *data, size_t len);
+/* Removes an upload that came to nothing; none is no error. */
+NODISCARD enum err transfer_store_drop(struct transfer_store *s, struct transfer_id t);
+
+struct transfer_begin {
+    const PbImport
+        *import; /* with id, collection, format, source, dry_run, update_owner, file_bytes,
+                               created_by */
+    const char *file_sha256;
+    const PbPrincipal *principal;
+    struct id credential; /* nil: none */
+    const char *key;      /* of repetition; "" = none */
+};
+/* The import of an earlier request with that key; ERR_NOT_FOUND: none. sha256_out: of its file. */
+NODISCARD enum err transfer_store_find_key(struct transfer_store *s, struct id tenant,
+                                           const char *created_by, const char *key,
+                                           PbImport **import_out, const char **sha256_out);
+/* An upload that is whole becomes an import. ERR_ALREADY_EXISTS: the key was used meanwhile;
+ * ERR_ABORTED: it was taken for dead. */
+NODISCARD enum err transfer_store_begin(struct transfer_store *s, struct transfer_id t,
+                                        const struct transfer_begin *begin, PbImport **import_out);
+
+/* --- downloads --- */
+
+/* Length and hash (hex; "" = has not ended) of a result or an export's file. */
+NODISCARD enum err transfer_store_file(struct transfer_store *s, struct transfer_id t,
+                                       bool is_export, int64_t *len_out, const char **sha256_out);
+/* Writes into the log who fetches what (SEC-01). */
+NODISCARD enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t,
+                                             struct id actor, int64_t from, int64_t len);
+
+/* --- the work --- */
+
+/* Claims something. ERR_NOT_FOUND: there is nothing. Removes dead uploads by the way. */
+NODISCARD enum err transfer_store_claim(struct transfer_store *s, struct transfer_job *job_out);
+/* ERR_CANCELED in all of the following: it is another's by now. */
+NODISCARD enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job);
+NODISCARD enum err transfer_store_give_back(struct transfer_store *s,
+                                            const struct transfer_job *job);
+
+struct transfer_import_state {
+    PbImport *import;
+    const PbPrincipal *principal;
+    struct id credential; /* nil: none */
+    int64_t batches;
+};
+NODISCARD enum err transfer_store_load_import(struct transfer_store *s,
+                                              const struct transfer_job *job,
+                                              struct transfer_import_state *out);
+struct transfer_export_state {
+    PbExport *export;
+    const PbPrincipal *principal;
+    int64_t pages;
+    const char *page_token;
+};
+NODISCARD enum err transfer_store_load_export(struct transfer_store *s,
+                                              const struct transfer_job *job,
+                                              struct transfer_export_state *out);
+
+/* What has come of it so far, with the next piece of its result. cancel_out: somebody wants it to
+ * end. import->result_bytes counts the piece. */
+NODISCARD enum err transfer_store_import_progress(struct transfer_store *s,
+                                                  const struct transfer_job *job,
+                                                  const PbImport *import, int64_t batches,
+                                                  const void *piece, size_t len, bool *cancel_out);
+NODISCARD enum err transfer_store_export_progress(struct transfer_store *s,
+                                                  const struct transfer_job *job,
+                                                  const PbExport *export, int64_t pages,
+                                                  const char *page_token, const void *piece,
+                                                  size_t len, bool *cancel_out);
+
+struct transfer_end {
+    int state; /* of TransferState */
+    const char *sha256;
+    enum err code; /* ERR_OK: no error */
+    const char *message;
+};
+/* With its event. */
+NODISCARD enum err transfer_store_finish(struct transfer_store *s, const struct transfer_job *job,
+                                         const struct transfer_end *end);
+
+/* Deletes of each company what has expired. */
+NODISCARD enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir);
+
+#endif

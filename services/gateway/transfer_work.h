@@ -1,0 +1,48 @@
+/*
+ * transfer_work.h - what an import and an export under way have in common.
+ */
+#ifndef DAYBOOK_GATEWAY_TRANSFER_WORK_H
+#define DAYBOOK_GATEWAY_TRANSFER_WORK_H
+
+#include <sodium.h>
+
+#include "common/bus_client.h"
+#include "services/gateway/transfer_store.h"
+
+#define TRANSFER_ASK_US (30 * SECOND_US) /* one request */
+#define TRANSFER_PATIENCE_US                                                                       \
+    (30 * MINUTE_US)    /* of one request that must be asked again and again */
+#define TRANSFER_HEX 65 /* of a hash, with its NUL */
+
+/* A thread that does the work, and its belongings. */
+struct transfer_worker {
+    struct transfer_store store;
+    struct bus_client *bus;
+    int64_t kept_us; /* when the claim was moved on last */
+    bool (*stopping)(void *arg);
+    void (*emitted)(void *arg); /* events were committed */
+    void (*rest)(void *arg, int64_t us);
+    void *arg;
+};
+
+/* Begins or goes on with a claimed job until it has ended. ERR_CANCELED: it is another's now, or the
+ * worker stops; any other code: the database is in trouble, and the job is claimed again later. */
+NODISCARD enum err transfer_import_run(struct transfer_worker *w, const struct transfer_job *job);
+NODISCARD enum err transfer_export_run(struct transfer_worker *w, const struct transfer_job *job);
+
+/* Moves the claim on when it is time to. ERR_CANCELED: stop. */
+NODISCARD enum err transfer_stay(struct transfer_worker *w, const struct transfer_job *job);
+/* Whether asking again can help. */
+bool transfer_is_passing(enum err e);
+/* Milliseconds after which to ask for the n-th time. */
+int64_t transfer_pause_us(int tries);
+/* The file so far into the hash, and its end as hex. */
+NODISCARD enum err transfer_rehash(struct transfer_worker *w, const struct transfer_job *job,
+                                   const char *kind, int64_t len, crypto_hash_sha256_state *hash);
+void transfer_hash_text(const crypto_hash_sha256_state *hash, char out[static TRANSFER_HEX]);
+/* Ends a job, with its event. state: of TransferState; message: of an error. */
+NODISCARD enum err transfer_end(struct transfer_worker *w, const struct transfer_job *job,
+                                int state, const crypto_hash_sha256_state *hash, enum err code,
+                                const char *message);
+
+#endif

@@ -1,0 +1,464 @@
+"""Files in and out over HTTP (CUS-31, SEC-01, SEC-02, SEC-10, EXT-13, F63): imports and exports as a program
+and as people do them, with what goes wrong."""
+
+import base64
+import csv
+import gzip
+import hashlib
+import io
+import json
+import signal
+import socket
+import uuid
+
+import pytest
+
+from company import CUSTOMERS, SECONDS
+from stack import SLACK, wait_until
+from web import Caller, Gateway, new_key
+
+IMPORTS = "daybook.gateway.v1.ImportService/"
+EXPORTS = "daybook.gateway.v1.ExportService/"
+HEADER = "external_id,name,owner_no,contact_name,contact_phone\r\n"
+ENDS = ("TRANSFER_STATE_DONE", "TRANSFER_STATE_FAILED", "TRANSFER_STATE_CANCELLED")
+LONG = 60 * SLACK
+
+
+@pytest.fixture(scope="module")
+def erp(company):
+    """Another system, as a service account."""
+    scopes = ["customers.read", "customers.write", "customers.export", "tenant.all"]
+    return Caller(company.stack, new_key(company, scopes=scopes).api_key)
+
+
+@pytest.fixture(scope="module")
+def people(company):
+    """Callers of the company's people, each with a key of his own."""
+    return {who: Caller(company.stack, new_key(company, employeeId=company.ids[who]).api_key)
+            for who in ("gm", "manager", "rep", "rep3")}
+
+
+def rows(n, tag=None, start=0):
+    tag = tag or uuid.uuid4().hex[:8]
+    return [f"{tag}-{i},Firm {tag} {i:06d},E006,,\r\n" for i in range(start, start + n)]
+
+
+def upload(caller, body, query="", collection="customers", **headers):
+    answer = caller.send("POST", f"/imports/{collection}?source=erp{query}", body, **headers)
+    return answer
+
+
+def ended(caller, import_id, kind="imports", limit=LONG):
+    def look():
+        answer = caller.send("GET", f"/{kind}/{import_id}")
+        assert answer.status == 200, answer.body
+        return answer.json if answer.json["state"] in ENDS else None
+    return wait_until(look, limit, f"{kind}/{import_id} has ended")
+
+
+def imported(caller, body, query="", **headers):
+    answer = upload(caller, body, query, **headers)
+    assert answer.status == 202, (answer.status, answer.body)
+    assert answer.headers["Location"] == f"/imports/{answer.json['id']}"
+    return ended(caller, answer.json["id"])
+
+
+def result(caller, import_id, **headers):
+    answer = caller.send("GET", f"/imports/{import_id}/result", **headers)
+    assert answer.status == 200, (answer.status, answer.body)
+    return list(csv.DictReader(io.StringIO(answer.body.decode())))
+
+
+def count(company, tag):
+    return company.stack.value(f"select count(*) from customers.customer where tenant_id = '{company.tenant}' "
+                               f"and ref_id like '{tag}-%'")
+
+
+# --- imports ------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_imported_and_once_more_changes_nothing(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    body = HEADER + "".join(rows(1203, tag))
+    first = imported(erp, body)
+    assert first["state"] == "TRANSFER_STATE_DONE", first
+    assert (first["rows"], first["inserted"]) == ("1203", "1203")
+    assert first["fileBytes"] == str(len(body.encode()))
+    assert count(company, tag) == 1203
+    lines = result(erp, first["id"])
+    assert len(lines) == 1203 and {r["outcome"] for r in lines} == {"inserted"}
+    assert lines[0]["line"] == "2" and lines[0]["external_id"] == f"{tag}-0" and lines[0]["id"]
+    again = imported(erp, body)
+    assert (again["rows"], again["unchanged"]) == ("1203", "1203") and again["id"] != first["id"]
+    assert count(company, tag) == 1203
+
+
+def test_a_dry_run_changes_nothing(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    done = imported(erp, HEADER + "".join(rows(20, tag)), "&dry_run=true")
+    assert done["dryRun"] and (done["rows"], done["inserted"]) == ("20", "20")
+    assert count(company, tag) == 0
+    assert {r["id"] for r in result(erp, done["id"])} == {""}
+
+
+def test_faulty_rows_are_told_with_their_reason(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    body = (HEADER + "".join(rows(2, tag)) + f"{tag}-x,,E006,,\r\n" + f"{tag}-y,Firm Y{tag},E999,,\r\n"
+            + 'bad "quote,Firm\r\n' + f"{tag}-z,Firm Z{tag},E006,,\r\n" + f"{tag}-a,Firm Z{tag},E006,,\r\n")
+    done = imported(erp, body)
+    assert (done["inserted"], done["invalid"], done["duplicates"]) == ("3", "3", "1")
+    by = {r["external_id"]: r for r in result(erp, done["id"])}
+    assert (by[f"{tag}-x"]["field"], by[f"{tag}-x"]["message"]) == ("name", "is empty")
+    assert by[f"{tag}-y"]["field"] == "owner_no"
+    assert "line 6, column" in by[""]["message"] and by[""]["line"] == "6"
+    assert by[f"{tag}-a"]["outcome"] == "duplicate"
+    assert count(company, tag) == 3
+
+
+def test_json_lines(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    good = [{"customer": {"externalRef": {"id": f"{tag}-{i}"}, "name": f"Json {tag} {i}"}, "ownerNo": "E006"}
+            for i in range(3)]
+    crowd = {"customer": {"externalRef": {"id": f"{tag}-c"}, "name": f"Crowd {tag}"}, "ownerNo": "E006",
+             "contacts": [{"name": f"Mx {i}"} for i in range(21)]}
+    lines = [json.dumps(g) for g in good] + ["", "{not json}", json.dumps({"customer": {"nmae": "x"}}),
+                                             json.dumps(crowd), json.dumps({"ownerNo": "E006"})]
+    done = imported(erp, "\ufeff".encode() + "\r\n".join(lines).encode(), "&format=jsonl")
+    assert (done["inserted"], done["invalid"]) == ("3", "4"), done
+    told = {r["line"]: r for r in result(erp, done["id"])}
+    assert told["5"]["outcome"] == "invalid" and "nmae" in told["6"]["field"] + told["6"]["message"]
+    assert told["7"]["field"] == "contacts" and told["7"]["external_id"] == f"{tag}-c"
+    assert told["8"]["field"] == "customer"
+    assert company.stack.value("select ref_source from customers.customer where "
+                               f"tenant_id = '{company.tenant}' and ref_id = '{tag}-1'") == "erp"
+
+
+@pytest.mark.parametrize("body, why", [
+    (b"", "empty"),
+    (b"id;name\r\n1;x\r\n", "no column external_id"),
+    ("external_id,name\r\n".encode("utf-16"), "UTF-16"),
+    (HEADER.encode() + b'x,"never closed ' + b"y" * 300000, "262144 bytes"),
+], ids=["empty", "semicolons", "utf-16", "endless"])
+def test_what_is_no_such_file_fails_and_changes_nothing(company, erp, body, why):
+    before = company.stack.value("select count(*) from customers.customer")
+    done = imported(erp, body)
+    assert done["state"] == "TRANSFER_STATE_FAILED" and why in done["error"]["message"], done
+    assert company.stack.value("select count(*) from customers.customer") == before
+
+
+def test_wrong_encoding_is_told_row_by_row(erp):
+    tag = uuid.uuid4().hex[:8]
+    body = b"\xef\xbb\xbf" + HEADER.encode() + f"{tag}-1,Müller {tag},E006,,\n".encode("latin-1")
+    body += f"{tag}-2,Müller {tag},E006,,".encode()  # no line end at the end
+    done = imported(erp, body)
+    assert (done["inserted"], done["invalid"]) == ("1", "1")
+    assert "UTF-8" in result(erp, done["id"])[0]["message"]
+
+
+def test_a_line_of_json_that_is_too_long_is_passed_over(erp):
+    tag = uuid.uuid4().hex[:8]
+    good = json.dumps({"customer": {"externalRef": {"id": f"{tag}-1"}, "name": f"Long {tag}"}, "ownerNo": "E006"})
+    done = imported(erp, '{"ownerNo":"' + "x" * 400000 + '"}\n' + good, "&format=jsonl")
+    assert (done["inserted"], done["invalid"]) == ("1", "1")
+    assert result(erp, done["id"])[0]["message"] == "the line is over 262144 bytes"
+
+
+def test_formulas_are_defused_in_the_result(erp):
+    done = imported(erp, HEADER + "=cmd|' /C calc'!A0,,E006,,\r\n@x,,E006,,\r\n")
+    assert [r["external_id"] for r in result(erp, done["id"])] == ["'=cmd|' /C calc'!A0", "'@x"]
+
+
+def test_zipped_and_in_chunks(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    text = (HEADER + "".join(rows(3000, tag))).encode()
+    zipped = gzip.compress(text[:1000]) + gzip.compress(text[1000:])  # members may follow each other
+    pieces = (zipped[i:i + 700] for i in range(0, len(zipped), 700))
+    done = imported(erp, pieces, Content_Encoding="gzip")
+    assert (done["inserted"], done["fileBytes"]) == ("3000", str(len(text)))
+
+
+@pytest.mark.parametrize("body, status, why", [
+    (gzip.compress(bytes(64 << 20)), 413, "200 times"),
+    (gzip.compress(b"x" * 1000)[:-5], 400, "cut short"),
+    (b"plain", 400, "not gzip"),
+], ids=["bomb", "cut", "plain"])
+def test_zipped_bodies_that_are_none(company, erp, body, status, why):
+    answer = upload(erp, body, Content_Encoding="gzip")
+    assert answer.status == status and why in answer.json["message"], answer.body
+    nothing_left(company)
+
+
+def nothing_left(company):
+    wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work") == 0
+               and company.stack.value("select count(*) from gateway.transfer_chunk where kind = 'upload'") == 0,
+               LONG, "nothing is left of uploads")
+
+
+@pytest.mark.parametrize("query, headers", [
+    ("&format=xml", {}), ("&source=a b", {}), ("&dry_run=perhaps", {}), ("&nonsense=1", {}),
+    ("", {"Content_Encoding": "br"}), ("", {"Idempotency_Key": ""}),
+])
+def test_parameters_are_judged(erp, query, headers):
+    answer = upload(erp, HEADER, query.replace(" ", "%20"), **headers)
+    assert answer.status == 400 and answer.json["code"] == "invalid_argument", answer.body
+
+
+def test_a_repeated_request_gives_the_same_import(erp):
+    body, key = HEADER + "".join(rows(10)), uuid.uuid4().hex
+    first = upload(erp, body, Idempotency_Key=key)
+    again = upload(erp, body, Idempotency_Key=key)
+    assert first.status == again.status == 202 and first.json["id"] == again.json["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = upload(erp, body + "x", Idempotency_Key=key)
+    assert other.status == 400 and "Idempotency-Key" in other.json["message"]
+    assert upload(erp, body, "&dry_run=true", Idempotency_Key=key).status == 400
+    assert ended(erp, first.json["id"])["inserted"] == "10"
+
+
+def test_who_may_import_and_who_sees_it(company, people, other, erp):
+    body = HEADER + "".join(rows(3))
+    assert upload(people["rep"], body).fault == (403, "permission_denied")
+    stranger = Caller(company.stack, "dbk_" + str(uuid.uuid4()) + "_x")
+    assert upload(stranger, body).status == 401
+    weak = Caller(company.stack, new_key(company, scopes=["customers.read", "tenant.all"]).api_key)
+    assert upload(weak, body).fault == (403, "permission_denied")
+    done = imported(people["manager"], body)
+    assert done["inserted"] == "3" and done["createdBy"] == company.ids["manager"]
+    assert people["gm"].send("GET", f"/imports/{done['id']}").status == 200
+    for who in (people["rep"], Caller(company.stack, new_key(other, scopes=["customers.read", "tenant.all"]).api_key)):
+        for path in ("", "/result"):
+            assert who.send("GET", f"/imports/{done['id']}{path}").status == 404
+    listed = people["manager"].post(IMPORTS + "ListImports", {}).json["imports"]
+    assert [i["id"] for i in listed] == [done["id"]]
+    everything = erp.post(IMPORTS + "ListImports", {"pageSize": 2}).json
+    assert everything["imports"][0]["id"] == done["id"] and everything["nextPageToken"]
+    assert people["manager"].send("DELETE", f"/imports/{done['id']}").status == 405
+    assert people["manager"].send("GET", "/imports/nonsense").status == 404
+
+
+def test_a_result_in_parts(erp):
+    done = imported(erp, HEADER + "".join(rows(700)))
+    path = f"/imports/{done['id']}/result"
+    whole = erp.send("GET", path)
+    digest = "sha-256=:" + base64.b64encode(hashlib.sha256(whole.body).digest()).decode() + ":"
+    assert whole.headers["Content-Digest"] == digest and whole.headers["Accept-Ranges"] == "bytes"
+    assert int(whole.headers["Content-Length"]) == len(whole.body) == int(done["resultBytes"])
+    part = erp.send("GET", path, Range="bytes=100-40999")
+    assert part.status == 206 and part.body == whole.body[100:41000]
+    assert part.headers["Content-Range"] == f"bytes 100-40999/{len(whole.body)}"
+    assert part.headers["Repr-Digest"] == digest
+    assert erp.send("GET", path, Range="bytes=-7").body == whole.body[-7:]
+    assert erp.send("GET", path, Range=f"bytes={len(whole.body) - 3}-").body == whole.body[-3:]
+    assert erp.send("GET", path, Range=f"bytes={len(whole.body)}-").status == 416
+    assert erp.send("GET", path, Range="bytes=5-9", If_Range='"other"').body == whole.body
+    assert erp.send("GET", path, If_None_Match=whole.headers["ETag"]).status == 304
+    zipped = erp.send("GET", path, Accept_Encoding="gzip")
+    assert zipped.headers["Content-Encoding"] == "gzip" and zipped.body == whole.body
+    head = erp.send("HEAD", path)
+    assert head.status == 200 and head.headers["Content-Length"] == str(len(whole.body)) and not head.body
+
+
+def test_orders_go_the_same_way(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    imported(erp, HEADER + "".join(rows(2, tag)))
+    head = "external_id,customer_external_id,ordered_at,amount_minor,currency\r\n"
+    body = head + "".join(f"{tag}-o{i},{tag}-{i},2026-01-05T10:00:00+08:00,{100 + i},CNY\r\n" for i in range(3))
+    answer = upload(erp, body, collection="orders")
+    assert answer.status == 202, answer.body
+    done = ended(erp, answer.json["id"])
+    assert (done["collection"], done["inserted"], done["invalid"]) == ("orders", "2", "1")
+
+
+def test_an_import_is_cancelled(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    with company.stack.stopped("customers"):
+        begun = upload(erp, HEADER + "".join(rows(5000, tag))).json
+        wait_until(lambda: erp.post(IMPORTS + "CancelImport", {"id": begun["id"]}).status == 200, SECONDS, "cancelled")
+    done = ended(erp, begun["id"])
+    assert done["state"] == "TRANSFER_STATE_CANCELLED" and done["cancelRequested"]
+    assert int(done.get("rows", 0)) < 5000
+    assert len(result(erp, begun["id"])) == int(done.get("rows", 0))
+    assert erp.post(IMPORTS + "CancelImport", {"id": begun["id"]}).json["import"]["state"] == done["state"]
+    nothing_left(company)
+
+
+def test_an_end_is_an_event(company, erp):
+    done = imported(erp, HEADER + "".join(rows(1)))
+    wait_until(lambda: company.stack.value(
+        "select count(*) from bus.log where type = 'daybook.gateway.v1.ImportFinished' "
+        f"and aggregate = 'imports/{done['id']}'") == 1, SECONDS, "the event is in the log")
+
+
+# --- crashes ------------------------------------------------------------------------------------------
+
+
+def kill(company):
+    company.stack.kill("gateway")
+    company.stack.start("gateway")
+    wait_until(lambda: company.stack.healthy("gateway"), LONG, "the gateway is back")
+
+
+def fresh(caller):
+    """The same on a new connection."""
+    return Caller(caller.stack, caller.key)
+
+
+def test_killed_in_the_middle_of_an_upload_nothing_is_left(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    with socket.create_connection(erp.address) as s:
+        body = (HEADER + "".join(rows(30000, tag))).encode()
+        s.sendall(b"POST /imports/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + erp.key.encode()
+                  + b"\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1) + body)
+        wait_until(lambda: company.stack.value(
+            "select count(*) from gateway.transfer_chunk where kind = 'upload'") >= 4, LONG, "a part is there")
+        kill(company)
+    # It is nobody's after two minutes; the test does not wait for them.
+    company.stack.psql("update gateway.transfer_work set claimed_until = '-infinity' where kind = 'upload'")
+    nothing_left(company)
+    assert count(company, tag) == 0
+
+
+def test_a_client_that_breaks_off_leaves_nothing(company, erp):
+    with socket.create_connection(erp.address) as s:
+        body = (HEADER + "".join(rows(30000))).encode()
+        s.sendall(b"POST /imports/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + erp.key.encode()
+                  + b"\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1) + body)
+        wait_until(lambda: company.stack.value(
+            "select count(*) from gateway.transfer_chunk where kind = 'upload'") >= 4, LONG, "a part is there")
+    nothing_left(company)
+
+
+def test_killed_in_the_middle_of_the_work_nothing_is_done_twice(company, erp):
+    erp, tag = fresh(erp), uuid.uuid4().hex[:8]
+    begun = upload(erp, HEADER + "".join(rows(12000, tag))).json
+
+    def is_under_way():
+        got = erp.send("GET", f"/imports/{begun['id']}").json
+        return 500 <= int(got.get("rows", 0)) and got
+    seen = wait_until(is_under_way, LONG, "it is under way")
+    kill(company)
+    assert seen["state"] == "TRANSFER_STATE_RUNNING", "it was too quick for the test"
+    done = ended(fresh(erp), begun["id"], limit=2 * LONG)
+    assert done["state"] == "TRANSFER_STATE_DONE"
+    assert (done["rows"], done["inserted"]) == ("12000", "12000"), "each row was new once"
+    assert count(company, tag) == 12000
+    lines = result(fresh(erp), begun["id"])
+    assert [r["line"] for r in lines] == [str(i) for i in range(2, 12002)]
+    assert company.stack.value("select count(*) from bus.log where type = 'daybook.gateway.v1.ImportFinished' "
+                               f"and aggregate = 'imports/{begun['id']}'") <= 1
+
+
+def test_stopped_in_the_middle_another_replica_goes_on(company, erp):
+    erp, tag = fresh(erp), uuid.uuid4().hex[:8]
+    begun = upload(erp, HEADER + "".join(rows(6000, tag))).json
+    wait_until(lambda: int(erp.send("GET", f"/imports/{begun['id']}").json.get("rows", 0)) >= 500, LONG, "it is under way")
+    replica = Gateway(company.stack)
+    try:
+        company.stack.kill("gateway", signal.SIGTERM)
+        done = ended(Caller(replica, erp.key), begun["id"])
+        assert (done["state"], done["inserted"]) == ("TRANSFER_STATE_DONE", "6000"), done
+        assert len(result(Caller(replica, erp.key), begun["id"])) == 6000
+    finally:
+        company.stack.start("gateway")
+        wait_until(lambda: company.stack.healthy("gateway"), LONG, "the gateway is back")
+        assert replica.stop(), "it drains"
+
+
+# --- exports ------------------------------------------------------------------------------------------
+
+
+def create(caller, **export):
+    return caller.post(EXPORTS + "CreateExport",
+                       {"export": {"collection": "customers", "reason": "quarterly review", **export}})
+
+
+def exported(caller, **export):
+    made = create(caller, **export)
+    assert made.status == 200, made.body
+    done = ended(caller, made.json["export"]["id"], "exports")
+    assert done["state"] == "TRANSFER_STATE_DONE", done
+    return done
+
+
+def events_of(company, export_id):
+    return [r["type"].rpartition(".")[2] for r in company.stack.sql(
+        f"select type from bus.log where aggregate = 'exports/{export_id}' order by seq")]
+
+
+def test_a_program_exports_all(company, erp):
+    erp = fresh(erp)
+    tag = uuid.uuid4().hex[:8]
+    imported(erp, HEADER + "".join(rows(1100, tag)) + f"{tag}-f,=1+1 {tag},E006,,\r\n")
+    done = exported(erp)
+    answer = erp.send("GET", f"/exports/{done['id']}/file")
+    assert answer.headers["X-Daybook-Export"] == done["id"]
+    assert answer.headers["Content-Digest"] == \
+        "sha-256=:" + base64.b64encode(hashlib.sha256(answer.body).digest()).decode() + ":"
+    table = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    total = company.stack.value(f"select count(*) from customers.customer where tenant_id = '{company.tenant}'")
+    assert len(table) == total == int(done["rows"]) and len({r["id"] for r in table}) == total
+    mine = {r["external_id"]: r for r in table if r["external_id"].startswith(tag)}
+    assert len(mine) == 1101 and {r["export_id"] for r in table} == {done["id"]}
+    assert mine[f"{tag}-f"]["name"] == f"'=1+1 {tag}" and mine[f"{tag}-0"]["key_account"] == "false"
+    part = erp.send("GET", f"/exports/{done['id']}/file", Range="bytes=1000-")
+    assert part.status == 206 and part.body == answer.body[1000:]
+    wait_until(lambda: events_of(company, done["id"]) == ["ExportRequested", "ExportFinished", "ExportDownloaded",
+                                                          "ExportDownloaded"], SECONDS, "all is in the log")
+
+
+def test_columns_and_json_lines(erp):
+    done = exported(fresh(erp), format="TRANSFER_FORMAT_JSONL", fields=["name", "external_id"])
+    body = fresh(erp).send("GET", f"/exports/{done['id']}/file").body.decode()
+    lines = [json.loads(line) for line in body.splitlines()]
+    assert len(lines) == int(done["rows"]) and all(row["exportId"] == done["id"] for row in lines)
+    assert {key for row in lines for key in row} <= {"name", "externalRef", "exportId"}
+    done = exported(fresh(erp), fields=["name", "external_id"])
+    body = fresh(erp).send("GET", f"/exports/{done['id']}/file").body.decode()
+    assert body.startswith("name,external_id,export_id\r\n")
+
+
+@pytest.mark.parametrize("wrong, field", [
+    ({"collection": "secrets"}, "export.collection"), ({"reason": "why"}, "export.reason"),
+    ({"fields": ["name", "name"]}, "export.fields[1]"), ({"fields": ["password"]}, "export.fields[0]"),
+    ({"filter": {"tier": 9}}, "export.filter.tier"),
+])
+def test_requests_are_judged(erp, wrong, field):
+    answer = create(fresh(erp), **wrong)
+    assert answer.status == 400 and field in json.dumps(answer.json), answer.body
+
+
+def test_a_person_needs_the_approval_of_another(company, people):
+    rep, gm, rep3 = (fresh(people[who]) for who in ("rep", "gm", "rep3"))
+    mine, _ = (getattr(company, who).command(CUSTOMERS + "CustomerService/Create", {
+        "customer": {"name": f"Shop {uuid.uuid4()}"}}).customer for who in ("rep", "rep3"))
+    asked = create(rep).json["export"]
+    assert asked["state"] == "TRANSFER_STATE_AWAITING_APPROVAL"
+    assert rep.send("GET", f"/exports/{asked['id']}/file").status == 409
+    assert rep.post(EXPORTS + "ApproveExport", {"id": asked["id"]}).status == 403
+    assert rep3.post(EXPORTS + "ApproveExport", {"id": asked["id"]}).status == 404
+    own = create(gm).json["export"]
+    assert gm.post(EXPORTS + "ApproveExport", {"id": own["id"]}).fault == (403, "permission_denied")
+    assert gm.post(EXPORTS + "CancelExport", {"id": own["id"]}).json["export"]["state"] == "TRANSFER_STATE_CANCELLED"
+    approved = gm.post(EXPORTS + "ApproveExport", {"id": asked["id"]}).json["export"]
+    assert approved["approvedBy"] == company.ids["gm"]
+    assert gm.post(EXPORTS + "ApproveExport", {"id": asked["id"]}).status == 400
+    done = ended(rep, asked["id"], "exports")
+    assert done["state"] == "TRANSFER_STATE_DONE"
+    table = list(csv.DictReader(io.StringIO(rep.send("GET", f"/exports/{asked['id']}/file").body.decode())))
+    assert {r["owner_id"] for r in table} == {company.ids["rep"]} and mine.id in {r["id"] for r in table}
+    assert rep3.send("GET", f"/exports/{asked['id']}/file").status == 404
+    wait_until(lambda: events_of(company, asked["id"]) == ["ExportRequested", "ExportApproved", "ExportFinished",
+                                                           "ExportDownloaded"], SECONDS, "all is in the log")
+
+
+def test_without_the_scope_there_is_no_export(company):
+    weak = Caller(company.stack, new_key(company, scopes=["customers.read", "tenant.all"]).api_key)
+    assert create(weak).fault == (403, "permission_denied")
+
+
+def test_what_has_expired_is_deleted(company, erp, clock):
+    begun = imported(fresh(erp), HEADER + "".join(rows(2)))
+    clock.add(days=7, seconds=1)
+    wait_until(lambda: fresh(erp).send("GET", f"/imports/{begun['id']}").status == 404, LONG, "it is gone")
+    wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_chunk where transfer_id = "
+                                           f"'{begun['id']}'") == 0, SECONDS, "with its file")
