@@ -5,7 +5,7 @@
  *   webhook_log.c      deliveries: the log, send again
  *   webhook_fanout.c   the consumer: an event becomes a delivery for each endpoint that wants it
  *   webhook_body.c     what is posted
- *   webhook_queue.c    what is posted next; pure
+ *   webhook_queue.c    what is posted next, with webhook_feed.c and webhook_pick.c; pure
  *   webhook_store.c    the sender's statements
  *   webhook_sender.c   posts, one thread a replica
  *
