@@ -686,7 +686,9 @@ static void handle(struct passage *p)
 {
     enum http_method m = http_method(p->x);
 
-    if (m != HTTP_GET && m != HTTP_HEAD) {
+    if (m == HTTP_POST && !strchr(http_path(p->x) + strlen(IMPORTS), '-')) {
+        fail(p, ERR_NOT_FOUND, "what is imported is /imports/customers or /imports/orders");
+    } else if (m != HTTP_GET && m != HTTP_HEAD) {
         http_add_header(p->x, "Allow", "GET, HEAD");
         answer(p, 405, NULL, 0);
     } else if (!read_path(p)) {

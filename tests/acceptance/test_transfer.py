@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 
-from company import CUSTOMERS, SECONDS
+from company import CUSTOMERS, DIRECTORY, SECONDS
 from stack import SLACK, wait_until
 from web import Caller, Gateway, new_key
 
@@ -234,6 +234,7 @@ def test_who_may_import_and_who_sees_it(company, people, other, erp):
     assert everything["imports"][0]["id"] == done["id"] and everything["nextPageToken"]
     assert people["manager"].send("DELETE", f"/imports/{done['id']}").status == 405
     assert people["manager"].send("GET", "/imports/nonsense").status == 404
+    assert upload(erp, body, collection="visits").status == 404
 
 
 def test_a_result_in_parts(erp):
@@ -280,6 +281,19 @@ def test_an_import_is_cancelled(company, erp):
     assert len(result(erp, begun["id"])) == int(done.get("rows", 0))
     assert erp.post(IMPORTS + "CancelImport", {"id": begun["id"]}).json["import"]["state"] == done["state"]
     nothing_left(company)
+
+
+def test_a_key_that_was_ended_imports_no_more(company):
+    made = new_key(company, scopes=["customers.read", "customers.write", "tenant.all"])
+    caller, tag = Caller(company.stack, made.api_key), uuid.uuid4().hex[:8]
+    with company.stack.stopped("customers"):
+        begun = upload(caller, HEADER + "".join(rows(3000, tag))).json
+        company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": made.credential.id})
+        wait_until(lambda: caller.send("GET", f"/imports/{begun['id']}").status == 401, SECONDS, "the key is ended")
+    left = Caller(company.stack, new_key(company, scopes=["customers.read", "tenant.all"]).api_key)
+    done = ended(left, begun["id"])
+    assert done["state"] == "TRANSFER_STATE_FAILED" and "API key" in done["error"]["message"], done
+    assert count(company, tag) == int(done.get("inserted", 0)) < 3000
 
 
 def test_an_end_is_an_event(company, erp):
