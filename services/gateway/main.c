@@ -1,18 +1,14 @@
 /*
- * main.c - the gateway: HTTP for everybody who does not speak to the bus himself.
- *
- * Each of its loops is a thread with its own listener at one port, its own connections and its own
- * socket to the bus: nothing is shared, and nothing waits.
+ * main.c - the gateway: HTTP for everybody who does not speak to the bus himself. Settings, threads,
+ * start and stop.
  */
-#include <poll.h>
-#include <stdatomic.h>
+#include <assert.h>
 
-#include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/schema.h"
 #include "services/gateway/calendar_feed.h"
-#include "services/gateway/connect.h"
+#include "services/gateway/front.h"
 #include "services/gateway/http.h"
 #include "services/gateway/pages.h"
 #include "services/gateway/rpc.h"
@@ -22,38 +18,7 @@
 #include "services/gateway/upstream.h"
 #include "services/gateway/webhook_threads.h"
 
-#define LOOPS 2
 #define METHODS_MAX 64
-#define TURN_MAX_US (250 * MSEC_US)
-#define HURRY_US (2 * SECOND_US) /* after the begin of a stop */
-
-struct loop {
-    const struct pages *pages;
-    struct http_loop *http;
-    struct connect *connect;
-    struct upstream *upstream;
-    struct recent *recent;
-    struct streams *streams;
-    struct rpc *rpc;
-    struct calendar_feeds *feeds;
-    struct transfers *transfers;
-};
-
-struct gateway {
-    struct webhooks webhooks; /* the first, as it says */
-    struct public_url public_url;
-    struct limit *limit, *failures;
-    struct key_use *uses;
-    struct jwks_source *keys; /* of tokens; NULL: none are taken */
-    struct identity *identity;
-    struct pages *pages;
-    struct transfer_files *files;
-    struct loop loops[LOOPS];
-    int64_t drain_delay_us;
-    atomic_int next; /* loop for the next thread */
-    atomic_bool connected[LOOPS];
-    atomic_uint open[LOOPS]; /* exchanges, while it stops */
-};
 
 static struct setting settings[] = {
     { .key = "HTTP_LISTEN",
@@ -160,173 +125,7 @@ static struct setting settings[] = {
     { 0 },
 };
 
-/* --- a loop ------------------------------------------------------------------------------------- */
-
-/* Strangers are refused before they have sent a body. */
-static void on_begin(void *arg, struct http_exchange *x)
-{
-    struct loop *l = arg;
-
-    if (!transfers_begin(l->transfers, x))
-        connect_open(l->connect, x);
-}
-
-static bool on_piece(void *arg, struct http_exchange *x, const void *data, size_t len)
-{
-    struct loop *l = arg;
-    return transfers_piece(l->transfers, x, data, len);
-}
-
-static void on_request(void *arg, struct http_exchange *x)
-{
-    struct loop *l = arg;
-
-    if (!pages_serve(l->pages, x) && !calendar_feeds_serve(l->feeds, x) &&
-        !transfers_handle(l->transfers, x))
-        connect_handle(l->connect, x);
-}
-
-static void on_gone(void *arg, struct http_exchange *x)
-{
-    struct loop *l = arg;
-
-    if (!calendar_feeds_gone(l->feeds, x) && !transfers_gone(l->transfers, x))
-        connect_gone(l->connect, x);
-}
-
-static void on_drained(void *arg, struct http_exchange *x)
-{
-    struct loop *l = arg;
-
-    if (!transfers_drained(l->transfers, x))
-        connect_drained(l->connect, x);
-}
-
-static bool loop_init(struct loop *l, struct daemon *d, const struct gateway *g,
-                      const char *address)
-{
-    struct http_limits limits = http_limits_default;
-
-    l->pages = g->pages;
-    limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
-    limits.address_max = (unsigned)daemon_setting(d, "HTTP_ADDRESS_CONNECTIONS")->i64;
-    limits.unlimited = identity_proxies(g->identity);
-    l->upstream = upstream_new(daemon_zmq_context(d), daemon_bus_address(d));
-    l->recent = recent_new(daemon_zmq_context(d), daemon_bus_address(d));
-    if (l->upstream && l->recent)
-        l->streams = streams_new(l->recent, l->upstream, g->identity);
-    if (l->streams)
-        l->rpc = rpc_new(l->upstream, l->streams, g->identity, g->limit);
-    l->connect = connect_new(&(struct connect_config){
-        .message_max = limits.body_max,
-        .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
-        .admit = rpc_admit,
-        .on_call = rpc_take,
-        .on_gone = rpc_gone,
-        .on_drained = rpc_drained,
-        .arg = l->rpc,
-    });
-    l->http = l->rpc && l->connect ? http_loop_new(address, &limits,
-                                                   &(struct http_handler){ .begin = on_begin,
-                                                                           .handle = on_request,
-                                                                           .piece = on_piece,
-                                                                           .gone = on_gone,
-                                                                           .drained = on_drained,
-                                                                           .arg = l })
-                                   : NULL;
-    return l->http != NULL;
-}
-
-static void loop_fini(struct loop *l)
-{
-    http_loop_free(l->http);
-    connect_free(l->connect);
-    calendar_feeds_free(l->feeds);
-    transfers_free(l->transfers);
-    rpc_free(l->rpc);
-    streams_free(l->streams);
-    recent_free(l->recent);
-    upstream_free(l->upstream);
-}
-
-static void turn(struct loop *l)
-{
-    struct pollfd fds[] = { { .fd = http_loop_fd(l->http), .events = POLLIN },
-                            { .fd = upstream_fd(l->upstream), .events = POLLIN },
-                            { .fd = recent_fd(l->recent), .events = POLLIN },
-                            { .fd = transfers_fd(l->transfers), .events = POLLIN } };
-    int64_t now_us = clock_monotonic_us();
-    int64_t wait_us = MIN(TURN_MAX_US, http_loop_wait_us(l->http));
-
-    wait_us = MIN(wait_us, connect_wait_us(l->connect, now_us));
-    wait_us = MIN(wait_us, streams_wait_us(l->streams));
-    if (recent_has_more(l->recent))
-        wait_us = 0;
-    wait_us = MIN(wait_us, upstream_wait_us(l->upstream)); /* last, as it says */
-    (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
-    http_loop_run(l->http);
-    upstream_run(l->upstream);
-    transfers_run(l->transfers);
-    streams_run(l->streams, recent_run(l->recent));
-    connect_tick(l->connect, clock_monotonic_us());
-}
-
-/* One of the loops does. */
-static void tell_uses(struct gateway *g, int index, bool all)
-{
-    if (index == 0)
-        key_use_send(g->uses, g->loops[0].upstream, clock_monotonic_us(), all);
-}
-
-static bool is_anybody_there(struct gateway *g)
-{
-    for (int i = 0; i < LOOPS; i++)
-        if (atomic_load(&g->open[i]))
-            return true;
-    return false;
-}
-
-/* For a while everything goes on: a load balancer sends requests until it has seen that we are not
- * ready. Then who was taken is answered: the deadline of his call ends that. All loops turn until all
- * are done, since requests may come on connections that stand. */
-static void drain(struct gateway *g, int index)
-{
-    struct loop *l = &g->loops[index];
-    int64_t begun_us = clock_monotonic_us();
-
-    while (clock_monotonic_us() - begun_us < g->drain_delay_us)
-        turn(l);
-    int64_t hurry_us = clock_monotonic_us() + HURRY_US;
-
-    streams_end(l->streams);
-    http_loop_quiesce(l->http);
-    do {
-        bool hurry = clock_monotonic_us() >= hurry_us;
-        turn(l);
-        tell_uses(g, index, true);
-        if (hurry) {
-            transfers_hurry(l->transfers);
-            http_loop_hurry(l->http);
-        }
-        atomic_store(&g->open[index], http_loop_exchanges(l->http) +
-                                          (index == 0 && !hurry && key_use_is_busy(g->uses)));
-    } while (is_anybody_there(g));
-}
-
-static void run(struct daemon *d, void *daemon_data)
-{
-    struct gateway *g = daemon_data;
-    int index = atomic_fetch_add(&g->next, 1);
-    struct loop *l = &g->loops[index];
-
-    atomic_store(&g->open[index], 1); /* until it has drained */
-    while (!daemon_stopping(d)) {
-        turn(l);
-        tell_uses(g, index, false);
-        atomic_store(&g->connected[index], upstream_is_connected(l->upstream));
-    }
-    drain(g, index);
-}
+/* --- threads ------------------------------------------------------------------------------------ */
 
 static void run_files(struct daemon *d, void *daemon_data)
 {
@@ -363,7 +162,7 @@ static void stop(void *daemon_data)
     struct gateway *g = daemon_data;
 
     for (int i = 0; g && i < LOOPS; i++)
-        loop_fini(&g->loops[i]);
+        front_close(&g->loops[i]);
     if (g) {
         identity_free(g->identity);
         jwks_source_free(g->keys);
@@ -472,7 +271,7 @@ static void *start(struct daemon *d, bool *ok_out)
         g->files = transfer_files_new(daemon_conninfo(d));
     }
     *ok_out = g && g->limit && g->pages && g->files && make_identity(g, d) &&
-              loop_init(&g->loops[0], d, g, address);
+              front_open(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,
@@ -480,7 +279,7 @@ static void *start(struct daemon *d, bool *ok_out)
         log_info("gateway.listen", "HTTP is served", "address", shared, NULL);
     }
     for (int i = 1; i < LOOPS && *ok_out; i++)
-        *ok_out = loop_init(&g->loops[i], d, g, shared);
+        *ok_out = front_open(&g->loops[i], d, g, shared);
     *ok_out = *ok_out && find_public_url(d, shared, &g->public_url) && add_routes(g) &&
               webhooks_init(&g->webhooks, d, g->public_url.url);
     if (!*ok_out) {
@@ -514,8 +313,10 @@ static size_t collect_methods(struct method *out)
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
-        for (size_t k = 0; k < tables[i].n && n < METHODS_MAX; k++)
+        for (size_t k = 0; k < tables[i].n; k++) {
+            assert(n < METHODS_MAX);
             out[n++] = tables[i].list[k];
+        }
     return n;
 }
 
@@ -524,8 +325,8 @@ int main(int argc, char **argv)
     static struct method methods[METHODS_MAX];
     size_t nmethods = collect_methods(methods);
     static const struct daemon_thread threads[] = {
-        { "http-0", run },
-        { "http-1", run },
+        { "http-0", front_run },
+        { "http-1", front_run },
         { "token-keys", run_keys },
         { "webhooks", webhooks_run_sender },
         { "webhook-leases", webhooks_run_leases },
