@@ -10,28 +10,104 @@
 #include "services/scoring/sql.h"
 
 #define ARRAYS_LIMIT (4 * MIB)
+#define PENDING_MAX 500
 
 typedef Daybook__Customers__V1__Customer PbCustomer;
 typedef Daybook__Customers__V1__Order PbOrder;
 
-static const char *one_id(struct reaction *r, const char *id)
+/* --- scoring many at once ----------------------------------------------------------------------- */
+
+/* Customers that are to be scored as of one moment, each once: an import's. Scoring them one by one
+ * would give the same, since no customer's score has to do with another's. */
+struct batch {
+    int64_t at_us;
+    size_t n;
+    struct id ids[PENDING_MAX];
+};
+
+static enum err batch_begin(struct reaction *r)
 {
-    return arena_printf(r->arena, "{%s}", id);
+    struct batch *b = arena_alloc(r->arena, sizeof(*b));
+
+    if (!b)
+        return ERR_RESOURCE_EXHAUSTED;
+    b->n = 0;
+    r->batch = b;
+    return ERR_OK;
 }
+
+static enum err score_pending(struct reaction *r)
+{
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 };
+    struct batch *b = r->batch;
+    char text[ID_TEXT_MAX];
+
+    if (!b->n)
+        return ERR_OK;
+    sbuf_init(&ids, ARRAYS_LIMIT);
+    for (size_t i = 0; i < b->n; i++)
+        sbuf_addf(&ids, "%c%s", i ? ',' : '{', id_text(b->ids[i], text));
+    sbuf_add_char(&ids, '}');
+    b->n = 0;
+    return ids.bad ? ERR_RESOURCE_EXHAUSTED : score_customers(r, ids.data, b->at_us);
+}
+
+static bool is_pending(const struct batch *b, struct id id)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (id_equal(b->ids[i], id))
+            return true;
+    return false;
+}
+
+/* Before anything of a customer is written: what waits is scored by what was there then, when it is he
+ * or of another moment. */
+static enum err make_way(struct reaction *r, const PbEvent *event, const char *customer_id)
+{
+    const struct batch *b = r->batch;
+    struct id id;
+
+    if (!id_parse(customer_id, &id))
+        return ERR_INTERNAL;
+    bool in_the_way =
+        b->n == PENDING_MAX || b->at_us != wire_time_us(event->occurred_at) || is_pending(b, id);
+    return in_the_way ? score_pending(r) : ERR_OK;
+}
+
+/* After make_way(). What is traced is scored at once: the tier's event goes on in its trace. */
+static enum err score_later(struct reaction *r, const PbEvent *event, const char *customer_id)
+{
+    struct batch *b = r->batch;
+    struct id id;
+
+    if (!id_parse(customer_id, &id))
+        return ERR_INTERNAL;
+    b->at_us = wire_time_us(event->occurred_at);
+    b->ids[b->n++] = id;
+    return *event->traceparent ? score_pending(r) : ERR_OK;
+}
+
+/* Others at a moment of their own, behind those that wait. */
+static enum err score_now(struct reaction *r, const PbEvent *event, const char *ids)
+{
+    enum err e = score_pending(r);
+    return e ? e : score_customers(r, ids, wire_time_us(event->occurred_at));
+}
+
+/* --- customers and orders ----------------------------------------------------------------------- */
 
 static enum err put_customer(struct reaction *r, const PbEvent *event, const PbCustomer *customer)
 {
     const struct record_extra extras[] = { { "tenant_id", db_text_id(r->arena, r->tenant) } };
     const char *const *params;
-    const char *ids = one_id(r, customer->id);
 
-    if (!ids)
-        return ERR_RESOURCE_EXHAUSTED;
-    enum err e = record_bind(&sql_customer_put, &customer->base, extras, ARRAY_LEN(extras),
-                             r->arena, &params);
+    enum err e = make_way(r, event, customer->id);
+    if (!e)
+        e = record_bind(&sql_customer_put, &customer->base, extras, ARRAY_LEN(extras), r->arena,
+                        &params);
     if (!e)
         e = db_queue(r->db, &sql_customer_put, params);
-    return e ? e : score_customers(r, ids, wire_time_us(event->occurred_at));
+    return e ? e : score_later(r, event, customer->id);
 }
 
 static enum err on_customer_created(struct reaction *r, const PbEvent *event,
@@ -113,8 +189,13 @@ static enum err take_orders(struct reaction *r, const PbEvent *event, PbOrder *c
                              a.kinds.data,
                              a.amounts.data,
                              a.orders.data };
-    enum err e = db_queue(r->db, &sql_orders_add, params);
-    return e ? e : score_customers(r, a.customers.data, wire_time_us(event->occurred_at));
+    enum err e = n == 1 ? make_way(r, event, orders[0]->customer_id) : score_pending(r);
+    if (!e)
+        e = db_queue(r->db, &sql_orders_add, params);
+    if (e)
+        return e;
+    return n == 1 ? score_later(r, event, orders[0]->customer_id)
+                  : score_now(r, event, a.customers.data);
 }
 
 static enum err on_order_recorded(struct reaction *r, const PbEvent *event,
@@ -146,7 +227,7 @@ static enum err on_recompute_requested(struct reaction *r, const PbEvent *event,
     sbuf_add_text(&ids, req->n_customer_ids ? "}" : "{}");
     if (ids.bad)
         return ERR_RESOURCE_EXHAUSTED;
-    return score_customers(r, ids.data, wire_time_us(event->occurred_at));
+    return score_now(r, event, ids.data);
 }
 
 static enum err on_policy_set(struct reaction *r, const PbEvent *event UNUSED,
@@ -157,7 +238,8 @@ static enum err on_policy_set(struct reaction *r, const PbEvent *event UNUSED,
 
     if (*s->unit_id) /* scores are the company's, not a unit's */
         return ERR_OK;
-    return score_take_policy(r, s->key, wire_time_us(s->effective_from), s->value);
+    enum err e = score_pending(r); /* by the rules of then */
+    return e ? e : score_take_policy(r, s->key, wire_time_us(s->effective_from), s->value);
 }
 
 #define BOTH (REACTION_LIVE | REACTION_REPLAY)
@@ -179,5 +261,7 @@ const struct consumer_def scoring_consumer = {
     .schema = "scoring",
     .reactions = reactions,
     .nreactions = ARRAY_LEN(reactions),
+    .batch_begin = batch_begin,
+    .batch_end = score_pending,
     .read_model_tables = read_model_tables,
 };
