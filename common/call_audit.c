@@ -21,6 +21,7 @@
 #define WRITE_US SECOND_US
 #define A_SECOND 10 /* refusals that are written, of one caller */
 #define SLOTS 256   /* a power of two */
+#define PROBES 8    /* slots that a caller may have */
 
 typedef Daybook__Directory__V1__AccessRecorded PbAccess;
 #define OUTCOME_READ DAYBOOK__DIRECTORY__V1__ACCESS_OUTCOME__ACCESS_OUTCOME_READ
@@ -174,8 +175,33 @@ void call_refusals_free(struct call_refusals *r)
     free(r);
 }
 
-/* False: too many. Two callers in one slot take it from each other; what was not written of the
- * first is then in the metric alone. */
+static bool is_of(const struct slot *s, const struct call *call)
+{
+    return id_equal(s->actor, call->actor) && id_equal(s->tenant, call->tenant);
+}
+
+/* The caller's slot, or the one of his neighbours that has rested longest. NULL: all of them were
+ * refused within this second. */
+static struct slot *slot_of(struct call_refusals *r, const struct call *call, int64_t second)
+{
+    uint64_t first = id_hash(call->actor);
+    struct slot *oldest = NULL;
+
+    for (size_t i = 0; i < PROBES; i++) {
+        struct slot *s = &r->slots[(first + i) & (SLOTS - 1)];
+        if (is_of(s, call))
+            return s;
+        if (s->second < second && (!oldest || s->second < oldest->second))
+            oldest = s;
+    }
+    if (oldest && oldest->unwritten)
+        log_warn("audit.unwritten", "refusals of a caller are in no entry; see the metric", NULL);
+    if (oldest)
+        *oldest = (struct slot){ .tenant = call->tenant, .actor = call->actor };
+    return oldest;
+}
+
+/* False: too many. */
 static bool admit(struct call_refusals *r, const struct call *call, int64_t *unwritten_out)
 {
     int64_t second = clock_monotonic_us() / SECOND_US;
@@ -183,9 +209,9 @@ static bool admit(struct call_refusals *r, const struct call *call, int64_t *unw
     *unwritten_out = 0;
     if (!r)
         return true;
-    struct slot *s = &r->slots[id_hash(call->actor) & (SLOTS - 1)];
-    if (!id_equal(s->actor, call->actor) || !id_equal(s->tenant, call->tenant))
-        *s = (struct slot){ .tenant = call->tenant, .actor = call->actor };
+    struct slot *s = slot_of(r, call, second);
+    if (!s)
+        return false;
     if (s->second != second) {
         s->second = second;
         s->written = 0;

@@ -20,7 +20,10 @@ enum err reaction_emit(struct reaction *r, const char *collection, const char *i
     if (r->replaying)
         return ERR_OK;
     struct reaction_row *item = arena_alloc(r->arena, sizeof *item);
-    if (item == NULL || event == NULL)
+    /* A copy: the span is the next event's before the row is queued. */
+    const char *trace =
+        s->event ? arena_strdup(r->arena, span_traceparent(&s->span, s->event->traceparent)) : "";
+    if (item == NULL || event == NULL || trace == NULL)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = outbox_pack(
         &(struct outbox_event){
@@ -30,7 +33,7 @@ enum err reaction_emit(struct reaction *r, const char *collection, const char *i
             .version = version,
             .occurred_at_us = r->now_us,
             .request_id = "",
-            .traceparent = s->event ? span_traceparent(&s->span, s->event->traceparent) : "",
+            .traceparent = trace,
             .message = event,
         },
         r->arena, &item->row);

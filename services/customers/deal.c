@@ -89,8 +89,10 @@ static enum err resolve_customer(struct call *call, const PbOrderRow *row, PbOrd
     struct id owner;
     enum err e = record_find(call->db, &sql_customer_by_ref, params,
                              &daybook__customers__v1__customer__descriptor, call->arena, &customer);
-    if (e == ERR_NOT_FOUND ||
-        (!e && (!id_parse(customer->owner_id, &owner) || !authority_sees(call, owner))))
+    bool hidden = !e && (!id_parse(customer->owner_id, &owner) || !authority_sees(call, owner));
+    if (hidden)
+        call_out_of_sight(call);
+    if (e == ERR_NOT_FOUND || hidden)
         return call_fail(call, ERR_NOT_FOUND, "customer_external_ref", "there is no such customer");
     if (!e)
         order->customer_id = customer->id;

@@ -160,7 +160,7 @@ static enum err follow(struct call *call, int32_t limit, const struct audit_link
     enum err e = read_range(call, last->number + 1, head->number, limit, &n, &entries);
     for (size_t i = 0; !e && i < n && !*fault_out; i++)
         *fault_out = audit_chain_check(last, entries[i]);
-    if (!e && !*fault_out && n < (size_t)limit)
+    if (!e && !*fault_out && (n < (size_t)limit || last->number == head->number))
         *fault_out = check_end(last, head);
     return e;
 }
