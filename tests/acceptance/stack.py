@@ -39,8 +39,9 @@ class Stack(LocalStack):
     """The stack of the tests: its clients, its command line, its data, its processes one by one."""
 
     def __init__(self, folder, **settings):
-        # Tests ask with a new key until it is known, all from one address.
-        super().__init__(folder, os.environ["DAYBOOK_BIN"], DAYBOOK_HTTP_AUTH_FAILURES="0", **settings)
+        # Tests ask with a new key until it is known, and by many connections, all from one address.
+        super().__init__(folder, os.environ["DAYBOOK_BIN"], DAYBOOK_HTTP_AUTH_FAILURES="0",
+                         DAYBOOK_HTTP_ADDRESS_CONNECTIONS="0", **settings)
         self.env = {}
         self.clients = []
 

@@ -337,9 +337,10 @@ def test_an_address_that_guesses_is_told_to_wait(company, feed):
         for _ in range(3):
             guess = f"/calendars/{feed.id}_{uuid.uuid4()}.ics"
             assert caller.send("GET", guess, **mine).status == 404
-        refused = caller.send("GET", feed.path, **mine)
+        refused = caller.send("GET", guess, **mine)
         assert refused.status == 429 and 1 <= int(refused.headers["Retry-After"]) <= 20
-        assert caller.send("GET", feed.path, X_Forwarded_For="203.0.113.8").status == 200, "others notice nothing"
+        assert caller.send("GET", feed.path, **mine).status == 200, "his neighbours notice nothing"
+        assert caller.send("GET", guess, X_Forwarded_For="203.0.113.8").status == 404, "nor do others"
     finally:
         drained = door.stop()
     assert drained, door.log.read_text()

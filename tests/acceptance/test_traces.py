@@ -124,7 +124,7 @@ def test_a_reaction_begins_a_trace_that_links_to_its_event(company, caller, coll
     customer = make_customer(company, caller, Traceparent=given)
     event = traceparent_of(company, customer)
     links = [(trace, event[36:52])]
-    for service in ("daybook-visits", "daybook-reminders", "daybook-scoring", "daybook-directory", "daybook-gateway"):
+    for service in ("daybook-visits", "daybook-reminders", "daybook-scoring", "daybook-gateway"):
         span = collector.wait(1, links=links, service=service)[0]
         assert (span.kind, span.parent) == ("CONSUMER", "") and span.trace != trace
         assert span.attributes["daybook.event.type"] == CREATED
