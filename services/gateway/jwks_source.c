@@ -38,6 +38,7 @@ struct jwks_source {
     pthread_cond_t wanted;
     const struct jwks *set;
     bool wish;       /* somebody missed a key, and the look for it is not over */
+    bool serving;    /* the look under way began after that */
     int64_t miss_us; /* monotonic: when that may be the next time */
 };
 
@@ -93,7 +94,8 @@ static void conclude(struct jwks_source *s, bool ok, int64_t every_us)
     metric_add(&looks_total, 1, labels);
     pthread_mutex_lock(&s->lock);
     int64_t wait_us = ok ? every_us : MIN(every_us, s->set ? AGAIN_US : AGAIN_BARE_US);
-    s->wish = false;
+    s->wish = s->wish && !s->serving; /* what was missed meanwhile is looked for again */
+    s->serving = false;
     pthread_mutex_unlock(&s->lock);
     s->next_us = clock_monotonic_us() + wait_us;
 }
@@ -209,7 +211,7 @@ static bool wait_until_due(struct jwks_source *s)
     pthread_mutex_lock(&s->lock);
     while (!s->wish && clock_monotonic_us() < until_us)
         (void)pthread_cond_timedwait(&s->wanted, &s->lock, &until);
-    bool wish = s->wish;
+    bool wish = s->serving = s->wish;
     pthread_mutex_unlock(&s->lock);
     return wish || clock_monotonic_us() >= s->next_us;
 }
