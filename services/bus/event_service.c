@@ -9,6 +9,8 @@
 #include "services/bus/sql.h"
 
 #define LIMIT_DEFAULT 100
+#define PAGE_BYTES (1 * MIB) /* of events; an answer stops where it would be longer */
+#define EVENT_BYTES 300      /* of an event without its message */
 #define LIMIT_MAX 1000
 #define TYPES_MAX 64
 #define ARRAY_MAX (64 * KIB)
@@ -89,7 +91,23 @@ static enum err check_read(struct call *call, const PbReadEventsRequest *req)
     return call_violations(call);
 }
 
-static enum err fill(struct call *call, const PGresult *res, PbReadEventsResponse *reply)
+/* So many rows as an answer should hold: some events tell of hundreds of records. One at least. */
+static int rows_that_fit(const PGresult *res)
+{
+    int column = PQfnumber(res, "data.value"), n = 0;
+    size_t bytes = 0;
+
+    for (; n < PQntuples(res); n++) {
+        bytes += (size_t)PQgetlength(res, n, column) / 2 + EVENT_BYTES; /* hexadecimal */
+        if (n && bytes > PAGE_BYTES)
+            break;
+    }
+    return n;
+}
+
+/* cut_out: not all of the rows were taken. */
+static enum err fill(struct call *call, const PGresult *res, PbReadEventsResponse *reply,
+                     bool *cut_out)
 {
     struct db_row row = { .res = res };
     if (PQntuples(res) == 0) /* bus.head has its row from the migration on */
@@ -101,8 +119,15 @@ static enum err fill(struct call *call, const PGresult *res, PbReadEventsRespons
         return ERR_INTERNAL;
     if (db_row_is_null(&row, "seq"))
         return ERR_OK; /* the head alone */
-    return record_read_all(res, &daybook__bus__v1__event__descriptor, call->arena, &reply->n_events,
-                           &reply->events);
+    int n = rows_that_fit(res);
+    reply->events = arena_array(call->arena, (size_t)n, sizeof(*reply->events));
+    enum err e = reply->events ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    for (int i = 0; i < n && !e; i++)
+        e = record_read(res, i, &daybook__bus__v1__event__descriptor, call->arena,
+                        &reply->events[i]);
+    reply->n_events = e ? 0 : (size_t)n;
+    *cut_out = n < PQntuples(res);
+    return e;
 }
 
 struct reading {
@@ -111,7 +136,7 @@ struct reading {
 };
 
 static enum err read_window(struct call *call, const struct reading *r, int64_t after_seq,
-                            int64_t upto_seq, PbReadEventsResponse *reply)
+                            int64_t upto_seq, PbReadEventsResponse *reply, bool *cut_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *upto = db_text_i64(call->arena, upto_seq);
@@ -128,7 +153,7 @@ static enum err read_window(struct call *call, const struct reading *r, int64_t 
         return ERR_RESOURCE_EXHAUSTED;
     enum err e =
         db_exec(call->db, r->tenant ? &sql_event_read_tenant : &sql_event_read, params, &res);
-    return e ? e : fill(call, res, reply);
+    return e ? e : fill(call, res, reply, cut_out);
 }
 
 /*
@@ -141,15 +166,16 @@ static enum err read_through(struct call *call, const struct reading *r, int64_t
 {
     int64_t until_us = MIN(clock_monotonic_us() + SEARCH_US, call->deadline_us - SEARCH_MARGIN_US);
     int64_t window = r->names ? WINDOW : INT64_MAX - after_seq;
+    bool cut = false;
 
     do {
-        enum err e = read_window(call, r, after_seq, after_seq + window, reply);
+        enum err e = read_window(call, r, after_seq, after_seq + window, reply, &cut);
         if (e)
             return e;
         after_seq += window;
     } while (reply->n_events == 0 && after_seq < reply->head_seq &&
              clock_monotonic_us() < until_us);
-    bool full = reply->n_events == (size_t)r->limit;
+    bool full = cut || reply->n_events == (size_t)r->limit;
     reply->read_upto_seq =
         full ? reply->events[reply->n_events - 1]->seq : MIN(after_seq, reply->head_seq);
     return ERR_OK;
