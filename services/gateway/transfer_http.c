@@ -376,8 +376,10 @@ bool transfers_begin(struct transfers *t, struct http_exchange *x)
 {
     if (!is_ours(x))
         return false;
-    if (http_fault(x) || !is_upload(x))
-        return true; /* a matter of transfers_handle() */
+    if (!is_upload(x)) {
+        http_drop_body(x); /* it is a matter of transfers_handle(), and of no body */
+        return true;
+    }
     struct passage *p = open_passage(t, x);
     if (p && admit(p))
         open_upload(p);

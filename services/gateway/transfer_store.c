@@ -588,10 +588,13 @@ enum err transfer_store_sweep(struct transfer_store *s, const struct directory *
 {
     const struct dir_tenant *const *tenants;
     size_t n = directory_tenants(dir, &tenants);
-    enum err e = ERR_OK;
+    enum err first = ERR_OK;
 
-    for (size_t i = 0; i < n && !e; i++)
+    for (size_t i = 0; i < n; i++) {
+        enum err e = ERR_OK;
         for (bool more = true; more && !e;)
             e = sweep_company(s, tenants[i]->id, &more);
-    return e;
+        first = first ? first : e;
+    }
+    return first;
 }

@@ -127,7 +127,7 @@ struct transfer_end {
 NODISCARD enum err transfer_store_finish(struct transfer_store *s, const struct transfer_job *job,
                                          const struct transfer_end *end);
 
-/* Deletes of each company what has expired. */
+/* Deletes of each company what has expired. The first error; one company's trouble is not the others'. */
 NODISCARD enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir);
 
 #endif

@@ -237,6 +237,13 @@ def test_who_may_import_and_who_sees_it(company, people, other, erp):
     assert upload(erp, body, collection="visits").status == 404
 
 
+def test_a_body_that_nobody_wants_is_not_kept(company):
+    stranger = Caller(company.stack, "dbk_nobody")
+    for path in ("/imports/x", "/exports/x"):
+        answer = fresh(stranger).send("POST", path, b"x" * ((4 << 20) + 1))
+        assert answer.status == 404 and "what is imported is" in answer.json["message"], "kept, it would be too large"
+
+
 def test_a_result_in_parts(erp):
     done = imported(erp, HEADER + "".join(rows(700)))
     path = f"/imports/{done['id']}/result"
