@@ -16,6 +16,8 @@
 
 #define SLOTS_MAX 5
 #define SLOT_ARENA (32 * MIB)
+/* A batch is full then, also of faulty rows: the largest line, which takes up to 7 MiB, still fits. */
+#define SLOT_ENOUGH (8 * MIB)
 #define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
 #define LISTEN_US SECOND_US
 #define PRUNES_MAX 20
@@ -157,7 +159,7 @@ static bool take_row(struct importer *im, struct slot *s, const struct transfer_
 static bool has_room(const struct importer *im, const struct slot *s)
 {
     return s->nrows < im->kind->batch && s->nlines < im->kind->batch * 2 &&
-           s->bytes < REQUEST_BYTES_MAX &&
+           s->bytes < REQUEST_BYTES_MAX && arena_used(s->arena) < SLOT_ENOUGH &&
            (!im->kind->weight_max || s->weight + im->kind->weight_one <= im->kind->weight_max);
 }
 
@@ -191,8 +193,10 @@ static enum err fill(struct importer *im)
         if (r == TRANSFER_FAILED) {
             im->broken = true;
             snprintf(im->why, sizeof(im->why), "%s", row.reason);
-        } else if (r == TRANSFER_FULL ||
-                   (r != TRANSFER_END && !take_row(im, s, &row, r == TRANSFER_ROW))) {
+        } else if (r == TRANSFER_FULL) { /* it would be so each time */
+            im->broken = im->at_end = true;
+            snprintf(im->why, sizeof(im->why), "line %zu and on: takes too much memory", row.line);
+        } else if (r != TRANSFER_END && !take_row(im, s, &row, r == TRANSFER_ROW)) {
             return ERR_RESOURCE_EXHAUSTED;
         }
     }

@@ -316,7 +316,19 @@ static enum err claim_row(struct transfer_store *s, struct transfer_job *job)
     if (!PQntuples(res))
         return ERR_NOT_FOUND;
     job->version = db_row_i64(&row, "version");
+    job->attempts = db_row_i64(&row, "attempts");
     return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/* Other companies come first now. */
+static enum err note_served(struct transfer_store *s, struct id tenant)
+{
+    enum err e = begin(s, &tenant);
+    const char *const params[] = { db_text_id(s->arena, tenant) };
+
+    if (!e)
+        e = params[0] ? db_queue(s->db, &sql_work_served, params) : ERR_RESOURCE_EXHAUSTED;
+    return end(s, e);
 }
 
 /* An upload whose replica has gone is nobody's to go on with: the client has seen the break. */
@@ -324,8 +336,10 @@ static enum err claim_or_drop(struct transfer_store *s, struct transfer_job *job
 {
     enum err e = claim_row(s, job);
 
-    if (e || !is_upload)
+    if (e)
         return e;
+    if (!is_upload)
+        return note_served(s, job->who.tenant);
     e = transfer_store_drop(s, job->who);
     return e ? e : ERR_NOT_FOUND;
 }
@@ -582,6 +596,47 @@ static enum err sweep_company(struct transfer_store *s, struct id tenant, bool *
                                    : ERR_RESOURCE_EXHAUSTED;
     *more_out = !e && PQntuples(res) > 0;
     return end(s, e);
+}
+
+/* Nothing when another replica is at it. more_out: set when there may be others. */
+static enum err clear_some(struct transfer_store *s, const struct transfer_job *job, bool *more_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[3];
+    enum err e = begin(s, &job->who.tenant);
+
+    if (!e)
+        e = name_job(s, job, params) ? need_row(s, &sql_work_dead_lock, params, ERR_NOT_FOUND)
+                                     : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_exec(s->db, &sql_chunk_drop, params, &res);
+    bool more = !e && PQntuples(res) > 0;
+    if (!e && !more)
+        e = db_queue(s->db, &sql_work_dead_end, params);
+    e = end(s, e);
+    *more_out = *more_out || (!e && more);
+    return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+enum err transfer_store_clear(struct transfer_store *s, bool *more_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    enum err e = begin(s, NULL), first = ERR_OK;
+
+    *more_out = false;
+    if (!e)
+        e = db_exec(s->db, &sql_work_dead, NULL, &res);
+    e = end(s, e);
+    if (e)
+        return e;
+    for (struct db_row row = { .res = res }; row.row < PQntuples(res); row.row++) {
+        struct transfer_job job = { .who = { db_row_id(&row, "tenant_id"),
+                                             db_row_id(&row, "transfer_id") },
+                                    .version = db_row_i64(&row, "version") };
+        e = row.bad ? ERR_INTERNAL : clear_some(s, &job, more_out);
+        first = first ? first : e;
+    }
+    return first;
 }
 
 enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir)

@@ -25,6 +25,7 @@ struct transfer_job {
     struct transfer_id who;
     bool is_export;
     int64_t version;
+    int64_t attempts; /* claims since it last came on, with this one */
 };
 
 struct transfer_piece {
@@ -127,7 +128,10 @@ struct transfer_end {
 NODISCARD enum err transfer_store_finish(struct transfer_store *s, const struct transfer_job *job,
                                          const struct transfer_end *end);
 
-/* Deletes of each company what has expired. The first error; one company's trouble is not the others'. */
+/* Deletes some pieces of each file that nobody needs any more: a large file in one statement would take
+ * longer than a statement may. more_out: call again. */
+NODISCARD enum err transfer_store_clear(struct transfer_store *s, bool *more_out);
+/* Deletes of each company what has expired, but for the files' pieces. The first error; one company's trouble is not the others'. */
 NODISCARD enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir);
 
 #endif

@@ -163,6 +163,17 @@ def test_a_line_of_json_that_is_too_long_is_passed_over(erp):
     assert result(erp, done["id"])[0]["message"] == "the line is over 262144 bytes"
 
 
+def test_faulty_rows_that_fill_the_memory_do_not_end_the_file(erp):
+    tag = uuid.uuid4().hex[:8]
+    crowd = json.dumps({"customer": {"externalRef": {"id": f"{tag}-c"}, "name": "Crowd"}, "contacts": [{}] * 10000})
+    good = {"customer": {"externalRef": {"id": f"{tag}-g"}, "name": f"Good {tag}"}, "ownerNo": "E006"}
+    done = imported(erp, "\n".join([crowd] * 40 + [json.dumps(good)]), "&format=jsonl")
+    assert done["state"] == "TRANSFER_STATE_DONE", done
+    assert (done["inserted"], done["invalid"]) == ("1", "40"), done
+    told = {r["message"] for r in result(erp, done["id"])[:40]}
+    assert told == {"has too many contacts"}, told
+
+
 def test_formulas_are_defused_in_the_result(erp):
     done = imported(erp, HEADER + "=cmd|' /C calc'!A0,,E006,,\r\n@x,,E006,,\r\n")
     assert [r["external_id"] for r in result(erp, done["id"])] == ["'=cmd|' /C calc'!A0", "'@x"]
@@ -308,6 +319,17 @@ def test_an_end_is_an_event(company, erp):
     wait_until(lambda: company.stack.value(
         "select count(*) from bus.log where type = 'daybook.gateway.v1.ImportFinished' "
         f"and aggregate = 'imports/{done['id']}'") == 1, SECONDS, "the event is in the log")
+
+
+def test_what_never_comes_on_is_given_up(company, erp):
+    with company.stack.stopped("customers"):
+        begun = upload(erp, HEADER + "".join(rows(3))).json
+        company.stack.psql("update gateway.transfer_work set attempts = 20, claimed_until = '-infinity', "
+                           f"version = version + 1 where transfer_id = '{begun['id']}'")
+        done = ended(erp, begun["id"])
+    assert done["state"] == "TRANSFER_STATE_FAILED" and "did not come on" in done["error"]["message"], done
+    assert erp.send("GET", f"/imports/{begun['id']}/result").status == 200
+    nothing_left(company)
 
 
 # --- crashes ------------------------------------------------------------------------------------------
