@@ -164,13 +164,25 @@ static enum err load(struct exporter *x)
     return transfer_rehash(x->w, x->job, "file", x->export->file_bytes, &x->hash);
 }
 
+/* Then it has failed. Which key a service account asked with nobody has told us. */
+static bool has_left(struct exporter *x)
+{
+    const char *why = transfer_gone(x->principal, (struct id){ 0 });
+
+    if (why) {
+        x->fault = ERR_UNAUTHENTICATED;
+        snprintf(x->why, sizeof(x->why), "%s", why);
+    }
+    return why != NULL;
+}
+
 static enum err drive(struct exporter *x)
 {
     enum err e = ERR_OK;
     const PbPage *page;
 
     while (!e && !x->cancelled && !x->fault && !x->whole)
-        if (read_page(x, &page, &e))
+        if (!has_left(x) && read_page(x, &page, &e))
             e = take_page(x, page);
     if (e)
         return e;

@@ -338,6 +338,7 @@ static void open_upload(struct passage *p)
     const char *collection = http_path(p->x) + strlen(IMPORTS);
     struct transfer_upload u = { .collection = collection,
                                  .source = SOURCE_DEFAULT,
+                                 .credential = p->proof.credential,
                                  .principal = p->proof.principal };
     const char *fault = read_query(p, &u), *refused = refusal_of(p->proof.principal);
 
@@ -355,8 +356,6 @@ static void open_upload(struct passage *p)
         fail(p, ERR_OUT_OF_RANGE, "the file is over 2 GiB: send it in parts");
         return;
     }
-    if (p->proof.principal->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE)
-        u.credential = p->proof.holder;
     p->file = transfer_upload_open(p->all->port, &u, p);
     if (p->file)
         http_take_pieces(p->x);

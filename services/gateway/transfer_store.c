@@ -24,6 +24,24 @@ void transfer_store_fini(struct transfer_store *s)
     *s = (struct transfer_store){ 0 };
 }
 
+const char *transfer_gone(const PbPrincipal *who, struct id credential)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    bool is_person = who->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    struct id tenant, actor;
+
+    if (!dir || !id_parse(who->tenant_id, &tenant) || !id_parse(who->actor_id, &actor))
+        return NULL;
+    const struct dir_key *key = id_is_nil(credential) ? NULL : directory_api_key(dir, credential);
+    if (!id_is_nil(credential) &&
+        (!key || (key->expires_at_us && key->expires_at_us <= clock_wall_us())))
+        return "the API key that it was begun with was ended, or has expired";
+    const struct dir_employee *e = directory_employee(dir, tenant, actor);
+    if (is_person && (!e || !e->active))
+        return "the employee who began it has left";
+    return NULL;
+}
+
 static enum err begin(struct transfer_store *s, const struct id *tenant)
 {
     arena_reset(s->arena);

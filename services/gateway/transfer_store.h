@@ -16,6 +16,10 @@ struct transfer_store {
 NODISCARD bool transfer_store_init(struct transfer_store *s, const char *conninfo);
 void transfer_store_fini(struct transfer_store *s);
 
+/* Whoever began something must be somebody still, with the key that he began it with (nil: none); what he
+ * may do the services judge. NULL: he is; else what has ended. Any thread. */
+const char *transfer_gone(const PbPrincipal *who, struct id credential);
+
 struct transfer_id {
     struct id tenant, id;
 };

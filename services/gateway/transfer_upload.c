@@ -273,6 +273,9 @@ static enum err conclude(struct transfer_store *s, struct transfer_file *x,
     uint8_t hash[crypto_hash_sha256_BYTES];
     PbImport *import;
 
+    const char *gone = transfer_gone(u->principal, u->credential);
+    if (gone) /* while he sent it, which may take days */
+        return refuse(out, ERR_UNAUTHENTICATED, gone);
     if (u->gzip && !u->between)
         return refuse(out, ERR_INVALID_ARGUMENT, "the zipped body is cut short");
     crypto_hash_sha256_final(&u->hash, hash);

@@ -174,6 +174,13 @@ def test_faulty_rows_that_fill_the_memory_do_not_end_the_file(erp):
     assert told == {"has too many contacts"}, told
 
 
+def test_long_ids_of_faulty_rows_do_not_swell_the_result(erp):
+    long = "\u00e4" * 4000
+    done = imported(erp, (HEADER + f"{long},,E006,,\r\n" * 300).encode())
+    assert done["state"] == "TRANSFER_STATE_DONE" and done["invalid"] == "300", done
+    assert {r["external_id"] for r in result(erp, done["id"])} == {"\u00e4" * 256}
+
+
 def test_formulas_are_defused_in_the_result(erp):
     done = imported(erp, HEADER + "=cmd|' /C calc'!A0,,E006,,\r\n@x,,E006,,\r\n")
     assert [r["external_id"] for r in result(erp, done["id"])] == ["'=cmd|' /C calc'!A0", "'@x"]
@@ -301,8 +308,11 @@ def test_an_import_is_cancelled(company, erp):
     nothing_left(company)
 
 
-def test_a_key_that_was_ended_imports_no_more(company):
-    made = new_key(company, scopes=["customers.read", "customers.write", "tenant.all"])
+@pytest.mark.parametrize("whose", ["program", "manager"])
+def test_a_key_that_was_ended_imports_no_more(company, whose):
+    of = ({"employeeId": company.ids[whose]} if whose in company.ids else
+          {"scopes": ["customers.read", "customers.write", "tenant.all"]})
+    made = new_key(company, **of)
     caller, tag = Caller(company.stack, made.api_key), uuid.uuid4().hex[:8]
     with company.stack.stopped("customers"):
         begun = upload(caller, HEADER + "".join(rows(3000, tag))).json
@@ -312,6 +322,23 @@ def test_a_key_that_was_ended_imports_no_more(company):
     done = ended(left, begun["id"])
     assert done["state"] == "TRANSFER_STATE_FAILED" and "API key" in done["error"]["message"], done
     assert count(company, tag) == int(done.get("inserted", 0)) < 3000
+
+
+def test_a_key_that_was_ended_while_the_file_came(company):
+    made, tag = new_key(company, employeeId=company.ids["manager"]), uuid.uuid4().hex[:8]
+    caller = Caller(company.stack, made.api_key)
+    body = (HEADER + "".join(rows(3, tag))).encode()
+    with socket.create_connection(caller.address) as s:
+        s.sendall(b"POST /imports/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + caller.key.encode()
+                  + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'upload'") == 1,
+                   LONG, "it has begun")
+        company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": made.credential.id})
+        wait_until(lambda: fresh(caller).post(IMPORTS + "ListImports", {}).status == 401, SECONDS, "the key is ended")
+        s.sendall(body[-1:])
+        assert s.recv(20).startswith(b"HTTP/1.1 401"), "its holder is proven again at the end"
+    nothing_left(company)
+    assert count(company, tag) == 0
 
 
 def test_an_end_is_an_event(company, erp):
