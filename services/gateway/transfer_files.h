@@ -37,6 +37,7 @@ struct transfer_upload {
     bool jsonl, gzip, dry_run, update_owner;
     const PbPrincipal *principal;
     struct id credential; /* nil: a token's */
+    const char *remote_address;
 };
 
 /* NULL: too many are under way, or no memory. */

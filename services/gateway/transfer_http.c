@@ -339,6 +339,7 @@ static void open_upload(struct passage *p)
     struct transfer_upload u = { .collection = collection,
                                  .source = SOURCE_DEFAULT,
                                  .credential = p->proof.credential,
+                                 .remote_address = p->proof.from,
                                  .principal = p->proof.principal };
     const char *fault = read_query(p, &u), *refused = refusal_of(p->proof.principal);
 
@@ -460,7 +461,7 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
 {
     const ProtobufCMessage *message;
     int state;
-    bool has_file = true;
+    bool has_file = true, is_his = true;
 
     if (p->is_export) {
         const PbExport *e = ((const Daybook__Gateway__V1__GetExportResponse *)reply)->export;
@@ -468,6 +469,8 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
         state = (int)e->state;
         p->jsonl = e->format == TRANSFER_FORMAT(JSONL);
         has_file = state == TRANSFER_STATE(DONE);
+        is_his =
+            strcmp(((const PbExport *)message)->created_by, p->proof.principal->actor_id) == 0;
     } else {
         const PbImport *i = ((const Daybook__Gateway__V1__GetImportResponse *)reply)->import;
         message = &i->base;
@@ -475,6 +478,9 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
     }
     if (p->what == LOOK)
         show(p, message);
+    else if (!is_his) /* what was approved was approved for him (SEC-01) */
+        fail(p, ERR_PERMISSION_DENIED,
+             "the file is for whoever asked for the export: ask for one of your own");
     else if (is_end(state) && !has_file)
         fail(p, ERR_NOT_FOUND, "the export has failed or was cancelled: there is no file");
     else
@@ -515,6 +521,7 @@ static void ask(struct passage *p)
             p->is_export ? "daybook.gateway.v1.ExportService" : "daybook.gateway.v1.ImportService",
         .method = p->is_export ? "GetExport" : "GetImport",
         .principal = p->proof.principal,
+        .remote_address = p->proof.from,
         .request_id = id_new(),
         .deadline_us = clock_monotonic_us() + DEADLINE_US,
     };

@@ -66,6 +66,7 @@ struct importer {
     PbImport *import;
     const PbPrincipal *principal;
     struct id credential;
+    const char *remote_address;
     const struct import_kind *kind;
     struct transfer_rows *rows;
     struct import_wish wish;
@@ -249,6 +250,7 @@ static void send_slot(struct importer *im, struct slot *s)
         .request_id = id_text(id_new(), s->request_id),
         .timeout_us = TRANSFER_ASK_US,
         .principal = im->principal,
+        .remote_address = im->remote_address,
     };
 
     s->tries++;
@@ -666,9 +668,10 @@ static enum err load(struct importer *im)
     im->import = wire_clone(&state.import->base, im->arena);
     im->principal = wire_clone(&state.principal->base, im->arena);
     im->credential = state.credential;
+    im->remote_address = arena_strdup(im->arena, state.remote_address);
     im->skip = state.batches;
     im->piece = arena_alloc(im->arena, TRANSFER_PIECE);
-    if (!im->import || !im->principal || !im->piece)
+    if (!im->import || !im->principal || !im->remote_address || !im->piece)
         return ERR_RESOURCE_EXHAUSTED;
     im->kind = import_kind(im->import->collection);
     im->wish = (struct import_wish){ .dry_run = im->import->dry_run,

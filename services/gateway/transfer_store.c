@@ -221,6 +221,7 @@ static enum err insert_import(struct transfer_store *s, struct transfer_id t,
         { "idempotency_key", b->key },
         { "created_at", db_text_time(s->arena, now_us) },
         { "expires_at", db_text_time(s->arena, now_us + TRANSFER_KEEP_US) },
+        { "remote_address", b->remote_address },
     };
     e = record_bind(&sql_import_insert, &b->import->base, extras, ARRAY_LEN(extras), s->arena,
                     &params);
@@ -466,9 +467,10 @@ enum err transfer_store_load_import(struct transfer_store *s, const struct trans
     if (e)
         return e;
     out->batches = db_row_i64(&row, "_batches");
+    out->remote_address = arena_strdup(s->arena, db_row_text(&row, "_remote_address"));
     out->credential = db_row_is_null(&row, "_credential_id") ? (struct id){ 0 }
                                                              : db_row_id(&row, "_credential_id");
-    return row.bad ? ERR_INTERNAL : ERR_OK;
+    return row.bad ? ERR_INTERNAL : out->remote_address ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 enum err transfer_store_load_export(struct transfer_store *s, const struct transfer_job *job,
@@ -486,7 +488,10 @@ enum err transfer_store_load_export(struct transfer_store *s, const struct trans
         return e;
     out->pages = db_row_i64(&row, "_pages");
     out->page_token = arena_strdup(s->arena, db_row_text(&row, "_page_token"));
-    return row.bad ? ERR_INTERNAL : out->page_token ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    out->remote_address = arena_strdup(s->arena, db_row_text(&row, "_remote_address"));
+    if (row.bad)
+        return ERR_INTERNAL;
+    return out->page_token && out->remote_address ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 /* The statement that moves a job on, with the piece of its file that goes with it. */

@@ -62,7 +62,8 @@ struct transfer_begin {
     const char *file_sha256;
     const PbPrincipal *principal;
     struct id credential; /* nil: none */
-    const char *key;      /* of repetition; "" = none */
+    const char *remote_address;
+    const char *key; /* of repetition; "" = none */
 };
 /* The import of an earlier request with that key; ERR_NOT_FOUND: none. sha256_out: of its file. */
 NODISCARD enum err transfer_store_find_key(struct transfer_store *s, struct id tenant,
@@ -94,7 +95,8 @@ NODISCARD enum err transfer_store_give_back(struct transfer_store *s,
 struct transfer_import_state {
     PbImport *import;
     const PbPrincipal *principal;
-    struct id credential; /* nil: none */
+    struct id credential;       /* nil: none */
+    const char *remote_address; /* whence he sent it; "": not known */
     int64_t batches;
 };
 NODISCARD enum err transfer_store_load_import(struct transfer_store *s,
@@ -105,6 +107,7 @@ struct transfer_export_state {
     const PbPrincipal *principal;
     int64_t pages;
     const char *page_token;
+    const char *remote_address;
 };
 NODISCARD enum err transfer_store_load_export(struct transfer_store *s,
                                               const struct transfer_job *job,

@@ -517,6 +517,8 @@ def test_a_person_needs_the_approval_of_another(company, people):
     table = list(csv.DictReader(io.StringIO(rep.send("GET", f"/exports/{asked['id']}/file").body.decode())))
     assert {r["owner_id"] for r in table} == {company.ids["rep"]} and mine.id in {r["id"] for r in table}
     assert rep3.send("GET", f"/exports/{asked['id']}/file").status == 404
+    assert gm.send("GET", f"/exports/{asked['id']}").status == 200
+    assert gm.send("GET", f"/exports/{asked['id']}/file").fault == (403, "permission_denied"), "it is not for him"
     wait_until(lambda: events_of(company, asked["id"]) == ["ExportRequested", "ExportApproved", "ExportFinished",
                                                            "ExportDownloaded"], SECONDS, "all is in the log")
 

@@ -25,6 +25,7 @@ CREATE TABLE ${schema}.import (
     credential_id     uuid,                      -- the API key, which must go on to be good
     idempotency_key   text NOT NULL,
     created_by        uuid NOT NULL,
+    remote_address    text NOT NULL DEFAULT '',  -- whence, for the audit trail (SEC-10)
     created_at        timestamptz NOT NULL,
     finished_at       timestamptz,
     expires_at        timestamptz NOT NULL,
@@ -57,6 +58,7 @@ CREATE TABLE ${schema}.export (
     file_sha256       text NOT NULL DEFAULT '',  -- hex, once it has ended
     principal         bytea NOT NULL,
     created_by        uuid NOT NULL,
+    remote_address    text NOT NULL DEFAULT '',  -- whence, for the audit trail (SEC-10)
     created_at        timestamptz NOT NULL,
     finished_at       timestamptz,
     expires_at        timestamptz NOT NULL,
