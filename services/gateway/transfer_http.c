@@ -53,6 +53,7 @@ struct passage {
     struct transfer_id id;
     struct proof proof;
     struct upstream_call *asked;
+    char request_id[ID_TEXT_MAX]; /* under which it was asked for */
     struct transfer_file *file;
     bool held;    /* an upload that was told to wait */
     bool started; /* a download */
@@ -425,14 +426,14 @@ bool transfers_piece(struct transfers *t UNUSED, struct http_exchange *x, const 
 
 static void fetch(struct passage *p, bool has_ended)
 {
-    struct id actor;
+    struct transfer_reader who = { .remote_address = p->proof.from, .request_id = p->request_id };
 
     if (!has_ended) {
         fail_after(p, ERR_FAILED_PRECONDITION, "it has not ended yet: ask again", SECOND_US);
         return;
     }
-    if (id_parse(p->proof.principal->actor_id, &actor))
-        p->file = transfer_download_open(p->all->port, p->id, p->is_export, actor, p);
+    if (id_parse(p->proof.principal->actor_id, &who.actor))
+        p->file = transfer_download_open(p->all->port, p->id, p->is_export, &who, p);
     if (!p->file)
         fail(p, ERR_UNAVAILABLE, "too many files are under way; ask again");
 }
@@ -469,8 +470,7 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
         state = (int)e->state;
         p->jsonl = e->format == TRANSFER_FORMAT(JSONL);
         has_file = state == TRANSFER_STATE(DONE);
-        is_his =
-            strcmp(((const PbExport *)message)->created_by, p->proof.principal->actor_id) == 0;
+        is_his = strcmp(((const PbExport *)message)->created_by, p->proof.principal->actor_id) == 0;
     } else {
         const PbImport *i = ((const Daybook__Gateway__V1__GetImportResponse *)reply)->import;
         message = &i->base;
@@ -526,6 +526,7 @@ static void ask(struct passage *p)
         .deadline_us = clock_monotonic_us() + DEADLINE_US,
     };
 
+    id_text(request.request_id, p->request_id);
     get.id = id_text(p->id.id, text); /* both requests have the same form */
     if (!wire_pack(&get.base, http_arena(p->x), &data, &request.len)) {
         request.message = data;

@@ -8,6 +8,7 @@
 #include "services/gateway/sql.h"
 
 #define DB_LIMIT_US (10 * SECOND_US)
+#define FILE_METHOD "GET /exports/{id}/file" /* is no method of a service */
 #define STORE_ARENA (4 * MIB)
 
 bool transfer_store_init(struct transfer_store *s, const char *conninfo)
@@ -273,19 +274,26 @@ enum err transfer_store_file(struct transfer_store *s, struct transfer_id t, boo
     return row.bad ? ERR_INTERNAL : *sha256_out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
+/* who: NULL, the daemon's own doing. */
 static enum err emit(struct transfer_store *s, struct transfer_id t, const char *collection,
-                     const char *etag, struct id actor, const ProtobufCMessage *event)
+                     const char *etag, const struct transfer_reader *who,
+                     const ProtobufCMessage *event)
 {
     struct outbox_row row;
-    const struct outbox_event out = {
+    struct outbox_event out = {
         .tenant = t.tenant,
         .collection = collection,
         .aggregate_id = db_text_id(s->arena, t.id),
         .version = strtoll(etag, NULL, 10),
         .occurred_at_us = clock_now_us(),
-        .actor = actor,
         .message = event,
     };
+    if (who) {
+        out.actor = who->actor;
+        out.request_id = who->request_id;
+        out.origin =
+            (struct outbox_origin){ .method = FILE_METHOD, .remote_address = who->remote_address };
+    }
 
     if (!out.aggregate_id)
         return ERR_RESOURCE_EXHAUSTED;
@@ -293,8 +301,8 @@ static enum err emit(struct transfer_store *s, struct transfer_id t, const char 
     return e ? e : outbox_queue_rows(s->db, &row, 1, s->arena);
 }
 
-enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t, struct id actor,
-                                   int64_t from, int64_t len)
+enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t,
+                                   const struct transfer_reader *who, int64_t from, int64_t len)
 {
     Daybook__Gateway__V1__ExportDownloaded event = DAYBOOK__GATEWAY__V1__EXPORT_DOWNLOADED__INIT;
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -311,7 +319,7 @@ enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id 
         event.export_id = db_text_id(s->arena, t.id);
         event.from_byte = from;
         event.bytes = len;
-        e = event.export_id ? emit(s, t, "exports", db_row_text(&row, "etag"), actor, &event.base)
+        e = event.export_id ? emit(s, t, "exports", db_row_text(&row, "etag"), who, &event.base)
                             : ERR_RESOURCE_EXHAUSTED;
     }
     return end(s, e);
@@ -568,16 +576,15 @@ static enum err emit_end(struct transfer_store *s, const struct transfer_job *jo
 {
     Daybook__Gateway__V1__ImportFinished imported = DAYBOOK__GATEWAY__V1__IMPORT_FINISHED__INIT;
     Daybook__Gateway__V1__ExportFinished exported = DAYBOOK__GATEWAY__V1__EXPORT_FINISHED__INIT;
-    struct id nobody = { 0 };
     enum err e;
 
     if (job->is_export) {
         e = record_read(res, 0, &daybook__gateway__v1__export__descriptor, s->arena,
                         &exported.export);
-        return e ? e : emit(s, job->who, "exports", exported.export->etag, nobody, &exported.base);
+        return e ? e : emit(s, job->who, "exports", exported.export->etag, NULL, &exported.base);
     }
     e = record_read(res, 0, &daybook__gateway__v1__import__descriptor, s->arena, &imported.import);
-    return e ? e : emit(s, job->who, "imports", imported.import->etag, nobody, &imported.base);
+    return e ? e : emit(s, job->who, "imports", imported.import->etag, NULL, &imported.base);
 }
 
 enum err transfer_store_finish(struct transfer_store *s, const struct transfer_job *job,

@@ -79,9 +79,15 @@ NODISCARD enum err transfer_store_begin(struct transfer_store *s, struct transfe
 /* Length and hash (hex; "" = has not ended) of a result or an export's file. */
 NODISCARD enum err transfer_store_file(struct transfer_store *s, struct transfer_id t,
                                        bool is_export, int64_t *len_out, const char **sha256_out);
+/* Who fetches a file, and from where; for the log. */
+struct transfer_reader {
+    struct id actor;
+    const char *remote_address, *request_id;
+};
 /* Writes into the log who fetches what (SEC-01). */
 NODISCARD enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t,
-                                             struct id actor, int64_t from, int64_t len);
+                                             const struct transfer_reader *who, int64_t from,
+                                             int64_t len);
 
 /* --- the work --- */
 

@@ -75,7 +75,9 @@ bool transfer_upload_init(struct transfer_file *x, const struct transfer_upload 
     u->piece = malloc(TRANSFER_PIECE);
     crypto_hash_sha256_init(&u->hash);
     return u->import.collection && u->import.source && u->import.id && u->import.created_by &&
-           u->key && u->remote_address && u->principal && u->piece && id_parse(u->principal->tenant_id, &x->id.tenant);
+           u->key && u->remote_address && u->principal && u->piece &&
+           id_parse(u->principal->tenant_id, &x->id.tenant) &&
+           id_parse(u->principal->actor_id, &x->reader.actor);
 }
 
 void transfer_upload_fini(struct transfer_file *x)

@@ -521,6 +521,10 @@ def test_a_person_needs_the_approval_of_another(company, people):
     assert gm.send("GET", f"/exports/{asked['id']}/file").fault == (403, "permission_denied"), "it is not for him"
     wait_until(lambda: events_of(company, asked["id"]) == ["ExportRequested", "ExportApproved", "ExportFinished",
                                                            "ExportDownloaded"], SECONDS, "all is in the log")
+    fetched = company.stack.sql("select method, remote_address, actor_id, request_id from bus.log where aggregate = "
+                                f"'exports/{asked['id']}' and type like '%.ExportDownloaded'")[0]
+    assert (fetched["method"], fetched["remote_address"]) == ("GET /exports/{id}/file", "127.0.0.1")
+    assert fetched["actor_id"] == company.ids["rep"] and fetched["request_id"]
 
 
 def test_without_the_scope_there_is_no_export(company):
