@@ -359,6 +359,15 @@ def test_what_never_comes_on_is_given_up(company, erp):
     nothing_left(company)
 
 
+def test_a_large_file_is_deleted_in_pieces(company):
+    dead = uuid.uuid4()
+    company.stack.psql(
+        f"insert into gateway.transfer_chunk select '{company.tenant}', '{dead}', 'upload', n, 'x' "
+        f"from generate_series(1, 200) n; insert into gateway.transfer_work (tenant_id, transfer_id, kind) "
+        f"values ('{company.tenant}', '{dead}', 'dead')")
+    nothing_left(company)
+
+
 # --- crashes ------------------------------------------------------------------------------------------
 
 
