@@ -175,6 +175,7 @@ enum err bus_client_send(struct bus_client *c, const struct bus_request *request
         PbPrincipal *out;
     } principal = { .in = request->principal };
     context.principal = principal.out;
+    context.remote_address = pb_borrow(request->remote_address);
 
     zmq_msg_t context_frame, message_frame;
     if (!bus_request_pack(&context_frame, &context.base))

@@ -45,6 +45,7 @@ struct bus_request {
     /* On whose behalf; the bus believes it from edges and the operator's keys only. NULL = the
      * key's own. */
     const PbPrincipal *principal;
+    const char *remote_address; /* whence he asked, believed likewise; NULL = the process's own */
 };
 
 struct bus_answer {

@@ -75,6 +75,7 @@ static enum err insert(struct call *call, PbExport *wanted, PbExport **out)
         { "created_by", call_actor_text(call) },
         { "created_at", db_text_time(call->arena, call->now_us) },
         { "expires_at", db_text_time(call->arena, call->now_us + TRANSFER_KEEP_US) },
+        { "remote_address", call->context->remote_address },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(extras); i++)

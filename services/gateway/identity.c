@@ -223,7 +223,7 @@ static bool has_expired(const struct dir_key *key)
 
 static void note_use(struct proving *p, const struct dir_key *key)
 {
-    p->proof->holder = key->credential;
+    p->proof->holder = p->proof->credential = key->credential;
     if (p->i->config.uses)
         key_use_note(p->i->config.uses, key->tenant, key->credential, clock_now_us());
 }

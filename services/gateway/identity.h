@@ -51,6 +51,7 @@ struct asker identity_asker(const struct identity *i, struct http_exchange *x);
 struct proof {
     const PbPrincipal *principal; /* in the arena */
     struct id holder;             /* the credential, or whose token it is: for limits */
+    struct id credential;         /* the API key; nil: a token */
     const char *name;             /* of a feed's employee, in the arena; else not set */
     const char *from;             /* the client's address as text, "": not known; in the arena */
 };

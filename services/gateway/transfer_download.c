@@ -35,7 +35,7 @@ static enum err begin(struct transfer_store *s, struct transfer_file *x, bool *e
     }
     if (!x->is_export || x->at != x->from)
         return ERR_OK;
-    enum err e = transfer_store_downloaded(s, x->id, x->actor, x->from, x->until - x->from);
+    enum err e = transfer_store_downloaded(s, x->id, &x->reader, x->from, x->until - x->from);
     *emitted_out = !e;
     return e;
 }

@@ -22,6 +22,7 @@ struct exporter {
     struct arena *page;  /* of the page at hand */
     PbExport *export;
     const PbPrincipal *principal;
+    const char *remote_address;
     struct transfer_columns columns;
     crypto_hash_sha256_state hash;
     int64_t pages;
@@ -42,6 +43,7 @@ static enum err ask(struct exporter *x, struct bus_answer *answer_out)
         .message = &list.base,
         .timeout_us = TRANSFER_ASK_US,
         .principal = x->principal,
+        .remote_address = x->remote_address,
     };
 
     list.page_size = PAGE;
@@ -150,10 +152,11 @@ static enum err load(struct exporter *x)
         return e;
     x->export = wire_clone(&state.export->base, x->arena);
     x->principal = wire_clone(&state.principal->base, x->arena);
+    x->remote_address = arena_strdup(x->arena, state.remote_address);
     x->token = strdup(state.page_token);
     x->pages = state.pages;
     x->whole = x->pages > 0 && !*state.page_token;
-    if (!x->export || !x->principal || !x->token)
+    if (!x->export || !x->principal || !x->remote_address || !x->token)
         return ERR_RESOURCE_EXHAUSTED;
     x->cancelled = x->export->cancel_requested;
     if (!transfer_columns_choose((const char *const *)x->export->fields, x->export->n_fields,
@@ -164,13 +167,25 @@ static enum err load(struct exporter *x)
     return transfer_rehash(x->w, x->job, "file", x->export->file_bytes, &x->hash);
 }
 
+/* Then it has failed. Which key a service account asked with nobody has told us. */
+static bool has_left(struct exporter *x)
+{
+    const char *why = transfer_gone(x->principal, (struct id){ 0 });
+
+    if (why) {
+        x->fault = ERR_UNAUTHENTICATED;
+        snprintf(x->why, sizeof(x->why), "%s", why);
+    }
+    return why != NULL;
+}
+
 static enum err drive(struct exporter *x)
 {
     enum err e = ERR_OK;
     const PbPage *page;
 
     while (!e && !x->cancelled && !x->fault && !x->whole)
-        if (read_page(x, &page, &e))
+        if (!has_left(x) && read_page(x, &page, &e))
             e = take_page(x, page);
     if (e)
         return e;

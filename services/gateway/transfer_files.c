@@ -10,6 +10,7 @@
 
 #define FILES_MAX 64
 #define TENANT_FILES_MAX 16 /* of them */
+#define ACTOR_FILES_MAX 4   /* of these: one alone does not stop the others of a company */
 #define ENOUGH (512 * KIB)  /* of an upload that the thread has not taken yet */
 #define TURN_US SECOND_US
 
@@ -131,12 +132,15 @@ static bool hand_over(struct transfer_file *x)
 {
     struct transfer_files *f = x->port->files;
 
-    size_t same = 0;
+    size_t same = 0, own = 0;
 
     pthread_mutex_lock(&f->lock);
-    for (struct transfer_file *y = f->first; y; y = y->next)
+    for (struct transfer_file *y = f->first; y; y = y->next) {
         same += id_equal(y->id.tenant, x->id.tenant);
-    bool ok = !f->closed && f->count < FILES_MAX && same < TENANT_FILES_MAX;
+        own += id_equal(y->reader.actor, x->reader.actor);
+    }
+    bool ok =
+        !f->closed && f->count < FILES_MAX && same < TENANT_FILES_MAX && own < ACTOR_FILES_MAX;
     if (ok) {
         x->next = f->first;
         f->first = x;
@@ -225,7 +229,8 @@ bool transfer_upload_result(struct transfer_file *x, struct transfer_uploaded *o
 /* --- downloads, as their loop sees them --------------------------------------------------------- */
 
 struct transfer_file *transfer_download_open(struct transfer_port *p, struct transfer_id t,
-                                             bool is_export, struct id actor, void *owner)
+                                             bool is_export, const struct transfer_reader *who,
+                                             void *owner)
 {
     struct transfer_file *x = open_file(p, owner);
 
@@ -233,7 +238,14 @@ struct transfer_file *transfer_download_open(struct transfer_port *p, struct tra
         return NULL;
     x->id = t;
     x->is_export = is_export;
-    x->actor = actor;
+    x->reader =
+        (struct transfer_reader){ .actor = who->actor,
+                                  .remote_address = arena_strdup(x->arena, who->remote_address),
+                                  .request_id = arena_strdup(x->arena, who->request_id) };
+    if (!x->reader.remote_address || !x->reader.request_id) {
+        file_free(x);
+        return NULL;
+    }
     return hand_over(x) ? x : NULL;
 }
 

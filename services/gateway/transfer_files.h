@@ -37,6 +37,7 @@ struct transfer_upload {
     bool jsonl, gzip, dry_run, update_owner;
     const PbPrincipal *principal;
     struct id credential; /* nil: a token's */
+    const char *remote_address;
 };
 
 /* NULL: too many are under way, or no memory. */
@@ -59,8 +60,10 @@ bool transfer_upload_result(struct transfer_file *f, struct transfer_uploaded *o
 
 /* --- downloads --- */
 
+/* NULL: too many are under way, or no memory. */
 struct transfer_file *transfer_download_open(struct transfer_port *p, struct transfer_id t,
-                                             bool is_export, struct id actor, void *owner);
+                                             bool is_export, const struct transfer_reader *who,
+                                             void *owner);
 /* What it is, once that is known; false: not yet. len and sha256 (hex) are those of all of it. */
 bool transfer_download_found(struct transfer_file *f, enum err *code_out, int64_t *len_out,
                              char sha256_out[static 65]);

@@ -41,7 +41,7 @@ struct transfer_file {
     struct transfer_id id;
     struct sbuf taken;
     bool is_export;
-    struct id actor;
+    struct transfer_reader reader; /* of an upload: the actor only, who sends it */
     int64_t from, at, until;
     bool gzip, packing;
     z_stream z;

@@ -53,6 +53,7 @@ struct passage {
     struct transfer_id id;
     struct proof proof;
     struct upstream_call *asked;
+    char request_id[ID_TEXT_MAX]; /* under which it was asked for */
     struct transfer_file *file;
     bool held;    /* an upload that was told to wait */
     bool started; /* a download */
@@ -338,6 +339,8 @@ static void open_upload(struct passage *p)
     const char *collection = http_path(p->x) + strlen(IMPORTS);
     struct transfer_upload u = { .collection = collection,
                                  .source = SOURCE_DEFAULT,
+                                 .credential = p->proof.credential,
+                                 .remote_address = p->proof.from,
                                  .principal = p->proof.principal };
     const char *fault = read_query(p, &u), *refused = refusal_of(p->proof.principal);
 
@@ -355,8 +358,6 @@ static void open_upload(struct passage *p)
         fail(p, ERR_OUT_OF_RANGE, "the file is over 2 GiB: send it in parts");
         return;
     }
-    if (p->proof.principal->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE)
-        u.credential = p->proof.holder;
     p->file = transfer_upload_open(p->all->port, &u, p);
     if (p->file)
         http_take_pieces(p->x);
@@ -376,8 +377,10 @@ bool transfers_begin(struct transfers *t, struct http_exchange *x)
 {
     if (!is_ours(x))
         return false;
-    if (http_fault(x) || !is_upload(x))
-        return true; /* a matter of transfers_handle() */
+    if (!is_upload(x)) {
+        http_drop_body(x); /* it is a matter of transfers_handle(), and of no body */
+        return true;
+    }
     struct passage *p = open_passage(t, x);
     if (p && admit(p))
         open_upload(p);
@@ -423,14 +426,14 @@ bool transfers_piece(struct transfers *t UNUSED, struct http_exchange *x, const 
 
 static void fetch(struct passage *p, bool has_ended)
 {
-    struct id actor;
+    struct transfer_reader who = { .remote_address = p->proof.from, .request_id = p->request_id };
 
     if (!has_ended) {
         fail_after(p, ERR_FAILED_PRECONDITION, "it has not ended yet: ask again", SECOND_US);
         return;
     }
-    if (id_parse(p->proof.principal->actor_id, &actor))
-        p->file = transfer_download_open(p->all->port, p->id, p->is_export, actor, p);
+    if (id_parse(p->proof.principal->actor_id, &who.actor))
+        p->file = transfer_download_open(p->all->port, p->id, p->is_export, &who, p);
     if (!p->file)
         fail(p, ERR_UNAVAILABLE, "too many files are under way; ask again");
 }
@@ -459,7 +462,7 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
 {
     const ProtobufCMessage *message;
     int state;
-    bool has_file = true;
+    bool has_file = true, is_his = true;
 
     if (p->is_export) {
         const PbExport *e = ((const Daybook__Gateway__V1__GetExportResponse *)reply)->export;
@@ -467,6 +470,7 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
         state = (int)e->state;
         p->jsonl = e->format == TRANSFER_FORMAT(JSONL);
         has_file = state == TRANSFER_STATE(DONE);
+        is_his = strcmp(((const PbExport *)message)->created_by, p->proof.principal->actor_id) == 0;
     } else {
         const PbImport *i = ((const Daybook__Gateway__V1__GetImportResponse *)reply)->import;
         message = &i->base;
@@ -474,6 +478,9 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
     }
     if (p->what == LOOK)
         show(p, message);
+    else if (!is_his) /* what was approved was approved for him (SEC-01) */
+        fail(p, ERR_PERMISSION_DENIED,
+             "the file is for whoever asked for the export: ask for one of your own");
     else if (is_end(state) && !has_file)
         fail(p, ERR_NOT_FOUND, "the export has failed or was cancelled: there is no file");
     else
@@ -514,10 +521,12 @@ static void ask(struct passage *p)
             p->is_export ? "daybook.gateway.v1.ExportService" : "daybook.gateway.v1.ImportService",
         .method = p->is_export ? "GetExport" : "GetImport",
         .principal = p->proof.principal,
+        .remote_address = p->proof.from,
         .request_id = id_new(),
         .deadline_us = clock_monotonic_us() + DEADLINE_US,
     };
 
+    id_text(request.request_id, p->request_id);
     get.id = id_text(p->id.id, text); /* both requests have the same form */
     if (!wire_pack(&get.base, http_arena(p->x), &data, &request.len)) {
         request.message = data;

@@ -16,9 +16,13 @@
 
 #define SLOTS_MAX 5
 #define SLOT_ARENA (32 * MIB)
+/* A batch is full then, also of faulty rows: the largest line, which takes up to 7 MiB, still fits. */
+#define SLOT_ENOUGH (8 * MIB)
 #define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
 #define LISTEN_US SECOND_US
 #define PRUNES_MAX 20
+#define EXTERNAL_ID_SHOWN 512 /* bytes: 128 characters */
+#define NOT_TAKEN "not_taken" /* of a row, in the result */
 #define RESULT_HEADER "line,external_id,outcome,id,field,message\r\n"
 
 typedef Google__Rpc__Status PbStatus;
@@ -28,7 +32,7 @@ typedef Google__Rpc__Status PbStatus;
 struct line {
     size_t line;
     const char *external_id;
-    int outcome; /* of ImportOutcome; 0: not known yet */
+    int outcome; /* of ImportOutcome; 0: not known yet, or in the end: not taken */
     const char *id, *field, *message;
 };
 
@@ -62,6 +66,7 @@ struct importer {
     PbImport *import;
     const PbPrincipal *principal;
     struct id credential;
+    const char *remote_address;
     const struct import_kind *kind;
     struct transfer_rows *rows;
     struct import_wish wish;
@@ -76,7 +81,8 @@ struct importer {
     size_t nslots, on_the_way;
     int64_t next_fill, next_settle, skip; /* batch numbers */
     bool at_end;
-    bool broken; /* the file cannot be read on; `why` */
+    bool broken;  /* the file cannot be read on; `why` */
+    bool stopped; /* nothing is sent any more */
     char why[300];
     bool cancelled;
 };
@@ -135,14 +141,31 @@ static bool refuse(struct slot *s, struct line *l, const char *field, const char
     return l->field && l->message;
 }
 
+/* As much of it as the longest good one has; what a batch leaves in the result stays small. NULL: no
+ * memory. */
+static const char *shown_id(struct slot *s, const char *id)
+{
+    size_t len = strnlen(id, EXTERNAL_ID_SHOWN + 1);
+
+    if (len <= EXTERNAL_ID_SHOWN)
+        return id;
+    for (len = EXTERNAL_ID_SHOWN; len && ((uint8_t)id[len] & 0xc0) == 0x80;)
+        len--; /* no part of a character */
+    return arena_strndup(s->arena, id, len);
+}
+
 /* False: out of memory. */
 static bool take_row(struct importer *im, struct slot *s, const struct transfer_row *row, bool good)
 {
     struct line *l = &s->lines[s->nlines++];
 
-    *l = (struct line){
-        .line = row->line, .external_id = row->external_id, .id = "", .field = "", .message = ""
-    };
+    *l = (struct line){ .line = row->line,
+                        .external_id = shown_id(s, row->external_id),
+                        .id = "",
+                        .field = "",
+                        .message = "" };
+    if (!l->external_id)
+        return false;
     if (!good)
         return refuse(s, l, row->field, row->reason);
     if (im->kind->weight && im->kind->weight(row->message) > im->kind->weight_one)
@@ -157,7 +180,7 @@ static bool take_row(struct importer *im, struct slot *s, const struct transfer_
 static bool has_room(const struct importer *im, const struct slot *s)
 {
     return s->nrows < im->kind->batch && s->nlines < im->kind->batch * 2 &&
-           s->bytes < REQUEST_BYTES_MAX &&
+           s->bytes < REQUEST_BYTES_MAX && arena_used(s->arena) < SLOT_ENOUGH &&
            (!im->kind->weight_max || s->weight + im->kind->weight_one <= im->kind->weight_max);
 }
 
@@ -191,8 +214,10 @@ static enum err fill(struct importer *im)
         if (r == TRANSFER_FAILED) {
             im->broken = true;
             snprintf(im->why, sizeof(im->why), "%s", row.reason);
-        } else if (r == TRANSFER_FULL ||
-                   (r != TRANSFER_END && !take_row(im, s, &row, r == TRANSFER_ROW))) {
+        } else if (r == TRANSFER_FULL) { /* it would be so each time */
+            im->broken = im->at_end = true;
+            snprintf(im->why, sizeof(im->why), "line %zu and on: takes too much memory", row.line);
+        } else if (r != TRANSFER_END && !take_row(im, s, &row, r == TRANSFER_ROW)) {
             return ERR_RESOURCE_EXHAUSTED;
         }
     }
@@ -225,6 +250,7 @@ static void send_slot(struct importer *im, struct slot *s)
         .request_id = id_text(id_new(), s->request_id),
         .timeout_us = TRANSFER_ASK_US,
         .principal = im->principal,
+        .remote_address = im->remote_address,
     };
 
     s->tries++;
@@ -246,7 +272,7 @@ static void send_ready(struct importer *im)
 
     for (int64_t n = im->next_settle; n < im->next_fill; n++) {
         struct slot *s = &im->slots[n % (int64_t)im->nslots];
-        if (im->on_the_way >= im->kind->window)
+        if (im->on_the_way >= im->kind->window || im->stopped || im->cancelled)
             return;
         if (s->state == SLOT_READY && s->at_us <= now_us)
             send_slot(im, s);
@@ -377,29 +403,29 @@ static bool prune(struct importer *im, struct slot *s, const PbStatus *status)
     return !kept || make_request(im, s);
 }
 
-/* Nothing can be taken of these rows, nor of those that follow. */
-static void break_off(struct importer *im, struct slot *s, enum err e, const PbStatus *status)
+/* Nothing can be taken of these rows, nor of those that follow and were not sent yet. */
+static void break_off(struct importer *im, struct slot *s, enum err e, const PbStatus *status,
+                      enum err *why_out)
 {
-    im->broken = im->at_end = true;
+    if (im->stopped)
+        return;
+    *why_out = e;
+    im->broken = im->at_end = im->stopped = true;
     snprintf(im->why, sizeof(im->why), "line %zu and on: %s", s->lines[0].line,
              status && *status->message ? status->message : err_name(e));
-    im->next_fill = s->number; /* what comes before is written down yet */
 }
 
-static enum err take_fault(struct importer *im, struct slot *s, enum err e, const PbStatus *status,
-                           enum err *why_out)
+static void take_fault(struct importer *im, struct slot *s, enum err e, const PbStatus *status,
+                       enum err *why_out)
 {
     int64_t waited_us = clock_monotonic_us() - s->begun_us;
 
     if (e == ERR_INVALID_ARGUMENT && status && prune(im, s, status))
-        return ERR_OK;
-    if (transfer_is_passing(e) && waited_us < TRANSFER_PATIENCE_US) {
+        return;
+    if (transfer_is_passing(e) && waited_us < TRANSFER_PATIENCE_US)
         again(s);
-        return ERR_OK;
-    }
-    *why_out = e;
-    break_off(im, s, e, status);
-    return ERR_OK;
+    else
+        break_off(im, s, e, status, why_out);
 }
 
 /* Answers that did not come. */
@@ -441,13 +467,18 @@ static enum err hear(struct importer *im, enum err *why_out)
     }
     im->on_the_way--;
     s->state = SLOT_READY;
-    return e ? take_fault(im, s, e, answer.result->status, why_out) : take_answer(im, s, &answer);
+    if (!e)
+        return take_answer(im, s, &answer);
+    take_fault(im, s, e, answer.result->status, why_out);
+    return ERR_OK;
 }
 
 /* --- in the order of the file ------------------------------------------------------------------- */
 
 static void count(PbImport *import, int outcome)
 {
+    if (!outcome)
+        return; /* not taken */
     import->rows++;
     switch (outcome) {
     case OUTCOME(INSERTED):
@@ -469,8 +500,9 @@ static void count(PbImport *import, int outcome)
 
 static void write_line(FILE *out, const struct line *l)
 {
-    const char *const cells[] = { l->external_id, import_outcomes[l->outcome], l->id, l->field,
-                                  l->message };
+    const char *const cells[] = { l->external_id,
+                                  l->outcome ? import_outcomes[l->outcome] : NOT_TAKEN, l->id,
+                                  l->field, l->message };
 
     (void)fprintf(out, "%zu", l->line);
     for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
@@ -521,9 +553,35 @@ static enum err write_down(struct importer *im, const struct slot *s)
     return e;
 }
 
+/* Batches that were read and will not be asked. */
+static void drop_unsent(struct importer *im)
+{
+    while (im->next_fill > im->next_settle &&
+           im->slots[(im->next_fill - 1) % (int64_t)im->nslots].state == SLOT_READY)
+        im->next_fill--;
+}
+
+/* What is not asked any more must not keep back what comes behind it and was done. */
+static void wind_up(struct importer *im)
+{
+    drop_unsent(im);
+    for (int64_t n = im->next_settle; n < im->next_fill; n++) {
+        struct slot *s = &im->slots[n % (int64_t)im->nslots];
+        if (s->state != SLOT_READY)
+            continue;
+        s->state = SLOT_DONE;
+        for (size_t i = 0; i < s->nlines; i++)
+            if (!s->lines[i].outcome)
+                s->lines[i].message = "was not taken, or its answer is lost: import it again";
+    }
+}
+
 static enum err settle(struct importer *im)
 {
     enum err e = ERR_OK;
+
+    if (im->stopped || im->cancelled)
+        wind_up(im);
 
     while (!e && im->next_settle < im->next_fill) {
         struct slot *s = &im->slots[im->next_settle % (int64_t)im->nslots];
@@ -540,44 +598,15 @@ static enum err settle(struct importer *im)
 
 /* --- the whole ---------------------------------------------------------------------------------- */
 
-/* Whoever sent the file must be somebody still; what he may do the services judge. */
-static const char *gone(const struct importer *im)
-{
-    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
-    struct id tenant = im->job->who.tenant, actor;
-
-    if (!dir || !id_parse(im->principal->actor_id, &actor))
-        return NULL;
-    const struct dir_key *key =
-        id_is_nil(im->credential) ? NULL : directory_api_key(dir, im->credential);
-    if (!id_is_nil(im->credential) &&
-        (!key || (key->expires_at_us && key->expires_at_us <= clock_wall_us())))
-        return "the API key that the import was begun with was ended, or has expired";
-    const struct dir_employee *e = directory_employee(dir, tenant, actor);
-    if (im->principal->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE &&
-        (!e || !e->active))
-        return "the employee who began the import has left";
-    return NULL;
-}
-
-/* Batches that were read and will not be asked. */
-static void drop_unsent(struct importer *im)
-{
-    while (im->next_fill > im->next_settle &&
-           im->slots[(im->next_fill - 1) % (int64_t)im->nslots].state == SLOT_READY)
-        im->next_fill--;
-}
-
 /* Reads on and sends, as long as somebody wants it. */
 static enum err advance(struct importer *im, enum err *why_out)
 {
     enum err e = ERR_OK;
-    const char *left = gone(im);
+    const char *left = transfer_gone(im->principal, im->credential);
 
-    if (left && !im->broken) {
+    if (left && !im->stopped) {
         *why_out = ERR_UNAUTHENTICATED;
-        im->broken = im->at_end = true;
-        drop_unsent(im);
+        im->broken = im->at_end = im->stopped = true;
         snprintf(im->why, sizeof(im->why), "%s", left);
     }
     while (!e && !im->at_end && im->next_fill - im->next_settle < (int64_t)im->nslots) {
@@ -639,9 +668,10 @@ static enum err load(struct importer *im)
     im->import = wire_clone(&state.import->base, im->arena);
     im->principal = wire_clone(&state.principal->base, im->arena);
     im->credential = state.credential;
+    im->remote_address = arena_strdup(im->arena, state.remote_address);
     im->skip = state.batches;
     im->piece = arena_alloc(im->arena, TRANSFER_PIECE);
-    if (!im->import || !im->principal || !im->piece)
+    if (!im->import || !im->principal || !im->remote_address || !im->piece)
         return ERR_RESOURCE_EXHAUSTED;
     im->kind = import_kind(im->import->collection);
     im->wish = (struct import_wish){ .dry_run = im->import->dry_run,

@@ -8,6 +8,7 @@
 #include "services/gateway/sql.h"
 
 #define DB_LIMIT_US (10 * SECOND_US)
+#define FILE_METHOD "GET /exports/{id}/file" /* is no method of a service */
 #define STORE_ARENA (4 * MIB)
 
 bool transfer_store_init(struct transfer_store *s, const char *conninfo)
@@ -22,6 +23,24 @@ void transfer_store_fini(struct transfer_store *s)
     db_free(s->db);
     arena_free(s->arena);
     *s = (struct transfer_store){ 0 };
+}
+
+const char *transfer_gone(const PbPrincipal *who, struct id credential)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    bool is_person = who->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
+    struct id tenant, actor;
+
+    if (!dir || !id_parse(who->tenant_id, &tenant) || !id_parse(who->actor_id, &actor))
+        return NULL;
+    const struct dir_key *key = id_is_nil(credential) ? NULL : directory_api_key(dir, credential);
+    if (!id_is_nil(credential) &&
+        (!key || (key->expires_at_us && key->expires_at_us <= clock_wall_us())))
+        return "the API key that it was begun with was ended, or has expired";
+    const struct dir_employee *e = directory_employee(dir, tenant, actor);
+    if (is_person && (!e || !e->active))
+        return "the employee who began it has left";
+    return NULL;
 }
 
 static enum err begin(struct transfer_store *s, const struct id *tenant)
@@ -203,6 +222,7 @@ static enum err insert_import(struct transfer_store *s, struct transfer_id t,
         { "idempotency_key", b->key },
         { "created_at", db_text_time(s->arena, now_us) },
         { "expires_at", db_text_time(s->arena, now_us + TRANSFER_KEEP_US) },
+        { "remote_address", b->remote_address },
     };
     e = record_bind(&sql_import_insert, &b->import->base, extras, ARRAY_LEN(extras), s->arena,
                     &params);
@@ -254,19 +274,26 @@ enum err transfer_store_file(struct transfer_store *s, struct transfer_id t, boo
     return row.bad ? ERR_INTERNAL : *sha256_out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
+/* who: NULL, the daemon's own doing. */
 static enum err emit(struct transfer_store *s, struct transfer_id t, const char *collection,
-                     const char *etag, struct id actor, const ProtobufCMessage *event)
+                     const char *etag, const struct transfer_reader *who,
+                     const ProtobufCMessage *event)
 {
     struct outbox_row row;
-    const struct outbox_event out = {
+    struct outbox_event out = {
         .tenant = t.tenant,
         .collection = collection,
         .aggregate_id = db_text_id(s->arena, t.id),
         .version = strtoll(etag, NULL, 10),
         .occurred_at_us = clock_now_us(),
-        .actor = actor,
         .message = event,
     };
+    if (who) {
+        out.actor = who->actor;
+        out.request_id = who->request_id;
+        out.origin =
+            (struct outbox_origin){ .method = FILE_METHOD, .remote_address = who->remote_address };
+    }
 
     if (!out.aggregate_id)
         return ERR_RESOURCE_EXHAUSTED;
@@ -274,8 +301,8 @@ static enum err emit(struct transfer_store *s, struct transfer_id t, const char 
     return e ? e : outbox_queue_rows(s->db, &row, 1, s->arena);
 }
 
-enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t, struct id actor,
-                                   int64_t from, int64_t len)
+enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t,
+                                   const struct transfer_reader *who, int64_t from, int64_t len)
 {
     Daybook__Gateway__V1__ExportDownloaded event = DAYBOOK__GATEWAY__V1__EXPORT_DOWNLOADED__INIT;
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -292,7 +319,7 @@ enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id 
         event.export_id = db_text_id(s->arena, t.id);
         event.from_byte = from;
         event.bytes = len;
-        e = event.export_id ? emit(s, t, "exports", db_row_text(&row, "etag"), actor, &event.base)
+        e = event.export_id ? emit(s, t, "exports", db_row_text(&row, "etag"), who, &event.base)
                             : ERR_RESOURCE_EXHAUSTED;
     }
     return end(s, e);
@@ -316,7 +343,19 @@ static enum err claim_row(struct transfer_store *s, struct transfer_job *job)
     if (!PQntuples(res))
         return ERR_NOT_FOUND;
     job->version = db_row_i64(&row, "version");
+    job->attempts = db_row_i64(&row, "attempts");
     return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/* Other companies come first now. */
+static enum err note_served(struct transfer_store *s, struct id tenant)
+{
+    enum err e = begin(s, &tenant);
+    const char *const params[] = { db_text_id(s->arena, tenant) };
+
+    if (!e)
+        e = params[0] ? db_queue(s->db, &sql_work_served, params) : ERR_RESOURCE_EXHAUSTED;
+    return end(s, e);
 }
 
 /* An upload whose replica has gone is nobody's to go on with: the client has seen the break. */
@@ -324,8 +363,10 @@ static enum err claim_or_drop(struct transfer_store *s, struct transfer_job *job
 {
     enum err e = claim_row(s, job);
 
-    if (e || !is_upload)
+    if (e)
         return e;
+    if (!is_upload)
+        return note_served(s, job->who.tenant);
     e = transfer_store_drop(s, job->who);
     return e ? e : ERR_NOT_FOUND;
 }
@@ -434,9 +475,10 @@ enum err transfer_store_load_import(struct transfer_store *s, const struct trans
     if (e)
         return e;
     out->batches = db_row_i64(&row, "_batches");
+    out->remote_address = arena_strdup(s->arena, db_row_text(&row, "_remote_address"));
     out->credential = db_row_is_null(&row, "_credential_id") ? (struct id){ 0 }
                                                              : db_row_id(&row, "_credential_id");
-    return row.bad ? ERR_INTERNAL : ERR_OK;
+    return row.bad ? ERR_INTERNAL : out->remote_address ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 enum err transfer_store_load_export(struct transfer_store *s, const struct transfer_job *job,
@@ -454,7 +496,10 @@ enum err transfer_store_load_export(struct transfer_store *s, const struct trans
         return e;
     out->pages = db_row_i64(&row, "_pages");
     out->page_token = arena_strdup(s->arena, db_row_text(&row, "_page_token"));
-    return row.bad ? ERR_INTERNAL : out->page_token ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    out->remote_address = arena_strdup(s->arena, db_row_text(&row, "_remote_address"));
+    if (row.bad)
+        return ERR_INTERNAL;
+    return out->page_token && out->remote_address ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 /* The statement that moves a job on, with the piece of its file that goes with it. */
@@ -531,16 +576,15 @@ static enum err emit_end(struct transfer_store *s, const struct transfer_job *jo
 {
     Daybook__Gateway__V1__ImportFinished imported = DAYBOOK__GATEWAY__V1__IMPORT_FINISHED__INIT;
     Daybook__Gateway__V1__ExportFinished exported = DAYBOOK__GATEWAY__V1__EXPORT_FINISHED__INIT;
-    struct id nobody = { 0 };
     enum err e;
 
     if (job->is_export) {
         e = record_read(res, 0, &daybook__gateway__v1__export__descriptor, s->arena,
                         &exported.export);
-        return e ? e : emit(s, job->who, "exports", exported.export->etag, nobody, &exported.base);
+        return e ? e : emit(s, job->who, "exports", exported.export->etag, NULL, &exported.base);
     }
     e = record_read(res, 0, &daybook__gateway__v1__import__descriptor, s->arena, &imported.import);
-    return e ? e : emit(s, job->who, "imports", imported.import->etag, nobody, &imported.base);
+    return e ? e : emit(s, job->who, "imports", imported.import->etag, NULL, &imported.base);
 }
 
 enum err transfer_store_finish(struct transfer_store *s, const struct transfer_job *job,
@@ -584,14 +628,58 @@ static enum err sweep_company(struct transfer_store *s, struct id tenant, bool *
     return end(s, e);
 }
 
+/* Nothing when another replica is at it. more_out: set when there may be others. */
+static enum err clear_some(struct transfer_store *s, const struct transfer_job *job, bool *more_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    const char *params[3];
+    enum err e = begin(s, &job->who.tenant);
+
+    if (!e)
+        e = name_job(s, job, params) ? need_row(s, &sql_work_dead_lock, params, ERR_NOT_FOUND)
+                                     : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_exec(s->db, &sql_chunk_drop, params, &res);
+    bool more = !e && PQntuples(res) > 0;
+    if (!e && !more)
+        e = db_queue(s->db, &sql_work_dead_end, params);
+    e = end(s, e);
+    *more_out = *more_out || (!e && more);
+    return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+enum err transfer_store_clear(struct transfer_store *s, bool *more_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    enum err e = begin(s, NULL), first = ERR_OK;
+
+    *more_out = false;
+    if (!e)
+        e = db_exec(s->db, &sql_work_dead, NULL, &res);
+    e = end(s, e);
+    if (e)
+        return e;
+    for (struct db_row row = { .res = res }; row.row < PQntuples(res); row.row++) {
+        struct transfer_job job = { .who = { db_row_id(&row, "tenant_id"),
+                                             db_row_id(&row, "transfer_id") },
+                                    .version = db_row_i64(&row, "version") };
+        e = row.bad ? ERR_INTERNAL : clear_some(s, &job, more_out);
+        first = first ? first : e;
+    }
+    return first;
+}
+
 enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir)
 {
     const struct dir_tenant *const *tenants;
     size_t n = directory_tenants(dir, &tenants);
-    enum err e = ERR_OK;
+    enum err first = ERR_OK;
 
-    for (size_t i = 0; i < n && !e; i++)
+    for (size_t i = 0; i < n; i++) {
+        enum err e = ERR_OK;
         for (bool more = true; more && !e;)
             e = sweep_company(s, tenants[i]->id, &more);
-    return e;
+        first = first ? first : e;
+    }
+    return first;
 }

@@ -16,6 +16,10 @@ struct transfer_store {
 NODISCARD bool transfer_store_init(struct transfer_store *s, const char *conninfo);
 void transfer_store_fini(struct transfer_store *s);
 
+/* Whoever began something must be somebody still, with the key that he began it with (nil: none); what he
+ * may do the services judge. NULL: he is; else what has ended. Any thread. */
+const char *transfer_gone(const PbPrincipal *who, struct id credential);
+
 struct transfer_id {
     struct id tenant, id;
 };
@@ -25,6 +29,7 @@ struct transfer_job {
     struct transfer_id who;
     bool is_export;
     int64_t version;
+    int64_t attempts; /* claims since it last came on, with this one */
 };
 
 struct transfer_piece {
@@ -57,7 +62,8 @@ struct transfer_begin {
     const char *file_sha256;
     const PbPrincipal *principal;
     struct id credential; /* nil: none */
-    const char *key;      /* of repetition; "" = none */
+    const char *remote_address;
+    const char *key; /* of repetition; "" = none */
 };
 /* The import of an earlier request with that key; ERR_NOT_FOUND: none. sha256_out: of its file. */
 NODISCARD enum err transfer_store_find_key(struct transfer_store *s, struct id tenant,
@@ -73,9 +79,15 @@ NODISCARD enum err transfer_store_begin(struct transfer_store *s, struct transfe
 /* Length and hash (hex; "" = has not ended) of a result or an export's file. */
 NODISCARD enum err transfer_store_file(struct transfer_store *s, struct transfer_id t,
                                        bool is_export, int64_t *len_out, const char **sha256_out);
+/* Who fetches a file, and from where; for the log. */
+struct transfer_reader {
+    struct id actor;
+    const char *remote_address, *request_id;
+};
 /* Writes into the log who fetches what (SEC-01). */
 NODISCARD enum err transfer_store_downloaded(struct transfer_store *s, struct transfer_id t,
-                                             struct id actor, int64_t from, int64_t len);
+                                             const struct transfer_reader *who, int64_t from,
+                                             int64_t len);
 
 /* --- the work --- */
 
@@ -89,7 +101,8 @@ NODISCARD enum err transfer_store_give_back(struct transfer_store *s,
 struct transfer_import_state {
     PbImport *import;
     const PbPrincipal *principal;
-    struct id credential; /* nil: none */
+    struct id credential;       /* nil: none */
+    const char *remote_address; /* whence he sent it; "": not known */
     int64_t batches;
 };
 NODISCARD enum err transfer_store_load_import(struct transfer_store *s,
@@ -100,6 +113,7 @@ struct transfer_export_state {
     const PbPrincipal *principal;
     int64_t pages;
     const char *page_token;
+    const char *remote_address;
 };
 NODISCARD enum err transfer_store_load_export(struct transfer_store *s,
                                               const struct transfer_job *job,
@@ -127,7 +141,10 @@ struct transfer_end {
 NODISCARD enum err transfer_store_finish(struct transfer_store *s, const struct transfer_job *job,
                                          const struct transfer_end *end);
 
-/* Deletes of each company what has expired. */
+/* Deletes some pieces of each file that nobody needs any more: a large file in one statement would take
+ * longer than a statement may. more_out: call again. */
+NODISCARD enum err transfer_store_clear(struct transfer_store *s, bool *more_out);
+/* Deletes of each company what has expired, but for the files' pieces. The first error; one company's trouble is not the others'. */
 NODISCARD enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir);
 
 #endif

@@ -10,6 +10,8 @@
 
 #define LOOK_US SECOND_US
 #define CHORES_US MINUTE_US
+/* Whoever takes it up and does not come on is let go of for the time of a claim, 15 s: five minutes. */
+#define ATTEMPTS_MAX 20
 
 static struct metric ends_total = {
     .name = "daybook_gateway_transfers_total",
@@ -52,7 +54,9 @@ static void wake_relay(void *arg)
 static void work_on(struct transfer_worker *w, const struct transfer_job *job)
 {
     w->kept_us = clock_monotonic_us();
-    enum err e = job->is_export ? transfer_export_run(w, job) : transfer_import_run(w, job);
+    enum err e = job->attempts > ATTEMPTS_MAX ? transfer_give_up(w, job)
+                 : job->is_export             ? transfer_export_run(w, job)
+                                              : transfer_import_run(w, job);
     const char *const labels[] = { job->is_export ? "export" : "import", e ? "let_go" : "ended" };
     metric_add(&ends_total, 1, labels);
     if (e && is_stopping(w->arg))
@@ -97,6 +101,21 @@ void transfer_run_work(struct daemon *d)
     daemon_waker_free(h.waker);
 }
 
+/* Until nothing is left, or the process stops. */
+static void clear(struct transfer_store *s, const struct daemon *d)
+{
+    bool more = true;
+
+    while (more && !daemon_stopping(d)) {
+        enum err e = transfer_store_clear(s, &more);
+        if (e) {
+            log_warn("transfer.clear", "pieces of files could not be deleted; trying again", "err",
+                     err_name(e), NULL);
+            return;
+        }
+    }
+}
+
 static void sweep(struct transfer_store *s)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
@@ -119,6 +138,7 @@ void transfer_run_chores(struct daemon *d)
                 sweep(&store);
                 sweep_us = clock_monotonic_us() + CHORES_US;
             }
+            clear(&store, d);
             (void)daemon_waiter_wait(waiter, LOOK_US, NULL, NULL);
         }
     transfer_store_fini(&store);

@@ -22,7 +22,7 @@ struct upload {
     PbImport import; /* what is wanted; texts in the arena */
     const PbPrincipal *principal;
     struct id credential;
-    const char *key;
+    const char *key, *remote_address;
     bool gzip, opened, inflating;
     bool between; /* gzip: one member has ended, and no other begun */
     z_stream z;
@@ -70,11 +70,14 @@ bool transfer_upload_init(struct transfer_file *x, const struct transfer_upload 
     u->import.update_owner = what->update_owner;
     u->import.created_by = keep(x->arena, what->principal->actor_id);
     u->key = keep(x->arena, what->key);
+    u->remote_address = keep(x->arena, what->remote_address);
     u->principal = wire_clone(&what->principal->base, x->arena);
     u->piece = malloc(TRANSFER_PIECE);
     crypto_hash_sha256_init(&u->hash);
     return u->import.collection && u->import.source && u->import.id && u->import.created_by &&
-           u->key && u->principal && u->piece && id_parse(u->principal->tenant_id, &x->id.tenant);
+           u->key && u->remote_address && u->principal && u->piece &&
+           id_parse(u->principal->tenant_id, &x->id.tenant) &&
+           id_parse(u->principal->actor_id, &x->reader.actor);
 }
 
 void transfer_upload_fini(struct transfer_file *x)
@@ -273,6 +276,9 @@ static enum err conclude(struct transfer_store *s, struct transfer_file *x,
     uint8_t hash[crypto_hash_sha256_BYTES];
     PbImport *import;
 
+    const char *gone = transfer_gone(u->principal, u->credential);
+    if (gone) /* while he sent it, which may take days */
+        return refuse(out, ERR_UNAUTHENTICATED, gone);
     if (u->gzip && !u->between)
         return refuse(out, ERR_INVALID_ARGUMENT, "the zipped body is cut short");
     crypto_hash_sha256_final(&u->hash, hash);
@@ -288,6 +294,7 @@ static enum err conclude(struct transfer_store *s, struct transfer_file *x,
                                                        .file_sha256 = sha256,
                                                        .principal = u->principal,
                                                        .credential = u->credential,
+                                                       .remote_address = u->remote_address,
                                                        .key = u->key },
                              &import);
     if (e == ERR_ALREADY_EXISTS) /* a twin was faster */

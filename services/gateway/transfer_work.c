@@ -4,6 +4,7 @@
 #include "services/gateway/transfer_work.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 
 #define KEEP_US (5 * SECOND_US) /* a third of a claim */
 #define PAUSE_BASE_US (100 * MSEC_US)
@@ -75,4 +76,21 @@ enum err transfer_end(struct transfer_worker *w, const struct transfer_job *job,
     if (!e)
         w->emitted(w->arg);
     return e;
+}
+
+/* Its file may be what cannot be read, so the end has no hash of it. */
+enum err transfer_give_up(struct transfer_worker *w, const struct transfer_job *job)
+{
+    enum err e = transfer_store_finish(
+        &w->store, job,
+        &(struct transfer_end){ .state = TRANSFER_STATE(FAILED),
+                                .sha256 = "",
+                                .code = ERR_INTERNAL,
+                                .message = "it was taken up again and again and did not come on: "
+                                           "send it in smaller parts, or tell us" });
+    if (e)
+        return e;
+    log_error("transfer.given_up", "an import or export was taken up too often", NULL);
+    w->emitted(w->arg);
+    return ERR_OK;
 }

@@ -30,6 +30,9 @@ struct transfer_worker {
 NODISCARD enum err transfer_import_run(struct transfer_worker *w, const struct transfer_job *job);
 NODISCARD enum err transfer_export_run(struct transfer_worker *w, const struct transfer_job *job);
 
+/* Ends a job as failed that was taken up too often and did not come on. */
+NODISCARD enum err transfer_give_up(struct transfer_worker *w, const struct transfer_job *job);
+
 /* Moves the claim on when it is time to. ERR_CANCELED: stop. */
 NODISCARD enum err transfer_stay(struct transfer_worker *w, const struct transfer_job *job);
 /* Whether asking again can help. */

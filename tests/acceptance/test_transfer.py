@@ -163,6 +163,24 @@ def test_a_line_of_json_that_is_too_long_is_passed_over(erp):
     assert result(erp, done["id"])[0]["message"] == "the line is over 262144 bytes"
 
 
+def test_faulty_rows_that_fill_the_memory_do_not_end_the_file(erp):
+    tag = uuid.uuid4().hex[:8]
+    crowd = json.dumps({"customer": {"externalRef": {"id": f"{tag}-c"}, "name": "Crowd"}, "contacts": [{}] * 10000})
+    good = {"customer": {"externalRef": {"id": f"{tag}-g"}, "name": f"Good {tag}"}, "ownerNo": "E006"}
+    done = imported(erp, "\n".join([crowd] * 40 + [json.dumps(good)]), "&format=jsonl")
+    assert done["state"] == "TRANSFER_STATE_DONE", done
+    assert (done["inserted"], done["invalid"]) == ("1", "40"), done
+    told = {r["message"] for r in result(erp, done["id"])[:40]}
+    assert told == {"has too many contacts"}, told
+
+
+def test_long_ids_of_faulty_rows_do_not_swell_the_result(erp):
+    long = "\u00e4" * 4000
+    done = imported(erp, (HEADER + f"{long},,E006,,\r\n" * 300).encode())
+    assert done["state"] == "TRANSFER_STATE_DONE" and done["invalid"] == "300", done
+    assert {r["external_id"] for r in result(erp, done["id"])} == {"\u00e4" * 256}
+
+
 def test_formulas_are_defused_in_the_result(erp):
     done = imported(erp, HEADER + "=cmd|' /C calc'!A0,,E006,,\r\n@x,,E006,,\r\n")
     assert [r["external_id"] for r in result(erp, done["id"])] == ["'=cmd|' /C calc'!A0", "'@x"]
@@ -237,6 +255,13 @@ def test_who_may_import_and_who_sees_it(company, people, other, erp):
     assert upload(erp, body, collection="visits").status == 404
 
 
+def test_a_body_that_nobody_wants_is_not_kept(company):
+    stranger = Caller(company.stack, "dbk_nobody")
+    for path in ("/imports/x", "/exports/x"):
+        answer = fresh(stranger).send("POST", path, b"x" * ((4 << 20) + 1))
+        assert answer.status == 404 and "what is imported is" in answer.json["message"], "kept, it would be too large"
+
+
 def test_a_result_in_parts(erp):
     done = imported(erp, HEADER + "".join(rows(700)))
     path = f"/imports/{done['id']}/result"
@@ -283,8 +308,11 @@ def test_an_import_is_cancelled(company, erp):
     nothing_left(company)
 
 
-def test_a_key_that_was_ended_imports_no_more(company):
-    made = new_key(company, scopes=["customers.read", "customers.write", "tenant.all"])
+@pytest.mark.parametrize("whose", ["program", "manager"])
+def test_a_key_that_was_ended_imports_no_more(company, whose):
+    of = ({"employeeId": company.ids[whose]} if whose in company.ids else
+          {"scopes": ["customers.read", "customers.write", "tenant.all"]})
+    made = new_key(company, **of)
     caller, tag = Caller(company.stack, made.api_key), uuid.uuid4().hex[:8]
     with company.stack.stopped("customers"):
         begun = upload(caller, HEADER + "".join(rows(3000, tag))).json
@@ -296,11 +324,48 @@ def test_a_key_that_was_ended_imports_no_more(company):
     assert count(company, tag) == int(done.get("inserted", 0)) < 3000
 
 
+def test_a_key_that_was_ended_while_the_file_came(company):
+    made, tag = new_key(company, employeeId=company.ids["manager"]), uuid.uuid4().hex[:8]
+    caller = Caller(company.stack, made.api_key)
+    body = (HEADER + "".join(rows(3, tag))).encode()
+    with socket.create_connection(caller.address) as s:
+        s.sendall(b"POST /imports/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + caller.key.encode()
+                  + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'upload'") == 1,
+                   LONG, "it has begun")
+        company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": made.credential.id})
+        wait_until(lambda: fresh(caller).post(IMPORTS + "ListImports", {}).status == 401, SECONDS, "the key is ended")
+        s.sendall(body[-1:])
+        assert s.recv(20).startswith(b"HTTP/1.1 401"), "its holder is proven again at the end"
+    nothing_left(company)
+    assert count(company, tag) == 0
+
+
 def test_an_end_is_an_event(company, erp):
     done = imported(erp, HEADER + "".join(rows(1)))
     wait_until(lambda: company.stack.value(
         "select count(*) from bus.log where type = 'daybook.gateway.v1.ImportFinished' "
         f"and aggregate = 'imports/{done['id']}'") == 1, SECONDS, "the event is in the log")
+
+
+def test_what_never_comes_on_is_given_up(company, erp):
+    with company.stack.stopped("customers"):
+        begun = upload(erp, HEADER + "".join(rows(3))).json
+        company.stack.psql("update gateway.transfer_work set attempts = 20, claimed_until = '-infinity', "
+                           f"version = version + 1 where transfer_id = '{begun['id']}'")
+        done = ended(erp, begun["id"])
+    assert done["state"] == "TRANSFER_STATE_FAILED" and "did not come on" in done["error"]["message"], done
+    assert erp.send("GET", f"/imports/{begun['id']}/result").status == 200
+    nothing_left(company)
+
+
+def test_a_large_file_is_deleted_in_pieces(company):
+    dead = uuid.uuid4()
+    company.stack.psql(
+        f"insert into gateway.transfer_chunk select '{company.tenant}', '{dead}', 'upload', n, 'x' "
+        f"from generate_series(1, 200) n; insert into gateway.transfer_work (tenant_id, transfer_id, kind) "
+        f"values ('{company.tenant}', '{dead}', 'dead')")
+    nothing_left(company)
 
 
 # --- crashes ------------------------------------------------------------------------------------------
@@ -461,8 +526,14 @@ def test_a_person_needs_the_approval_of_another(company, people):
     table = list(csv.DictReader(io.StringIO(rep.send("GET", f"/exports/{asked['id']}/file").body.decode())))
     assert {r["owner_id"] for r in table} == {company.ids["rep"]} and mine.id in {r["id"] for r in table}
     assert rep3.send("GET", f"/exports/{asked['id']}/file").status == 404
+    assert gm.send("GET", f"/exports/{asked['id']}").status == 200
+    assert gm.send("GET", f"/exports/{asked['id']}/file").fault == (403, "permission_denied"), "it is not for him"
     wait_until(lambda: events_of(company, asked["id"]) == ["ExportRequested", "ExportApproved", "ExportFinished",
                                                            "ExportDownloaded"], SECONDS, "all is in the log")
+    fetched = company.stack.sql("select method, remote_address, actor_id, request_id from bus.log where aggregate = "
+                                f"'exports/{asked['id']}' and type like '%.ExportDownloaded'")[0]
+    assert (fetched["method"], fetched["remote_address"]) == ("GET /exports/{id}/file", "127.0.0.1")
+    assert fetched["actor_id"] == company.ids["rep"] and fetched["request_id"]
 
 
 def test_without_the_scope_there_is_no_export(company):

@@ -25,6 +25,7 @@ CREATE TABLE ${schema}.import (
     credential_id     uuid,                      -- the API key, which must go on to be good
     idempotency_key   text NOT NULL,
     created_by        uuid NOT NULL,
+    remote_address    text NOT NULL DEFAULT '',  -- whence, for the audit trail (SEC-10)
     created_at        timestamptz NOT NULL,
     finished_at       timestamptz,
     expires_at        timestamptz NOT NULL,
@@ -57,6 +58,7 @@ CREATE TABLE ${schema}.export (
     file_sha256       text NOT NULL DEFAULT '',  -- hex, once it has ended
     principal         bytea NOT NULL,
     created_by        uuid NOT NULL,
+    remote_address    text NOT NULL DEFAULT '',  -- whence, for the audit trail (SEC-10)
     created_at        timestamptz NOT NULL,
     finished_at       timestamptz,
     expires_at        timestamptz NOT NULL,
@@ -79,13 +81,16 @@ CREATE TABLE ${schema}.transfer_chunk (
 ALTER TABLE ${schema}.transfer_chunk ALTER COLUMN bytes SET STORAGE EXTERNAL;
 
 -- What is under way or waits. Whoever has claimed a row raises its version and owns the work until
--- claimed_until, which he moves on; who writes proves that the version is still his.
+-- claimed_until, which he moves on; who writes proves that the version is still his. A dead row stays
+-- until the pieces that nobody needs any more are deleted.
 CREATE TABLE ${schema}.transfer_work (
     tenant_id      uuid NOT NULL,
     transfer_id    uuid NOT NULL,
-    kind           text NOT NULL CHECK (kind IN ('upload', 'import', 'export')),
+    kind           text NOT NULL CHECK (kind IN ('upload', 'import', 'export', 'dead')),
     version        bigint NOT NULL DEFAULT 0,
     claimed_until  timestamptz NOT NULL DEFAULT '-infinity',
+    attempts       int NOT NULL DEFAULT 0,       -- claims since it last came on
+    waits_since    timestamptz NOT NULL DEFAULT clock_timestamp(), -- or since the company was served
     PRIMARY KEY (tenant_id, transfer_id)
 ) WITH (fillfactor = 50);
 

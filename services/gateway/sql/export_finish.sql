@@ -1,13 +1,10 @@
 -- params: tenant_id id version state file_sha256 finished_at error_code error_message
--- No row: the work is another's by now. Only what is whole is kept.
+-- No row: the work is another's by now. A file that is not whole is deleted later, piece by piece.
 WITH held AS (
-    DELETE FROM gateway.transfer_work
+    UPDATE gateway.transfer_work
+       SET kind = 'dead', version = version + 1, claimed_until = '-infinity'
      WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND version = $3::bigint
     RETURNING 1
-), broken AS (
-    DELETE FROM gateway.transfer_chunk
-     WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND kind = 'file' AND $4::text <> 'done'
-       AND EXISTS (SELECT FROM held)
 )
 UPDATE gateway.export
    SET state = $4::text, file_sha256 = $5::text, finished_at = $6::timestamptz, error_code = $7::int,

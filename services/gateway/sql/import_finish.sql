@@ -1,12 +1,10 @@
 -- params: tenant_id id version state result_sha256 finished_at error_code error_message
--- No row: the work is another's by now.
+-- No row: the work is another's by now. The upload is deleted later, piece by piece.
 WITH held AS (
-    DELETE FROM gateway.transfer_work
+    UPDATE gateway.transfer_work
+       SET kind = 'dead', version = version + 1, claimed_until = '-infinity'
      WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND version = $3::bigint
     RETURNING 1
-), read AS (
-    DELETE FROM gateway.transfer_chunk
-     WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND kind = 'upload' AND EXISTS (SELECT FROM held)
 )
 UPDATE gateway.import
    SET state = $4::text, result_sha256 = $5::text, finished_at = $6::timestamptz, error_code = $7::int,

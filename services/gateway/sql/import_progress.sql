@@ -2,7 +2,7 @@
 -- No row: the work is another's by now.
 WITH held AS (
     UPDATE gateway.transfer_work
-       SET claimed_until = clock_timestamp() + interval '15 seconds'
+       SET claimed_until = clock_timestamp() + interval '15 seconds', attempts = 0
      WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND version = $3::bigint
     RETURNING 1
 )

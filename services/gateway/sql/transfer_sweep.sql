@@ -1,5 +1,5 @@
 -- params: tenant_id now
--- Imports and exports that have expired, with their files; some, until all are gone.
+-- Imports and exports that have expired; some, until all are gone. Their files are deleted later.
 WITH imports AS (
     DELETE FROM gateway.import i
      WHERE i.tenant_id = $1::uuid AND i.id IN (
@@ -17,7 +17,9 @@ WITH imports AS (
     RETURNING e.id
 ), ended AS (
     SELECT id FROM imports UNION ALL SELECT id FROM exports
-), files AS (
-    DELETE FROM gateway.transfer_chunk c USING ended WHERE c.tenant_id = $1::uuid AND c.transfer_id = ended.id
+), marked AS (
+    INSERT INTO gateway.transfer_work AS w (tenant_id, transfer_id, kind)
+    SELECT $1::uuid, id, 'dead' FROM ended
+    ON CONFLICT (tenant_id, transfer_id) DO UPDATE SET kind = 'dead', version = w.version + 1
 )
 SELECT id FROM ended

@@ -1,9 +1,5 @@
 -- params: tenant_id transfer_id
--- An upload that came to nothing.
-WITH gone AS (
-    DELETE FROM gateway.transfer_work
-     WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND kind = 'upload'
-    RETURNING 1
-)
-DELETE FROM gateway.transfer_chunk
- WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND EXISTS (SELECT FROM gone)
+-- An upload that came to nothing; its pieces are deleted later. Who still writes one finds no upload.
+UPDATE gateway.transfer_work
+   SET kind = 'dead', version = version + 1, claimed_until = '-infinity'
+ WHERE tenant_id = $1::uuid AND transfer_id = $2::uuid AND kind = 'upload'

@@ -4,5 +4,5 @@
 INSERT INTO gateway.transfer_work (tenant_id, transfer_id, kind, claimed_until)
 SELECT $1::uuid, $2::uuid, $3::text,
        CASE WHEN $3::text = 'upload' THEN clock_timestamp() + interval '2 minutes' ELSE '-infinity' END
- WHERE (SELECT count(*) FROM gateway.transfer_work w WHERE w.tenant_id = $1::uuid) < $4::int
+ WHERE (SELECT count(*) FROM gateway.transfer_work w WHERE w.tenant_id = $1::uuid AND w.kind <> 'dead') < $4::int
 RETURNING 1
