@@ -203,9 +203,11 @@ static void a_rebuild_repeats_only_what_makes_the_read_model(void **state)
         fake_bus_publish(bus, i % 3 == 2 ? add_live_only() : add(0, "visits/1", "emit"));
     wait_until(CURSOR, 30);
     assert_int_equal(number("SELECT count(*) AS n FROM cons.effect"), 30);
+    stop(&r); /* the relay is woken after the commit that was waited for */
     int relay = atomic_load(&plan.relay);
     int64_t emitted = number("SELECT count(*) AS n FROM bus.outbox");
 
+    start(&r);
     rebuild(30);
     wait_until(CURSOR, 30);
     wait_until("(SELECT replay_until FROM cons.consumer_cursor)", 0);
