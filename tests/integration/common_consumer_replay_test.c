@@ -207,7 +207,8 @@ static void a_rebuild_repeats_only_what_makes_the_read_model(void **state)
     int relay = atomic_load(&plan.relay);
     int64_t emitted = number("SELECT count(*) AS n FROM bus.outbox");
 
-    start(&r);
+    launch(&r);
+    wait_ready(&r);
     rebuild(30);
     wait_until(CURSOR, 30);
     wait_until("(SELECT replay_until FROM cons.consumer_cursor)", 0);
