@@ -64,6 +64,11 @@ const void *http_body(const struct http_exchange *x, size_t *len_out)
     return x->body;
 }
 
+void http_drop_body(struct http_exchange *x)
+{
+    x->body_len = 0;
+}
+
 struct arena *http_arena(struct http_exchange *x)
 {
     return x->arena;
