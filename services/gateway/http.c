@@ -147,7 +147,7 @@ static void begin(struct http_exchange *x, const char *method)
 
     x->begun = true;
     x->method = method_of(method);
-    http_await(x->loop, x->on, HTTP_BODY_US);
+    http_await(x->loop, x->on, http_allowed_us(x->loop, 0));
     if (n < 0 || (size_t)n > x->loop->limits.headers_max)
         x->fault = HTTP_TOO_MANY_HEADERS;
 }
@@ -180,6 +180,8 @@ static enum MHD_Result queue(struct http_exchange *x)
     x->nheaders = 0;
     if (x->loop->quiesced)
         (void)MHD_add_response_header(x->response, "Connection", "close");
+    if (!x->streams) /* who does not take it may not keep it either */
+        http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
     return MHD_queue_response(x->connection, x->status, x->response);
 }
 
@@ -373,6 +375,8 @@ static void answer(struct http_exchange *x, unsigned status, const void *body, s
     } data = { .in = len ? body : "" };
 
     x->over = true;
+    x->answer_len = len;
+    x->answered_us = clock_monotonic_us();
     set_response(x, status, MHD_create_response_from_buffer(len, data.out, mode));
 }
 

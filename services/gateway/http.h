@@ -24,9 +24,10 @@ struct http_limits {
     size_t url_max;      /* bytes of the target */
     size_t headers_max;  /* number */
     size_t header_bytes; /* all of the header, and libmicrohttpd's memory of a connection */
-    int64_t
-        header_us; /* from the begin of a connection to a header; idle_us more for a next one. A minute
-                            for the body */
+    int64_t header_us; /* from the begin of a connection to a header; idle_us more for a next one */
+    int64_t body_us;   /* from a header to the end of its body, or from an answer (no stream) until it
+                        * was taken; and a second more for each rate_min bytes that have moved */
+    size_t rate_min;
     int64_t idle_us; /* without a byte either way */
     unsigned connections_max;
     unsigned address_max; /* connections of one address (of IPv6: one /64); 0: no limit... */
@@ -59,7 +60,8 @@ void http_loop_free(struct http_loop *l); /* ends all connections; gone() is cal
 uint16_t http_loop_port(const struct http_loop *l);
 /* No new connections from now on; those that stand get "Connection: close". */
 void http_loop_quiesce(struct http_loop *l);
-/* Lets go whoever has not sent all of his request yet, or does not take the end of his stream. */
+/* Lets go whoever has not sent all of his request yet, or does not take the end of his stream or, in
+ * two seconds, his answer. */
 void http_loop_hurry(struct http_loop *l);
 unsigned http_loop_exchanges(const struct http_loop *l); /* not yet over */
 

@@ -13,8 +13,6 @@
 
 #define HTTP_STREAM_BLOCK (16 * KIB) /* libmicrohttpd's piece of a stream */
 #define HTTP_ANSWER_HEADERS_MAX 64
-#define HTTP_BODY_US (60 * SECOND_US) /* from a header to the end of its body */
-
 struct http_connection {
     struct http_connection *next, *prev; /* of those whose request is awaited */
     struct http_connection *all_next, *all_prev;
@@ -52,6 +50,8 @@ struct http_exchange {
     unsigned status;
     bool streams;
     bool told_enough;
+    size_t answer_len;   /* of no stream */
+    int64_t answered_us; /* monotonic; of no stream */
     struct sbuf out; /* of a stream: [out_sent, len) was not taken */
     size_t out_sent;
     size_t nheaders;
@@ -80,6 +80,8 @@ struct http_loop {
 /* The connection's next request, or its body, must be there within so long. */
 void http_await(struct http_loop *l, struct http_connection *c, int64_t within_us);
 void http_came(struct http_loop *l, struct http_connection *c); /* it is; idempotent */
+/* How long so many bytes may take, either way. */
+int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes);
 
 /* --- http_pieces.c --- */
 

@@ -16,6 +16,7 @@
 #include "services/gateway/http_internal.h"
 
 #define SWEEP_US (SECOND_US / 2)
+#define LAST_READ_US (2 * SECOND_US) /* for an answer, at a stop */
 #define EVENTS_MAX 64
 #define LAST_RUNS 100
 
@@ -25,6 +26,8 @@ const struct http_limits http_limits_default = {
     .headers_max = 100,
     .header_bytes = 32 * KIB,
     .header_us = 10 * SECOND_US,
+    .body_us = 60 * SECOND_US,
+    .rate_min = 1024,
     .idle_us = 75 * SECOND_US,
     .connections_max = 8000,
 };
@@ -57,7 +60,12 @@ void http_came(struct http_loop *l, struct http_connection *c)
         l->awaited = c->next;
 }
 
-/* A client that sends a byte now and then is not idle, and never done. */
+int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes)
+{
+    return l->limits.body_us + (int64_t)(bytes / l->limits.rate_min) * SECOND_US;
+}
+
+/* A client that sends, or takes, a byte now and then is not idle, and never done. */
 static void sweep(struct http_loop *l, int64_t now_us)
 {
     if (now_us < l->sweep_us)
@@ -302,8 +310,10 @@ void http_loop_quiesce(struct http_loop *l)
 
 void http_loop_hurry(struct http_loop *l)
 {
+    int64_t before_us = clock_monotonic_us() - LAST_READ_US;
+
     for (struct http_exchange *x = l->open; x; x = x->next)
-        if (!x->left && (!x->handed || (x->streams && x->over)))
+        if (!x->left && (!x->handed || (x->over && x->answered_us <= before_us)))
             http_leave(x);
 }
 

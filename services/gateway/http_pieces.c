@@ -7,8 +7,6 @@
 #include "common/clock.h"
 #include "services/gateway/http_internal.h"
 
-#define RATE_MIN 1024 /* bytes a second that a client must bring */
-
 void http_take_pieces(struct http_exchange *x)
 {
     x->in_pieces = true;
@@ -18,7 +16,7 @@ void http_take_pieces(struct http_exchange *x)
 /* Whoever is slower than he may be runs into the limit sooner or later. */
 static void allow_time(struct http_exchange *x)
 {
-    int64_t allowed_us = HTTP_BODY_US + (int64_t)(x->received / RATE_MIN) * SECOND_US;
+    int64_t allowed_us = http_allowed_us(x->loop, x->received);
 
     http_await(x->loop, x->on, MAX(0, x->began_us + allowed_us - clock_monotonic_us()));
 }

@@ -15,6 +15,8 @@
 #define LIST "/daybook.customers.v1.CustomerService/List"
 #define STREAM "/daybook.bus.v1.EventService/StreamEvents"
 #define JSON "Content-Type: application/json\r\n"
+#define PROTO "Content-Type: application/proto\r\n"
+#define LARGE (32 * MIB)
 
 struct fixture {
     struct web web;
@@ -88,7 +90,7 @@ static void turn(void *arg)
     connect_tick(f->connect, clock_monotonic_us());
 }
 
-static int set_up(void **state)
+static int set_up_with(void **state, int64_t body_us)
 {
     static struct fixture f;
     struct http_limits limits = http_limits_default;
@@ -99,6 +101,8 @@ static int set_up(void **state)
     limits.url_max = 500;
     limits.headers_max = 20;
     limits.header_us = 300 * MSEC_US;
+    limits.body_us = body_us;
+    limits.rate_min = 64 * MIB;
     f.connect =
         connect_new(&(struct connect_config){ .message_max = 1000,
                                               .cors_origin = "https://a.example, https://b.example",
@@ -118,6 +122,16 @@ static int set_up(void **state)
     return f.connect && f.loop ? 0 : -1;
 }
 
+static int set_up(void **state)
+{
+    return set_up_with(state, 300 * MSEC_US);
+}
+
+static int set_up_patient(void **state)
+{
+    return set_up_with(state, 600 * SECOND_US);
+}
+
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -134,6 +148,14 @@ static void turn_until_called(struct fixture *f, int calls)
     while (f->calls < calls && clock_monotonic_us() < until_us)
         turn(f);
     assert_int_equal(f->calls, calls);
+}
+
+static void turn_until_over(struct fixture *f)
+{
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_int_equal(http_loop_exchanges(f->loop), 0);
 }
 
 static void reply(struct fixture *f)
@@ -329,11 +351,58 @@ static void a_stranger_who_never_ends_costs_the_connection_F50(void **state)
     int64_t until_us = clock_monotonic_us() + WAIT_US;
     while (f->refused == 0 && clock_monotonic_us() < until_us)
         turn(f);
-    close(fd);
-    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us)
-        turn(f);
-    assert_int_equal(http_loop_exchanges(f->loop), 0);
+    turn_until_over(f);
     assert_int_equal(f->calls + f->gone, 0);
+    close(fd);
+}
+
+/* Known or not. */
+static void a_body_that_never_ends_costs_the_connection_F50(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+    int64_t began_us = clock_monotonic_us(), said_us = 0;
+
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 900\r\n\r\n");
+    bool open = true;
+    while (open && clock_monotonic_us() < began_us + WAIT_US) {
+        turn(f);
+        open = web_hear(&f->web, fd);
+        if (open && clock_monotonic_us() > said_us + 50 * MSEC_US) {
+            said_us = clock_monotonic_us();
+            open = send(fd, " ", 1, MSG_NOSIGNAL) == 1; /* never idle */
+        }
+    }
+    assert_false(open);
+    assert_int_equal(f->calls, 0);
+    close(fd);
+}
+
+/* An answer larger than what the kernel keeps for a client who takes none of it. */
+static void give_large_answer(struct fixture *f)
+{
+    struct connect_call *call = f->call;
+    void *data = calloc(1, LARGE);
+
+    assert_non_null(call);
+    assert_non_null(data);
+    f->call = NULL;
+    connect_reply(call, data, LARGE);
+    free(data);
+}
+
+static void an_answer_that_is_not_taken_costs_the_connection_F50(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" PROTO "Content-Length: 0\r\n\r\n");
+    turn_until_called(f, 1);
+    give_large_answer(f);
+    turn(f);
+    assert_int_equal(http_loop_exchanges(f->loop), 1);
+    turn_until_over(f);
+    close(fd);
 }
 
 static void a_body_with_two_ends_is_refused_F50(void **state)
@@ -491,6 +560,25 @@ static void a_hurried_stop_lets_the_unfinished_go(void **state)
     close(fd);
 }
 
+/* Nor for an answer that nobody takes, however patient we are else. */
+static void a_hurried_stop_lets_an_answer_go_that_is_not_taken(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" PROTO "Content-Length: 0\r\n\r\n");
+    turn_until_called(f, 1);
+    give_large_answer(f);
+    http_loop_quiesce(f->loop);
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us) {
+        http_loop_hurry(f->loop);
+        turn(f);
+    }
+    assert_int_equal(http_loop_exchanges(f->loop), 0);
+    close(fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -504,6 +592,8 @@ int main(void)
         T(a_stranger_is_refused_by_his_header),
         T(one_who_asks_before_he_sends_is_told_at_once),
         T(a_stranger_who_never_ends_costs_the_connection_F50),
+        T(a_body_that_never_ends_costs_the_connection_F50),
+        T(an_answer_that_is_not_taken_costs_the_connection_F50),
         T(a_body_with_two_ends_is_refused_F50),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
@@ -511,6 +601,8 @@ int main(void)
         T(what_waits_when_the_loop_ends_is_told_of),
         T(a_request_that_comes_at_the_very_end_is_not_taken),
         T(a_hurried_stop_lets_the_unfinished_go),
+        cmocka_unit_test_setup_teardown(a_hurried_stop_lets_an_answer_go_that_is_not_taken,
+                                        set_up_patient, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
