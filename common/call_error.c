@@ -57,30 +57,6 @@ static const struct call_failure *failure_of(const struct call *call, enum err c
     return f->code == code ? f : NULL;
 }
 
-static const char *code_reason(enum err code)
-{
-    static const char *const reasons[] = {
-        "OK",
-        "CANCELED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    };
-    return (size_t)code < ARRAY_LEN(reasons) ? reasons[code] : "UNKNOWN";
-}
-
 const char *call_failure_reason(const struct call *call, enum err code)
 {
     const struct call_failure *f = failure_of(call, code);
@@ -89,7 +65,7 @@ const char *call_failure_reason(const struct call *call, enum err code)
         return f->reason;
     if (f == NULL && strncmp(call->state->db_error.sqlstate, "53100", 5) == 0)
         return "STORAGE_FULL"; /* operations 6 */
-    return code_reason(code);
+    return err_reason(code);
 }
 
 /* Details under way. */

@@ -10,27 +10,27 @@
 
 static const struct {
     enum err code;
-    const char *name;
+    const char *name, *reason;
     int exit_code;
 } codes[] = {
-    { ERR_OK, "ok", 0 },
-    { ERR_CANCELED, "canceled", 1 },
-    { ERR_UNKNOWN, "unknown", 70 },
-    { ERR_INVALID_ARGUMENT, "invalid_argument", 64 },
-    { ERR_DEADLINE_EXCEEDED, "deadline_exceeded", 75 },
-    { ERR_NOT_FOUND, "not_found", 66 },
-    { ERR_ALREADY_EXISTS, "already_exists", 73 },
-    { ERR_PERMISSION_DENIED, "permission_denied", 77 },
-    { ERR_RESOURCE_EXHAUSTED, "resource_exhausted", 75 },
-    { ERR_FAILED_PRECONDITION, "failed_precondition", 65 },
-    { ERR_ABORTED, "aborted", 75 },
-    { ERR_OUT_OF_RANGE, "out_of_range", 64 },
-    { ERR_UNIMPLEMENTED, "unimplemented", 69 },
-    { ERR_INTERNAL, "internal", 70 },
-    { ERR_UNAVAILABLE, "unavailable", 75 },
-    { ERR_DATA_LOSS, "data_loss", 70 },
-    { ERR_UNAUTHENTICATED, "unauthenticated", 77 },
-    { ERR_REPLAYED, "replayed", 0 },
+    { ERR_OK, "ok", "OK", 0 },
+    { ERR_CANCELED, "canceled", "CANCELED", 1 },
+    { ERR_UNKNOWN, "unknown", "UNKNOWN", 70 },
+    { ERR_INVALID_ARGUMENT, "invalid_argument", "INVALID_ARGUMENT", 64 },
+    { ERR_DEADLINE_EXCEEDED, "deadline_exceeded", "DEADLINE_EXCEEDED", 75 },
+    { ERR_NOT_FOUND, "not_found", "NOT_FOUND", 66 },
+    { ERR_ALREADY_EXISTS, "already_exists", "ALREADY_EXISTS", 73 },
+    { ERR_PERMISSION_DENIED, "permission_denied", "PERMISSION_DENIED", 77 },
+    { ERR_RESOURCE_EXHAUSTED, "resource_exhausted", "RESOURCE_EXHAUSTED", 75 },
+    { ERR_FAILED_PRECONDITION, "failed_precondition", "FAILED_PRECONDITION", 65 },
+    { ERR_ABORTED, "aborted", "ABORTED", 75 },
+    { ERR_OUT_OF_RANGE, "out_of_range", "OUT_OF_RANGE", 64 },
+    { ERR_UNIMPLEMENTED, "unimplemented", "UNIMPLEMENTED", 69 },
+    { ERR_INTERNAL, "internal", "INTERNAL", 70 },
+    { ERR_UNAVAILABLE, "unavailable", "UNAVAILABLE", 75 },
+    { ERR_DATA_LOSS, "data_loss", "DATA_LOSS", 70 },
+    { ERR_UNAUTHENTICATED, "unauthenticated", "UNAUTHENTICATED", 77 },
+    { ERR_REPLAYED, "replayed", "REPLAYED", 0 },
 };
 
 const char *err_name(enum err e)
@@ -39,6 +39,14 @@ const char *err_name(enum err e)
         if (codes[i].code == e)
             return codes[i].name;
     return "unknown";
+}
+
+const char *err_reason(enum err e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        if (codes[i].code == e)
+            return codes[i].reason;
+    return "UNKNOWN";
 }
 
 int err_exit_code(enum err e)

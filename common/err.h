@@ -34,6 +34,9 @@ enum err {
 /* "invalid_argument" and so on, as in Connect and in logs; "unknown" for other numbers. */
 const char *err_name(enum err e);
 
+/* "INVALID_ARGUMENT" and so on: ErrorInfo.reason of an error that has no reason of its own. */
+const char *err_reason(enum err e);
+
 /* Exit status of a command-line tool for a code; see the table in README. 0 for ERR_OK. */
 int err_exit_code(enum err e);
 

@@ -115,6 +115,15 @@ static struct connect_call *begin(struct connect *c, struct http_exchange *x)
     return call;
 }
 
+static void fail_unreadable(struct connect_call *call, const struct connect_failure *f)
+{
+    struct connect *c = call->connect;
+
+    if (c->config.on_unreadable)
+        c->config.on_unreadable(c->config.arg, call, f->code);
+    connect_fail_as(call, f);
+}
+
 /* By its header. False: it was answered. */
 static bool is_admitted(struct connect_call *call)
 {
@@ -129,7 +138,7 @@ static bool is_admitted(struct connect_call *call)
     }
     http_set_data(call->x, call);
     if (e)
-        connect_fail_text(call, e, text);
+        fail_unreadable(call, &(struct connect_failure){ .code = e, .text = text });
     return !e && (!c->config.admit || c->config.admit(c->config.arg, call));
 }
 
@@ -141,7 +150,8 @@ static void take(struct connect_call *call)
 
     enum err e = connect_read_message(call, &text, &fault);
     if (e) {
-        connect_fail_fault(call, e, text, &fault);
+        fail_unreadable(call,
+                        &(struct connect_failure){ .code = e, .text = text, .fault = &fault });
         return;
     }
     if (call->timeout_us)

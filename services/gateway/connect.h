@@ -9,6 +9,7 @@
 #define DAYBOOK_GATEWAY_CONNECT_H
 
 #include "common/schema.h"
+#include "common/wire.h"
 #include "google/rpc/status.pb-c.h"
 #include "services/gateway/http.h"
 
@@ -25,6 +26,9 @@ struct connect_config {
     /* Optional: a call of which there is the header, the message not yet. False: it has answered
      * it. */
     bool (*admit)(void *arg, struct connect_call *call);
+    /* Optional: a call that was answered by an error, without admit() or after it, since what it
+     * sends cannot be read. */
+    void (*on_unreadable)(void *arg, struct connect_call *call, enum err code);
     /* A call whose message has come. Answers it now, or later. */
     void (*on_call)(void *arg, struct connect_call *call);
     /* Its client has gone, or its time is up. Valid until this returns; nothing may be answered any
@@ -73,8 +77,18 @@ void connect_add_trailer(struct connect_call *call, const char *name, const char
 
 /* The answer of a unary call, packed. */
 void connect_reply(struct connect_call *call, const void *message, size_t len);
-/* The end of any call by an error. */
+/* The end of any call by an error; its RetryInfo goes out as Retry-After too. */
 void connect_fail(struct connect_call *call, const PbStatus *status);
+/* An error that no service has said. */
+struct connect_failure {
+    enum err code;
+    const char *text;               /* which field, and what to do */
+    const char *reason;             /* of ErrorInfo, UPPER_SNAKE; NULL: the code's name */
+    const struct wire_fault *fault; /* what cannot be read; NULL: nothing */
+    int64_t
+        wait_us; /* after which it may be tried again; 0: a second of ERR_UNAVAILABLE, else none */
+};
+void connect_fail_as(struct connect_call *call, const struct connect_failure *f);
 void connect_fail_text(struct connect_call *call, enum err code, const char *text);
 
 /* The answer was given, or nobody waits for it: the call is not to be touched any more. */

@@ -221,54 +221,6 @@ void connect_refuse(struct http_exchange *x, const struct connect_config *c,
     http_answer(x, refusal->status, NULL, 0);
 }
 
-void connect_fail_text(struct connect_call *call, enum err code, const char *text)
-{
-    connect_fail_fault(call, code, text, NULL);
-}
-
-static void add_fault_detail(struct connect_call *call, PbStatus *status,
-                             const struct wire_fault *fault)
-{
-    struct arena *a = http_arena(call->x);
-    Google__Rpc__BadRequest__FieldViolation violation =
-        GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
-    Google__Rpc__BadRequest__FieldViolation *violations[] = { &violation };
-    Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
-    Google__Protobuf__Any **details = arena_alloc(a, sizeof(Google__Protobuf__Any *));
-
-    violation.field = arena_strdup(a, fault->field);
-    violation.description = arena_strdup(a, fault->reason);
-    bad.n_field_violations = 1;
-    bad.field_violations = violations;
-    if (!details || !violation.field || !violation.description)
-        return;
-    details[0] = wire_any(a, &bad.base);
-    if (!details[0])
-        return;
-    status->details = details;
-    status->n_details = 1;
-}
-
-void connect_fail_fault(struct connect_call *call, enum err code, const char *text,
-                        const struct wire_fault *fault)
-{
-    PbStatus status = GOOGLE__RPC__STATUS__INIT;
-    struct arena *a = http_arena(call->x);
-
-    status.code = (int)code;
-    if (fault && fault->reason[0]) {
-        status.message = arena_printf(a, "%s: %s%s%s", text, fault->field,
-                                      fault->field[0] ? ": " : "", fault->reason);
-        add_fault_detail(call, &status, fault);
-    } else if (text) {
-        status.message = arena_strdup(a, text);
-    }
-    static char none[1];
-    if (!status.message)
-        status.message = none;
-    connect_fail(call, &status);
-}
-
 /* --- streams ------------------------------------------------------------------------------------ */
 
 static void begin_stream(struct connect_call *call)
@@ -410,12 +362,31 @@ void connect_reply(struct connect_call *call, const void *message, size_t len)
         connect_fail_text(call, ERR_INTERNAL, "the answer cannot be written");
 }
 
+/* RetryInfo, for those who read headers only. */
+static void add_retry_after(struct connect_call *call, const PbStatus *status)
+{
+    for (size_t i = 0; i < status->n_details; i++) {
+        const Google__Protobuf__Any *any = status->details[i];
+        ProtobufCMessage *m = NULL;
+        struct wire_fault fault;
+        if (strcmp(bare_type(any->type_url), "google.rpc.RetryInfo") != 0 ||
+            wire_unpack(&google__rpc__retry_info__descriptor, any->value.data, any->value.len,
+                        &wire_limits_internal, http_arena(call->x), &m, &fault))
+            continue;
+        const Google__Protobuf__Duration *d = ((const Google__Rpc__RetryInfo *)m)->retry_delay;
+        char text[24];
+        snprintf(text, sizeof(text), "%" PRId64, d ? d->seconds + (d->nanos > 0) : 1);
+        connect_add_header(call, "Retry-After", text);
+    }
+}
+
 void connect_fail(struct connect_call *call, const PbStatus *status)
 {
     CLEANUP(sbuf_fini) struct sbuf b = { 0 };
 
     if (call->over)
         return;
+    add_retry_after(call, status);
     if (call->method->server_stream || call->method->client_stream) {
         end_stream(call, status);
         return;

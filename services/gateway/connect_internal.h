@@ -1,6 +1,6 @@
 /*
- * connect_internal.h - what connect.c (calls), connect_request.c (what is asked) and
- * connect_answer.c (what is said) share. Nobody else includes it.
+ * connect_internal.h - what connect.c (calls), connect_request.c (what is asked),
+ * connect_answer.c (what is said) and connect_fault.c (what fails here) share. Nobody else includes it.
  */
 #ifndef DAYBOOK_GATEWAY_CONNECT_INTERNAL_H
 #define DAYBOOK_GATEWAY_CONNECT_INTERNAL_H
@@ -68,8 +68,6 @@ void connect_refuse(struct http_exchange *x, const struct connect_config *c,
                     const struct connect_refusal *refusal);
 /* A preflight, whatever its path. */
 void connect_preflight(struct http_exchange *x, const struct connect_config *c);
-void connect_fail_fault(struct connect_call *call, enum err code, const char *text,
-                        const struct wire_fault *fault);
 
 /* --- connect.c --- */
 

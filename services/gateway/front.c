@@ -77,6 +77,7 @@ bool front_open(struct loop *l, struct daemon *d, const struct gateway *g, const
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
         .admit = rpc_admit,
+        .on_unreadable = rpc_unreadable,
         .on_call = rpc_take,
         .on_gone = rpc_gone,
         .on_drained = rpc_drained,

@@ -25,7 +25,7 @@ struct http_limits {
     size_t headers_max;  /* number */
     size_t header_bytes; /* all of the header, and libmicrohttpd's memory of a connection */
     int64_t header_us; /* from the begin of a connection to a header; idle_us more for a next one */
-    int64_t body_us;   /* from a header to the end of its body, or from an answer (no stream) until it
+    int64_t body_us; /* from a header to the end of its body, or from an answer (no stream) until it
                         * was taken; and a second more for each rate_min bytes that have moved */
     size_t rate_min;
     int64_t idle_us; /* without a byte either way */

@@ -52,7 +52,7 @@ struct http_exchange {
     bool told_enough;
     size_t answer_len;   /* of no stream */
     int64_t answered_us; /* monotonic; of no stream */
-    struct sbuf out; /* of a stream: [out_sent, len) was not taken */
+    struct sbuf out;     /* of a stream: [out_sent, len) was not taken */
     size_t out_sent;
     size_t nheaders;
     const char *headers[HTTP_ANSWER_HEADERS_MAX][2];

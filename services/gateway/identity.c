@@ -21,7 +21,7 @@
 #define SCHEME "Bearer "
 #define KEY_PREFIX "dbk_"
 #define HASH_TEXT 65
-#define FORWARDED_MAX (4 * KIB)
+#define FORWARDED_MAX (64 * KIB) /* more than a header has */
 
 struct identity {
     struct identity_config config;
@@ -107,18 +107,17 @@ struct asker identity_asker(const struct identity *i, struct http_exchange *x)
 {
     struct asker who = { .authorization = http_header(x, "Authorization") };
     struct http_ip peer = forwarded_client(i->proxies, http_peer(x), NULL);
-    char text[FORWARDED_MAX];
-    struct sbuf list;
+    CLEANUP(sbuf_fini) struct sbuf list = { 0 };
 
     who.from = peer;
     if (!http_networks_hold(i->proxies, &peer)) {
         warn_of_proxy(x);
         return who;
     }
-    sbuf_init_fixed(&list, text, sizeof(text));
+    sbuf_init(&list, FORWARDED_MAX);
     http_each_header(x, add_forwarded, &list);
     who.from = list.bad ? (struct http_ip){ 0 }
-                        : forwarded_client(i->proxies, http_peer(x), list.len ? text : NULL);
+                        : forwarded_client(i->proxies, http_peer(x), list.len ? list.data : NULL);
     return who;
 }
 

@@ -8,7 +8,6 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/trace.h"
-#include "google/rpc/error_details.pb-c.h"
 
 #define DEADLINE_DEFAULT_US (5 * SECOND_US)
 #define DEADLINE_MAX_US (30 * SECOND_US)
@@ -144,44 +143,24 @@ static void count(struct flight *f, enum err code)
     end_trace(f, code);
 }
 
-/* wait_us: after which it may be tried again; 0: not said. */
-static void fail_after(struct flight *f, enum err code, const char *text, int64_t wait_us)
+/* What has no time that would say something of us: a stream, once, when it is let in or not. */
+static void count_untimed(const struct schema_method *m, enum err code)
 {
-    char seconds[24];
+    metric_add(&requests_total, 1,
+               (const char *const[]){ m->service, m->name, code ? err_name(code) : "ok" });
+}
 
-    count(f, code);
-    if (code == ERR_UNAUTHENTICATED)
+static void fail_as(struct flight *f, const struct connect_failure *failure)
+{
+    count(f, failure->code);
+    if (failure->code == ERR_UNAUTHENTICATED)
         connect_add_header(f->call, "WWW-Authenticate", "Bearer realm=\"daybook\"");
-    if (wait_us) {
-        snprintf(seconds, sizeof(seconds), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
-        connect_add_header(f->call, "Retry-After", seconds);
-    }
-    connect_fail_text(f->call, code, text);
+    connect_fail_as(f->call, failure);
 }
 
 static void fail(struct flight *f, enum err code, const char *text)
 {
-    fail_after(f, code, text, code == ERR_UNAVAILABLE ? SECOND_US : 0);
-}
-
-/* RetryInfo, for those who read headers only. */
-static void add_retry_after(struct flight *f, const PbStatus *status)
-{
-    struct arena *a = http_arena(connect_exchange(f->call));
-
-    for (size_t i = 0; i < status->n_details; i++) {
-        const Google__Protobuf__Any *any = status->details[i];
-        ProtobufCMessage *m = NULL;
-        struct wire_fault fault;
-        if (strcmp(any->type_url, "type.googleapis.com/google.rpc.RetryInfo") != 0 ||
-            wire_unpack(&google__rpc__retry_info__descriptor, any->value.data, any->value.len,
-                        &wire_limits_internal, a, &m, &fault))
-            continue;
-        const Google__Protobuf__Duration *d = ((const Google__Rpc__RetryInfo *)m)->retry_delay;
-        char text[24];
-        snprintf(text, sizeof(text), "%" PRId64, d ? d->seconds + (d->nanos > 0) : 1);
-        connect_add_header(f->call, "Retry-After", text);
-    }
+    fail_as(f, &(struct connect_failure){ .code = code, .text = text });
 }
 
 /* Facts about the answer (call.proto) as headers. */
@@ -211,8 +190,18 @@ static void on_answer(void *arg, const struct upstream_answer *answer)
         return;
     }
     count(f, (enum err)status->code);
-    add_retry_after(f, status);
     connect_fail(f->call, status);
+}
+
+void rpc_unreadable(void *arg UNUSED, struct connect_call *call, enum err code)
+{
+    const struct schema_method *m = connect_method(call);
+    struct flight *f = connect_data(call);
+
+    if (f)
+        count(f, code);
+    else /* nobody has looked yet who asks */
+        count_untimed(m, code);
 }
 
 void rpc_gone(void *arg, struct connect_call *call)
@@ -307,7 +296,8 @@ static bool prove(struct flight *f)
 
     enum err e = identity_prove(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
     if (e)
-        fail_after(f, e, refusal.text, refusal.wait_us);
+        fail_as(f, &(struct connect_failure){
+                       .code = e, .text = refusal.text, .wait_us = refusal.wait_us });
     return !e;
 }
 
@@ -326,10 +316,12 @@ static bool admit(struct flight *f)
     }
     int64_t wait_us = limit_take(f->rpc->limit, f->proof.holder, f->began_us);
     if (wait_us > 0)
-        fail_after(f, ERR_RESOURCE_EXHAUSTED,
-                   "this key or token sends more requests than it may; wait for the seconds of "
-                   "Retry-After",
-                   wait_us);
+        fail_as(f, &(struct connect_failure){
+                       .code = ERR_RESOURCE_EXHAUSTED,
+                       .reason = "RATE_LIMITED",
+                       .text = "this key or token sends more requests than it may; wait for the "
+                               "seconds of Retry-After",
+                       .wait_us = wait_us });
     return wait_us == 0;
 }
 
@@ -360,10 +352,14 @@ void rpc_take(void *arg, struct connect_call *call)
     f->began_us = now_us; /* not while the body was coming */
     if (is_old && !prove(f))
         return;
-    if (!streams_serve(connect_method(call))) {
+    const struct schema_method *m = connect_method(call);
+    if (streams_serve(m)) {
+        connect_set_data(call, NULL); /* from here on it is the stream's */
+        enum err e = streams_take(r->streams, call, f->proof.principal);
+        count_untimed(m, e);
+    } else if (m->server_stream || m->client_stream) {
+        fail(f, ERR_UNIMPLEMENTED, "no service has its streams carried by the gateway");
+    } else {
         ask(f);
-        return;
     }
-    connect_set_data(call, NULL); /* from here on it is the stream's */
-    streams_take(r->streams, call, f->proof.principal);
 }

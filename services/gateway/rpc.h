@@ -21,6 +21,7 @@ struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct i
 void rpc_free(struct rpc *r);
 /* connect_config's; arg: the struct rpc. */
 bool rpc_admit(void *arg, struct connect_call *call); /* strangers cost no parsing */
+void rpc_unreadable(void *arg, struct connect_call *call, enum err code);
 void rpc_take(void *arg, struct connect_call *call);
 void rpc_gone(void *arg, struct connect_call *call);
 void rpc_drained(void *arg, struct connect_call *call);

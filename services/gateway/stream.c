@@ -135,12 +135,17 @@ static void forget(struct stream *s)
     connect_set_data(s->call, NULL);
 }
 
-static void end(struct stream *s, enum err code, const char *text)
+static void end_as(struct stream *s, const struct connect_failure *failure)
 {
     struct connect_call *call = s->call;
 
     forget(s);
-    connect_fail_text(call, code, text);
+    connect_fail_as(call, failure);
+}
+
+static void end(struct stream *s, enum err code, const char *text)
+{
+    end_as(s, &(struct connect_failure){ .code = code, .text = text });
 }
 
 void streams_gone(struct streams *all UNUSED, struct connect_call *call)
@@ -255,7 +260,10 @@ static void take_page(struct stream *s, const PbPage *page)
     if (!s->begun) {
         s->log_id = log_id;
         if (*s->request->log_id && strcasecmp(s->request->log_id, page->log_id) != 0) {
-            end(s, ERR_ABORTED, "LOG_CHANGED: the log was restored, and has another log_id");
+            end_as(s, &(struct connect_failure){
+                          .code = ERR_ABORTED,
+                          .reason = "LOG_CHANGED",
+                          .text = "LOG_CHANGED: the log was restored, and has another log_id" });
             return;
         }
         send_position(s, page->head_seq);
@@ -443,7 +451,8 @@ static bool prove_again(struct stream *s)
     bool is_refused = e == ERR_UNAUTHENTICATED || e == ERR_PERMISSION_DENIED ||
                       (e == ERR_RESOURCE_EXHAUSTED && refusal.wait_us);
     if (is_refused) {
-        end(s, e, refusal.text);
+        end_as(s, &(struct connect_failure){
+                      .code = e, .text = refusal.text, .wait_us = refusal.wait_us });
         return false;
     }
     if (!e && !is_same(proof.principal, s->principal) &&
@@ -550,7 +559,7 @@ static size_t count_of(const struct streams *all, const PbPrincipal *principal)
     return n;
 }
 
-void streams_take(struct streams *all, struct connect_call *call, const PbPrincipal *principal)
+enum err streams_take(struct streams *all, struct connect_call *call, const PbPrincipal *principal)
 {
     struct http_exchange *x = connect_exchange(call);
     struct arena *a = http_arena(x);
@@ -563,11 +572,11 @@ void streams_take(struct streams *all, struct connect_call *call, const PbPrinci
 
     if (!s) {
         connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
-        return;
+        return ERR_RESOURCE_EXHAUSTED;
     }
     if (all->ending) {
         connect_fail_text(call, ERR_UNAVAILABLE, "the gateway stops; ask again");
-        return;
+        return ERR_UNAVAILABLE;
     }
     *s = (struct stream){ .call = call, .arena = a, .principal = principal, .limit = PAGE };
     enum err e = wire_unpack(&daybook__bus__v1__stream_events_request__descriptor, message, len,
@@ -584,10 +593,11 @@ void streams_take(struct streams *all, struct connect_call *call, const PbPrinci
     }
     if (e) {
         connect_fail_text(call, e, text ? text : "the caller has no company");
-        return;
+        return e;
     }
     s->pos = s->request->after_seq;
     s->proven_us = s->told_us = s->right_us = clock_monotonic_us();
     add(all, s);
     pump(s);
+    return ERR_OK;
 }

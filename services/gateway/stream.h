@@ -21,8 +21,9 @@ void streams_free(struct streams *s); /* after all have gone */
 
 /* Whether that call is for here. */
 bool streams_serve(const struct schema_method *method);
-/* Takes a call of a caller who was proven, as whom the exchange remembers him. */
-void streams_take(struct streams *s, struct connect_call *call, const PbPrincipal *principal);
+/* Takes a call of a caller who was proven, as whom the exchange remembers him. ERR_OK: it is a stream
+ * now; else it was answered so. */
+enum err streams_take(struct streams *s, struct connect_call *call, const PbPrincipal *principal);
 /* The client has gone. */
 void streams_gone(struct streams *s, struct connect_call *call);
 /* It takes more again. */

@@ -96,13 +96,34 @@ def test_faults_say_where_they_are(rep):
     answer = rep.post(CREATE, {"customer": {"name": 5}})
     assert answer.fault == (400, "invalid_argument")
     assert "customer.name" in answer.json["message"]
-    detail = answer.json["details"][0]
+    info, detail = answer.json["details"]
+    assert info["debug"] == {"reason": "INVALID_ARGUMENT", "domain": "daybook"}
     assert detail["type"] == "google.rpc.BadRequest"
     assert detail["debug"]["fieldViolations"][0]["field"] == "customer.name"
     assert base64.b64decode(detail["value"] + "==").find(b"customer.name") >= 0
     missing = rep.post(GET, {"id": str(uuid.uuid4())})
     assert missing.fault == (404, "not_found")
     assert [d["type"] for d in missing.json["details"]][0] == "google.rpc.ErrorInfo"
+
+
+def test_every_error_has_a_reason_for_programs_and_is_counted(company, rep):
+    """One ErrorInfo each, who ever says it: the gateway as a service would (protocols H.3, operations 7)."""
+    stranger = Caller(company.stack, "dbk_" + "x" * 40)
+    errors = {"invalid_argument": (
+                  lambda: rep.post(LIST, "{"), lambda: rep.post(LIST, {}, Connect_Protocol_Version="2"),
+                  lambda: rep.post(LIST, b"not gzip", Content_Encoding="gzip"),
+                  lambda: rep.post(LIST, {}, Idempotency_Key="\x7f")),
+              "unimplemented": (lambda: rep.post(LIST, b"{}", Content_Encoding="br"),),
+              "unauthenticated": (lambda: stranger.post(LIST), lambda: stranger.post(LIST, "{")),
+              "not_found": (lambda: rep.post(GET, {"id": str(uuid.uuid4())}),)}
+    for code, calls in errors.items():
+        for call in calls:
+            before = calls_of(company.stack, code)
+            answer = call()
+            assert answer.json["code"] == code
+            infos = [d["debug"] for d in answer.json["details"] if d["type"] == "google.rpc.ErrorInfo"]
+            assert [(i["reason"], i["domain"]) for i in infos] == [(code.upper(), "daybook")]
+            assert calls_of(company.stack, code) == before + 1
 
 
 def test_what_is_no_call_gets_its_http_status(rep):
@@ -228,6 +249,9 @@ def test_f52_a_key_that_floods_is_told_when_to_come_again(company, rep):
             break
     assert refused and refused.fault == (429, "resource_exhausted")
     assert int(refused.headers["Retry-After"]) >= 1
+    info, retry = (d["debug"] for d in refused.json["details"])
+    assert info["reason"] == "RATE_LIMITED"
+    assert 0 < float(retry["retryDelay"].rstrip("s")) <= int(refused.headers["Retry-After"])
     assert rep.post(LIST).status == 200, "others notice nothing"
 
 

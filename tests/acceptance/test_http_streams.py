@@ -8,7 +8,7 @@ import pytest
 
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
 from stack import wait_until
-from web import Caller, new_key
+from web import Caller, calls_of, new_key
 
 STREAM = BUS + "EventService/StreamEvents"
 CREATE = CUSTOMERS + "CustomerService/Create"
@@ -78,6 +78,7 @@ def test_from_a_position_and_of_some_types(company, reader):
     again.close()
     other_log = reader.stream(STREAM, {"logId": str(uuid.uuid4())})
     assert list(other_log) == [] and other_log.end["error"]["code"] == "aborted"
+    assert other_log.end["error"]["details"][0]["debug"]["reason"] == "LOG_CHANGED"
 
 
 def test_who_may_not_read_the_log_gets_no_event(company, other, reader):
@@ -95,10 +96,12 @@ def test_who_may_not_read_the_log_gets_no_event(company, other, reader):
     stream.close()
 
 
-def test_wrong_requests_end_the_stream_with_words(reader):
+def test_wrong_requests_end_the_stream_with_words(company, reader):
+    counted = calls_of(company.stack, "invalid_argument")
     for request in ({"afterSeq": "-1"}, {"types": [""]}, {"logId": "x"}, b"{", b""):
         stream = reader.stream(STREAM, request)
         assert list(stream) == [] and stream.end["error"]["code"] == "invalid_argument", request
+    assert calls_of(company.stack, "invalid_argument") == counted + 5
     assert reader.post(STREAM, {}).status == 415
 
 

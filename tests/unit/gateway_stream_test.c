@@ -217,7 +217,7 @@ static void on_drained(void *arg, struct http_exchange *x)
 
 static void on_call(void *arg, struct connect_call *call)
 {
-    streams_take(((struct fixture *)arg)->streams, call, &principal);
+    (void)streams_take(((struct fixture *)arg)->streams, call, &principal);
 }
 
 static void on_call_gone(void *arg, struct connect_call *call)
