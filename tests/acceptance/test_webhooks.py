@@ -273,6 +273,25 @@ def taken_names(receiver):
     return [(c["id"], c["name"]) for c in customers]
 
 
+def test_parked_ones_are_sent_again_so_many_at_a_time(company, erp, endpoint):
+    rows, most = 10_003, 10_000
+    endpoint.call("PauseEndpoint", id=endpoint.id)
+    company.stack.psql(f"""
+        insert into gateway.delivery (tenant_id, endpoint_id, event_id, seq, lane, key, state)
+            select '{company.tenant}', '{endpoint.id}',
+                   (lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || '70008000'
+                    || lpad(to_hex(i), 12, '0'))::uuid, i, i % 16, i, 'parked'
+              from generate_series(1, {rows}) i""")
+    first = endpoint.call("Redeliver", endpointId=endpoint.id, parked=True)
+    assert first["redelivered"] == most and first["more"]
+    assert int(first["lastEventId"][-12:], 16) == most, "the oldest ones"
+    second = endpoint.call("Redeliver", endpointId=endpoint.id, parked=True, afterEventId=first["lastEventId"])
+    assert second["redelivered"] == rows - most and "more" not in second
+    assert int(second["lastEventId"][-12:], 16) == rows
+    assert "parked" not in endpoint.call("GetEndpoint", id=endpoint.id)
+    assert company.stack.value(f"select count(*) from gateway.outgoing where endpoint_id = '{endpoint.id}'") == rows
+
+
 def test_redirects_and_errors_are_failures_and_are_tried_again(erp, receiver, endpoint):
     receiver.answers = [302, 500]
     make_customer(erp)
