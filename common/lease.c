@@ -132,11 +132,6 @@ const char *leases_instance(const struct leases *l)
     return l->instance;
 }
 
-const struct lease_plan *leases_plan(const struct leases *l)
-{
-    return l->plan;
-}
-
 char *lease_session_name(const struct lease_plan *plan, const char *thread, const char *instance,
                          char out[static LEASE_NAME_MAX])
 {

@@ -67,7 +67,6 @@ uint64_t leases_generation(struct leases *l);
 bool leases_held(struct leases *l, int lease, int64_t *version_out);
 /* Which of the first 64 are held, as bits. */
 uint64_t leases_mask(struct leases *l);
-const struct lease_plan *leases_plan(const struct leases *l);
 const char *leases_instance(const struct leases *l);
 
 /*

@@ -7,9 +7,6 @@
 
 #include "common/sbuf.h"
 
-#define WINDOW_GZIP (15 + 16) /* zlib: the largest window, and gzip's header */
-#define LEVEL 1               /* answers are small and in a hurry */
-#define MEMORY 8
 #define BLOCK (16 * KIB)
 
 static voidpf allocate(voidpf arena, uInt n, uInt size)
@@ -55,7 +52,7 @@ enum err gzip_inflate(struct arena *a, const void *data, size_t len, size_t max,
         return ERR_RESOURCE_EXHAUSTED;
     z.next_in = copy;
     z.avail_in = (uInt)len;
-    if (inflateInit2(&z, WINDOW_GZIP) != Z_OK)
+    if (inflateInit2(&z, GZIP_WINDOW) != Z_OK)
         return ERR_RESOURCE_EXHAUSTED;
     sbuf_init(&b, max);
     enum err e = inflate_all(&z, &b);
@@ -72,7 +69,8 @@ enum err gzip_deflate(struct arena *a, const void *data, size_t len, uint8_t **o
     uint8_t *copy = arena_memdup(a, data, len);
 
     if (!copy || len > UINT32_MAX ||
-        deflateInit2(&z, LEVEL, Z_DEFLATED, WINDOW_GZIP, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
+        deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY, Z_DEFAULT_STRATEGY) !=
+            Z_OK)
         return ERR_RESOURCE_EXHAUSTED;
     uLong bound = deflateBound(&z, (uLong)len);
     *out = arena_alloc(a, bound);

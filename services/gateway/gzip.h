@@ -9,6 +9,11 @@
 #include "common/arena.h"
 #include "common/err.h"
 
+/* For zlib, here and where streams are zipped. */
+#define GZIP_WINDOW (15 + 16) /* the largest window, and gzip's header */
+#define GZIP_LEVEL 1          /* what is asked for is in a hurry */
+#define GZIP_MEMORY 8
+
 /* ERR_RESOURCE_EXHAUSTED: more than max bytes, or no memory; ERR_INVALID_ARGUMENT: not gzip, cut
  * short, or with something behind. */
 NODISCARD enum err gzip_inflate(struct arena *a, const void *data, size_t len, size_t max,

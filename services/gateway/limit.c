@@ -79,15 +79,3 @@ int64_t limit_take(struct limit *l, struct id key, int64_t monotonic_us)
     pthread_mutex_unlock(&l->lock);
     return MAX(wait_us, 0);
 }
-
-int64_t limit_wait(struct limit *l, struct id key, int64_t monotonic_us)
-{
-    struct slot *least;
-
-    if (!l->interval_us)
-        return 0;
-    pthread_mutex_lock(&l->lock);
-    int64_t wait_us = wait_of(l, find(l, key, &least), monotonic_us);
-    pthread_mutex_unlock(&l->lock);
-    return MAX(wait_us, 0);
-}

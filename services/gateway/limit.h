@@ -20,7 +20,5 @@ struct limit *limit_new(int64_t n, int64_t in_us, int64_t burst);
 void limit_free(struct limit *l);
 /* Counts a request. 0: it may pass; else microseconds until one may. */
 int64_t limit_take(struct limit *l, struct id key, int64_t monotonic_us);
-/* The same without counting. */
-int64_t limit_wait(struct limit *l, struct id key, int64_t monotonic_us);
 
 #endif

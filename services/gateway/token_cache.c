@@ -24,7 +24,6 @@ struct slot {
 
 struct token_cache {
     pthread_mutex_t lock;
-    uint64_t hits;
     struct slot slots[SLOTS];
 };
 
@@ -45,14 +44,6 @@ void token_cache_free(struct token_cache *c)
         free(c->slots[i].texts);
     pthread_mutex_destroy(&c->lock);
     free(c);
-}
-
-uint64_t token_cache_hits(struct token_cache *c)
-{
-    pthread_mutex_lock(&c->lock);
-    uint64_t hits = c->hits;
-    pthread_mutex_unlock(&c->lock);
-    return hits;
 }
 
 static struct slot *slot_of(struct token_cache *c, const uint8_t hash[static HASH_BYTES])
@@ -90,7 +81,6 @@ static bool find(struct token_cache *c, const uint8_t hash[static HASH_BYTES], u
     const struct slot *s = slot_of(c, hash);
     bool found = s->serial == serial && memcmp(s->hash, hash, HASH_BYTES) == 0 &&
                  s->from_us <= wall_us && wall_us < s->until_us && unfold(s, a, out);
-    c->hits += found;
     pthread_mutex_unlock(&c->lock);
     return found;
 }

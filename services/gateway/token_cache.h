@@ -21,7 +21,5 @@ NODISCARD enum jwt_verdict token_cache_prove(struct token_cache *c, const char *
                                              const struct jwks *keys, const struct jwt_rules *rules,
                                              int64_t wall_us, struct arena *a,
                                              struct jwt_claims *claims_out, const char **text_out);
-/* Answers that took no signature. */
-uint64_t token_cache_hits(struct token_cache *c);
 
 #endif

@@ -1,12 +1,10 @@
 /*
  * transfer_download.c - a file on its way out of the database, piece by piece, zipped if wanted.
  */
+#include "services/gateway/gzip.h"
 #include "services/gateway/transfer_files_internal.h"
 
 #define BLOCK (64 * KIB)
-#define WINDOW_GZIP (15 + 16)
-#define LEVEL 1 /* in a hurry, as gzip.c is */
-#define MEMORY 8
 
 void transfer_download_fini(struct transfer_file *x)
 {
@@ -28,8 +26,8 @@ enum err transfer_download_find(struct transfer_store *s, struct transfer_file *
 static enum err begin(struct transfer_store *s, struct transfer_file *x, bool *emitted_out)
 {
     if (x->gzip && !x->packing) {
-        x->packing =
-            deflateInit2(&x->z, LEVEL, Z_DEFLATED, WINDOW_GZIP, MEMORY, Z_DEFAULT_STRATEGY) == Z_OK;
+        x->packing = deflateInit2(&x->z, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY,
+                                  Z_DEFAULT_STRATEGY) == Z_OK;
         if (!x->packing)
             return ERR_RESOURCE_EXHAUSTED;
     }

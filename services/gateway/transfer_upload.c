@@ -8,12 +8,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/protojson.h"
+#include "services/gateway/gzip.h"
 #include "services/gateway/transfer_files_internal.h"
 
 #define BLOCK (64 * KIB)
 #define TOUCH_US (20 * SECOND_US) /* a sixth of the time after which it is taken for dead */
 #define JSON_MAX (64 * KIB)
-#define WINDOW_GZIP (15 + 16) /* zlib: the largest window, and gzip's header */
 /* What unzips to more than that many times its size is a bomb; small files are not looked at. */
 #define BOMB_RATIO 200
 #define BOMB_FROM (16 * (int64_t)MIB)
@@ -155,7 +155,7 @@ static enum err open_upload(struct transfer_store *s, struct transfer_file *x,
     if (u->opened || u->replays)
         return ERR_OK;
     if (u->gzip && !u->inflating) {
-        u->inflating = inflateInit2(&u->z, WINDOW_GZIP) == Z_OK;
+        u->inflating = inflateInit2(&u->z, GZIP_WINDOW) == Z_OK;
         if (!u->inflating)
             return refuse(out, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
     }

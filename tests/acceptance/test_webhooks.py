@@ -11,7 +11,7 @@ import pytest
 import svix.webhooks
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from company import CUSTOMERS, SECONDS
+from company import BUS, CUSTOMERS, SECONDS
 from stack import SLACK, wait_until
 from receiver import Receiver
 from web import Caller, new_key
@@ -19,8 +19,10 @@ from web import Caller, new_key
 WEBHOOKS = "daybook.gateway.v1.WebhookService/"
 CREATE = CUSTOMERS + "CustomerService/Create"
 UPDATE = CUSTOMERS + "CustomerService/Update"
+READ_EVENTS = BUS + "EventService/ReadEvents"
 CREATED = "daybook.customers.v1.CustomerCreated"
 UPDATED = "daybook.customers.v1.CustomerUpdated"
+DISABLED = "daybook.gateway.v1.EndpointDisabled"
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +210,86 @@ def wait_for_state(endpoint, state):
         return endpoint.call("GetEndpoint", id=endpoint.id)["endpoint"]
     wait_until(lambda: shown()["state"] == state, SECONDS, f"it was {state}")
     return shown()
+
+
+def look_again(endpoint):
+    """Whoever changes an endpoint has looked at it: all that waits for it is read from the database anew."""
+    endpoint.call("UpdateEndpoint", endpoint={"id": endpoint.id, "description": str(uuid.uuid4())}, updateMask="description")
+
+
+def test_what_fails_for_75_hours_is_parked_and_its_endpoint_disabled(company, erp, receiver, endpoint):
+    """The hours pass in the database: the gateway counts them by the moments that it has written there."""
+    sql = company.stack.psql
+    receiver.answers = [500] * 100
+    customer, other = make_customer(erp, "0"), make_customer(erp, "other")
+    for name in "12":
+        rename(erp, customer, name)
+    # Two attempts of each customer's first event; what is behind one of them waits. The third is 5 minutes away.
+    wait_until(lambda: sorted(d.get("attempts", 0) for d in endpoint.deliveries()) == [0, 0, 2, 2], SECONDS + 20 * SLACK,
+               "the first ones were tried twice")
+    sql(f"""update gateway.outgoing set attempts = 8, next_us = 0, tried_us = {past('25 h')}, first_failed_us = {past('76 h')}
+             where endpoint_id = '{endpoint.id}'""")
+    look_again(endpoint)
+    wait_until(lambda: len(endpoint.deliveries(state="DELIVERY_STATE_PARKED")) == 4, SECONDS, "they were given up")
+    for shown in endpoint.deliveries(state="DELIVERY_STATE_PARKED"):
+        assert shown["attempts"] == 9 and shown["lastStatus"] == 500 and "nextAttemptAt" not in shown
+    assert len(receiver.got) == 8
+    counts = endpoint.call("GetEndpoint", id=endpoint.id)
+    assert counts["parked"] == 4 and "pending" not in counts
+    assert counts["endpoint"]["state"] == "ENDPOINT_STATE_ACTIVE", "there may be others that it takes"
+
+    # It has taken none for as long.
+    sql(f"update gateway.endpoint set failing_since = now() - interval '76 h' where id = '{endpoint.id}'")
+    look_again(endpoint)
+    last = make_customer(erp, "last")
+    assert "75 hours" in wait_for_state(endpoint, "ENDPOINT_STATE_DISABLED")["disabledReason"]
+    told = wait_until(lambda: erp.post(READ_EVENTS, {"types": [DISABLED], "aggregate": f"webhook-endpoints/{endpoint.id}"})
+                      .json.get("events"), SECONDS, "it was told")
+    assert [e["data"]["endpoint"]["disabledReason"] for e in told] == ["no attempt has succeeded for 75 hours"]
+    assert [d["attempts"] for d in endpoint.deliveries(state="DELIVERY_STATE_PENDING")] == [1], "the last one waits"
+
+    # Mended: what waits comes at once, and what was given up when it is asked for.
+    receiver.answers = []
+    shown = endpoint.call("ResumeEndpoint", id=endpoint.id)["endpoint"]
+    assert shown["state"] == "ENDPOINT_STATE_ACTIVE" and "failingSince" not in shown and not shown.get("disabledReason")
+    wait_until(lambda: taken_names(receiver) == [(last["id"], "last")], SECONDS, "what waited came")
+    parked = sorted(d["eventId"] for d in endpoint.deliveries(state="DELIVERY_STATE_PARKED"))
+    again = endpoint.call("Redeliver", endpointId=endpoint.id, parked=True)
+    assert again == {"redelivered": 4, "lastEventId": parked[-1]}
+    wait_until(lambda: endpoint.call("GetEndpoint", id=endpoint.id).keys() == {"endpoint"}, SECONDS, "none is owed")
+    names = taken_names(receiver)
+    assert [name for of, name in names if of == customer["id"]] == ["0", "1", "2"]
+    assert sorted(names) == sorted([(last["id"], "last"), (other["id"], "other"), *((customer["id"], n) for n in "012")])
+    assert {d["state"] for d in endpoint.deliveries()} == {"DELIVERY_STATE_DELIVERED"}
+
+
+def past(span):
+    """A moment so long ago, as the work list has it."""
+    return f"(extract(epoch from now() - interval '{span}') * 1000000)::bigint"
+
+
+def taken_names(receiver):
+    customers = [json.loads(body)["data"]["customer"] for body in taken(receiver)]
+    return [(c["id"], c["name"]) for c in customers]
+
+
+def test_parked_ones_are_sent_again_so_many_at_a_time(company, erp, endpoint):
+    rows, most = 10_003, 10_000
+    endpoint.call("PauseEndpoint", id=endpoint.id)
+    company.stack.psql(f"""
+        insert into gateway.delivery (tenant_id, endpoint_id, event_id, seq, lane, key, state)
+            select '{company.tenant}', '{endpoint.id}',
+                   (lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || '70008000'
+                    || lpad(to_hex(i), 12, '0'))::uuid, i, i % 16, i, 'parked'
+              from generate_series(1, {rows}) i""")
+    first = endpoint.call("Redeliver", endpointId=endpoint.id, parked=True)
+    assert first["redelivered"] == most and first["more"]
+    assert int(first["lastEventId"][-12:], 16) == most, "the oldest ones"
+    second = endpoint.call("Redeliver", endpointId=endpoint.id, parked=True, afterEventId=first["lastEventId"])
+    assert second["redelivered"] == rows - most and "more" not in second
+    assert int(second["lastEventId"][-12:], 16) == rows
+    assert "parked" not in endpoint.call("GetEndpoint", id=endpoint.id)
+    assert company.stack.value(f"select count(*) from gateway.outgoing where endpoint_id = '{endpoint.id}'") == rows
 
 
 def test_redirects_and_errors_are_failures_and_are_tried_again(erp, receiver, endpoint):

@@ -254,6 +254,41 @@ static void faulty_requests_are_named(void **state)
     expect("gm", "{\"limit\":100000}", "1 3 5 7 9 11"); /* lowered, no error */
 }
 
+/*
+ * Ten events of 200 KiB, more than an answer holds: who reads on from read_upto_seq comes to each of
+ * them, once, with types and without. The last of the tests, for the log is longer after it.
+ */
+static void an_answer_stops_where_it_would_be_too_long(void **state)
+{
+    char type[] = "daybook.bus.v1.GetStatsRequest", *types[] = { type };
+    Daybook__Bus__V1__ReadEventsRequest request = DAYBOOK__BUS__V1__READ_EVENTS_REQUEST__INIT;
+    (void)state;
+    assert_int_equal(
+        db_script(rig->admin,
+                  "INSERT INTO bus.log SELECT g, g - 1, gen_random_uuid(), gen_random_uuid(),"
+                  " 'daybook.bus.v1.GetStatsRequest', 'things/' || g, 1, '2026-01-01', NULL, '', '',"
+                  " convert_to(repeat('x', 200 * 1024), 'UTF8'), '2026-01-01'"
+                  " FROM generate_series(13, 22) g; UPDATE bus.head SET last_seq = 22",
+                  clock_monotonic_us() + 5 * SECOND_US),
+        ERR_OK);
+    request.limit = 1000;
+    request.types = types;
+    for (request.n_types = 0; request.n_types <= 1; request.n_types++) {
+        request.after_seq = 12;
+        for (int64_t seq = 13; seq <= 22;) {
+            struct reply r = ask_system("ReadEvents", &request.base);
+            assert_int_equal(r.code, ERR_OK);
+            assert_in_range(r.frame_len, 1, MIB);
+            const Daybook__Bus__V1__ReadEventsResponse *got = (const void *)r.message;
+            assert_int_equal(got->n_events, 5); /* as many as fit */
+            for (size_t i = 0; i < got->n_events; i++)
+                assert_int_equal(got->events[i]->seq, seq++);
+            assert_int_equal(got->read_upto_seq, seq - 1);
+            request.after_seq = got->read_upto_seq;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +302,7 @@ int main(void)
         cmocka_unit_test(a_read_says_how_far_it_looked),
         cmocka_unit_test(who_does_not_see_the_company_does_not_read_its_log),
         cmocka_unit_test(faulty_requests_are_named),
+        cmocka_unit_test(an_answer_stops_where_it_would_be_too_long),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -1,14 +1,15 @@
 -- params: tenant_id endpoint_id event_id since parked after limit
 -- One delivery, those since a moment, or the parked ones. CASE, not coalesce(): that one is no index condition
--- behind the wall between companies.
+-- behind the wall between companies. By ctid: by their ids they would be joined, each delivery of the endpoint with
+-- each that is chosen.
 WITH chosen AS (
-    (SELECT d.event_id
+    (SELECT d.ctid
        FROM gateway.delivery d
       WHERE $3::uuid IS NOT NULL
         AND d.tenant_id = $1::uuid AND d.endpoint_id = $2::uuid AND d.event_id = $3::uuid
         AND d.state <> 'pending')
     UNION ALL
-    (SELECT d.event_id
+    (SELECT d.ctid
        FROM gateway.delivery d
        JOIN gateway.message m ON m.tenant_id = $1::uuid AND m.event_id = d.event_id
       WHERE $4::timestamptz IS NOT NULL
@@ -18,7 +19,7 @@ WITH chosen AS (
       ORDER BY d.event_id
       LIMIT $7::int)
     UNION ALL
-    (SELECT d.event_id
+    (SELECT d.ctid
        FROM gateway.delivery d
       WHERE $5::boolean
         AND d.tenant_id = $1::uuid AND d.endpoint_id = $2::uuid AND d.state = 'parked'
@@ -28,9 +29,7 @@ WITH chosen AS (
 ), again AS (
     UPDATE gateway.delivery d
        SET state = 'pending', attempts = 0
-      FROM chosen c
-     WHERE d.tenant_id = $1::uuid AND d.endpoint_id = $2::uuid AND d.event_id = c.event_id
-       AND d.state <> 'pending'
+     WHERE d.tenant_id = $1::uuid AND d.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c)) AND d.state <> 'pending'
     RETURNING d.event_id, d.lane, d.seq, d.key
 ), waiting AS (
     INSERT INTO gateway.outgoing (tenant_id, endpoint_id, lane, seq, event_id, key)
