@@ -451,7 +451,7 @@ static enum err write_result(struct answer *a, enum err code, uint8_t **out, siz
 /* The arena is full: an answer in what was set aside at the start. */
 static void write_exhausted(struct answer *a, uint8_t **out, size_t *len_out)
 {
-    static char reason[] = "RESOURCE_EXHAUSTED", domain[] = "daybook";
+    static char reason[] = "RESOURCE_EXHAUSTED", domain[] = ERR_DOMAIN;
     static char message[] = "the request needs more memory than a request may use; ask for less";
     static char type_url[] = "type.googleapis.com/google.rpc.ErrorInfo";
     uint8_t packed[64];

@@ -12,7 +12,6 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 
-#define ERROR_DOMAIN "daybook"
 #define DETAILS_MAX 5
 
 /* What to say when nobody said anything. */
@@ -120,7 +119,7 @@ static void add_error_info(struct builder *b, enum err code, const struct call_f
     if (info == NULL)
         return;
     info->reason = pb_borrow(call_failure_reason(b->call, code));
-    info->domain = pb_borrow(ERROR_DOMAIN);
+    info->domain = pb_borrow(ERR_DOMAIN);
     info->metadata = arena_array(b->call->arena, count_pairs(s->details) + 1, sizeof(void *));
     if (info->metadata == NULL) {
         b->bad = true;

@@ -34,6 +34,8 @@ enum err {
 /* "invalid_argument" and so on, as in Connect and in logs; "unknown" for other numbers. */
 const char *err_name(enum err e);
 
+#define ERR_DOMAIN "daybook" /* ErrorInfo.domain of all that Daybook says */
+
 /* "INVALID_ARGUMENT" and so on: ErrorInfo.reason of an error that has no reason of its own. */
 const char *err_reason(enum err e);
 

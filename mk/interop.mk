@@ -1,5 +1,5 @@
-# Other people's programs against ours: clients, of which `make acceptance` makes use, and official
-# suites, which are fetched and no part of `make test`.
+# Other people's programs against ours: clients, of which `make acceptance` makes use, and the official
+# suites of Connect and protobuf, which are fetched.
 
 # --- Connect for Node, and buf: npm packages, of the versions in tests/interop/node --------------
 # A copy of that folder, so that nothing is installed or generated beside the sources.
@@ -70,7 +70,9 @@ INTEROP_NEEDS := $(NODE_CLIENT) $(WEB_PAGE) $(SCHEMATHESIS)/ok $(PROMTOOL) $(NGI
 # --- Connect: connectrpc/conformance, a Go program with all cases inside -------------------------
 # Its protos are taken from the source of the same version. protobuf-c refuses proto3 `optional`,
 # which is the same as a oneof of one.
-GO ?= go
+# Go is what the PATH has, else a Python package that brings it.
+GO_VENV := $(BUILD)/go/venv
+GO ?= $(if $(shell command -v go),go,$(abspath $(GO_VENV))/bin/go)
 CONFORMANCE_VERSION := v1.0.5
 CONFORMANCE_DIR := tests/interop/conformance
 CONFORMANCE_SUITE := $(BUILD)/go/conformance-$(CONFORMANCE_VERSION)/connectconformance
@@ -82,8 +84,13 @@ CONFORMANCE_C := $(CONFORMANCE_REL:%.proto=$(CONFORMANCE_GEN)/%.pb-c.c) $(CONFOR
 CONFORMANCE_OBJS := $(call obj,$(CONFORMANCE_DIR)/server.c) $(call genobj,$(CONFORMANCE_C))
 CONFORMANCE_SERVER := $(B)/tests/interop/conformance_server
 
-$(CONFORMANCE_SUITE):
-	@command -v $(GO) >/dev/null || { echo "make conformance: no '$(GO)'; see $(CONFORMANCE_DIR)/README.md" >&2; exit 1; }
+$(abspath $(GO_VENV))/bin/go: $(CONFORMANCE_DIR)/requirements.txt
+	@echo "  VENV    go"
+	$(Q)python3 -m venv $(GO_VENV)
+	$(Q)$(GO_VENV)/bin/pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+$(CONFORMANCE_SUITE): | $(filter /%,$(GO))
 	@echo "  GO      connectconformance $(CONFORMANCE_VERSION)"
 	$(Q)GOBIN=$(abspath $(@D)) $(GO) install connectrpc.com/conformance/cmd/connectconformance@$(CONFORMANCE_VERSION)
 

@@ -24,6 +24,9 @@ stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
 stage "acceptance tests" make "$@" acceptance
 stage "demo" make "$@" demo-check
+stage "Connect's suite" make "$@" conformance
+# Its runner exists for this processor only.
+[ "$(uname -m)" != x86_64 ] || stage "protobuf's suite" make "$@" protobuf-conformance
 stage "crash tests" make "$@" crash-check
 stage "build by the other compiler" make "$@" CC=clang all
 export DAYBOOK_TEST_SLACK=3 # sanitized daemons are several times slower

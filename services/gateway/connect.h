@@ -10,10 +10,8 @@
 
 #include "common/schema.h"
 #include "common/wire.h"
-#include "google/rpc/status.pb-c.h"
+#include "services/gateway/connect_error.h"
 #include "services/gateway/http.h"
-
-typedef Google__Rpc__Status PbStatus;
 
 struct connect_call;
 
@@ -21,8 +19,9 @@ struct connect_call;
     "time is up; it may have been done: send it again with the same Idempotency-Key"
 
 struct connect_config {
-    size_t message_max;      /* bytes of one message, uncompressed */
-    const char *cors_origin; /* NULL: none; else an origin, or several parted by commas */
+    size_t message_max;       /* bytes of one message, uncompressed */
+    const char *cors_origin;  /* NULL: none; else an origin, or several parted by commas */
+    const char *error_domain; /* of the ErrorInfo in errors made here; NULL: they have no details */
     /* Optional: a call of which there is the header, the message not yet. False: it has answered
      * it. */
     bool (*admit)(void *arg, struct connect_call *call);
@@ -45,8 +44,6 @@ void connect_free(struct connect *c);
 
 /* The method of "/package.Service/Method"; NULL: none of the schema. */
 const struct schema_method *connect_find(const char *path);
-/* The HTTP status of an error, by the protocol. */
-unsigned connect_http_status(enum err code);
 /* Optional, for http_handler.begin: refuses by the header what need not send its message. */
 void connect_open(struct connect *c, struct http_exchange *x);
 /* Takes an exchange, whose handler hands gone and drained on to connect_gone() and
@@ -79,15 +76,6 @@ void connect_add_trailer(struct connect_call *call, const char *name, const char
 void connect_reply(struct connect_call *call, const void *message, size_t len);
 /* The end of any call by an error; its RetryInfo goes out as Retry-After too. */
 void connect_fail(struct connect_call *call, const PbStatus *status);
-/* An error that no service has said. */
-struct connect_failure {
-    enum err code;
-    const char *text;               /* which field, and what to do */
-    const char *reason;             /* of ErrorInfo, UPPER_SNAKE; NULL: the code's name */
-    const struct wire_fault *fault; /* what cannot be read; NULL: nothing */
-    int64_t
-        wait_us; /* after which it may be tried again; 0: a second of ERR_UNAVAILABLE, else none */
-};
 void connect_fail_as(struct connect_call *call, const struct connect_failure *f);
 void connect_fail_text(struct connect_call *call, enum err code, const char *text);
 

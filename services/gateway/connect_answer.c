@@ -4,13 +4,11 @@
  */
 #include "services/gateway/connect_internal.h"
 
-#include <sodium.h>
 #include <strings.h>
 
 #include "common/log.h"
 #include "common/protojson.h"
 #include "common/sbuf.h"
-#include "google/rpc/error_details.pb-c.h"
 #include "services/gateway/gzip.h"
 #include "services/gateway/http_value.h"
 
@@ -128,90 +126,6 @@ static void add_headers(struct connect_call *call)
 
 /* --- errors ------------------------------------------------------------------------------------- */
 
-unsigned connect_http_status(enum err code)
-{
-    static const unsigned statuses[] = {
-        [ERR_CANCELED] = 499,
-        [ERR_UNKNOWN] = 500,
-        [ERR_INVALID_ARGUMENT] = 400,
-        [ERR_DEADLINE_EXCEEDED] = 504,
-        [ERR_NOT_FOUND] = 404,
-        [ERR_ALREADY_EXISTS] = 409,
-        [ERR_PERMISSION_DENIED] = 403,
-        [ERR_RESOURCE_EXHAUSTED] = 429,
-        [ERR_FAILED_PRECONDITION] = 400,
-        [ERR_ABORTED] = 409,
-        [ERR_OUT_OF_RANGE] = 400,
-        [ERR_UNIMPLEMENTED] = 501,
-        [ERR_INTERNAL] = 500,
-        [ERR_UNAVAILABLE] = 503,
-        [ERR_DATA_LOSS] = 500,
-        [ERR_UNAUTHENTICATED] = 401,
-    };
-    return code > 0 && (size_t)code < ARRAY_LEN(statuses) ? statuses[code] : 500;
-}
-
-static void add_base64(struct sbuf *b, const void *data, size_t len)
-{
-    size_t size = sodium_base64_encoded_len(len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
-    char *text = malloc(size);
-
-    if (!text) {
-        b->bad = true;
-        return;
-    }
-    sodium_bin2base64(text, size, data, len, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
-    sbuf_add_text(b, text);
-    free(text);
-}
-
-static const char *bare_type(const char *url)
-{
-    const char *slash = strrchr(url, '/');
-    return slash ? slash + 1 : url;
-}
-
-/* The detail's own JSON, for people; left out where it cannot be made. */
-static void add_debug(struct connect_call *call, const Google__Protobuf__Any *detail,
-                      struct sbuf *b)
-{
-    const struct schema_message *type = schema_find_message(bare_type(detail->type_url));
-    ProtobufCMessage *m = NULL;
-    struct wire_fault fault;
-    CLEANUP(sbuf_fini) struct sbuf json = { 0 };
-
-    if (!type || wire_unpack(type->type, detail->value.data, detail->value.len,
-                             &wire_limits_internal, http_arena(call->x), &m, &fault))
-        return;
-    sbuf_init(&json, MIB);
-    if (protojson_write(m, 0, &json) || json.bad)
-        return;
-    sbuf_add_text(b, ",\"debug\":");
-    sbuf_add(b, json.data, json.len);
-}
-
-static void write_error(struct connect_call *call, const PbStatus *status, struct sbuf *b)
-{
-    sbuf_addf(b, "{\"code\":\"%s\"", err_name((enum err)status->code));
-    if (status->message && *status->message) {
-        sbuf_add_text(b, ",\"message\":");
-        sbuf_add_json(b, status->message);
-    }
-    for (size_t i = 0; i < status->n_details; i++) {
-        const Google__Protobuf__Any *detail = status->details[i];
-        sbuf_add_text(b, i ? ",{\"type\":" : ",\"details\":[{\"type\":");
-        sbuf_add_json(b, bare_type(detail->type_url));
-        sbuf_add_text(b, ",\"value\":\"");
-        add_base64(b, detail->value.data, detail->value.len);
-        sbuf_add_char(b, '"');
-        add_debug(call, detail, b);
-        sbuf_add_char(b, '}');
-    }
-    if (status->n_details)
-        sbuf_add_char(b, ']');
-    sbuf_add_char(b, '}');
-}
-
 void connect_refuse(struct http_exchange *x, const struct connect_config *c,
                     const struct connect_refusal *refusal)
 {
@@ -282,7 +196,7 @@ static void end_stream(struct connect_call *call, const PbStatus *status)
     sbuf_add_char(&b, '{');
     if (status) {
         sbuf_add_text(&b, "\"error\":");
-        write_error(call, status, &b);
+        connect_error_json(http_arena(call->x), status, &b);
     }
     if (status && call->ntrailers)
         sbuf_add_char(&b, ',');
@@ -362,22 +276,16 @@ void connect_reply(struct connect_call *call, const void *message, size_t len)
         connect_fail_text(call, ERR_INTERNAL, "the answer cannot be written");
 }
 
-/* RetryInfo, for those who read headers only. */
+/* For those who read headers only. */
 static void add_retry_after(struct connect_call *call, const PbStatus *status)
 {
-    for (size_t i = 0; i < status->n_details; i++) {
-        const Google__Protobuf__Any *any = status->details[i];
-        ProtobufCMessage *m = NULL;
-        struct wire_fault fault;
-        if (strcmp(bare_type(any->type_url), "google.rpc.RetryInfo") != 0 ||
-            wire_unpack(&google__rpc__retry_info__descriptor, any->value.data, any->value.len,
-                        &wire_limits_internal, http_arena(call->x), &m, &fault))
-            continue;
-        const Google__Protobuf__Duration *d = ((const Google__Rpc__RetryInfo *)m)->retry_delay;
-        char text[24];
-        snprintf(text, sizeof(text), "%" PRId64, d ? d->seconds + (d->nanos > 0) : 1);
-        connect_add_header(call, "Retry-After", text);
-    }
+    int64_t seconds = connect_error_retry_s(http_arena(call->x), status);
+    char text[24];
+
+    if (seconds < 0)
+        return;
+    snprintf(text, sizeof(text), "%" PRId64, seconds);
+    connect_add_header(call, "Retry-After", text);
 }
 
 void connect_fail(struct connect_call *call, const PbStatus *status)
@@ -392,13 +300,26 @@ void connect_fail(struct connect_call *call, const PbStatus *status)
         return;
     }
     sbuf_init(&b, MIB);
-    write_error(call, status, &b);
+    connect_error_json(http_arena(call->x), status, &b);
     http_add_header(call->x, "Content-Type", "application/json");
     if (status->code == ERR_UNIMPLEMENTED)
         http_add_header(call->x, "Accept-Encoding", "gzip, identity");
     add_headers(call);
     connect_over(call);
     http_answer(call->x, connect_http_status((enum err)status->code), b.data, b.bad ? 0 : b.len);
+}
+
+void connect_fail_as(struct connect_call *call, const struct connect_failure *f)
+{
+    PbStatus status;
+
+    connect_failure_status(http_arena(call->x), call->connect->config.error_domain, f, &status);
+    connect_fail(call, &status);
+}
+
+void connect_fail_text(struct connect_call *call, enum err code, const char *text)
+{
+    connect_fail_as(call, &(struct connect_failure){ .code = code, .text = text });
 }
 
 void connect_begin(struct connect_call *call)

@@ -1,6 +1,6 @@
 /*
- * connect_internal.h - what connect.c (calls), connect_request.c (what is asked),
- * connect_answer.c (what is said) and connect_fault.c (what fails here) share. Nobody else includes it.
+ * connect_internal.h - what connect.c (calls), connect_request.c (what is asked) and connect_answer.c
+ * (what is said) share. Nobody else includes it.
  */
 #ifndef DAYBOOK_GATEWAY_CONNECT_INTERNAL_H
 #define DAYBOOK_GATEWAY_CONNECT_INTERNAL_H

@@ -76,6 +76,7 @@ bool front_open(struct loop *l, struct daemon *d, const struct gateway *g, const
     l->connect = connect_new(&(struct connect_config){
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,
+        .error_domain = ERR_DOMAIN,
         .admit = rpc_admit,
         .on_unreadable = rpc_unreadable,
         .on_call = rpc_take,
