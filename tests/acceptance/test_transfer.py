@@ -360,6 +360,23 @@ def test_a_key_that_was_ended_while_the_file_came(company):
     assert count(company, tag) == 0
 
 
+@pytest.mark.parametrize("which", ["min", "max"])
+def test_a_file_that_has_lost_a_piece_is_no_import(company, erp, which):
+    """A PostgreSQL that dies takes back what it was not asked to have on disk yet."""
+    of = "from gateway.transfer_chunk where kind = 'upload'"
+    body, before = (HEADER + "".join(rows(30000))).encode(), company.stack.value("select count(*) from gateway.import")
+    with socket.create_connection(erp.address) as s:
+        s.sendall(b"POST /imports/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + erp.key.encode()
+                  + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:600_000])
+        wait_until(lambda: company.stack.value(f"select count(*) {of}") == 2, LONG, "two pieces are there")
+        company.stack.psql(f"delete {of} and at = (select {which}(at) {of})")
+        s.sendall(body[600_000:])
+        answer = s.recv(4000).decode()
+    assert answer.startswith("HTTP/1.1 409") and "send it again" in answer, answer
+    assert company.stack.value("select count(*) from gateway.import") == before, "and nothing is begun"
+    nothing_left(company)
+
+
 def test_an_end_is_an_event(company, erp):
     done = imported(erp, HEADER + "".join(rows(1)))
     wait_until(lambda: company.stack.value(
