@@ -27,7 +27,10 @@ static enum err need_export(struct call *call, const char *id, bool lock, PbExpo
                              &daybook__gateway__v1__export__descriptor, call->arena, out);
     if (e && e != ERR_NOT_FOUND)
         return e;
-    if (e || !id_parse((*out)->created_by, &owner) || !authority_sees(call, owner))
+    bool hidden = !e && (!id_parse((*out)->created_by, &owner) || !authority_sees(call, owner));
+    if (hidden)
+        call_out_of_sight(call);
+    if (e || hidden)
         return call_fail(call, ERR_NOT_FOUND, "id", "there is no export %s", id);
     return ERR_OK;
 }

@@ -24,7 +24,10 @@ static enum err need_import(struct call *call, const char *id, PbImport **out)
                              &daybook__gateway__v1__import__descriptor, call->arena, out);
     if (e && e != ERR_NOT_FOUND)
         return e;
-    if (e || !id_parse((*out)->created_by, &owner) || !authority_sees(call, owner))
+    bool hidden = !e && (!id_parse((*out)->created_by, &owner) || !authority_sees(call, owner));
+    if (hidden)
+        call_out_of_sight(call);
+    if (e || hidden)
         return call_fail(call, ERR_NOT_FOUND, "id", "there is no import %s", id);
     return ERR_OK;
 }

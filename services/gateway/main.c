@@ -245,7 +245,7 @@ static bool add_routes(struct gateway *g)
     for (int i = 0; i < LOOPS; i++) {
         struct loop *l = &g->loops[i];
         l->feeds = calendar_feeds_new(l->upstream, g->identity, g->limit, &g->public_url);
-        l->transfers = transfers_new(l->upstream, g->identity, g->limit, g->files);
+        l->transfers = transfers_new(l->upstream, g->identity, g->limit, g->uses, g->files);
         if (!l->feeds || !l->transfers)
             return false;
     }

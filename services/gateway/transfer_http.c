@@ -36,8 +36,9 @@ static struct metric requests_total = {
 
 struct transfers {
     struct upstream *upstream;
-    struct identity *identity; /* the process's, all three */
+    struct identity *identity; /* the process's, all four */
     struct limit *limit;
+    struct key_use *uses;
     struct transfer_port *port;
     struct passage *open; /* downloads */
 };
@@ -67,13 +68,16 @@ struct passage {
 /* --- life --------------------------------------------------------------------------------------- */
 
 struct transfers *transfers_new(struct upstream *upstream, struct identity *identity,
-                                struct limit *limit, struct transfer_files *files)
+                                struct limit *limit, struct key_use *uses,
+                                struct transfer_files *files)
 {
     struct transfers *t = calloc(1, sizeof(*t));
 
     if (!t)
         return NULL;
-    *t = (struct transfers){ .upstream = upstream, .identity = identity, .limit = limit };
+    *t = (struct transfers){
+        .upstream = upstream, .identity = identity, .limit = limit, .uses = uses
+    };
     t->port = transfer_port_new(files);
     if (t->port)
         return t;
@@ -192,6 +196,18 @@ static void fail(struct passage *p, enum err code, const char *text)
     fail_after(p, code, text, code == ERR_UNAVAILABLE ? SECOND_US : 0);
 }
 
+/* What no service was asked for no service writes down: so it is told as refusals of keys are (F61). A
+ * token's holder has no key to tell it of. reason: static. */
+static void deny(struct passage *p, const char *reason, const char *text)
+{
+    struct id tenant;
+
+    if (!id_is_nil(p->proof.credential) && id_parse(p->proof.principal->tenant_id, &tenant))
+        key_use_refused(p->all->uses, tenant, p->proof.credential, clock_now_us(), reason,
+                        p->proof.from);
+    fail(p, ERR_PERMISSION_DENIED, text);
+}
+
 /* --- who asks, and for what --------------------------------------------------------------------- */
 
 /* False: it was answered. */
@@ -251,15 +267,17 @@ static bool has_role(const PbPrincipal *who)
     return false;
 }
 
-/* What the service would say to the first batch is said before the file is sent. */
-static const char *refusal_of(const PbPrincipal *who)
+/* What the service would say to the first batch is said before the file is sent. NULL: nothing. */
+static const char *refusal_of(const PbPrincipal *who, const char **reason_out)
 {
     bool is_person = who->kind == DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
 
+    *reason_out = "SCOPE_REQUIRED";
     if ((!is_person || who->n_scopes) && !has_scope(who, "customers.write"))
         return "importing needs the scope customers.write";
     if (!is_person && !has_scope(who, "tenant.all"))
         return "importing needs the scope tenant.all";
+    *reason_out = "ROLE_REQUIRED";
     if (is_person && !has_role(who))
         return "importing needs the role sales_manager, regional_manager or general_manager";
     return NULL;
@@ -342,12 +360,13 @@ static void open_upload(struct passage *p)
                                  .credential = p->proof.credential,
                                  .remote_address = p->proof.from,
                                  .principal = p->proof.principal };
-    const char *fault = read_query(p, &u), *refused = refusal_of(p->proof.principal);
+    const char *reason, *refused = refusal_of(p->proof.principal, &reason);
+    const char *fault = read_query(p, &u);
 
     if (!fault)
         fault = read_headers(p, &u);
     if (refused) {
-        fail(p, ERR_PERMISSION_DENIED, refused);
+        deny(p, reason, refused);
         return;
     }
     if (fault) {
@@ -479,7 +498,7 @@ static void take_state(struct passage *p, const ProtobufCMessage *reply)
     if (p->what == LOOK)
         show(p, message);
     else if (!is_his) /* what was approved was approved for him (SEC-01) */
-        fail(p, ERR_PERMISSION_DENIED,
+        deny(p, "NOT_REQUESTER",
              "the file is for whoever asked for the export: ask for one of your own");
     else if (is_end(state) && !has_file)
         fail(p, ERR_NOT_FOUND, "the export has failed or was cancelled: there is no file");

@@ -13,9 +13,10 @@
 
 struct transfers;
 
-/* identity, limit, files: shared with the other loops. NULL: no memory. */
+/* identity, limit, uses (told of refusals), files: shared with the other loops. NULL: no memory. */
 struct transfers *transfers_new(struct upstream *upstream, struct identity *identity,
-                                struct limit *limit, struct transfer_files *files);
+                                struct limit *limit, struct key_use *uses,
+                                struct transfer_files *files);
 void transfers_free(struct transfers *t);
 /* Once, before the first. */
 void transfers_register_metrics(void);

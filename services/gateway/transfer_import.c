@@ -22,6 +22,8 @@
 #define LISTEN_US SECOND_US
 #define PRUNES_MAX 20
 #define EXTERNAL_ID_SHOWN 512 /* bytes: 128 characters */
+/* Each leaves a line in the result, which may take fifty times the bytes of the row itself. */
+#define INVALID_MAX 100000
 #define NOT_TAKEN "not_taken" /* of a row, in the result */
 #define RESULT_HEADER "line,external_id,outcome,id,field,message\r\n"
 
@@ -475,6 +477,16 @@ static enum err hear(struct importer *im, enum err *why_out)
 
 /* --- in the order of the file ------------------------------------------------------------------- */
 
+/* A file in which hardly anything is good is not the one that was meant. */
+static void judge_faults(struct importer *im)
+{
+    if (im->stopped || im->cancelled || im->import->invalid <= INVALID_MAX)
+        return;
+    im->broken = im->at_end = im->stopped = true;
+    snprintf(im->why, sizeof(im->why),
+             "more than %d rows are faulty: look at the format and the header", INVALID_MAX);
+}
+
 static void count(PbImport *import, int outcome)
 {
     if (!outcome)
@@ -591,6 +603,7 @@ static enum err settle(struct importer *im)
         if (!e) {
             s->state = SLOT_FREE;
             im->next_settle++;
+            judge_faults(im);
         }
     }
     return e;
@@ -679,6 +692,7 @@ static enum err load(struct importer *im)
     im->cancelled = im->import->cancel_requested;
     if (!im->kind)
         return ERR_INTERNAL;
+    judge_faults(im);
     im->nslots = MIN(im->kind->window + 1, SLOTS_MAX);
     im->rows = transfer_rows_new(im->kind, im->import->format == TRANSFER_FORMAT(JSONL),
                                  im->import->source, read_upload, im);

@@ -151,7 +151,8 @@ enum err transfer_store_touch(struct transfer_store *s, struct transfer_id t)
     return end(s, e);
 }
 
-/* What is in doubt shows at the end, which is not: pieces need not be on disk one by one. */
+/* Pieces need not be on disk one by one: transfer_store_begin() waits for all, and misses what is
+ * not there. */
 enum err transfer_store_put(struct transfer_store *s, struct transfer_id t, int64_t at,
                             const void *data, size_t len)
 {
@@ -238,12 +239,15 @@ static enum err insert_import(struct transfer_store *s, struct transfer_id t,
 enum err transfer_store_begin(struct transfer_store *s, struct transfer_id t,
                               const struct transfer_begin *b, PbImport **import_out)
 {
-    const char *params[2];
+    const char *params[4];
 
     enum err e = begin(s, &t.tenant);
     bool named = name(s, t, params);
+    params[2] = db_text_i64(s->arena, TRANSFER_PIECE);
+    params[3] = db_text_i64(s->arena, b->import->file_bytes);
     if (!e)
-        e = named ? insert_import(s, t, b, import_out) : ERR_RESOURCE_EXHAUSTED;
+        e = named && params[2] && params[3] ? insert_import(s, t, b, import_out)
+                                            : ERR_RESOURCE_EXHAUSTED;
     if (!e)
         e = need_row(s, &sql_work_uploaded, params, ERR_ABORTED);
     return end(s, e);

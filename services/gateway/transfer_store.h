@@ -49,7 +49,7 @@ NODISCARD enum err transfer_store_read(struct transfer_store *s, struct transfer
 NODISCARD enum err transfer_store_open(struct transfer_store *s, struct transfer_id t);
 /* It is alive, however slowly it comes. ERR_ABORTED: it was taken for dead. */
 NODISCARD enum err transfer_store_touch(struct transfer_store *s, struct transfer_id t);
-/* A piece of an upload. ERR_ABORTED: it was taken for dead. */
+/* A piece of an upload: TRANSFER_PIECE, or what is left at the end. ERR_ABORTED: it was taken for dead. */
 NODISCARD enum err transfer_store_put(struct transfer_store *s, struct transfer_id t, int64_t at,
                                       const void *data, size_t len);
 /* Removes an upload that came to nothing; none is no error. */
@@ -70,7 +70,7 @@ NODISCARD enum err transfer_store_find_key(struct transfer_store *s, struct id t
                                            const char *created_by, const char *key,
                                            PbImport **import_out, const char **sha256_out);
 /* An upload that is whole becomes an import. ERR_ALREADY_EXISTS: the key was used meanwhile;
- * ERR_ABORTED: it was taken for dead. */
+ * ERR_ABORTED: it was taken for dead, or not all of its import->file_bytes are there. */
 NODISCARD enum err transfer_store_begin(struct transfer_store *s, struct transfer_id t,
                                         const struct transfer_begin *begin, PbImport **import_out);
 

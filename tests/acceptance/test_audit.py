@@ -17,6 +17,7 @@ ENTRIES, VERIFY = AUDIT + "ListEntries", AUDIT + "Verify"
 CREATE, UPDATE, LIST, GET = (CUSTOMERS + "CustomerService/" + m for m in ("Create", "Update", "List", "Get"))
 CHANGED, READ, REFUSED = (f"ACCESS_OUTCOME_{o}" for o in ("CHANGED", "READ", "REFUSED"))
 ACCESS = DIRECTORY + "AccessRecorded"
+IMPORTS, EXPORTS = (f"daybook.gateway.v1.{s}/" for s in ("ImportService", "ExportService"))
 
 
 def entries(company, **filters):
@@ -194,6 +195,53 @@ def test_f61_what_one_may_not_see_is_audited_as_such(company):
     error, e = refused(company, company.rep, GET, {"id": customer.id})
     assert error.code == "NOT_FOUND"
     assert e.reason == "OUT_OF_SIGHT" and e.actor_id == company.ids["rep"]
+
+
+def key_of(company, who):
+    return Caller(company.stack, new_key(company, employeeId=company.ids[who]).api_key)
+
+
+def audited(company, actor, reason):
+    """The only refusal of that actor for that reason, when it has come."""
+    def mine():
+        return [e for e in entries(company, outcome=REFUSED, actorId=actor) if e.reason == reason]
+    wait_until(mine, SECONDS, f"{reason} was audited")
+    e, = mine()
+    return e
+
+
+def asked_export(company, caller):
+    """An export that waits for approval, and its address."""
+    asked = caller.post(EXPORTS + "CreateExport", {"export": {"collection": "customers", "reason": "of my own"}})
+    assert asked.status == 200, asked.json
+    return asked.json["export"]["id"]
+
+
+def test_f61_an_export_or_import_that_one_may_not_see_is_audited_as_such(company):
+    export = asked_export(company, key_of(company, "rep"))
+    assert key_of(company, "rep3").send("GET", f"/exports/{export}").status == 404
+    e = audited(company, company.ids["rep3"], "OUT_OF_SIGHT")
+    assert (e.method, e.remote_address) == (EXPORTS + "GetExport", "127.0.0.1")
+    made = key_of(company, "manager").send("POST", "/imports/customers", b"external_id,name\n")
+    assert made.status == 202, made.body
+    assert key_of(company, "lead2").send("GET", f"/imports/{made.json['id']}/result").status == 404
+    assert audited(company, company.ids["lead2"], "OUT_OF_SIGHT").method == IMPORTS + "GetImport"
+
+
+def test_f61_who_may_not_import_is_audited(company):
+    reader = new_key(company, scopes=["customers.read", "tenant.all"])
+    for caller, actor, reason in ((key_of(company, "lead"), company.ids["lead"], "ROLE_REQUIRED"),
+                                  (Caller(company.stack, reader.api_key), reader.credential.actor_id, "SCOPE_REQUIRED")):
+        assert caller.send("POST", "/imports/customers", b"external_id,name\n").status == 403
+        assert audited(company, actor, reason).remote_address == "127.0.0.1"
+
+
+def test_f61_who_fetches_a_file_that_another_asked_for_is_audited(company):
+    rep, gm = (key_of(company, who) for who in ("rep", "gm"))
+    export = asked_export(company, rep)
+    assert gm.post(EXPORTS + "ApproveExport", {"id": export}).status == 200
+    assert gm.send("GET", f"/exports/{export}/file").status == 403
+    assert audited(company, company.ids["gm"], "NOT_REQUESTER").remote_address == "127.0.0.1"
 
 
 def test_f61_a_forged_tenant_leaves_its_entry_with_the_forger(company, other):

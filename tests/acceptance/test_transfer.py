@@ -174,6 +174,25 @@ def test_faulty_rows_that_fill_the_memory_do_not_end_the_file(erp):
     assert told == {"has too many contacts"}, told
 
 
+def test_a_file_of_faulty_rows_ends_before_its_result_fills_the_disk(company, erp):
+    tag = uuid.uuid4().hex[:8]
+    good = json.dumps({"customer": {"externalRef": {"id": f"{tag}-1"}, "name": f"Good {tag}"}, "ownerNo": "E006"})
+    done = imported(erp, good + "\n" + "x\n" * 150_000, "&format=jsonl")
+    assert done["state"] == "TRANSFER_STATE_FAILED", done
+    assert "more than 100000 rows are faulty" in done["error"]["message"], done
+    assert 100_000 < int(done["invalid"]) < 110_000 and done["inserted"] == "1", done
+    assert len(result(erp, done["id"])) == int(done["rows"])
+    assert count(company, tag) == 1, "what was written stays"
+    nothing_left(company)
+
+
+def test_as_many_faulty_rows_as_may_be_end_no_file(erp):
+    done = imported(erp, "x\n" * 100_000, "&format=jsonl")
+    assert (done["state"], done["invalid"]) == ("TRANSFER_STATE_DONE", "100000"), done
+    one_more = imported(erp, "x\n" * 100_001, "&format=jsonl")
+    assert (one_more["state"], one_more["invalid"]) == ("TRANSFER_STATE_FAILED", "100001"), one_more
+
+
 def test_long_ids_of_faulty_rows_do_not_swell_the_result(erp):
     long = "\u00e4" * 4000
     done = imported(erp, (HEADER + f"{long},,E006,,\r\n" * 300).encode())
@@ -339,6 +358,23 @@ def test_a_key_that_was_ended_while_the_file_came(company):
         assert s.recv(20).startswith(b"HTTP/1.1 401"), "its holder is proven again at the end"
     nothing_left(company)
     assert count(company, tag) == 0
+
+
+@pytest.mark.parametrize("which", ["min", "max"])
+def test_a_file_that_has_lost_a_piece_is_no_import(company, erp, which):
+    """A PostgreSQL that dies takes back what it was not asked to have on disk yet."""
+    of = "from gateway.transfer_chunk where kind = 'upload'"
+    body, before = (HEADER + "".join(rows(30000))).encode(), company.stack.value("select count(*) from gateway.import")
+    with socket.create_connection(erp.address) as s:
+        s.sendall(b"POST /imports/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + erp.key.encode()
+                  + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:600_000])
+        wait_until(lambda: company.stack.value(f"select count(*) {of}") == 2, LONG, "two pieces are there")
+        company.stack.psql(f"delete {of} and at = (select {which}(at) {of})")
+        s.sendall(body[600_000:])
+        answer = s.recv(4000).decode()
+    assert answer.startswith("HTTP/1.1 409") and "send it again" in answer, answer
+    assert company.stack.value("select count(*) from gateway.import") == before, "and nothing is begun"
+    nothing_left(company)
 
 
 def test_an_end_is_an_event(company, erp):
