@@ -398,12 +398,6 @@ static int run(struct import *im)
     return status;
 }
 
-static bool is_source(const char *s)
-{
-    size_t len = strlen(s);
-    return len > 0 && len <= 32 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
-}
-
 static int read_options(struct import *im)
 {
     struct cli *c = im->c;
@@ -415,7 +409,7 @@ static int read_options(struct import *im)
     im->path = c->args.words[1];
     const char *source = args_value(&c->args, "source");
     im->source = source ? source : SOURCE_DEFAULT;
-    if (!is_source(im->source))
+    if (!import_is_source(im->source))
         return cli_usage(c, "--source is up to 32 of a-z, 0-9, _ and -, not %.60s", im->source);
     if (!cli_number(c, "batch", 1, (int64_t)im->kind->batch, (int64_t)im->kind->batch, &batch))
         return EXIT_USAGE;

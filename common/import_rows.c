@@ -264,6 +264,14 @@ static const struct import_kind kinds[] = {
       .finish = finish_order },
 };
 
+const char *const import_roles[] = { "sales_manager", "regional_manager", "general_manager", NULL };
+
+bool import_is_source(const char *text)
+{
+    size_t len = strlen(text);
+    return len > 0 && len <= 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
+}
+
 const struct import_kind *import_kind(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)

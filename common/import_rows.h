@@ -46,6 +46,11 @@ struct import_kind {
 
 const struct import_kind *import_kind(const char *name); /* NULL: there is none */
 
+/* Who may import; ended by NULL (SEC-02). */
+extern const char *const import_roles[];
+/* Of external references: 1 to 32 of a-z, 0-9, _ and -. */
+bool import_is_source(const char *text);
+
 struct import_map {
     const struct import_kind *kind;
     size_t n;                                                    /* fields of the header */

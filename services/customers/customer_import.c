@@ -7,6 +7,7 @@
  * Rows that duplicate each other within the batch are found here.
  */
 #include "common/authority.h"
+#include "common/import_rows.h"
 #include "common/sbuf.h"
 #include "common/secret.h"
 #include "services/customers/customer_rules.h"
@@ -473,12 +474,9 @@ static enum err finish(struct call *call, struct import *im, bool dry_run)
 
 enum err customers_need_importer(struct call *call, const char *what)
 {
-    static const char *const roles[] = { "sales_manager", "regional_manager", "general_manager",
-                                         NULL };
-
     if (!call->dir)
         return call_fail(call, ERR_UNAVAILABLE, "", "the directory is not loaded yet; try again");
-    return authority_need_role(call, roles, what);
+    return authority_need_role(call, import_roles, what);
 }
 
 /* What 500 rows may have each is more than a request has memory and time for. */

@@ -45,7 +45,6 @@ static struct metric feeds_total = {
 struct calendar_feeds {
     struct upstream *upstream;
     struct identity *identity; /* the process's, both */
-    struct limit *limit;
     struct public_url url;
 };
 
@@ -66,14 +65,12 @@ struct feed {
 /* --- life --------------------------------------------------------------------------------------- */
 
 struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct identity *identity,
-                                          struct limit *limit, const struct public_url *url)
+                                          const struct public_url *url)
 {
     struct calendar_feeds *c = calloc(1, sizeof(*c));
 
     if (c)
-        *c = (struct calendar_feeds){
-            .upstream = upstream, .identity = identity, .limit = limit, .url = *url
-        };
+        *c = (struct calendar_feeds){ .upstream = upstream, .identity = identity, .url = *url };
     return c;
 }
 
@@ -294,28 +291,18 @@ static bool prove(struct feed *f)
     enum err e = ERR_NOT_FOUND;
 
     if (token_of(http_path(f->x), token))
-        e = identity_prove_feed(f->all->identity, &who, token, http_arena(f->x), &f->proof,
+        e = identity_admit_feed(f->all->identity, &who, token, http_arena(f->x), &f->proof,
                                 &refusal);
     sodium_memzero(token, sizeof(token));
-    if (e)
-        fail_after(f,
-                   e == ERR_NOT_FOUND                        ? 404
-                   : refusal.wait_us && e != ERR_UNAVAILABLE ? 429
-                                                             : 503,
-                   refusal.text, refusal.wait_us);
-    return e == ERR_OK;
-}
-
-/* False: it was answered. */
-static bool may_pass(struct feed *f)
-{
-    int64_t wait_us = limit_take(f->all->limit, f->proof.holder, clock_monotonic_us());
-
-    if (wait_us > 0)
-        fail_after(f, 429,
-                   "this calendar is asked for too often; wait for the seconds of Retry-After",
-                   wait_us);
-    return wait_us == 0;
+    if (!e)
+        return true;
+    refusal_tell(&refusal, f->x);
+    fail_after(f,
+               e == ERR_NOT_FOUND                        ? 404
+               : refusal.wait_us && e != ERR_UNAVAILABLE ? 429
+                                                         : 503,
+               refusal.text, refusal.wait_us);
+    return false;
 }
 
 static void begin(struct feed *f)
@@ -354,7 +341,7 @@ bool calendar_feeds_serve(struct calendar_feeds *c, struct http_exchange *x)
     if (m != HTTP_GET && m != HTTP_HEAD) {
         http_add_header(x, "Allow", "GET, HEAD");
         fail(f, 405, "");
-    } else if (prove(f) && may_pass(f)) {
+    } else if (prove(f)) {
         begin(f);
     }
     return true;

@@ -11,15 +11,14 @@
 
 #include "services/gateway/http.h"
 #include "services/gateway/identity.h"
-#include "services/gateway/limit.h"
 #include "services/gateway/public_url.h"
 #include "services/gateway/upstream.h"
 
 struct calendar_feeds;
 
-/* identity, limit: shared with the other loops. url: copied. NULL: no memory. */
+/* identity: shared with the other loops. url: copied. NULL: no memory. */
 struct calendar_feeds *calendar_feeds_new(struct upstream *upstream, struct identity *identity,
-                                          struct limit *limit, const struct public_url *url);
+                                          const struct public_url *url);
 void calendar_feeds_free(struct calendar_feeds *c); /* after the exchanges */
 /* Once, before the first. */
 void calendar_feeds_register_metrics(void);

@@ -21,7 +21,9 @@
     "Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, Connect-Accept-Encoding, "        \
     "Connect-Content-Encoding, Accept-Encoding, Content-Encoding, X-User-Agent, Authorization, "   \
     "Idempotency-Key, If-None-Match, Traceparent, Tracestate"
-#define EXPOSE_HEADERS "Content-Encoding, Connect-Content-Encoding, ETag, Retry-After, X-Request-Id"
+#define EXPOSE_HEADERS                                                                             \
+    "Content-Encoding, Connect-Content-Encoding, ETag, RateLimit, RateLimit-Policy, Retry-After, " \
+    "X-Request-Id"
 
 /* --- CORS --------------------------------------------------------------------------------------- */
 

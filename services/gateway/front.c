@@ -72,7 +72,7 @@ bool front_open(struct loop *l, struct daemon *d, const struct gateway *g, const
     if (l->upstream && l->recent)
         l->streams = streams_new(l->recent, l->upstream, g->identity);
     if (l->streams)
-        l->rpc = rpc_new(l->upstream, l->streams, g->identity, g->limit);
+        l->rpc = rpc_new(l->upstream, l->streams, g->identity);
     l->connect = connect_new(&(struct connect_config){
         .message_max = limits.body_max,
         .cors_origin = daemon_setting(d, "HTTP_CORS_ORIGINS")->text,

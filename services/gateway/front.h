@@ -31,7 +31,7 @@ struct loop {
 struct gateway {
     struct webhooks webhooks; /* the first, as it says */
     struct public_url public_url;
-    struct limit *limit, *failures;
+    struct limit *requests, *failures;
     struct key_use *uses;
     struct jwks_source *keys; /* of tokens; NULL: none are taken */
     struct identity *identity;

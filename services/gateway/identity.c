@@ -38,7 +38,8 @@ struct proving {
     struct proof *proof;
     const char *text; /* why not */
     int64_t wait_us;
-    bool guessed; /* it counts against the address */
+    const struct limit *reached; /* NULL: none */
+    bool guessed;                /* it counts against the address */
 };
 
 static struct metric proofs_total = {
@@ -411,12 +412,26 @@ static enum err note_address(struct proving *p)
     return p->proof->from ? ERR_OK : refuse(p, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
+static enum err count_request(struct proving *p)
+{
+    struct limit *requests = p->i->config.requests;
+
+    p->wait_us = requests ? limit_take(requests, p->proof->holder, clock_monotonic_us()) : 0;
+    if (!p->wait_us)
+        return ERR_OK;
+    p->reached = requests;
+    return refuse(
+        p, ERR_RESOURCE_EXHAUSTED,
+        "more requests than this key, token or calendar may send; wait for the seconds of "
+        "Retry-After");
+}
+
 /*
  * Whoever proves himself is let in, whatever his neighbours at the same address try: it is guessing
- * that has a limit. token: of a feed; NULL: what the header has.
+ * that has a limit. Then requests of one have theirs. token: of a feed; NULL: what the header has.
  */
-static enum err prove_within_limit(struct proving *p, const char *token, bool shows,
-                                   struct refusal *refusal_out)
+static enum err prove_within_limits(struct proving *p, const char *token, bool counts,
+                                    struct refusal *refusal_out)
 {
     struct limit *failures = p->i->config.failures;
     struct id address = address_of(&p->who->from);
@@ -424,18 +439,25 @@ static enum err prove_within_limit(struct proving *p, const char *token, bool sh
     enum err e = ERR_OK;
 
     e = token ? prove_feed(p, token) : prove(p, &kind);
-    if (e && p->guessed && failures && shows) {
+    if (e && p->guessed && failures && (token || shows_something(p->who))) {
         p->wait_us = limit_take(failures, address, clock_monotonic_us());
-        if (p->wait_us)
+        if (p->wait_us) {
+            p->reached = failures;
             e = refuse(
                 p, ERR_RESOURCE_EXHAUSTED,
                 "too many failed tries from your address; wait for the seconds of Retry-After");
+        }
     }
+    if (!e && counts)
+        e = count_request(p);
     if (!e)
         e = note_address(p);
     const char *const labels[] = { kind, e ? err_name(e) : "ok" };
     metric_add(&proofs_total, 1, labels);
-    *refusal_out = (struct refusal){ .text = p->text, .wait_us = p->wait_us };
+    *refusal_out = (struct refusal){ .text = p->text,
+                                     .reason = p->reached ? "RATE_LIMITED" : NULL,
+                                     .wait_us = p->wait_us,
+                                     .limit = p->reached };
     return e;
 }
 
@@ -445,16 +467,36 @@ enum err identity_prove(struct identity *i, const struct asker *who, struct aren
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     struct proving p = { .i = i, .who = who, .dir = dir, .arena = a, .proof = proof_out };
 
-    return prove_within_limit(&p, NULL, shows_something(who), refusal_out);
+    return prove_within_limits(&p, NULL, false, refusal_out);
 }
 
-enum err identity_prove_feed(struct identity *i, const struct asker *who, const char *token,
+enum err identity_admit(struct identity *i, const struct asker *who, struct arena *a,
+                        struct proof *proof_out, struct refusal *refusal_out)
+{
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+    struct proving p = { .i = i, .who = who, .dir = dir, .arena = a, .proof = proof_out };
+
+    return prove_within_limits(&p, NULL, true, refusal_out);
+}
+
+enum err identity_admit_feed(struct identity *i, const struct asker *who, const char *token,
                              struct arena *a, struct proof *proof_out, struct refusal *refusal_out)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     struct proving p = { .i = i, .who = who, .dir = dir, .arena = a, .proof = proof_out };
 
-    return prove_within_limit(&p, token, true, refusal_out);
+    return prove_within_limits(&p, token, true, refusal_out);
+}
+
+void refusal_tell(const struct refusal *r, struct http_exchange *x)
+{
+    char policy[LIMIT_TEXT_MAX], state[LIMIT_TEXT_MAX];
+
+    if (!r->limit)
+        return;
+    limit_tell(r->limit, r->wait_us, policy, state);
+    http_add_header(x, "RateLimit-Policy", policy);
+    http_add_header(x, "RateLimit", state);
 }
 
 const struct http_networks *identity_proxies(const struct identity *i)

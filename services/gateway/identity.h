@@ -28,6 +28,7 @@
 struct identity_config {
     const char *trusted_proxies; /* networks; NULL: none */
     struct limit *failures;      /* of an address; NULL: no limit */
+    struct limit *requests;      /* of a credential, or of whose token it is; NULL: no limit */
     struct key_use *uses;        /* NULL: nobody wants to know */
     struct jwks_source *keys;    /* NULL: no tokens */
     struct jwt_rules rules;
@@ -58,8 +59,12 @@ struct proof {
 
 struct refusal {
     const char *text;
-    int64_t wait_us; /* 0: asking again does not help */
+    const char *reason;        /* for programs, static; NULL: the code says it all */
+    int64_t wait_us;           /* 0: asking again does not help */
+    const struct limit *limit; /* that was reached; NULL: none */
 };
+/* Headers of the limit that was reached. */
+void refusal_tell(const struct refusal *r, struct http_exchange *x);
 
 /* The proxies in front, whose word about their clients is taken. */
 const struct http_networks *identity_proxies(const struct identity *i);
@@ -71,9 +76,12 @@ const struct http_networks *identity_proxies(const struct identity *i);
  */
 NODISCARD enum err identity_prove(struct identity *i, const struct asker *who, struct arena *a,
                                   struct proof *proof_out, struct refusal *refusal_out);
-/* token: "<id>_<secret>" of the path. ERR_NOT_FOUND: there is no such feed, or it was ended, has expired,
+/* The same for a request, which counts: ERR_RESOURCE_EXHAUSTED too when there are too many of them. */
+NODISCARD enum err identity_admit(struct identity *i, const struct asker *who, struct arena *a,
+                                  struct proof *proof_out, struct refusal *refusal_out);
+/* The same of a calendar. token: "<id>_<secret>" of the path. ERR_NOT_FOUND: there is no such feed, or it was ended, has expired,
  * or its employee has left; ERR_UNAVAILABLE, ERR_RESOURCE_EXHAUSTED as above. */
-NODISCARD enum err identity_prove_feed(struct identity *i, const struct asker *who,
+NODISCARD enum err identity_admit_feed(struct identity *i, const struct asker *who,
                                        const char *token, struct arena *a, struct proof *proof_out,
                                        struct refusal *refusal_out);
 

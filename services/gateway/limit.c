@@ -3,7 +3,9 @@
  */
 #include "services/gateway/limit.h"
 
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #define SLOTS 8192 /* a power of two */
 #define PROBES 16
@@ -78,4 +80,19 @@ int64_t limit_take(struct limit *l, struct id key, int64_t monotonic_us)
         s->next_us = MAX(s->next_us, monotonic_us) + l->interval_us;
     pthread_mutex_unlock(&l->lock);
     return MAX(wait_us, 0);
+}
+
+static int64_t seconds_of(int64_t us)
+{
+    return MAX((us + SECOND_US - 1) / SECOND_US, 1);
+}
+
+void limit_tell(const struct limit *l, int64_t wait_us, char policy[static LIMIT_TEXT_MAX],
+                char state[static LIMIT_TEXT_MAX])
+{
+    int64_t burst = l->interval_us ? l->ahead_us / l->interval_us + 1 : 0;
+
+    snprintf(policy, LIMIT_TEXT_MAX, "\"requests\";q=%" PRId64 ";w=%" PRId64, burst,
+             seconds_of(burst * l->interval_us));
+    snprintf(state, LIMIT_TEXT_MAX, "\"requests\";r=0;t=%" PRId64, seconds_of(wait_us));
 }

@@ -21,4 +21,10 @@ void limit_free(struct limit *l);
 /* Counts a request. 0: it may pass; else microseconds until one may. */
 int64_t limit_take(struct limit *l, struct id key, int64_t monotonic_us);
 
+/* Values of RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) for who is to wait:
+ * all that may be sent at once, and in how many seconds it has come back; when there is one again. */
+#define LIMIT_TEXT_MAX 96
+void limit_tell(const struct limit *l, int64_t wait_us, char policy[static LIMIT_TEXT_MAX],
+                char state[static LIMIT_TEXT_MAX]);
+
 #endif

@@ -168,7 +168,7 @@ static void stop(void *daemon_data)
         jwks_source_free(g->keys);
         key_use_free(g->uses);
         limit_free(g->failures);
-        limit_free(g->limit);
+        limit_free(g->requests);
         pages_free(g->pages);
         transfer_files_free(g->files);
         webhooks_fini(&g->webhooks);
@@ -211,11 +211,13 @@ static bool make_identity(struct gateway *g, struct daemon *d)
 {
     struct identity_config c = { .trusted_proxies = text_of(d, "HTTP_TRUSTED_PROXIES") };
     int64_t failures = daemon_setting(d, "HTTP_AUTH_FAILURES")->i64;
+    int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
 
     identity_register_metrics();
     g->failures = c.failures = limit_new(failures, MINUTE_US, failures);
+    g->requests = c.requests = limit_new(rate, SECOND_US, 2 * rate);
     g->uses = c.uses = key_use_new();
-    if (!g->failures || !g->uses || !take_tokens(g, d, &c))
+    if (!g->failures || !g->requests || !g->uses || !take_tokens(g, d, &c))
         return false;
     g->identity = identity_new(&c);
     if (!g->identity)
@@ -244,8 +246,8 @@ static bool add_routes(struct gateway *g)
 {
     for (int i = 0; i < LOOPS; i++) {
         struct loop *l = &g->loops[i];
-        l->feeds = calendar_feeds_new(l->upstream, g->identity, g->limit, &g->public_url);
-        l->transfers = transfers_new(l->upstream, g->identity, g->limit, g->uses, g->files);
+        l->feeds = calendar_feeds_new(l->upstream, g->identity, &g->public_url);
+        l->transfers = transfers_new(l->upstream, g->identity, g->uses, g->files);
         if (!l->feeds || !l->transfers)
             return false;
     }
@@ -264,14 +266,12 @@ static void *start(struct daemon *d, bool *ok_out)
     calendar_feeds_register_metrics();
     transfers_register_metrics();
     transfer_register_metrics();
-    int64_t rate = daemon_setting(d, "HTTP_RATE")->i64;
     if (g) {
-        g->limit = limit_new(rate, SECOND_US, 2 * rate);
         g->pages = pages_new();
         g->files = transfer_files_new(daemon_conninfo(d));
     }
-    *ok_out = g && g->limit && g->pages && g->files && make_identity(g, d) &&
-              front_open(&g->loops[0], d, g, address);
+    *ok_out =
+        g && g->pages && g->files && make_identity(g, d) && front_open(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,

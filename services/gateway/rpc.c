@@ -32,8 +32,7 @@ static struct metric request_seconds = {
 struct rpc {
     struct upstream *upstream;
     struct streams *streams;
-    struct identity *identity; /* the process's, both */
-    struct limit *limit;
+    struct identity *identity; /* the process's */
 };
 
 struct flight_trace {
@@ -59,15 +58,12 @@ void rpc_register_metrics(void)
     metric_register(&request_seconds);
 }
 
-struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct identity *identity,
-                    struct limit *limit)
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct identity *identity)
 {
     struct rpc *r = calloc(1, sizeof(*r));
 
     if (r)
-        *r = (struct rpc){
-            .upstream = upstream, .streams = streams, .identity = identity, .limit = limit
-        };
+        *r = (struct rpc){ .upstream = upstream, .streams = streams, .identity = identity };
     return r;
 }
 
@@ -294,11 +290,15 @@ static bool prove(struct flight *f)
     const struct asker who = identity_asker(f->rpc->identity, x);
     struct refusal refusal;
 
-    enum err e = identity_prove(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
-    if (e)
-        fail_as(f, &(struct connect_failure){
-                       .code = e, .text = refusal.text, .wait_us = refusal.wait_us });
-    return !e;
+    enum err e = identity_admit(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
+    if (!e)
+        return true;
+    refusal_tell(&refusal, x);
+    fail_as(f, &(struct connect_failure){ .code = e,
+                                          .reason = refusal.reason,
+                                          .text = refusal.text,
+                                          .wait_us = refusal.wait_us });
+    return false;
 }
 
 /* What every call needs, stream or not. False: it was answered. */
@@ -314,15 +314,7 @@ static bool admit(struct flight *f)
         fail(f, ERR_INVALID_ARGUMENT, "Idempotency-Key: 1 to 255 printable ASCII characters");
         return false;
     }
-    int64_t wait_us = limit_take(f->rpc->limit, f->proof.holder, f->began_us);
-    if (wait_us > 0)
-        fail_as(f, &(struct connect_failure){
-                       .code = ERR_RESOURCE_EXHAUSTED,
-                       .reason = "RATE_LIMITED",
-                       .text = "this key or token sends more requests than it may; wait for the "
-                               "seconds of Retry-After",
-                       .wait_us = wait_us });
-    return wait_us == 0;
+    return true;
 }
 
 bool rpc_admit(void *arg, struct connect_call *call)

@@ -9,15 +9,13 @@
 
 #include "services/gateway/connect.h"
 #include "services/gateway/identity.h"
-#include "services/gateway/limit.h"
 #include "services/gateway/stream.h"
 #include "services/gateway/upstream.h"
 
 struct rpc;
 
-/* identity, limit: shared with the other loops. NULL: no memory. */
-struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct identity *identity,
-                    struct limit *limit);
+/* identity: shared with the other loops. NULL: no memory. */
+struct rpc *rpc_new(struct upstream *upstream, struct streams *streams, struct identity *identity);
 void rpc_free(struct rpc *r);
 /* connect_config's; arg: the struct rpc. */
 bool rpc_admit(void *arg, struct connect_call *call); /* strangers cost no parsing */

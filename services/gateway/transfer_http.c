@@ -36,8 +36,7 @@ static struct metric requests_total = {
 
 struct transfers {
     struct upstream *upstream;
-    struct identity *identity; /* the process's, all four */
-    struct limit *limit;
+    struct identity *identity; /* the process's, all three */
     struct key_use *uses;
     struct transfer_port *port;
     struct passage *open; /* downloads */
@@ -68,16 +67,13 @@ struct passage {
 /* --- life --------------------------------------------------------------------------------------- */
 
 struct transfers *transfers_new(struct upstream *upstream, struct identity *identity,
-                                struct limit *limit, struct key_use *uses,
-                                struct transfer_files *files)
+                                struct key_use *uses, struct transfer_files *files)
 {
     struct transfers *t = calloc(1, sizeof(*t));
 
     if (!t)
         return NULL;
-    *t = (struct transfers){
-        .upstream = upstream, .identity = identity, .limit = limit, .uses = uses
-    };
+    *t = (struct transfers){ .upstream = upstream, .identity = identity, .uses = uses };
     t->port = transfer_port_new(files);
     if (t->port)
         return t;
@@ -158,42 +154,42 @@ static void answer(struct passage *p, unsigned status, const void *body, size_t 
     let_go(p);
 }
 
-static unsigned status_of(enum err code)
+static unsigned status_of(const struct passage *p, enum err code)
 {
-    return code == ERR_OUT_OF_RANGE          ? 413
+    return code == ERR_OUT_OF_RANGE          ? p->what == UPLOAD ? 413 : 416
            : code == ERR_FAILED_PRECONDITION ? 409
                                              : connect_http_status(code);
 }
 
-static void fail_with(struct passage *p, unsigned status, enum err code, const char *text)
+static void say(struct passage *p, const PbStatus *status)
 {
+    enum err code = (enum err)status->code;
+    int64_t seconds = connect_error_retry_s(http_arena(p->x), status);
+    char text[24];
     struct sbuf b;
-
-    sbuf_init(&b, JSON_MAX);
-    sbuf_addf(&b, "{\"code\":\"%s\",\"message\":", err_name(code));
-    sbuf_add_json(&b, text);
-    sbuf_add_char(&b, '}');
-    answer(p, status, b.data, b.len);
-    sbuf_fini(&b);
-}
-
-/* wait_us: after which asking again may help; 0: not said. */
-static void fail_after(struct passage *p, enum err code, const char *text, int64_t wait_us)
-{
-    char seconds[24];
 
     if (code == ERR_UNAUTHENTICATED)
         http_add_header(p->x, "WWW-Authenticate", "Bearer realm=\"daybook\"");
-    if (wait_us) {
-        snprintf(seconds, sizeof(seconds), "%" PRId64, (wait_us + SECOND_US - 1) / SECOND_US);
-        http_add_header(p->x, "Retry-After", seconds);
-    }
-    fail_with(p, status_of(code), code, text);
+    snprintf(text, sizeof(text), "%" PRId64, seconds);
+    if (seconds >= 0)
+        http_add_header(p->x, "Retry-After", text);
+    sbuf_init(&b, JSON_MAX);
+    connect_error_json(http_arena(p->x), status, &b);
+    answer(p, status_of(p, code), b.data, b.bad ? 0 : b.len);
+    sbuf_fini(&b);
+}
+
+static void fail_as(struct passage *p, const struct connect_failure *f)
+{
+    PbStatus status;
+
+    connect_failure_status(http_arena(p->x), ERR_DOMAIN, f, &status);
+    say(p, &status);
 }
 
 static void fail(struct passage *p, enum err code, const char *text)
 {
-    fail_after(p, code, text, code == ERR_UNAVAILABLE ? SECOND_US : 0);
+    fail_as(p, &(struct connect_failure){ .code = code, .text = text });
 }
 
 /* What no service was asked for no service writes down: so it is told as refusals of keys are (F61). A
@@ -205,7 +201,8 @@ static void deny(struct passage *p, const char *reason, const char *text)
     if (!id_is_nil(p->proof.credential) && id_parse(p->proof.principal->tenant_id, &tenant))
         key_use_refused(p->all->uses, tenant, p->proof.credential, clock_now_us(), reason,
                         p->proof.from);
-    fail(p, ERR_PERMISSION_DENIED, text);
+    fail_as(p, &(struct connect_failure){
+                   .code = ERR_PERMISSION_DENIED, .reason = reason, .text = text });
 }
 
 /* --- who asks, and for what --------------------------------------------------------------------- */
@@ -216,21 +213,15 @@ static bool admit(struct passage *p)
     const struct asker who = identity_asker(p->all->identity, p->x);
     struct refusal refusal;
 
-    enum err e = identity_prove(p->all->identity, &who, http_arena(p->x), &p->proof, &refusal);
-    if (e) {
-        fail_after(p, e, refusal.text,
-                   refusal.wait_us        ? refusal.wait_us
-                   : e == ERR_UNAVAILABLE ? SECOND_US
-                                          : 0);
-        return false;
-    }
-    int64_t wait_us = limit_take(p->all->limit, p->proof.holder, clock_monotonic_us());
-    if (wait_us > 0)
-        fail_after(p, ERR_RESOURCE_EXHAUSTED,
-                   "this key or token sends more requests than it may; wait for the seconds of "
-                   "Retry-After",
-                   wait_us);
-    return wait_us == 0;
+    enum err e = identity_admit(p->all->identity, &who, http_arena(p->x), &p->proof, &refusal);
+    if (!e)
+        return true;
+    refusal_tell(&refusal, p->x);
+    fail_as(p, &(struct connect_failure){ .code = e,
+                                          .reason = refusal.reason,
+                                          .text = refusal.text,
+                                          .wait_us = refusal.wait_us });
+    return false;
 }
 
 /* NULL: no memory; it was answered. */
@@ -258,11 +249,9 @@ static bool has_scope(const PbPrincipal *who, const char *scope)
 
 static bool has_role(const PbPrincipal *who)
 {
-    static const char *const roles[] = { "sales_manager", "regional_manager", "general_manager" };
-
     for (size_t i = 0; i < who->n_roles; i++)
-        for (size_t k = 0; k < ARRAY_LEN(roles); k++)
-            if (strcmp(who->roles[i], roles[k]) == 0)
+        for (size_t k = 0; import_roles[k]; k++)
+            if (strcmp(who->roles[i], import_roles[k]) == 0)
                 return true;
     return false;
 }
@@ -285,12 +274,6 @@ static const char *refusal_of(const PbPrincipal *who, const char **reason_out)
 
 /* --- uploads ------------------------------------------------------------------------------------ */
 
-static bool is_source(const char *s)
-{
-    size_t len = strlen(s);
-    return len > 0 && len <= 32 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
-}
-
 static bool take_flag(const char *text, bool *out)
 {
     *out = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
@@ -309,7 +292,7 @@ static bool take_parameter(struct transfer_upload *u, const char *name, const ch
     if (strcmp(name, "update_owner") == 0)
         return take_flag(value, &u->update_owner);
     u->source = value;
-    return strcmp(name, "source") == 0 && is_source(value);
+    return strcmp(name, "source") == 0 && import_is_source(value);
 }
 
 /* NULL: good; else what is wrong, in the arena. No value needs percent signs. */
@@ -448,7 +431,10 @@ static void fetch(struct passage *p, bool has_ended)
     struct transfer_reader who = { .remote_address = p->proof.from, .request_id = p->request_id };
 
     if (!has_ended) {
-        fail_after(p, ERR_FAILED_PRECONDITION, "it has not ended yet: ask again", SECOND_US);
+        fail_as(p, &(struct connect_failure){ .code = ERR_FAILED_PRECONDITION,
+                                              .reason = "NOT_ENDED",
+                                              .text = "it has not ended yet: ask again",
+                                              .wait_us = SECOND_US });
         return;
     }
     if (id_parse(p->proof.principal->actor_id, &who.actor))
@@ -522,7 +508,7 @@ static void on_state(void *arg, const struct upstream_answer *got)
     }
     const PbStatus *status = got->result->status;
     if (status)
-        fail(p, (enum err)status->code, status->message);
+        say(p, status);
     else if (wire_unpack(type, got->message, got->len, &wire_limits_internal, http_arena(p->x),
                          &reply, &fault))
         fail(p, ERR_INTERNAL, "the answer cannot be read");
@@ -628,7 +614,7 @@ static void begin_download(struct passage *p, int64_t len, const char *sha256)
     if (r.status == 416) {
         snprintf(text, sizeof(text), "bytes */%" PRId64, len);
         http_add_header(x, "Content-Range", text);
-        fail_with(p, 416, ERR_OUT_OF_RANGE, "Range: the file ends before");
+        fail(p, ERR_OUT_OF_RANGE, "Range: the file ends before");
         return;
     }
     add_file_headers(p);

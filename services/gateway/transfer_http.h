@@ -1,22 +1,20 @@
 /*
  * transfer_http.h - the routes of files (transfer.proto): /imports/... and /exports/....
  *
- * One a loop, and of that thread only. Errors are JSON as those of Connect: {"code", "message"}.
+ * One a loop, and of that thread only. Errors are as those of Connect.
  */
 #ifndef DAYBOOK_GATEWAY_TRANSFER_HTTP_H
 #define DAYBOOK_GATEWAY_TRANSFER_HTTP_H
 
 #include "services/gateway/identity.h"
-#include "services/gateway/limit.h"
 #include "services/gateway/transfer_files.h"
 #include "services/gateway/upstream.h"
 
 struct transfers;
 
-/* identity, limit, uses (told of refusals), files: shared with the other loops. NULL: no memory. */
+/* identity, uses (told of refusals), files: shared with the other loops. NULL: no memory. */
 struct transfers *transfers_new(struct upstream *upstream, struct identity *identity,
-                                struct limit *limit, struct key_use *uses,
-                                struct transfer_files *files);
+                                struct key_use *uses, struct transfer_files *files);
 void transfers_free(struct transfers *t);
 /* Once, before the first. */
 void transfers_register_metrics(void);

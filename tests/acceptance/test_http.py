@@ -249,6 +249,8 @@ def test_f52_a_key_that_floods_is_told_when_to_come_again(company, rep):
             break
     assert refused and refused.fault == (429, "resource_exhausted")
     assert int(refused.headers["Retry-After"]) >= 1
+    assert refused.headers["RateLimit-Policy"] == '"requests";q=400;w=2'
+    assert refused.headers["RateLimit"] == '"requests";r=0;t=1'
     info, retry = (d["debug"] for d in refused.json["details"])
     assert info["reason"] == "RATE_LIMITED"
     assert 0 < float(retry["retryDelay"].rstrip("s")) <= int(refused.headers["Retry-After"])

@@ -222,6 +222,8 @@ def test_zipped_and_in_chunks(company, erp):
 def test_zipped_bodies_that_are_none(company, erp, body, status, why):
     answer = upload(erp, body, Content_Encoding="gzip")
     assert answer.status == status and why in answer.json["message"], answer.body
+    info = answer.json["details"][0]["debug"]
+    assert (info["reason"], info["domain"]) == (answer.json["code"].upper(), "daybook")
     nothing_left(company)
 
 

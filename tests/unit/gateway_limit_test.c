@@ -65,6 +65,22 @@ static void without_a_rate_there_is_no_limit(void **state)
     limit_free(l);
 }
 
+static void who_waits_is_told_for_what(void **state)
+{
+    (void)state;
+    struct limit *l = limit_new(100, SECOND_US, 200), *rare = limit_new(10, MINUTE_US, 10);
+    char policy[LIMIT_TEXT_MAX], told[LIMIT_TEXT_MAX];
+
+    limit_tell(l, 10 * MSEC_US, policy, told);
+    assert_string_equal(policy, "\"requests\";q=200;w=2");
+    assert_string_equal(told, "\"requests\";r=0;t=1");
+    limit_tell(rare, 6 * SECOND_US + 1, policy, told);
+    assert_string_equal(policy, "\"requests\";q=10;w=60");
+    assert_string_equal(told, "\"requests\";r=0;t=7");
+    limit_free(l);
+    limit_free(rare);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -72,6 +88,7 @@ int main(void)
         cmocka_unit_test(keys_have_nothing_to_do_with_each_other_F52),
         cmocka_unit_test(more_keys_than_there_is_room_for_all_pass),
         cmocka_unit_test(without_a_rate_there_is_no_limit),
+        cmocka_unit_test(who_waits_is_told_for_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
