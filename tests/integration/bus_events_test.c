@@ -264,12 +264,13 @@ static void an_answer_stops_where_it_would_be_too_long(void **state)
     Daybook__Bus__V1__ReadEventsRequest request = DAYBOOK__BUS__V1__READ_EVENTS_REQUEST__INIT;
     (void)state;
     assert_int_equal(
-        db_script(rig->admin,
-                  "INSERT INTO bus.log SELECT g, g - 1, gen_random_uuid(), gen_random_uuid(),"
-                  " 'daybook.bus.v1.GetStatsRequest', 'things/' || g, 1, '2026-01-01', NULL, '', '',"
-                  " convert_to(repeat('x', 200 * 1024), 'UTF8'), '2026-01-01'"
-                  " FROM generate_series(13, 22) g; UPDATE bus.head SET last_seq = 22",
-                  clock_monotonic_us() + 5 * SECOND_US),
+        db_script(
+            rig->admin,
+            "INSERT INTO bus.log SELECT g, g - 1, gen_random_uuid(), gen_random_uuid(),"
+            " 'daybook.bus.v1.GetStatsRequest', 'things/' || g, 1, '2026-01-01', NULL, '', '',"
+            " convert_to(repeat('x', 200 * 1024), 'UTF8'), '2026-01-01'"
+            " FROM generate_series(13, 22) g; UPDATE bus.head SET last_seq = 22",
+            clock_monotonic_us() + 5 * SECOND_US),
         ERR_OK);
     request.limit = 1000;
     request.types = types;
