@@ -39,22 +39,54 @@ static struct receiver {
     atomic_int posts, status;  /* status: of all answers */
     int64_t taken[4 * EVENTS]; /* numbers that were answered by 2xx, in order */
     atomic_size_t ntaken;
+    atomic_bool holding;            /* answers nothing... */
+    struct http_exchange *held[16]; /* ...of these; of its thread */
 } receiver;
 
-static void handle(void *arg, struct http_exchange *x)
+static void answer(struct receiver *r, struct http_exchange *x)
 {
-    struct receiver *r = arg;
     size_t len;
     const char *body = http_body(x, &len);
     int status = atomic_load(&r->status);
 
-    atomic_fetch_add(&r->posts, 1);
     size_t n = atomic_load(&r->ntaken);
     if (status < 300 && n < ARRAY_LEN(r->taken)) {
         r->taken[n] = strtoll(body, NULL, 10);
         atomic_store(&r->ntaken, n + 1);
     }
     http_answer(x, (unsigned)status, "", 0);
+}
+
+static void handle(void *arg, struct http_exchange *x)
+{
+    struct receiver *r = arg;
+
+    atomic_fetch_add(&r->posts, 1);
+    for (size_t i = 0; i < ARRAY_LEN(r->held) && atomic_load(&r->holding); i++)
+        if (!r->held[i]) {
+            r->held[i] = x;
+            return;
+        }
+    answer(r, x);
+}
+
+static void forget(void *arg, struct http_exchange *x)
+{
+    struct receiver *r = arg;
+
+    for (size_t i = 0; i < ARRAY_LEN(r->held); i++)
+        if (r->held[i] == x)
+            r->held[i] = NULL;
+}
+
+static void let_go(struct receiver *r)
+{
+    for (size_t i = 0; i < ARRAY_LEN(r->held); i++) {
+        struct http_exchange *x = r->held[i];
+        r->held[i] = NULL;
+        if (x)
+            answer(r, x);
+    }
 }
 
 static void nothing(void *arg, struct http_exchange *x)
@@ -71,6 +103,8 @@ static void *receive(void *arg)
         struct pollfd fd = { .fd = http_loop_fd(r->loop), .events = POLLIN };
         (void)poll(&fd, 1, (int)MIN(http_loop_wait_us(r->loop) / MSEC_US, 20));
         http_loop_run(r->loop);
+        if (!atomic_load(&r->holding))
+            let_go(r);
     }
     return NULL;
 }
@@ -246,10 +280,10 @@ static int start(void **state)
     snprintf(conninfo, sizeof(conninfo), "%s", text);
     free(text);
     atomic_store(&receiver.status, 204);
-    receiver.loop = http_loop_new(
-        "127.0.0.1:0", &http_limits_default,
-        &(struct http_handler){
-            .handle = handle, .gone = nothing, .drained = nothing, .arg = &receiver });
+    receiver.loop =
+        http_loop_new("127.0.0.1:0", &http_limits_default,
+                      &(struct http_handler){
+                          .handle = handle, .gone = forget, .drained = nothing, .arg = &receiver });
     assert_non_null(receiver.loop);
     assert_int_equal(pthread_create(&receiver.thread, NULL, receive, &receiver), 0);
     return 0;
@@ -275,6 +309,7 @@ static struct id fresh(void)
                                clock_monotonic_us() + WAIT_US),
                      ERR_OK);
     atomic_store(&receiver.status, 204);
+    atomic_store(&receiver.holding, false);
     atomic_store(&receiver.posts, 0);
     atomic_store(&receiver.ntaken, 0);
     add_endpoint(endpoint);
@@ -363,6 +398,58 @@ static void one_that_was_down_gets_all(void **state)
     close_replica(&replicas[0]);
 }
 
+static void set_failing(const char *since)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "update gateway.endpoint set failing_since = %s", since);
+    assert_int_equal(db_script(rig->admin, text, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+#define STATE_IS(what) (count("select count(*) from gateway.endpoint where " what) == 1)
+
+/* Each time two posts are under way and fail, with the table's word of since when it fails changed
+ * meanwhile. */
+static void the_table_says_when_it_is_over(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    set_failing("now() - interval '76 hours'");
+    atomic_store(&receiver.status, 503);
+    atomic_store(&receiver.holding, true);
+    open_replica(&replicas[0], "one:1");
+    owe(endpoint, 1, KEYS);
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 2, WAIT_US);
+    set_failing("now() - interval '74 hours'"); /* it has answered another one */
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count("select count(*) from gateway.attempt") >= 2, WAIT_US);
+    assert_true(STATE_IS("state = 'active' and failing_since < now() - interval '74 hours'"));
+    set_failing("now() - interval '76 hours'"); /* not so */
+    WAIT_UNTIL(STATE_IS("state = 'disabled' and disabled_reason like '%75 hours'"), WAIT_US);
+    assert_int_equal(count(PENDING), KEYS);
+    close_replica(&replicas[0]);
+}
+
+static void the_first_failure_is_written_and_any_success_takes_it_away(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    open_replica(&replicas[0], "one:1");
+    atomic_store(&receiver.status, 503);
+    owe(endpoint, 1, 1);
+    WAIT_UNTIL(STATE_IS("failing_since is not null"), WAIT_US);
+    atomic_store(&receiver.status, 204);
+    WAIT_UNTIL(STATE_IS("failing_since is null"), WAIT_US);
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 2, 1);
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 3, WAIT_US);
+    set_failing("now()"); /* another's failure, which this one has not read yet */
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count(PENDING) == 0, WAIT_US);
+    assert_true(STATE_IS("failing_since is null"));
+    close_replica(&replicas[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +457,8 @@ int main(void)
         cmocka_unit_test(another_replica_takes_over),
         cmocka_unit_test(who_lost_his_lanes_writes_nothing),
         cmocka_unit_test(one_that_was_down_gets_all),
+        cmocka_unit_test(the_table_says_when_it_is_over),
+        cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
