@@ -314,7 +314,13 @@ static enum err queue_fence(const struct webhook_store *s, const struct webhook_
     for (int i = 0; i < WEBHOOK_LANES; i++)
         if (used >> i & 1)
             list[count++] = i;
-    return leases_queue_fence(s->leases, s->db, list, count);
+    enum err e = leases_queue_fence(s->leases, s->db, list, count);
+    for (size_t i = 0; i < n && !e; i++) { /* versions rise: the fence has none but these */
+        int64_t version;
+        if (!leases_held(s->leases, results[i].lane, &version) || version != results[i].version)
+            e = ERR_CANCELED;
+    }
+    return e;
 }
 
 static void put_common(struct columns *k, const struct webhook_result *r)

@@ -41,6 +41,7 @@ static struct receiver {
     atomic_size_t ntaken;
     atomic_bool holding;            /* answers nothing... */
     struct http_exchange *held[16]; /* ...of these; of its thread */
+    atomic_int let_go;              /* so many of them all the same */
 } receiver;
 
 static void answer(struct receiver *r, struct http_exchange *x)
@@ -83,9 +84,12 @@ static void let_go(struct receiver *r)
 {
     for (size_t i = 0; i < ARRAY_LEN(r->held); i++) {
         struct http_exchange *x = r->held[i];
+        if (!x || (atomic_load(&r->holding) && !atomic_load(&r->let_go)))
+            continue;
         r->held[i] = NULL;
-        if (x)
-            answer(r, x);
+        answer(r, x);
+        if (atomic_load(&r->let_go))
+            atomic_fetch_sub(&r->let_go, 1);
     }
 }
 
@@ -103,8 +107,7 @@ static void *receive(void *arg)
         struct pollfd fd = { .fd = http_loop_fd(r->loop), .events = POLLIN };
         (void)poll(&fd, 1, (int)MIN(http_loop_wait_us(r->loop) / MSEC_US, 20));
         http_loop_run(r->loop);
-        if (!atomic_load(&r->holding))
-            let_go(r);
+        let_go(r);
     }
     return NULL;
 }
@@ -310,6 +313,7 @@ static struct id fresh(void)
                      ERR_OK);
     atomic_store(&receiver.status, 204);
     atomic_store(&receiver.holding, false);
+    atomic_store(&receiver.let_go, 0);
     atomic_store(&receiver.posts, 0);
     atomic_store(&receiver.ntaken, 0);
     add_endpoint(endpoint);
@@ -377,6 +381,78 @@ static void who_lost_his_lanes_writes_nothing(void **state)
     WAIT_UNTIL(count(PENDING) == 0, WAIT_US); /* when the thief's leases are over */
     assert_all_taken(KEYS);
     assert_int_equal(count("select count(*) from gateway.shard_lease where owner = 'thief'"), 0);
+    close_replica(&replicas[0]);
+}
+
+static void change(const char *sql)
+{
+    assert_int_equal(db_script(rig->admin, sql, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+static void let_one_go(void)
+{
+    atomic_fetch_add(&receiver.let_go, 1);
+    WAIT_UNTIL(atomic_load(&receiver.let_go) == 0, WAIT_US);
+}
+
+#define ALL_ARE_OURS                                                                               \
+    (count("select count(*) from gateway.shard_lease where owner = 'one:1' and expires_at > "      \
+           "now()") == WEBHOOK_LANES)
+
+/* Lost and ours again while a post was under way: what it came to is nobody's any more, since the
+ * owner in between has tried that event, too. */
+static void what_was_posted_under_an_older_lease_is_not_written_down(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    atomic_store(&receiver.holding, true);
+    open_replica(&replicas[0], "one:1");
+    owe(endpoint, 1, 1);
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    change("update gateway.shard_lease set owner = 'thief', version = version + 1, "
+           "expires_at = now() + interval '2 seconds'");
+    change("update gateway.outgoing set attempts = 5, first_failed_us = 1790000000000000, "
+           "tried_us = 1790000000000000, next_us = 9000000000000000");
+    WAIT_UNTIL(ALL_ARE_OURS, WAIT_US);
+    atomic_store(&receiver.status, 503);
+    let_one_go();
+    atomic_store(&receiver.status, 204);
+    atomic_store(&receiver.holding, false);
+    owe(endpoint, 2, 1); /* which is posted after that answer has come: it was slow */
+    WAIT_UNTIL(count("select count(*) from gateway.delivery where state = 'delivered'") == 1,
+               WAIT_US);
+    assert_int_equal(count("select attempts from gateway.outgoing"), 5);
+    assert_int_equal(count("select count(*) from gateway.attempt"), 0);
+    assert_int_equal(atomic_load(&receiver.posts), 2);
+    close_replica(&replicas[0]);
+}
+
+/* Three about one thing. What the first has come to cannot be written down; the second is under way
+ * when the leases are over: the third is another's to post. */
+static void who_lost_database_and_lanes_posts_nothing_more(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    atomic_store(&receiver.holding, true);
+    for (int i = 1; i <= 3; i++)
+        owe(endpoint, i * KEYS, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    change("alter role daybook_gateway nologin; select pg_terminate_backend(pid) from "
+           "pg_stat_activity where application_name like '%@one:1'");
+    let_one_go();
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 2, WAIT_US);
+    WAIT_UNTIL(count("select count(*) from gateway.shard_lease where expires_at > now() - "
+                     "interval '2 seconds'") == 0,
+               WAIT_US);
+    let_one_go();
+    change("alter role daybook_gateway login");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 3, WAIT_US);
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count(PENDING) == 0, WAIT_US);
+    assert_int_equal(atomic_load(&receiver.posts), 5);
+    static const int64_t want[] = { KEYS, 2 * KEYS, KEYS, 2 * KEYS, 3 * KEYS };
+    assert_memory_equal(receiver.taken, want, sizeof(want));
     close_replica(&replicas[0]);
 }
 
@@ -456,6 +532,8 @@ int main(void)
         cmocka_unit_test(replicas_share_the_work),
         cmocka_unit_test(another_replica_takes_over),
         cmocka_unit_test(who_lost_his_lanes_writes_nothing),
+        cmocka_unit_test(what_was_posted_under_an_older_lease_is_not_written_down),
+        cmocka_unit_test(who_lost_database_and_lanes_posts_nothing_more),
         cmocka_unit_test(one_that_was_down_gets_all),
         cmocka_unit_test(the_table_says_when_it_is_over),
         cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),
