@@ -201,9 +201,18 @@ static bool is_idle(const struct webhook_feed *f)
     return !f->first && !f->nheld && !f->passed_seq && !f->more;
 }
 
+/* Time for it? Older deliveries may wait again without our having been told. */
+static bool is_to_look_back(struct webhook_queue *q, struct webhook_now now)
+{
+    if (now.monotonic_us < q->look_back_us)
+        return false;
+    q->look_back_us = now.monotonic_us + LOOK_BACK_US;
+    return true;
+}
+
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
 {
-    bool some_due = q->soonest_us <= now.wall_us;
+    bool some_due = q->soonest_us <= now.wall_us, look_back = is_to_look_back(q, now);
 
     if (some_due)
         q->soonest_us = NEVER;
@@ -217,6 +226,8 @@ void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
                 q->soonest_us = MIN(q->soonest_us, f->soonest_us);
             if (f && is_idle(f))
                 feed_free(q, f);
+            else if (f && look_back)
+                feed_look_back(f);
         }
         if (!e->nposts && !has_feeds(e) && (!e->failures || !e->failing_since_us))
             endpoint_free(q, e); /* it is read again when there is something for it */

@@ -38,6 +38,7 @@
 #define PROBE_FIRST_US (5 * SECOND_US)
 #define PROBE_MAX_US (5 * MINUTE_US)
 #define HOLD_KEY_US HOUR_US
+#define LOOK_BACK_US MINUTE_US
 #define GIVE_UP_US (75 * HOUR_US)
 #define SLOW_US SECOND_US
 
@@ -104,7 +105,8 @@ void webhook_queue_refresh(struct webhook_queue *q);
 void webhook_queue_ask(struct webhook_queue *q, struct id tenant, struct id endpoint);
 /* Whether some are to be read. */
 bool webhook_queue_is_asking(const struct webhook_queue *q);
-/* What was held until now is due. Once a turn. */
+/* What was held until now is due; and once a minute feeds are read from the beginning, should older
+ * deliveries wait again. Once a turn. */
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now);
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -104,6 +104,21 @@ static void know_all(void)
     }
 }
 
+static void read_one(const struct webhook_want *want)
+{
+    int got = 0;
+
+    for (size_t k = 0; k < f.nrows && got < want->rows; k++) {
+        const struct stored *s = &f.rows[k];
+        if (s->gone || s->lane != want->lane || s->row.seq <= want->after ||
+            !id_equal(s->endpoint, want->endpoint->id))
+            continue;
+        assert_true(webhook_queue_add(f.q, want, &s->row, f.now));
+        got++;
+    }
+    webhook_queue_read(f.q, want, got);
+}
+
 static void read_all(void)
 {
     struct webhook_want wants[256];
@@ -111,18 +126,8 @@ static void read_all(void)
 
     know_all();
     while ((n = webhook_queue_wants(f.q, f.now, wants, ARRAY_LEN(wants))) > 0)
-        for (size_t i = 0; i < n; i++) {
-            int got = 0;
-            for (size_t k = 0; k < f.nrows && got < wants[i].rows; k++) {
-                const struct stored *s = &f.rows[k];
-                if (s->gone || s->lane != wants[i].lane || s->row.seq <= wants[i].after ||
-                    !id_equal(s->endpoint, wants[i].endpoint->id))
-                    continue;
-                assert_true(webhook_queue_add(f.q, &wants[i], &s->row, f.now));
-                got++;
-            }
-            webhook_queue_read(f.q, &wants[i], got);
-        }
+        for (size_t i = 0; i < n; i++)
+            read_one(&wants[i]);
 }
 
 /* One turn: the next row to post, or NULL. */
@@ -653,6 +658,81 @@ static void a_change_is_read_anew(void **state)
     end(row, 200);
 }
 
+/* It has failed for so long, and is not tried again soon. */
+static void hold(struct webhook_row *row, int64_t failed_for_us)
+{
+    row->attempts = 6;
+    row->first_failed_us = f.now.wall_us - failed_for_us;
+    assert_int_equal(end(row, 422).outcome, WEBHOOK_LATER);
+}
+
+/* Sent again by hand, and the wake was lost; a later one keeps the feed in memory. */
+static void what_waits_again_is_found_within_a_minute(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    owe(1, 7);
+    end(next(), 200);
+    hold(next(), 2 * HOUR_US);
+    assert_null(next());
+    f.rows[0].gone = false;
+    f.rows[0].row.attempts = 0;
+    f.rows[0].row.tried_us = 0;
+    struct webhook_row *row = next();
+    for (int64_t waited_us = 0; !row && waited_us < MINUTE_US; waited_us += SECOND_US) {
+        pass(SECOND_US);
+        row = next();
+    }
+    assert_non_null(row);
+    assert_int_equal(row->seq, 1);
+    end(row, 200);
+    assert_null(next());
+}
+
+/* Paused and resumed, and both wakes were lost: it begins anew all the same. */
+static void one_that_is_resumed_begins_anew(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    hold(next(), 0);
+    f.disabled = true;
+    webhook_queue_refresh(f.q);
+    assert_null(next());
+    f.rows[0].row.attempts = 0;
+    f.rows[0].row.first_failed_us = f.rows[0].row.tried_us = f.rows[0].row.next_us = 0;
+    f.disabled = false;
+    webhook_queue_refresh(f.q);
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    end(row, 200);
+}
+
+/* Very many wait for the first of their key; reading them takes longer than a minute. */
+static void looking_back_comes_to_its_end(void **state)
+{
+    (void)state;
+    int other = 8;
+    while (webhook_lane(nth(1), (uint64_t)other) != webhook_lane(nth(1), 7))
+        other++;
+    for (int i = 0; i < 5 * WINDOW_ROWS; i++)
+        owe(1, 7);
+    hold(next(), 0);
+    assert_null(next());
+    owe(1, other);
+    struct webhook_row *row = NULL;
+    for (int minute = 0; minute < 10 && !row; minute++) {
+        struct webhook_want want;
+        pass(MINUTE_US);
+        webhook_queue_tick(f.q, f.now);
+        if (webhook_queue_wants(f.q, f.now, &want, 1))
+            read_one(&want);
+        row = webhook_queue_pick(f.q, f.now);
+    }
+    assert_non_null(row);
+    assert_int_equal(row->key, other);
+    end(row, 200);
+}
+
 /* Nothing of its key is owed from before it, but for what has been tried for an hour. */
 static void assert_in_order(const struct webhook_row *row)
 {
@@ -724,6 +804,9 @@ int main(void)
         TEST(what_comes_late_is_seen_although_something_is_held),
         TEST(lanes_that_are_lost_are_forgotten),
         TEST(a_change_is_read_anew),
+        TEST(what_waits_again_is_found_within_a_minute),
+        TEST(one_that_is_resumed_begins_anew),
+        TEST(looking_back_comes_to_its_end),
         TEST(whatever_happens_all_is_taken_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
