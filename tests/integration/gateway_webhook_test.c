@@ -427,6 +427,45 @@ static void what_was_posted_under_an_older_lease_is_not_written_down(void **stat
     close_replica(&replicas[0]);
 }
 
+static void run_in(struct db *db, const char *sql)
+{
+    const struct db_stmt stmt = { sql, sql, 0, NULL };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    assert_int_equal(db_exec(db, &stmt, NULL, &res), ERR_OK);
+}
+
+/* The sender waits for the table while its lanes are another's, who delivers, and are ours again:
+ * what it still has in memory is not owed any more. */
+static void lanes_that_come_back_are_read_anew(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    CLEANUP(db_freep) struct db *other = db_new(servers_conninfo(rig->servers), "other");
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, KEYS, 1);
+    owe(endpoint, 2 * KEYS, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    assert_int_equal(db_begin(other, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
+    run_in(other, "lock gateway.outgoing");
+    run_in(other, "delete from gateway.outgoing");
+    WAIT_UNTIL(count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
+                     "application_name like '%/sender@one:1'") == 1,
+               WAIT_US);
+    change("update gateway.shard_lease set owner = 'thief', version = version + 1, "
+           "expires_at = now() + interval '1 second'");
+    WAIT_UNTIL(ALL_ARE_OURS, WAIT_US);
+    assert_int_equal(db_commit(other), ERR_OK);
+    let_one_go();
+    atomic_store(&receiver.holding, false);
+    owe(endpoint, 1, 1);
+    WAIT_UNTIL(count("select count(*) from gateway.delivery where state = 'delivered'") == 1,
+               WAIT_US);
+    assert_int_equal(atomic_load(&receiver.posts), 2);
+    close_replica(&replicas[0]);
+}
+
 /* Three about one thing. What the first has come to cannot be written down; the second is under way
  * when the leases are over: the third is another's to post. */
 static void who_lost_database_and_lanes_posts_nothing_more(void **state)
@@ -533,6 +572,7 @@ int main(void)
         cmocka_unit_test(another_replica_takes_over),
         cmocka_unit_test(who_lost_his_lanes_writes_nothing),
         cmocka_unit_test(what_was_posted_under_an_older_lease_is_not_written_down),
+        cmocka_unit_test(lanes_that_come_back_are_read_anew),
         cmocka_unit_test(who_lost_database_and_lanes_posts_nothing_more),
         cmocka_unit_test(one_that_was_down_gets_all),
         cmocka_unit_test(the_table_says_when_it_is_over),
