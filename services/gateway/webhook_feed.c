@@ -192,6 +192,16 @@ void feed_release_all(struct webhook_queue *q, struct webhook_feed *f)
     set_soonest(q, f);
 }
 
+/* So that what comes after very many that wait for their key gets its turn. */
+void feed_look_back(struct webhook_feed *f)
+{
+    if (f->more && f->after <= f->back_to)
+        return;
+    f->back_to = f->after;
+    f->after = 0;
+    f->more = true;
+}
+
 /* --- feeds -------------------------------------------------------------------------------------- */
 
 void feed_free(struct webhook_queue *q, struct webhook_feed *f)

@@ -187,6 +187,12 @@ static bool is_about_the_event(int status)
     return status == 400 || status == 413 || status == 415 || status == 422;
 }
 
+static bool is_overdue(const struct webhook_endpoint *e, struct webhook_now now)
+{
+    return e->failing_since_us && now.wall_us - e->failing_since_us >= GIVE_UP_US;
+}
+
+/* After days without a post, as when everything was off, one more failure says little: two end it. */
 static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_endpoint *e,
                                       int status, int64_t retry_after_us, struct webhook_now now)
 {
@@ -194,15 +200,16 @@ static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_en
     bool is_late = endpoint_is_failing(e) && e->rest_until_us > now.monotonic_us;
     if (!is_late)
         e->failures++;
-    if (!e->failing_since_us)
+    bool is_first = !e->failing_since_us;
+    if (is_first)
         e->failing_since_us = now.wall_us;
     if (!is_late)
         let_rest(q, e, status, retry_after_us, now);
     if (status == 410)
         return WEBHOOK_GONE;
-    if (now.wall_us - e->failing_since_us >= GIVE_UP_US)
-        return WEBHOOK_DEAD;
-    return endpoint_is_failing(e) && !e->is_written ? WEBHOOK_FAILS : WEBHOOK_NO_NEWS;
+    if (is_first)
+        return WEBHOOK_FAILS;
+    return e->failures > 1 && is_overdue(e, now) ? WEBHOOK_DEAD : WEBHOOK_NO_NEWS;
 }
 
 static void judge_failure(struct webhook_queue *q, const struct webhook_endpoint *e,
@@ -211,7 +218,7 @@ static void judge_failure(struct webhook_queue *q, const struct webhook_endpoint
 {
     v->first_failed_us = row->first_failed_us ? row->first_failed_us : now.wall_us;
     bool is_last = now.wall_us - v->first_failed_us >= GIVE_UP_US;
-    if (is_last && !(e && endpoint_is_failing(e))) {
+    if (is_last && !(e && (endpoint_is_failing(e) || is_overdue(e, now)))) {
         v->outcome = WEBHOOK_PARKED;
         return;
     }
@@ -229,8 +236,8 @@ struct webhook_fate webhook_queue_done(struct webhook_queue *q, struct webhook_r
     struct webhook_fate v = { .attempts = row->attempts + 1, .news = WEBHOOK_NO_NEWS };
 
     take_off(q, row);
-    if (e && e->version != row->version)
-        e = NULL; /* that was the url before: it says nothing of this one */
+    if (e && (e->version != row->version || !row->feed))
+        e = NULL; /* of the url before, or of a lane that is another's: it says nothing of this one */
     if (e && status)
         e->slow = now.monotonic_us - row->begun_us > SLOW_US;
     if (status >= 200 && status < 300) {
@@ -243,7 +250,7 @@ struct webhook_fate webhook_queue_done(struct webhook_queue *q, struct webhook_r
         judge_failure(q, e, row, retry_after_us, now, &v);
     }
     if (v.news == WEBHOOK_GONE || v.news == WEBHOOK_DEAD)
-        e->active = false; /* as the table will say */
+        e->active = false; /* until the table says otherwise */
     v.failing_since_us = e ? e->failing_since_us : 0;
     row_free(q, row);
     return v;

@@ -127,20 +127,31 @@ void webhook_queue_free(struct webhook_queue *q)
     free(q);
 }
 
+/* What it does from now on others see. */
+static void forget_health(struct webhook_endpoint *e)
+{
+    e->stale = true;
+    e->failures = 0;
+    e->failing_since_us = 0;
+    e->rest_until_us = 0;
+}
+
 void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes)
 {
     q->lanes = lanes;
-    for (struct webhook_endpoint *e = q->first; e; e = e->next)
+    for (struct webhook_endpoint *e = q->first; e; e = e->next) {
+        bool had_feeds = has_feeds(e);
         for (int i = 0; i < WEBHOOK_LANES; i++)
             if (e->feeds[i] && !(lanes >> i & 1))
                 feed_free(q, e->feeds[i]);
+        if (had_feeds && !has_feeds(e))
+            forget_health(e);
+    }
 }
 
 static void begin_anew(struct webhook_queue *q, struct webhook_endpoint *e)
 {
-    e->stale = true;
-    e->failures = 0;
-    e->rest_until_us = 0;
+    forget_health(e);
     for (int i = 0; i < WEBHOOK_LANES; i++)
         if (e->feeds[i])
             feed_drop_waiting(q, e->feeds[i], NULL, 0);
@@ -169,6 +180,14 @@ void webhook_queue_refresh(struct webhook_queue *q)
         e->old = true; /* it goes on by what is known */
 }
 
+void webhook_queue_ask(struct webhook_queue *q, struct id tenant, struct id endpoint)
+{
+    struct webhook_endpoint *e = find(q, tenant, endpoint);
+
+    if (e)
+        e->old = true;
+}
+
 bool webhook_queue_is_asking(const struct webhook_queue *q)
 {
     for (const struct webhook_endpoint *e = q->first; e; e = e->next)
@@ -182,9 +201,18 @@ static bool is_idle(const struct webhook_feed *f)
     return !f->first && !f->nheld && !f->passed_seq && !f->more;
 }
 
+/* Time for it? Older deliveries may wait again without our having been told. */
+static bool is_to_look_back(struct webhook_queue *q, struct webhook_now now)
+{
+    if (now.monotonic_us < q->look_back_us)
+        return false;
+    q->look_back_us = now.monotonic_us + LOOK_BACK_US;
+    return true;
+}
+
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
 {
-    bool some_due = q->soonest_us <= now.wall_us;
+    bool some_due = q->soonest_us <= now.wall_us, look_back = is_to_look_back(q, now);
 
     if (some_due)
         q->soonest_us = NEVER;
@@ -198,8 +226,10 @@ void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
                 q->soonest_us = MIN(q->soonest_us, f->soonest_us);
             if (f && is_idle(f))
                 feed_free(q, f);
+            else if (f && look_back)
+                feed_look_back(f);
         }
-        if (!e->nposts && !e->failures && !has_feeds(e) && !e->failing_since_us)
+        if (!e->nposts && !has_feeds(e) && (!e->failures || !e->failing_since_us))
             endpoint_free(q, e); /* it is read again when there is something for it */
     }
 }
@@ -219,7 +249,7 @@ size_t webhook_queue_unknown(struct webhook_queue *q, struct webhook_endpoint **
     return n;
 }
 
-void webhook_queue_know(struct webhook_queue *q UNUSED, struct webhook_endpoint *e,
+void webhook_queue_know(struct webhook_queue *q, struct webhook_endpoint *e,
                         const struct webhook_endpoint *said)
 {
     e->version += !e->url || !said->url || strcmp(e->url, said->url) != 0;
@@ -228,10 +258,10 @@ void webhook_queue_know(struct webhook_queue *q UNUSED, struct webhook_endpoint 
     e->secret = said->secret;
     e->old_secret = said->old_secret;
     e->old_until_us = said->old_until_us;
+    if (e->known && said->active && !e->active)
+        endpoint_read_anew(q, e, true);
     e->active = said->active;
-    e->is_written = said->failing_since_us != 0;
-    if (e->is_written || !e->failures)
-        e->failing_since_us = said->failing_since_us;
+    e->failing_since_us = said->failing_since_us;
     e->known = true;
     e->stale = e->old = false;
 }

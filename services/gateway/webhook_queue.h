@@ -13,6 +13,10 @@
  * one post at a time; its windows are dropped. So neither memory nor slots are lost to receivers that
  * do not receive.
  *
+ * Others post to the same endpoint from their lanes. So since when it fails is the table's to say: the
+ * first failure is written there at once, anybody's success takes it away, and what we remember is
+ * what was read or is about to be written.
+ *
  * Pure: no database, no network; the caller says what time it is. One thread.
  */
 #ifndef DAYBOOK_GATEWAY_WEBHOOK_QUEUE_H
@@ -34,6 +38,7 @@
 #define PROBE_FIRST_US (5 * SECOND_US)
 #define PROBE_MAX_US (5 * MINUTE_US)
 #define HOLD_KEY_US HOUR_US
+#define LOOK_BACK_US MINUTE_US
 #define GIVE_UP_US (75 * HOUR_US)
 #define SLOW_US SECOND_US
 
@@ -51,11 +56,10 @@ struct webhook_endpoint {
     bool active;
     char *url, *secret, *old_secret; /* clear; own memory; old_secret NULL: none */
     int64_t old_until_us;
-    int64_t failing_since_us; /* 0 = it does not */
+    int64_t failing_since_us; /* 0 = it does not; the table's, or on its way there */
     /* private to the queue */
     bool known, stale;
     bool old;              /* to be read again; what is known holds till then */
-    bool is_written;       /* the table says that it fails */
     bool slow;             /* its last answer took more than SLOW_US */
     unsigned version;      /* of the url */
     bool proven;           /* it has answered since we know it */
@@ -97,9 +101,12 @@ void webhook_queue_lanes(struct webhook_queue *q, uint32_t lanes);
 void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint);
 /* All endpoints are to be read anew. */
 void webhook_queue_refresh(struct webhook_queue *q);
+/* That one is; till then it goes on by what is known. */
+void webhook_queue_ask(struct webhook_queue *q, struct id tenant, struct id endpoint);
 /* Whether some are to be read. */
 bool webhook_queue_is_asking(const struct webhook_queue *q);
-/* What was held until now is due. Once a turn. */
+/* What was held until now is due; and once a minute feeds are read from the beginning, should older
+ * deliveries wait again. Once a turn. */
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now);
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -139,7 +146,7 @@ enum webhook_news {
     WEBHOOK_FAILS,   /* to be written: failing since */
     WEBHOOK_ANSWERS, /* again */
     WEBHOOK_GONE,    /* 410: to be disabled */
-    WEBHOOK_DEAD,    /* has failed for too long: to be disabled */
+    WEBHOOK_DEAD,    /* has failed for too long: to be disabled, if the table says so too */
 };
 struct webhook_fate {
     enum webhook_outcome outcome;

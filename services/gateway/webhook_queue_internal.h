@@ -27,6 +27,7 @@ struct webhook_feed {
     int lane;
     bool more;          /* the table may have rows after `after` */
     int64_t after;      /* seq */
+    int64_t back_to;    /* where it was when it looked back */
     bool stalled;       /* too many are held */
     int64_t passed_seq; /* the first of those that were passed over; 0: none */
     int64_t passed_us;  /* wall: when they are read anew */
@@ -51,6 +52,7 @@ struct webhook_queue {
     size_t ncompanies;
     struct company companies[QUEUE_SLOTS]; /* those with posts */
     int64_t soonest_us;                    /* of all feeds */
+    int64_t look_back_us; /* monotonic: when all feeds are read from the beginning */
     struct webhook_endpoint *buckets[BUCKETS];
 };
 
@@ -71,6 +73,8 @@ void feed_hold(struct webhook_queue *q, struct webhook_feed *f, const struct web
 void feed_release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t wall_us);
 /* Nothing is held any more; all is read from the beginning. */
 void feed_release_all(struct webhook_queue *q, struct webhook_feed *f);
+/* It is read from the beginning, unless it still is since the last time. */
+void feed_look_back(struct webhook_feed *f);
 void feed_free(struct webhook_queue *q, struct webhook_feed *f);
 /* The endpoint's, made at need. NULL: no memory. */
 struct webhook_feed *feed_of(struct webhook_endpoint *e, int lane);

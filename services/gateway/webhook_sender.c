@@ -1,8 +1,13 @@
 /*
  * webhook_sender.c - see webhook_sender.h.
  *
- * A turn: hear what is new, write down what is over, read what is wanted, begin what may begin, wait.
- * Nothing is read while something that is over is not written down: it would be read again.
+ * A turn: hear what is new, let go of lanes that were lost, write down what is over, read what is
+ * wanted, begin what may begin, wait. Nothing is read while something that is over is not written
+ * down: it would be read again.
+ *
+ * Lanes are let go first, since writing may fail for as long as the database is away: nothing more is
+ * posted from them, and what was is dropped. A lane that was lost and is ours again is another one:
+ * its rows are those that its owner in between has left.
  */
 #include "services/gateway/webhook_sender.h"
 
@@ -66,7 +71,8 @@ struct webhook_sender {
     struct slot slots[QUEUE_SLOTS];
     struct webhook_result results[RESULTS_MAX]; /* not written down yet */
     size_t nresults;
-    uint64_t generation; /* of the leases */
+    uint64_t generation;             /* of the leases... */
+    int64_t versions[WEBHOOK_LANES]; /* ...and their versions then; 0: not ours */
     int64_t find_at_us, refresh_at_us, state_at_us, sweep_at_us;
     pthread_mutex_t lock;
     struct webhook_hint hints[HINTS_MAX];
@@ -177,16 +183,32 @@ static uint32_t own_lanes(struct webhook_sender *s)
     return (uint32_t)leases_mask(s->leases) & WEBHOOK_ALL_LANES;
 }
 
-static enum err look_around(struct webhook_sender *s)
+/* What is in memory of a lane is of its lease as it was then. */
+static void heed_leases(struct webhook_sender *s)
 {
     uint64_t generation = leases_generation(s->leases);
+    uint32_t kept = 0, own = 0;
+
+    if (generation == s->generation)
+        return;
+    s->generation = generation;
+    for (int i = 0; i < WEBHOOK_LANES; i++) {
+        int64_t version = 0;
+        if (leases_held(s->leases, i, &version))
+            own |= 1U << i;
+        if (version == s->versions[i])
+            kept |= 1U << i;
+        s->versions[i] = version;
+    }
+    webhook_queue_lanes(s->queue, own & kept);
+    webhook_queue_lanes(s->queue, own);
+    s->find_at_us = 0;
+}
+
+static enum err look_around(struct webhook_sender *s)
+{
     int64_t begun_us = clock_monotonic_us();
 
-    if (generation != s->generation) {
-        s->generation = generation;
-        webhook_queue_lanes(s->queue, own_lanes(s));
-        s->find_at_us = 0;
-    }
     if (begun_us >= s->refresh_at_us) { /* should a change not have been told */
         webhook_queue_refresh(s->queue);
         s->refresh_at_us = begun_us + REFRESH_US;
@@ -209,14 +231,13 @@ static void count(const struct webhook_result *r)
     metric_add(&attempts_total, 1, (const char *const[]){ names[r->fate.outcome] });
 }
 
-/* Of lanes that are another's by now: he posts them again, under the same ids. */
+/* Of lanes that were lost: whoever got them posts these again, under the same ids. */
 static void drop_lost(struct webhook_sender *s)
 {
     size_t kept = 0;
 
-    webhook_queue_lanes(s->queue, own_lanes(s));
     for (size_t i = 0; i < s->nresults; i++)
-        if (leases_held(s->leases, s->results[i].lane, NULL))
+        if (s->results[i].version == s->versions[s->results[i].lane])
             s->results[kept++] = s->results[i];
     s->nresults = kept;
 }
@@ -225,12 +246,11 @@ static enum err settle(struct webhook_sender *s, const struct webhook_host *host
 {
     bool emitted;
 
+    drop_lost(s);
     if (!s->nresults)
         return ERR_OK;
     enum err e = webhook_store_settle(&s->store, s->results, s->nresults, &emitted);
-    if (e == ERR_CANCELED)
-        drop_lost(s);
-    if (e)
+    if (e) /* ERR_CANCELED: what the leases say next tells which */
         return e;
     for (size_t i = 0; i < s->nresults; i++)
         count(&s->results[i]);
@@ -356,6 +376,7 @@ static enum err start(struct webhook_sender *s, struct slot *slot, const char **
 static void post(struct webhook_sender *s, struct webhook_row *row)
 {
     struct slot *slot = take_slot(s);
+    int lane = webhook_lane(row->endpoint->id, (uint64_t)row->key);
     const char *reason;
 
     slot->row = row;
@@ -363,7 +384,8 @@ static void post(struct webhook_sender *s, struct webhook_row *row)
         .tenant = row->endpoint->tenant,
         .endpoint = row->endpoint->id,
         .event = row->event,
-        .lane = webhook_lane(row->endpoint->id, (uint64_t)row->key),
+        .lane = lane,
+        .version = s->versions[lane],
         .seq = row->seq,
     };
     begin_span(slot);
@@ -401,6 +423,7 @@ static enum err turn(struct webhook_sender *s, const struct webhook_host *host, 
     size_t rows = 0;
 
     hear(s);
+    heed_leases(s);
     enum err e = settle(s, host);
     if (!e)
         e = look_around(s);

@@ -314,7 +314,13 @@ static enum err queue_fence(const struct webhook_store *s, const struct webhook_
     for (int i = 0; i < WEBHOOK_LANES; i++)
         if (used >> i & 1)
             list[count++] = i;
-    return leases_queue_fence(s->leases, s->db, list, count);
+    enum err e = leases_queue_fence(s->leases, s->db, list, count);
+    for (size_t i = 0; i < n && !e; i++) { /* versions rise: the fence has none but these */
+        int64_t version;
+        if (!leases_held(s->leases, results[i].lane, &version) || version != results[i].version)
+            e = ERR_CANCELED;
+    }
+    return e;
 }
 
 static void put_common(struct columns *k, const struct webhook_result *r)
@@ -395,6 +401,7 @@ static enum err disable(const struct webhook_store *s, const struct webhook_resu
     const char *const params[] = {
         db_text_id(s->arena, r->tenant),
         db_text_id(s->arena, r->endpoint),
+        r->fate.news == WEBHOOK_GONE ? "true" : "false",
         r->fate.news == WEBHOOK_GONE ? "it answered 410: it wants no more events"
                                      : "no attempt has succeeded for 75 hours",
     };
@@ -403,8 +410,12 @@ static enum err disable(const struct webhook_store *s, const struct webhook_resu
     if (!params[0] || !params[1])
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = db_exec(s->db, &sql_endpoint_disable, params, &res);
-    if (e || !PQntuples(res))
-        return e; /* somebody else did */
+    if (e)
+        return e;
+    if (!PQntuples(res)) { /* somebody else did, or it has answered others since */
+        webhook_queue_ask(s->queue, r->tenant, r->endpoint);
+        return ERR_OK;
+    }
     *emitted_out = true;
     return emit_disabled(s, res, r->tenant);
 }

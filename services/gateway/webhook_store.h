@@ -14,6 +14,7 @@
 struct webhook_result {
     struct id tenant, endpoint, event;
     int lane;
+    int64_t version; /* of the lane's lease when it was posted */
     int64_t seq;
     struct webhook_fate fate;
     int status;
@@ -35,7 +36,8 @@ NODISCARD enum err webhook_store_know(const struct webhook_store *s);
 /* The rows that the queue wants. rows_out: how many there were. */
 NODISCARD enum err webhook_store_read(const struct webhook_store *s, struct webhook_now now,
                                       size_t *rows_out);
-/* Under the leases of their lanes: ERR_CANCELED when one is lost. emitted_out: events were. */
+/* Under the leases that their lanes had when they were posted: ERR_CANCELED when one was lost, be it
+ * ours again. emitted_out: events were. */
 NODISCARD enum err webhook_store_settle(const struct webhook_store *s,
                                         const struct webhook_result *results, size_t n,
                                         bool *emitted_out);

@@ -39,22 +39,58 @@ static struct receiver {
     atomic_int posts, status;  /* status: of all answers */
     int64_t taken[4 * EVENTS]; /* numbers that were answered by 2xx, in order */
     atomic_size_t ntaken;
+    atomic_bool holding;            /* answers nothing... */
+    struct http_exchange *held[16]; /* ...of these; of its thread */
+    atomic_int let_go;              /* so many of them all the same */
 } receiver;
 
-static void handle(void *arg, struct http_exchange *x)
+static void answer(struct receiver *r, struct http_exchange *x)
 {
-    struct receiver *r = arg;
     size_t len;
     const char *body = http_body(x, &len);
     int status = atomic_load(&r->status);
 
-    atomic_fetch_add(&r->posts, 1);
     size_t n = atomic_load(&r->ntaken);
     if (status < 300 && n < ARRAY_LEN(r->taken)) {
         r->taken[n] = strtoll(body, NULL, 10);
         atomic_store(&r->ntaken, n + 1);
     }
     http_answer(x, (unsigned)status, "", 0);
+}
+
+static void handle(void *arg, struct http_exchange *x)
+{
+    struct receiver *r = arg;
+
+    atomic_fetch_add(&r->posts, 1);
+    for (size_t i = 0; i < ARRAY_LEN(r->held) && atomic_load(&r->holding); i++)
+        if (!r->held[i]) {
+            r->held[i] = x;
+            return;
+        }
+    answer(r, x);
+}
+
+static void forget(void *arg, struct http_exchange *x)
+{
+    struct receiver *r = arg;
+
+    for (size_t i = 0; i < ARRAY_LEN(r->held); i++)
+        if (r->held[i] == x)
+            r->held[i] = NULL;
+}
+
+static void let_go(struct receiver *r)
+{
+    for (size_t i = 0; i < ARRAY_LEN(r->held); i++) {
+        struct http_exchange *x = r->held[i];
+        if (!x || (atomic_load(&r->holding) && !atomic_load(&r->let_go)))
+            continue;
+        r->held[i] = NULL;
+        answer(r, x);
+        if (atomic_load(&r->let_go))
+            atomic_fetch_sub(&r->let_go, 1);
+    }
 }
 
 static void nothing(void *arg, struct http_exchange *x)
@@ -71,6 +107,7 @@ static void *receive(void *arg)
         struct pollfd fd = { .fd = http_loop_fd(r->loop), .events = POLLIN };
         (void)poll(&fd, 1, (int)MIN(http_loop_wait_us(r->loop) / MSEC_US, 20));
         http_loop_run(r->loop);
+        let_go(r);
     }
     return NULL;
 }
@@ -246,10 +283,10 @@ static int start(void **state)
     snprintf(conninfo, sizeof(conninfo), "%s", text);
     free(text);
     atomic_store(&receiver.status, 204);
-    receiver.loop = http_loop_new(
-        "127.0.0.1:0", &http_limits_default,
-        &(struct http_handler){
-            .handle = handle, .gone = nothing, .drained = nothing, .arg = &receiver });
+    receiver.loop =
+        http_loop_new("127.0.0.1:0", &http_limits_default,
+                      &(struct http_handler){
+                          .handle = handle, .gone = forget, .drained = nothing, .arg = &receiver });
     assert_non_null(receiver.loop);
     assert_int_equal(pthread_create(&receiver.thread, NULL, receive, &receiver), 0);
     return 0;
@@ -275,6 +312,8 @@ static struct id fresh(void)
                                clock_monotonic_us() + WAIT_US),
                      ERR_OK);
     atomic_store(&receiver.status, 204);
+    atomic_store(&receiver.holding, false);
+    atomic_store(&receiver.let_go, 0);
     atomic_store(&receiver.posts, 0);
     atomic_store(&receiver.ntaken, 0);
     add_endpoint(endpoint);
@@ -345,6 +384,117 @@ static void who_lost_his_lanes_writes_nothing(void **state)
     close_replica(&replicas[0]);
 }
 
+static void change(const char *sql)
+{
+    assert_int_equal(db_script(rig->admin, sql, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+static void let_one_go(void)
+{
+    atomic_fetch_add(&receiver.let_go, 1);
+    WAIT_UNTIL(atomic_load(&receiver.let_go) == 0, WAIT_US);
+}
+
+#define ALL_ARE_OURS                                                                               \
+    (count("select count(*) from gateway.shard_lease where owner = 'one:1' and expires_at > "      \
+           "now()") == WEBHOOK_LANES)
+
+/* Lost and ours again while a post was under way: what it came to is nobody's any more, since the
+ * owner in between has tried that event, too. */
+static void what_was_posted_under_an_older_lease_is_not_written_down(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    atomic_store(&receiver.holding, true);
+    open_replica(&replicas[0], "one:1");
+    owe(endpoint, 1, 1);
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    change("update gateway.shard_lease set owner = 'thief', version = version + 1, "
+           "expires_at = now() + interval '2 seconds'");
+    change("update gateway.outgoing set attempts = 5, first_failed_us = 1790000000000000, "
+           "tried_us = 1790000000000000, next_us = 9000000000000000");
+    WAIT_UNTIL(ALL_ARE_OURS, WAIT_US);
+    atomic_store(&receiver.status, 503);
+    let_one_go();
+    atomic_store(&receiver.status, 204);
+    atomic_store(&receiver.holding, false);
+    owe(endpoint, 2, 1); /* which is posted after that answer has come: it was slow */
+    WAIT_UNTIL(count("select count(*) from gateway.delivery where state = 'delivered'") == 1,
+               WAIT_US);
+    assert_int_equal(count("select attempts from gateway.outgoing"), 5);
+    assert_int_equal(count("select count(*) from gateway.attempt"), 0);
+    assert_int_equal(atomic_load(&receiver.posts), 2);
+    close_replica(&replicas[0]);
+}
+
+static void run_in(struct db *db, const char *sql)
+{
+    const struct db_stmt stmt = { sql, sql, 0, NULL };
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    assert_int_equal(db_exec(db, &stmt, NULL, &res), ERR_OK);
+}
+
+/* The sender waits for the table while its lanes are another's, who delivers, and are ours again:
+ * what it still has in memory is not owed any more. */
+static void lanes_that_come_back_are_read_anew(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    CLEANUP(db_freep) struct db *other = db_new(servers_conninfo(rig->servers), "other");
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, KEYS, 1);
+    owe(endpoint, 2 * KEYS, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    assert_int_equal(db_begin(other, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
+    run_in(other, "lock gateway.outgoing");
+    run_in(other, "delete from gateway.outgoing");
+    WAIT_UNTIL(count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
+                     "application_name like '%/sender@one:1'") == 1,
+               WAIT_US);
+    change("update gateway.shard_lease set owner = 'thief', version = version + 1, "
+           "expires_at = now() + interval '1 second'");
+    WAIT_UNTIL(ALL_ARE_OURS, WAIT_US);
+    assert_int_equal(db_commit(other), ERR_OK);
+    let_one_go();
+    atomic_store(&receiver.holding, false);
+    owe(endpoint, 1, 1);
+    WAIT_UNTIL(count("select count(*) from gateway.delivery where state = 'delivered'") == 1,
+               WAIT_US);
+    assert_int_equal(atomic_load(&receiver.posts), 2);
+    close_replica(&replicas[0]);
+}
+
+/* Three about one thing. What the first has come to cannot be written down; the second is under way
+ * when the leases are over: the third is another's to post. */
+static void who_lost_database_and_lanes_posts_nothing_more(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    atomic_store(&receiver.holding, true);
+    for (int i = 1; i <= 3; i++)
+        owe(endpoint, i * KEYS, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    change("alter role daybook_gateway nologin; select pg_terminate_backend(pid) from "
+           "pg_stat_activity where application_name like '%@one:1'");
+    let_one_go();
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 2, WAIT_US);
+    WAIT_UNTIL(count("select count(*) from gateway.shard_lease where expires_at > now() - "
+                     "interval '2 seconds'") == 0,
+               WAIT_US);
+    let_one_go();
+    change("alter role daybook_gateway login");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 3, WAIT_US);
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count(PENDING) == 0, WAIT_US);
+    assert_int_equal(atomic_load(&receiver.posts), 5);
+    static const int64_t want[] = { KEYS, 2 * KEYS, KEYS, 2 * KEYS, 3 * KEYS };
+    assert_memory_equal(receiver.taken, want, sizeof(want));
+    close_replica(&replicas[0]);
+}
+
 static void one_that_was_down_gets_all(void **state)
 {
     (void)state;
@@ -363,13 +513,70 @@ static void one_that_was_down_gets_all(void **state)
     close_replica(&replicas[0]);
 }
 
+static void set_failing(const char *since)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "update gateway.endpoint set failing_since = %s", since);
+    assert_int_equal(db_script(rig->admin, text, clock_monotonic_us() + WAIT_US), ERR_OK);
+}
+
+#define STATE_IS(what) (count("select count(*) from gateway.endpoint where " what) == 1)
+
+/* Each time two posts are under way and fail, with the table's word of since when it fails changed
+ * meanwhile. */
+static void the_table_says_when_it_is_over(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    set_failing("now() - interval '76 hours'");
+    atomic_store(&receiver.status, 503);
+    atomic_store(&receiver.holding, true);
+    open_replica(&replicas[0], "one:1");
+    owe(endpoint, 1, KEYS);
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 2, WAIT_US);
+    set_failing("now() - interval '74 hours'"); /* it has answered another one */
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count("select count(*) from gateway.attempt") >= 2, WAIT_US);
+    assert_true(STATE_IS("state = 'active' and failing_since < now() - interval '74 hours'"));
+    set_failing("now() - interval '76 hours'"); /* not so */
+    WAIT_UNTIL(STATE_IS("state = 'disabled' and disabled_reason like '%75 hours'"), WAIT_US);
+    assert_int_equal(count(PENDING), KEYS);
+    close_replica(&replicas[0]);
+}
+
+static void the_first_failure_is_written_and_any_success_takes_it_away(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    open_replica(&replicas[0], "one:1");
+    atomic_store(&receiver.status, 503);
+    owe(endpoint, 1, 1);
+    WAIT_UNTIL(STATE_IS("failing_since is not null"), WAIT_US);
+    atomic_store(&receiver.status, 204);
+    WAIT_UNTIL(STATE_IS("failing_since is null"), WAIT_US);
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 2, 1);
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 3, WAIT_US);
+    set_failing("now()"); /* another's failure, which this one has not read yet */
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count(PENDING) == 0, WAIT_US);
+    assert_true(STATE_IS("failing_since is null"));
+    close_replica(&replicas[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replicas_share_the_work),
         cmocka_unit_test(another_replica_takes_over),
         cmocka_unit_test(who_lost_his_lanes_writes_nothing),
+        cmocka_unit_test(what_was_posted_under_an_older_lease_is_not_written_down),
+        cmocka_unit_test(lanes_that_come_back_are_read_anew),
+        cmocka_unit_test(who_lost_database_and_lanes_posts_nothing_more),
         cmocka_unit_test(one_that_was_down_gets_all),
+        cmocka_unit_test(the_table_says_when_it_is_over),
+        cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -27,6 +27,8 @@ struct fixture {
     struct stored rows[ROWS_MAX];
     size_t nrows;
     int posts;
+    int64_t failing_since_us; /* of each endpoint */
+    bool disabled;
 };
 
 static struct fixture f;
@@ -94,11 +96,27 @@ static void know_all(void)
     size_t n = webhook_queue_unknown(f.q, list, ARRAY_LEN(list));
 
     for (size_t i = 0; i < n; i++) {
-        const struct webhook_endpoint said = { .active = true,
+        const struct webhook_endpoint said = { .active = !f.disabled,
                                                .url = strdup("https://example.com/"),
-                                               .secret = strdup("whsec_") };
+                                               .secret = strdup("whsec_"),
+                                               .failing_since_us = f.failing_since_us };
         webhook_queue_know(f.q, list[i], &said);
     }
+}
+
+static void read_one(const struct webhook_want *want)
+{
+    int got = 0;
+
+    for (size_t k = 0; k < f.nrows && got < want->rows; k++) {
+        const struct stored *s = &f.rows[k];
+        if (s->gone || s->lane != want->lane || s->row.seq <= want->after ||
+            !id_equal(s->endpoint, want->endpoint->id))
+            continue;
+        assert_true(webhook_queue_add(f.q, want, &s->row, f.now));
+        got++;
+    }
+    webhook_queue_read(f.q, want, got);
 }
 
 static void read_all(void)
@@ -108,18 +126,8 @@ static void read_all(void)
 
     know_all();
     while ((n = webhook_queue_wants(f.q, f.now, wants, ARRAY_LEN(wants))) > 0)
-        for (size_t i = 0; i < n; i++) {
-            int got = 0;
-            for (size_t k = 0; k < f.nrows && got < wants[i].rows; k++) {
-                const struct stored *s = &f.rows[k];
-                if (s->gone || s->lane != wants[i].lane || s->row.seq <= wants[i].after ||
-                    !id_equal(s->endpoint, wants[i].endpoint->id))
-                    continue;
-                assert_true(webhook_queue_add(f.q, &wants[i], &s->row, f.now));
-                got++;
-            }
-            webhook_queue_read(f.q, &wants[i], got);
-        }
+        for (size_t i = 0; i < n; i++)
+            read_one(&wants[i]);
 }
 
 /* One turn: the next row to post, or NULL. */
@@ -132,12 +140,27 @@ static struct webhook_row *next(void)
     return row;
 }
 
+static void write_health(struct id tenant, struct id endpoint, const struct webhook_fate *fate)
+{
+    if (fate->outcome == WEBHOOK_DELIVERED || fate->news == WEBHOOK_ANSWERS)
+        f.failing_since_us = 0;
+    if (fate->news == WEBHOOK_FAILS && !f.failing_since_us)
+        f.failing_since_us = fate->failing_since_us;
+    bool is_over = f.failing_since_us && f.now.wall_us - f.failing_since_us >= GIVE_UP_US;
+    if (fate->news == WEBHOOK_GONE || (fate->news == WEBHOOK_DEAD && is_over))
+        f.disabled = true;
+    else if (fate->news == WEBHOOK_DEAD)
+        webhook_queue_ask(f.q, tenant, endpoint);
+}
+
 /* What became of it, written into the table. */
 static struct webhook_fate end_with(struct webhook_row *row, int status, int64_t retry_after_us)
 {
     struct stored *s = &f.rows[row->seq - 1];
+    struct id tenant = row->tenant;
     struct webhook_fate fate = webhook_queue_done(f.q, row, status, retry_after_us, f.now);
 
+    write_health(tenant, s->endpoint, &fate);
     s->gone = fate.outcome != WEBHOOK_LATER;
     s->row.attempts = fate.attempts;
     s->row.first_failed_us = fate.first_failed_us;
@@ -318,6 +341,93 @@ static void one_that_fails_for_days_is_disabled(void **state)
     pass(DAY_US);
     assert_null(next());
     assert_int_equal(owed(), 2); /* it waits for whoever mends it */
+}
+
+/* Another replica got the lane and delivered; days later the lane is ours again. */
+static void a_failure_of_days_ago_is_forgotten(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    assert_int_equal(end(next(), 500).news, WEBHOOK_FAILS);
+    assert_int_equal(f.failing_since_us, f.now.wall_us);
+    webhook_queue_lanes(f.q, 0);
+    assert_null(next());
+    f.rows[0].gone = true;
+    f.failing_since_us = 0;
+    pass(GIVE_UP_US + HOUR_US);
+    webhook_queue_lanes(f.q, WEBHOOK_ALL_LANES);
+    owe(1, 1);
+    struct webhook_fate fate = end(next(), 500);
+    assert_int_equal(fate.news, WEBHOOK_FAILS);
+    assert_int_equal(fate.failing_since_us, f.now.wall_us);
+}
+
+/* The post was under way when its lane was lost. */
+static void a_failure_in_a_lost_lane_is_not_ours_to_judge(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    struct webhook_row *row = next();
+    webhook_queue_lanes(f.q, 0);
+    assert_int_equal(end(row, 500).news, WEBHOOK_NO_NEWS);
+    pass(GIVE_UP_US + HOUR_US);
+    webhook_queue_lanes(f.q, WEBHOOK_ALL_LANES);
+    owe(1, 1);
+    assert_int_equal(end(next(), 500).failing_since_us, f.now.wall_us);
+}
+
+/* We have no way out; another replica delivers to it from its lanes. */
+static void who_reaches_nobody_disables_nobody(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    int64_t begun_us = f.now.wall_us;
+    while (f.now.wall_us - begun_us < GIVE_UP_US + 5 * HOUR_US) {
+        struct webhook_row *row = next();
+        if (row)
+            assert_int_not_equal(end(row, 0).news, WEBHOOK_DEAD);
+        pass(MINUTE_US);
+        f.failing_since_us = 0;
+        webhook_queue_refresh(f.q);
+    }
+    assert_in_range(f.posts, 75 * 12 - 100, 75 * 60); /* it is only probed */
+    assert_int_equal(owed(), 1);
+}
+
+/* We think that it is over, and have not read yet that it has answered another one. */
+static void one_that_the_table_keeps_goes_on(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    owe(1, 2);
+    f.failing_since_us = f.now.wall_us - GIVE_UP_US;
+    struct webhook_row *first = next(), *second = next();
+    f.failing_since_us = f.now.wall_us - HOUR_US;
+    end(first, 500);
+    assert_int_equal(end(second, 500).news, WEBHOOK_DEAD);
+    assert_false(f.disabled);
+    struct webhook_row *row = next();
+    for (int i = 0; i < 10 && !row; i++, row = next())
+        pass(SECOND_US);
+    assert_non_null(row);
+    assert_int_equal(end(row, 200).news, WEBHOOK_ANSWERS);
+}
+
+/* It failed, then everything was off for days: that says little of it. */
+static void one_failure_ends_nothing(void **state)
+{
+    (void)state;
+    owe(1, 1);
+    f.rows[0].row.attempts = 1;
+    f.rows[0].row.first_failed_us = f.failing_since_us = f.now.wall_us - GIVE_UP_US;
+    struct webhook_fate fate = end(next(), 500);
+    assert_int_equal(fate.news, WEBHOOK_NO_NEWS);
+    assert_int_equal(fate.outcome, WEBHOOK_LATER);
+    pass(7 * MINUTE_US);
+    assert_int_equal(end(next(), 500).news, WEBHOOK_DEAD);
+    assert_true(f.disabled);
+    assert_null(next());
+    assert_int_equal(owed(), 1);
 }
 
 static void an_event_that_is_never_taken_is_parked(void **state)
@@ -548,6 +658,81 @@ static void a_change_is_read_anew(void **state)
     end(row, 200);
 }
 
+/* It has failed for so long, and is not tried again soon. */
+static void hold(struct webhook_row *row, int64_t failed_for_us)
+{
+    row->attempts = 6;
+    row->first_failed_us = f.now.wall_us - failed_for_us;
+    assert_int_equal(end(row, 422).outcome, WEBHOOK_LATER);
+}
+
+/* Sent again by hand, and the wake was lost; a later one keeps the feed in memory. */
+static void what_waits_again_is_found_within_a_minute(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    owe(1, 7);
+    end(next(), 200);
+    hold(next(), 2 * HOUR_US);
+    assert_null(next());
+    f.rows[0].gone = false;
+    f.rows[0].row.attempts = 0;
+    f.rows[0].row.tried_us = 0;
+    struct webhook_row *row = next();
+    for (int64_t waited_us = 0; !row && waited_us < MINUTE_US; waited_us += SECOND_US) {
+        pass(SECOND_US);
+        row = next();
+    }
+    assert_non_null(row);
+    assert_int_equal(row->seq, 1);
+    end(row, 200);
+    assert_null(next());
+}
+
+/* Paused and resumed, and both wakes were lost: it begins anew all the same. */
+static void one_that_is_resumed_begins_anew(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    hold(next(), 0);
+    f.disabled = true;
+    webhook_queue_refresh(f.q);
+    assert_null(next());
+    f.rows[0].row.attempts = 0;
+    f.rows[0].row.first_failed_us = f.rows[0].row.tried_us = f.rows[0].row.next_us = 0;
+    f.disabled = false;
+    webhook_queue_refresh(f.q);
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    end(row, 200);
+}
+
+/* Very many wait for the first of their key; reading them takes longer than a minute. */
+static void looking_back_comes_to_its_end(void **state)
+{
+    (void)state;
+    int other = 8;
+    while (webhook_lane(nth(1), (uint64_t)other) != webhook_lane(nth(1), 7))
+        other++;
+    for (int i = 0; i < 5 * WINDOW_ROWS; i++)
+        owe(1, 7);
+    hold(next(), 0);
+    assert_null(next());
+    owe(1, other);
+    struct webhook_row *row = NULL;
+    for (int minute = 0; minute < 10 && !row; minute++) {
+        struct webhook_want want;
+        pass(MINUTE_US);
+        webhook_queue_tick(f.q, f.now);
+        if (webhook_queue_wants(f.q, f.now, &want, 1))
+            read_one(&want);
+        row = webhook_queue_pick(f.q, f.now);
+    }
+    assert_non_null(row);
+    assert_int_equal(row->key, other);
+    end(row, 200);
+}
+
 /* Nothing of its key is owed from before it, but for what has been tried for an hour. */
 static void assert_in_order(const struct webhook_row *row)
 {
@@ -602,6 +787,11 @@ int main(void)
         TEST(later_ones_follow_when_it_is_taken),
         TEST(one_that_fails_is_probed_and_then_gets_all),
         TEST(one_that_fails_for_days_is_disabled),
+        TEST(a_failure_of_days_ago_is_forgotten),
+        TEST(a_failure_in_a_lost_lane_is_not_ours_to_judge),
+        TEST(who_reaches_nobody_disables_nobody),
+        TEST(one_that_the_table_keeps_goes_on),
+        TEST(one_failure_ends_nothing),
         TEST(an_event_that_is_never_taken_is_parked),
         TEST(what_is_refused_holds_up_no_other),
         TEST(many_that_are_refused_hold_up_no_other),
@@ -614,6 +804,9 @@ int main(void)
         TEST(what_comes_late_is_seen_although_something_is_held),
         TEST(lanes_that_are_lost_are_forgotten),
         TEST(a_change_is_read_anew),
+        TEST(what_waits_again_is_found_within_a_minute),
+        TEST(one_that_is_resumed_begins_anew),
+        TEST(looking_back_comes_to_its_end),
         TEST(whatever_happens_all_is_taken_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
