@@ -12,10 +12,12 @@
 #include "services/gateway/webhook_sender.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/clock.h"
 #include "common/http_out.h"
 #include "common/log.h"
+#include "common/mailbox.h"
 #include "common/metrics.h"
 #include "common/trace.h"
 #include "common/webhook_signature.h"
@@ -74,6 +76,8 @@ struct webhook_sender {
     uint64_t generation;             /* of the leases... */
     int64_t versions[WEBHOOK_LANES]; /* ...and their versions then; 0: not ours */
     int64_t find_at_us, refresh_at_us, state_at_us, sweep_at_us;
+    atomic_bool sending;  /* the thread that posts is at work: the leases are not to be left */
+    struct mailbox ended; /* rung when it is not any more */
     pthread_mutex_t lock;
     struct webhook_hint hints[HINTS_MAX];
     size_t nhints;
@@ -99,8 +103,8 @@ struct webhook_sender *webhook_sender_new(const struct webhook_sender_config *co
     s->queue = webhook_queue_new();
     s->arena = arena_new(STORE_ARENA);
     s->chores_arena = arena_new(STORE_ARENA);
-    bool ok =
-        s->leases && s->db && s->chores_db && s->http && s->queue && s->arena && s->chores_arena;
+    bool ok = mailbox_init(&s->ended) && s->leases && s->db && s->chores_db && s->http &&
+              s->queue && s->arena && s->chores_arena;
     if (ok && config->http->authorities)
         ok = http_out_trust(s->http, config->http->authorities);
     for (int i = 0; i < QUEUE_SLOTS; i++)
@@ -137,6 +141,7 @@ void webhook_sender_free(struct webhook_sender *s)
     db_free(s->db);
     db_free(s->chores_db);
     leases_free(s->leases);
+    mailbox_fini(&s->ended);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -467,6 +472,7 @@ static void drain(struct webhook_sender *s, const struct webhook_host *host)
 
 void webhook_sender_run(struct webhook_sender *s, const struct webhook_host *host)
 {
+    atomic_store(&s->sending, true);
     while (!host->stopping(host->arg)) {
         bool more = false;
         enum err e = turn(s, host, &more);
@@ -477,8 +483,19 @@ void webhook_sender_run(struct webhook_sender *s, const struct webhook_host *hos
         collect(s);
     }
     drain(s, host);
+    atomic_store(&s->sending, false);
+    mailbox_ring(&s->ended);
 }
 
+static void renew(struct webhook_sender *s, struct db *db)
+{
+    enum err e = leases_tick(s->leases, db, clock_monotonic_us() + LEASE_LIMIT_US);
+
+    if (e)
+        log_warn("lease.tick_failed", "leases could not be renewed", "err", err_name(e), NULL);
+}
+
+/* They are kept for as long as posts are under way, whose answers could not be written down else. */
 void webhook_sender_run_leases(struct webhook_sender *s, const struct webhook_host *host)
 {
     char name[LEASE_NAME_MAX];
@@ -487,14 +504,16 @@ void webhook_sender_run_leases(struct webhook_sender *s, const struct webhook_ho
     uint64_t seen = 0;
 
     while (db && !host->stopping(host->arg)) {
-        enum err e = leases_tick(s->leases, db, clock_monotonic_us() + LEASE_LIMIT_US);
-        if (e)
-            log_warn("lease.tick_failed", "leases could not be renewed", "err", err_name(e), NULL);
+        renew(s, db);
         if (leases_generation(s->leases) != seen) {
             seen = leases_generation(s->leases);
             http_out_wake(s->http);
         }
         host->rest(host->arg, LEASE_TICK_US);
+    }
+    while (db && atomic_load(&s->sending)) {
+        renew(s, db);
+        (void)mailbox_wait(&s->ended, LEASE_TICK_US);
     }
     if (db)
         leases_leave(s->leases, db);

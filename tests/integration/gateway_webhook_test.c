@@ -495,6 +495,27 @@ static void who_lost_database_and_lanes_posts_nothing_more(void **state)
     close_replica(&replicas[0]);
 }
 
+#define LATEST_END                                                                                 \
+    "select (extract(epoch from max(expires_at)) * 1e6)::bigint from gateway.shard_lease"
+
+static void who_stops_keeps_his_lanes_until_his_posts_are_written_down(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 1, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    int64_t end_us = count(LATEST_END);
+    atomic_store(&replicas[0].stopping, true);
+    WAIT_UNTIL(count(LATEST_END) > end_us, 2 * SECOND_US);
+    assert_true(ALL_ARE_OURS);
+    atomic_store(&receiver.holding, false);
+    close_replica(&replicas[0]);
+    assert_int_equal(count(PENDING), 0);
+    assert_int_equal(atomic_load(&receiver.posts), 1);
+}
+
 static void one_that_was_down_gets_all(void **state)
 {
     (void)state;
@@ -574,6 +595,7 @@ int main(void)
         cmocka_unit_test(what_was_posted_under_an_older_lease_is_not_written_down),
         cmocka_unit_test(lanes_that_come_back_are_read_anew),
         cmocka_unit_test(who_lost_database_and_lanes_posts_nothing_more),
+        cmocka_unit_test(who_stops_keeps_his_lanes_until_his_posts_are_written_down),
         cmocka_unit_test(one_that_was_down_gets_all),
         cmocka_unit_test(the_table_says_when_it_is_over),
         cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),
