@@ -410,15 +410,24 @@ static bool name_job(struct transfer_store *s, const struct transfer_job *job,
     return name(s, job->who, params) && params[2];
 }
 
-enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job)
+enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job,
+                             bool *cancel_out)
 {
+    CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *params[3];
 
     enum err e = begin(s, &job->who.tenant);
     bool named = name_job(s, job, params);
     if (!e)
-        e = named ? need_row(s, &sql_work_keep, params, ERR_CANCELED) : ERR_RESOURCE_EXHAUSTED;
-    return end(s, e);
+        e = named ? db_exec(s->db, &sql_work_keep, params, &res) : ERR_RESOURCE_EXHAUSTED;
+    if (!e && !PQntuples(res))
+        e = ERR_CANCELED;
+    e = end(s, e);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    *cancel_out = db_row_bool(&row, "cancel_requested");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
 enum err transfer_store_give_back(struct transfer_store *s, const struct transfer_job *job)

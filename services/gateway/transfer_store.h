@@ -93,8 +93,9 @@ NODISCARD enum err transfer_store_downloaded(struct transfer_store *s, struct tr
 
 /* Claims something. ERR_NOT_FOUND: there is nothing. Removes dead uploads by the way. */
 NODISCARD enum err transfer_store_claim(struct transfer_store *s, struct transfer_job *job_out);
-/* ERR_CANCELED in all of the following: it is another's by now. */
-NODISCARD enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job);
+/* ERR_CANCELED in all of the following: it is another's by now. cancel_out: somebody wants it to end. */
+NODISCARD enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job,
+                                       bool *cancel_out);
 NODISCARD enum err transfer_store_give_back(struct transfer_store *s,
                                             const struct transfer_job *job);
 

@@ -87,7 +87,11 @@ void transfer_run_work(struct daemon *d)
                       .waker = daemon_waker_new(d),
                       .waiter = daemon_waiter_new(d, WAKE_TRANSFERS) };
     struct transfer_worker w = {
-        .stopping = is_stopping, .emitted = wake_relay, .rest = rest, .arg = &h
+        .patience_us = daemon_setting(d, "TRANSFER_PATIENCE")->i64,
+        .stopping = is_stopping,
+        .emitted = wake_relay,
+        .rest = rest,
+        .arg = &h,
     };
 
     w.bus = bus_client_new(daemon_zmq_context(d), daemon_bus_address(d));

@@ -9,6 +9,7 @@ import io
 import json
 import signal
 import socket
+import time
 import uuid
 
 import pytest
@@ -327,6 +328,17 @@ def test_an_import_is_cancelled(company, erp):
     nothing_left(company)
 
 
+def test_an_import_is_cancelled_while_the_customers_are_away(company, erp):
+    with company.stack.stopped("customers"):
+        begun = upload(erp, HEADER + "".join(rows(5000))).json
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'import' "
+                                               "and claimed_until > now()") == 1, SECONDS, "it is under way")
+        assert erp.post(IMPORTS + "CancelImport", {"id": begun["id"]}).status == 200
+        done = ended(erp, begun["id"])
+        assert done["state"] == "TRANSFER_STATE_CANCELLED", done
+        assert {r["outcome"] for r in result(erp, begun["id"])} == {"not_taken"}, "of what was asked nobody answered"
+
+
 @pytest.mark.parametrize("whose", ["program", "manager"])
 def test_a_key_that_was_ended_imports_no_more(company, whose):
     of = ({"employeeId": company.ids[whose]} if whose in company.ids else
@@ -479,6 +491,31 @@ def test_stopped_in_the_middle_another_replica_goes_on(company, erp):
         assert replica.stop(), "it drains"
 
 
+@pytest.mark.parametrize("kind", ["imports", "exports"])
+def test_a_bus_that_was_away_uses_up_no_patience(company, erp, kind):
+    """The first refusal when the bus is back, by a service that is not, ends nothing."""
+    stack, patience = company.stack, 5 * SLACK
+    with stack.changed_settings("gateway", DAYBOOK_TRANSFER_PATIENCE=f"{patience * 1000:.0f}ms"):
+        with stack.stopped("customers"):
+            begun = (create(fresh(erp)).json["export"] if kind == "exports"
+                     else upload(fresh(erp), HEADER + "".join(rows(600))).json)
+            stack.kill("gateway", signal.SIGTERM)  # what was asked is asked anew
+            stack.kill("bus")
+        stack.kill("customers")
+        stack.start("gateway")
+        wait_until(lambda: stack.value("select claimed_until > now() as is_under_way from gateway.transfer_work "
+                                       f"where transfer_id = '{begun['id']}'"), LONG, "it is under way")
+        time.sleep(patience + 1)  # no condition: that this time passes is what is tested
+        stack.start("bus")
+        wait_until(lambda: stack.healthy("bus"), LONG, "the bus is back")
+        wait_until(lambda: any("NO_WORKER" in line and "CustomerService" in line
+                               for line in stack.metrics("bus").splitlines()), LONG, "it was refused")
+        stack.start("customers")
+        wait_until(lambda: fresh(erp).send("GET", f"/{kind}/{begun['id']}").status == 200, LONG, "the gateway is back")
+        done = ended(fresh(erp), begun["id"], kind)
+        assert done["state"] == "TRANSFER_STATE_DONE", done
+
+
 # --- exports ------------------------------------------------------------------------------------------
 
 
@@ -519,6 +556,18 @@ def test_a_program_exports_all(company, erp):
     assert part.status == 206 and part.body == answer.body[1000:]
     wait_until(lambda: events_of(company, done["id"]) == ["ExportRequested", "ExportFinished", "ExportDownloaded",
                                                           "ExportDownloaded"], SECONDS, "all is in the log")
+
+
+def test_an_export_is_cancelled_while_the_customers_are_away(company, erp):
+    with company.stack.stopped("customers"):
+        begun = create(fresh(erp)).json["export"]
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'export' "
+                                               "and claimed_until > now()") == 1, SECONDS, "it is under way")
+        assert fresh(erp).post(EXPORTS + "CancelExport", {"id": begun["id"]}).status == 200
+        done = ended(fresh(erp), begun["id"], "exports")
+        assert done["state"] == "TRANSFER_STATE_CANCELLED", done
+        assert company.stack.value("select count(*) from bus.log where type like '%.ExportFinished' and aggregate = "
+                                   f"'exports/{begun['id']}'") <= 1
 
 
 def test_columns_and_json_lines(erp):
