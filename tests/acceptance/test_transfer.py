@@ -626,6 +626,20 @@ def test_without_the_scope_there_is_no_export(company):
     assert create(weak).fault == (403, "permission_denied")
 
 
+def test_another_company_has_no_such_export(company, people, other, erp):
+    strangers = [Caller(company.stack, new_key(other, scopes=["customers.read", "customers.export", "tenant.all"]).api_key),
+                 Caller(company.stack, new_key(other, employeeId=other.ids["gm"]).api_key)]
+    waits, done = create(fresh(people["rep"])).json["export"], exported(fresh(erp))
+    for stranger, export in ((s, e) for s in strangers for e in (waits, done)):
+        for path in ("", "/file"):
+            assert fresh(stranger).send("GET", f"/exports/{export['id']}{path}").fault == (404, "not_found")
+        for method in ("GetExport", "ApproveExport", "CancelExport"):
+            assert fresh(stranger).post(EXPORTS + method, {"id": export["id"]}).fault == (404, "not_found"), method
+    for export in (waits, done):
+        after = fresh(people["gm"]).send("GET", f"/exports/{export['id']}").json
+        assert (after["state"], after["etag"]) == (export["state"], export["etag"]), "and nothing of it has changed"
+
+
 def test_what_has_expired_is_deleted(company, erp, clock):
     begun = imported(fresh(erp), HEADER + "".join(rows(2)))
     clock.add(days=7, seconds=1)
