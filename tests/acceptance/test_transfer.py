@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 import uuid
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -638,6 +639,15 @@ def test_another_company_has_no_such_export(company, people, other, erp):
     for export in (waits, done):
         after = fresh(people["gm"]).send("GET", f"/exports/{export['id']}").json
         assert (after["state"], after["etag"]) == (export["state"], export["etag"]), "and nothing of it has changed"
+
+
+def test_an_approved_export_is_kept_from_its_approval_on(company, people, clock):
+    asked = create(fresh(people["rep"])).json["export"]
+    clock.add(days=6)
+    approved = fresh(people["gm"]).post(EXPORTS + "ApproveExport", {"id": asked["id"]}).json["export"]
+    ended(fresh(people["rep"]), asked["id"], "exports")
+    kept = datetime.fromisoformat(approved["expiresAt"]) - datetime.fromisoformat(approved["approvedAt"])
+    assert kept == timedelta(days=7), approved
 
 
 def test_what_has_expired_is_deleted(company, erp, clock):
