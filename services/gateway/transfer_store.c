@@ -627,6 +627,32 @@ enum err transfer_store_finish(struct transfer_store *s, const struct transfer_j
 
 /* --- chores ------------------------------------------------------------------------------------- */
 
+static enum err emit_lapse(struct transfer_store *s, struct id tenant, PbExport *export)
+{
+    Daybook__Gateway__V1__ExportFinished event = DAYBOOK__GATEWAY__V1__EXPORT_FINISHED__INIT;
+    struct transfer_id t = { .tenant = tenant };
+
+    if (!id_parse(export->id, &t.id))
+        return ERR_INTERNAL;
+    event.export = export;
+    return emit(s, t, "exports", export->etag, NULL, &event.base);
+}
+
+/* What nobody has approved in time ends, and the log tells. */
+static enum err lapse(struct transfer_store *s, struct id tenant, const char *const *params)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    PbExport **ended = NULL;
+    size_t n = 0;
+
+    enum err e = db_exec(s->db, &sql_export_lapse, params, &res);
+    if (!e)
+        e = record_read_all(res, &daybook__gateway__v1__export__descriptor, s->arena, &n, &ended);
+    for (size_t i = 0; i < n && !e; i++)
+        e = emit_lapse(s, tenant, ended[i]);
+    return e;
+}
+
 static enum err sweep_company(struct transfer_store *s, struct id tenant, bool *more_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -635,8 +661,9 @@ static enum err sweep_company(struct transfer_store *s, struct id tenant, bool *
     const char *const params[] = { db_text_id(s->arena, tenant),
                                    db_text_time(s->arena, clock_now_us()) };
     if (!e)
-        e = params[0] && params[1] ? db_exec(s->db, &sql_transfer_sweep, params, &res)
-                                   : ERR_RESOURCE_EXHAUSTED;
+        e = params[0] && params[1] ? lapse(s, tenant, params) : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_exec(s->db, &sql_transfer_sweep, params, &res);
     *more_out = !e && PQntuples(res) > 0;
     return end(s, e);
 }

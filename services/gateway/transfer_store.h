@@ -145,7 +145,7 @@ NODISCARD enum err transfer_store_finish(struct transfer_store *s, const struct 
 /* Deletes some pieces of each file that nobody needs any more: a large file in one statement would take
  * longer than a statement may. more_out: call again. */
 NODISCARD enum err transfer_store_clear(struct transfer_store *s, bool *more_out);
-/* Deletes of each company what has expired, but for the files' pieces. The first error; one company's trouble is not the others'. */
+/* Ends what waits for approval no more, and deletes of each company what has expired, but for the files' pieces. The first error; one company's trouble is not the others'. */
 NODISCARD enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir);
 
 #endif

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from company import CUSTOMERS, DIRECTORY, SECONDS
+import mdp
+from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
 from stack import SLACK, wait_until
 from web import Caller, Gateway, new_key
 
@@ -648,6 +649,18 @@ def test_an_approved_export_is_kept_from_its_approval_on(company, people, clock)
     ended(fresh(people["rep"]), asked["id"], "exports")
     kept = datetime.fromisoformat(approved["expiresAt"]) - datetime.fromisoformat(approved["approvedAt"])
     assert kept == timedelta(days=7), approved
+
+
+def test_what_nobody_approves_ends_with_its_event(company, people, clock):
+    asked = create(fresh(people["rep"])).json["export"]
+    clock.add(days=7, seconds=1)
+    wait_until(lambda: fresh(people["rep"]).send("GET", f"/exports/{asked['id']}").status == 404, LONG, "it is gone")
+    wait_until(lambda: events_of(company, asked["id"]) == ["ExportRequested", "ExportFinished"], SECONDS, "it is told")
+    last = company.system.call(BUS + "EventService/ReadEvents", {"aggregate": f"exports/{asked['id']}"}).events[-1]
+    told = mdp.message_class("daybook.gateway.v1.ExportFinished")()
+    assert last.data.Unpack(told) and not told.export.cancel_requested
+    assert told.export.state == 6 and told.export.finished_at.seconds >= told.export.expires_at.seconds, "cancelled"
+    assert fresh(people["gm"]).post(EXPORTS + "ApproveExport", {"id": asked["id"]}).status == 404
 
 
 def test_what_has_expired_is_deleted(company, erp, clock):
