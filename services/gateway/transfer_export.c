@@ -155,7 +155,7 @@ static enum err put_down(struct exporter *x, const PbPage *page, const char *tex
     x->w->kept_us = clock_monotonic_us();
     *x->export = after;
     crypto_hash_sha256_update(&x->hash, (const uint8_t *)text, len);
-    return ERR_OK;
+    return x->whole || x->cancelled ? ERR_OK : transfer_pass_on(x->w, x->job);
 }
 
 static enum err take_page(struct exporter *x, const PbPage *page)

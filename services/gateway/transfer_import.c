@@ -607,6 +607,8 @@ static enum err settle(struct importer *im)
             s->state = SLOT_FREE;
             im->next_settle++;
             judge_faults(im);
+            if (!im->stopped && !im->cancelled) /* what ends tells all that it knows */
+                e = transfer_pass_on(im->w, im->job);
         }
     }
     return e;

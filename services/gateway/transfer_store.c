@@ -430,6 +430,23 @@ enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
+enum err transfer_store_others(struct transfer_store *s, struct id tenant, bool *others_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = begin(s, NULL);
+    const char *const params[] = { db_text_id(s->arena, tenant) };
+    if (!e)
+        e = params[0] ? db_exec(s->db, &sql_work_others, params, &res) : ERR_RESOURCE_EXHAUSTED;
+    e = end(s, e);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    *others_out = db_row_bool(&row, "others_wait");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/* First all rows of the company in their order, then this one: two replicas do not wait for each other. */
 enum err transfer_store_give_back(struct transfer_store *s, const struct transfer_job *job)
 {
     const char *params[3];
@@ -437,7 +454,9 @@ enum err transfer_store_give_back(struct transfer_store *s, const struct transfe
     enum err e = begin(s, &job->who.tenant);
     bool named = name_job(s, job, params);
     if (!e)
-        e = named ? db_queue(s->db, &sql_work_give_back, params) : ERR_RESOURCE_EXHAUSTED;
+        e = named ? db_queue(s->db, &sql_work_served, params) : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_queue(s->db, &sql_work_give_back, params);
     return end(s, e);
 }
 

@@ -96,6 +96,10 @@ NODISCARD enum err transfer_store_claim(struct transfer_store *s, struct transfe
 /* ERR_CANCELED in all of the following: it is another's by now. cancel_out: somebody wants it to end. */
 NODISCARD enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job,
                                        bool *cancel_out);
+/* others_out: other companies wait for their turn. */
+NODISCARD enum err transfer_store_others(struct transfer_store *s, struct id tenant,
+                                         bool *others_out);
+/* Other companies come first then. */
 NODISCARD enum err transfer_store_give_back(struct transfer_store *s,
                                             const struct transfer_job *job);
 

@@ -7,6 +7,7 @@
 #include "common/log.h"
 
 #define KEEP_US (5 * SECOND_US) /* a third of a claim */
+#define LOOK_US SECOND_US       /* whether others wait */
 #define PAUSE_BASE_US (100 * MSEC_US)
 #define PAUSE_MAX_US (5 * SECOND_US)
 
@@ -24,6 +25,19 @@ enum err transfer_stay(struct transfer_worker *w, const struct transfer_job *job
         w->kept_us = now_us;
     *cancel = *cancel || wanted;
     return e;
+}
+
+enum err transfer_pass_on(struct transfer_worker *w, const struct transfer_job *job)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (!w->turn_until_us)
+        w->turn_until_us = now_us + w->turn_us;
+    if (now_us < w->turn_until_us)
+        return ERR_OK;
+    w->turn_until_us = now_us + LOOK_US;
+    enum err e = transfer_store_others(&w->store, job->who.tenant, &w->turn_over);
+    return e ? e : w->turn_over ? ERR_CANCELED : ERR_OK;
 }
 
 static bool is_passing(enum err e)

@@ -18,6 +18,10 @@ struct transfer_worker {
     struct bus_client *bus;
     int64_t patience_us; /* with one request that is refused again and again */
     int64_t kept_us;     /* when the claim was moved on last */
+    int64_t turn_us;     /* a job's, when other companies wait */
+    int64_t
+        turn_until_us; /* from its first step on: before, a long file is read again; 0: none yet */
+    bool turn_over;    /* others wait: it is given back */
     bool (*stopping)(void *arg);
     void (*emitted)(void *arg); /* events were committed */
     void (*rest)(void *arg, int64_t us);
@@ -35,6 +39,10 @@ NODISCARD enum err transfer_give_up(struct transfer_worker *w, const struct tran
 /* Moves the claim on when it is time to. ERR_CANCELED: stop. cancel: set when somebody wants it to end. */
 NODISCARD enum err transfer_stay(struct transfer_worker *w, const struct transfer_job *job,
                                  bool *cancel);
+/* After each step: one that does not come on is not passed round, patience ends it. ERR_CANCELED: stop, it
+ * is another company's turn. */
+NODISCARD enum err transfer_pass_on(struct transfer_worker *w, const struct transfer_job *job);
+
 /* How long one request has been refused, but for the times when no bus took it. */
 struct transfer_refusals {
     int64_t last_us; /* 0: none since no bus took it */

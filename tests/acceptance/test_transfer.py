@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 import pytest
 
 import mdp
-from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
+from company import BUS, CUSTOMERS, DIRECTORY, SECONDS, Company
 from stack import SLACK, wait_until
 from web import Caller, Gateway, new_key
 
@@ -491,6 +491,23 @@ def test_stopped_in_the_middle_another_replica_goes_on(company, erp):
         company.stack.start("gateway")
         wait_until(lambda: company.stack.healthy("gateway"), LONG, "the gateway is back")
         assert replica.stop(), "it drains"
+
+
+def test_a_small_file_does_not_wait_for_the_large_ones_of_others(company, other, erp):
+    """A replica does two things at once."""
+    third, n = Company(company.stack, company.clock, calendar=False), 15000
+    scopes = ["customers.read", "customers.write", "tenant.all"]
+    with company.stack.changed_settings("gateway", DAYBOOK_TRANSFER_TURN="1s"):
+        large = [fresh(erp), Caller(company.stack, new_key(other, scopes=scopes).api_key)]
+        small = Caller(company.stack, new_key(third, scopes=scopes).api_key)
+        begun = [upload(caller, HEADER + "".join(rows(n))).json["id"] for caller in large]
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'import' "
+                                               "and claimed_until > now()") == 2, LONG, "both are under way")
+        assert imported(small, HEADER + "".join(rows(3)))["inserted"] == "3"
+        states = [caller.send("GET", f"/imports/{id_}").json["state"] for caller, id_ in zip(large, begun)]
+        assert states == ["TRANSFER_STATE_RUNNING"] * 2, "it came between them"
+        for caller, id_ in zip(large, begun):
+            assert ended(caller, id_)["inserted"] == str(n), "and nothing is lost or done twice"
 
 
 @pytest.mark.parametrize("kind", ["imports", "exports"])
