@@ -646,8 +646,8 @@ def test_without_the_scope_there_is_no_export(company):
 
 
 def test_another_company_has_no_such_export(company, people, other, erp):
-    strangers = [Caller(company.stack, new_key(other, scopes=["customers.read", "customers.export", "tenant.all"]).api_key),
-                 Caller(company.stack, new_key(other, employeeId=other.ids["gm"]).api_key)]
+    strangers = [Caller(company.stack, new_key(other, **of).api_key) for of in (
+        {"scopes": ["customers.read", "customers.export", "tenant.all"]}, {"employeeId": other.ids["gm"]})]
     waits, done = create(fresh(people["rep"])).json["export"], exported(fresh(erp))
     for stranger, export in ((s, e) for s in strangers for e in (waits, done)):
         for path in ("", "/file"):
