@@ -157,10 +157,15 @@ enum err export_approve(struct call *call, const ProtobufCMessage *in, ProtobufC
     Daybook__Gateway__V1__ApproveExportResponse *reply =
         call_new(call, &daybook__gateway__v1__approve_export_response__descriptor);
     Daybook__Gateway__V1__ExportApproved event = DAYBOOK__GATEWAY__V1__EXPORT_APPROVED__INIT;
-    const char *const params[] = { call_tenant_text(call), req->id, call_actor_text(call),
-                                   db_text_time(call->arena, call->now_us) };
+    const char *const params[] = {
+        call_tenant_text(call),
+        req->id,
+        call_actor_text(call),
+        db_text_time(call->arena, call->now_us),
+        db_text_time(call->arena, call->now_us + TRANSFER_KEEP_US),
+    };
 
-    if (!reply || !params[3])
+    if (!reply || !params[3] || !params[4])
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = need_export(call, req->id, true, &reply->export);
     if (!e)

@@ -109,6 +109,20 @@ static struct setting settings[] = {
       .max = MINUTE_US,
       .help = "How long new requests are still taken after a stop was asked for and readiness says "
               "no, since load balancers lag. Part of DRAIN_TIMEOUT." },
+    { .key = "TRANSFER_PATIENCE",
+      .type = SETTING_DURATION,
+      .default_value = "30m",
+      .min = SECOND_US,
+      .max = DAY_US,
+      .help =
+          "How long one request of an import or export may be refused for a passing reason, such "
+          "as a service that is away, before it fails. A bus that is away does not count." },
+    { .key = "TRANSFER_TURN",
+      .type = SETTING_DURATION,
+      .default_value = "60s",
+      .min = SECOND_US,
+      .max = DAY_US,
+      .help = "How long an import or export goes on while other companies wait for their turn." },
     { .key = "WEBHOOK_ALLOW",
       .type = SETTING_TEXT,
       .help = "Networks in CIDR form, parted by commas, to which webhooks may be posted although "

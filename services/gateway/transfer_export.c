@@ -11,6 +11,7 @@
 
 #define PAGE 500 /* of some 500 bytes each: a page fits into a message, and into a piece */
 #define PAGE_ARENA (32 * MIB)
+#define LISTEN_US SECOND_US
 
 typedef Daybook__Customers__V1__ListCustomersRequest PbList;
 typedef Daybook__Customers__V1__ListCustomersResponse PbPage;
@@ -27,6 +28,7 @@ struct exporter {
     crypto_hash_sha256_state hash;
     int64_t pages;
     char *token; /* of the next page, on the heap */
+    char request_id[ID_TEXT_MAX];
     bool whole, cancelled;
     enum err fault;
     char why[300];
@@ -34,13 +36,40 @@ struct exporter {
 
 /* --- reading ------------------------------------------------------------------------------------ */
 
-static enum err ask(struct exporter *x, struct bus_answer *answer_out)
+static const ProtobufCMessageDescriptor *type_of(void *arg, const char *request_id)
+{
+    const struct exporter *x = arg;
+    return strcmp(x->request_id, request_id) == 0
+               ? &daybook__customers__v1__list_customers_response__descriptor
+               : NULL;
+}
+
+/* In short steps: meanwhile the claim is moved on, and somebody may want an end. *stay_out: of
+ * transfer_stay(). */
+static enum err hear(struct exporter *x, struct bus_answer *answer_out, enum err *stay_out)
+{
+    int64_t until_us = clock_monotonic_us() + TRANSFER_ASK_US;
+
+    for (;;) {
+        enum err e = bus_client_receive(x->w->bus, LISTEN_US, x->page, type_of, x, answer_out);
+        if (answer_out->result || clock_monotonic_us() >= until_us)
+            return e;
+        *stay_out = transfer_stay(x->w, x->job, &x->cancelled);
+        if (*stay_out || x->cancelled)
+            return e;
+    }
+}
+
+/* taken_out: by a bus. answer_out->result: NULL, nobody has answered. */
+static enum err ask(struct exporter *x, struct bus_answer *answer_out, bool *taken_out,
+                    enum err *stay_out)
 {
     PbList list = DAYBOOK__CUSTOMERS__V1__LIST_CUSTOMERS_REQUEST__INIT;
     const struct bus_request request = {
         .service = "daybook.customers.v1.CustomerService",
         .method = "List",
         .message = &list.base,
+        .request_id = id_text(id_new(), x->request_id),
         .timeout_us = TRANSFER_ASK_US,
         .principal = x->principal,
         .remote_address = x->remote_address,
@@ -54,22 +83,29 @@ static enum err ask(struct exporter *x, struct bus_answer *answer_out)
     }
     arena_reset(x->page);
     *answer_out = (struct bus_answer){ .result = NULL };
-    return bus_client_call(x->w->bus, &request, x->page, answer_out);
+    *stay_out = ERR_OK;
+    enum err e = bus_client_send(x->w->bus, &request, x->page);
+    *taken_out = !e;
+    return e ? e : hear(x, answer_out, stay_out);
 }
 
-/* False: the claim is gone (*e_out), or the page is refused (x->fault). */
+/* False: the claim is gone (*e_out), somebody wants an end, or the page is refused (x->fault). */
 static bool read_page(struct exporter *x, const PbPage **page_out, enum err *e_out)
 {
-    int64_t until_us = clock_monotonic_us() + TRANSFER_PATIENCE_US;
+    struct transfer_refusals refusals = { 0 };
     struct bus_answer answer;
+    bool taken;
 
     for (int tries = 1;; tries++) {
-        enum err e = ask(x, &answer);
+        enum err e = ask(x, &answer, &taken, e_out);
         *page_out = (const PbPage *)answer.message;
-        *e_out = transfer_stay(x->w, x->job);
-        if (*e_out || !e)
-            return !*e_out;
-        if (!transfer_is_passing(e) || clock_monotonic_us() > until_us) {
+        if (!*e_out)
+            *e_out = transfer_stay(x->w, x->job, &x->cancelled);
+        if (*e_out || x->cancelled || !e)
+            return !*e_out && !x->cancelled;
+        if (!taken) {
+            refusals.last_us = 0;
+        } else if (!transfer_may_ask_again(x->w, &refusals, e)) {
             x->fault = e;
             snprintf(x->why, sizeof(x->why), "the customers cannot be read: %s",
                      answer.result && answer.result->status ? answer.result->status->message
@@ -119,7 +155,7 @@ static enum err put_down(struct exporter *x, const PbPage *page, const char *tex
     x->w->kept_us = clock_monotonic_us();
     *x->export = after;
     crypto_hash_sha256_update(&x->hash, (const uint8_t *)text, len);
-    return ERR_OK;
+    return x->whole || x->cancelled ? ERR_OK : transfer_pass_on(x->w, x->job);
 }
 
 static enum err take_page(struct exporter *x, const PbPage *page)

@@ -57,7 +57,8 @@ struct slot {
     const ProtobufCMessage *request; /* NULL: nothing to send */
     char key[80], request_id[ID_TEXT_MAX];
     int tries, prunes;
-    int64_t at_us, begun_us;
+    int64_t at_us;
+    struct transfer_refusals refusals;
 };
 
 struct importer {
@@ -256,10 +257,9 @@ static void send_slot(struct importer *im, struct slot *s)
     };
 
     s->tries++;
-    if (!s->begun_us)
-        s->begun_us = clock_monotonic_us();
     arena_reset(im->answer);
     if (bus_client_send(im->w->bus, &r, im->answer)) {
+        s->refusals.last_us = 0;
         again(s);
         return;
     }
@@ -420,18 +420,16 @@ static void break_off(struct importer *im, struct slot *s, enum err e, const PbS
 static void take_fault(struct importer *im, struct slot *s, enum err e, const PbStatus *status,
                        enum err *why_out)
 {
-    int64_t waited_us = clock_monotonic_us() - s->begun_us;
-
     if (e == ERR_INVALID_ARGUMENT && status && prune(im, s, status))
         return;
-    if (transfer_is_passing(e) && waited_us < TRANSFER_PATIENCE_US)
+    if (transfer_may_ask_again(im->w, &s->refusals, e))
         again(s);
     else
         break_off(im, s, e, status, why_out);
 }
 
 /* Answers that did not come. */
-static void expire(struct importer *im)
+static void expire(struct importer *im, enum err *why_out)
 {
     int64_t now_us = clock_monotonic_us();
 
@@ -439,7 +437,8 @@ static void expire(struct importer *im)
         struct slot *s = &im->slots[i];
         if (s->state == SLOT_SENT && s->at_us <= now_us) {
             im->on_the_way--;
-            again(s);
+            s->state = SLOT_READY;
+            take_fault(im, s, ERR_DEADLINE_EXCEEDED, NULL, why_out);
         }
     }
 }
@@ -464,7 +463,7 @@ static enum err hear(struct importer *im, enum err *why_out)
     enum err e = bus_client_receive(im->w->bus, patience_us(im), im->answer, type_of, im, &answer);
     struct slot *s = answer.result ? slot_of(im, answer.result->request_id) : NULL;
     if (!s) {
-        expire(im);
+        expire(im, why_out);
         return ERR_OK;
     }
     im->on_the_way--;
@@ -565,12 +564,16 @@ static enum err write_down(struct importer *im, const struct slot *s)
     return e;
 }
 
-/* Batches that were read and will not be asked. */
+/* Batches that were read and will not be asked. Of one that was, and had no answer before somebody wanted
+ * an end, the result tells. */
 static void drop_unsent(struct importer *im)
 {
-    while (im->next_fill > im->next_settle &&
-           im->slots[(im->next_fill - 1) % (int64_t)im->nslots].state == SLOT_READY)
+    while (im->next_fill > im->next_settle) {
+        const struct slot *s = &im->slots[(im->next_fill - 1) % (int64_t)im->nslots];
+        if (s->state != SLOT_READY || (im->cancelled && s->tries))
+            return;
         im->next_fill--;
+    }
 }
 
 /* What is not asked any more must not keep back what comes behind it and was done. */
@@ -604,6 +607,8 @@ static enum err settle(struct importer *im)
             s->state = SLOT_FREE;
             im->next_settle++;
             judge_faults(im);
+            if (!im->stopped && !im->cancelled) /* what ends tells all that it knows */
+                e = transfer_pass_on(im->w, im->job);
         }
     }
     return e;
@@ -626,7 +631,7 @@ static enum err advance(struct importer *im, enum err *why_out)
         e = fill(im);
         send_ready(im);
         if (!e)
-            e = transfer_stay(im->w, im->job);
+            e = transfer_stay(im->w, im->job, &im->cancelled);
     }
     send_ready(im);
     return e;
@@ -649,9 +654,9 @@ static enum err drive(struct importer *im, enum err *why_out)
         if (!e)
             e = settle(im);
         if (!e)
-            e = transfer_stay(im->w, im->job);
+            e = transfer_stay(im->w, im->job, &im->cancelled);
     }
-    return e;
+    return e ? e : settle(im); /* an end may have been asked for just now */
 }
 
 static enum err conclude(struct importer *im, enum err why)

@@ -410,17 +410,43 @@ static bool name_job(struct transfer_store *s, const struct transfer_job *job,
     return name(s, job->who, params) && params[2];
 }
 
-enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job)
+enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job,
+                             bool *cancel_out)
 {
+    CLEANUP(db_result_clear) PGresult *res = NULL;
     const char *params[3];
 
     enum err e = begin(s, &job->who.tenant);
     bool named = name_job(s, job, params);
     if (!e)
-        e = named ? need_row(s, &sql_work_keep, params, ERR_CANCELED) : ERR_RESOURCE_EXHAUSTED;
-    return end(s, e);
+        e = named ? db_exec(s->db, &sql_work_keep, params, &res) : ERR_RESOURCE_EXHAUSTED;
+    if (!e && !PQntuples(res))
+        e = ERR_CANCELED;
+    e = end(s, e);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    *cancel_out = db_row_bool(&row, "cancel_requested");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
+enum err transfer_store_others(struct transfer_store *s, struct id tenant, bool *others_out)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+
+    enum err e = begin(s, NULL);
+    const char *const params[] = { db_text_id(s->arena, tenant) };
+    if (!e)
+        e = params[0] ? db_exec(s->db, &sql_work_others, params, &res) : ERR_RESOURCE_EXHAUSTED;
+    e = end(s, e);
+    if (e)
+        return e;
+    struct db_row row = { .res = res };
+    *others_out = db_row_bool(&row, "others_wait");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
+/* First all rows of the company in their order, then this one: two replicas do not wait for each other. */
 enum err transfer_store_give_back(struct transfer_store *s, const struct transfer_job *job)
 {
     const char *params[3];
@@ -428,7 +454,9 @@ enum err transfer_store_give_back(struct transfer_store *s, const struct transfe
     enum err e = begin(s, &job->who.tenant);
     bool named = name_job(s, job, params);
     if (!e)
-        e = named ? db_queue(s->db, &sql_work_give_back, params) : ERR_RESOURCE_EXHAUSTED;
+        e = named ? db_queue(s->db, &sql_work_served, params) : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_queue(s->db, &sql_work_give_back, params);
     return end(s, e);
 }
 
@@ -618,6 +646,32 @@ enum err transfer_store_finish(struct transfer_store *s, const struct transfer_j
 
 /* --- chores ------------------------------------------------------------------------------------- */
 
+static enum err emit_lapse(struct transfer_store *s, struct id tenant, PbExport *export)
+{
+    Daybook__Gateway__V1__ExportFinished event = DAYBOOK__GATEWAY__V1__EXPORT_FINISHED__INIT;
+    struct transfer_id t = { .tenant = tenant };
+
+    if (!id_parse(export->id, &t.id))
+        return ERR_INTERNAL;
+    event.export = export;
+    return emit(s, t, "exports", export->etag, NULL, &event.base);
+}
+
+/* What nobody has approved in time ends, and the log tells. */
+static enum err lapse(struct transfer_store *s, struct id tenant, const char *const *params)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    PbExport **ended = NULL;
+    size_t n = 0;
+
+    enum err e = db_exec(s->db, &sql_export_lapse, params, &res);
+    if (!e)
+        e = record_read_all(res, &daybook__gateway__v1__export__descriptor, s->arena, &n, &ended);
+    for (size_t i = 0; i < n && !e; i++)
+        e = emit_lapse(s, tenant, ended[i]);
+    return e;
+}
+
 static enum err sweep_company(struct transfer_store *s, struct id tenant, bool *more_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -626,8 +680,9 @@ static enum err sweep_company(struct transfer_store *s, struct id tenant, bool *
     const char *const params[] = { db_text_id(s->arena, tenant),
                                    db_text_time(s->arena, clock_now_us()) };
     if (!e)
-        e = params[0] && params[1] ? db_exec(s->db, &sql_transfer_sweep, params, &res)
-                                   : ERR_RESOURCE_EXHAUSTED;
+        e = params[0] && params[1] ? lapse(s, tenant, params) : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_exec(s->db, &sql_transfer_sweep, params, &res);
     *more_out = !e && PQntuples(res) > 0;
     return end(s, e);
 }

@@ -93,8 +93,13 @@ NODISCARD enum err transfer_store_downloaded(struct transfer_store *s, struct tr
 
 /* Claims something. ERR_NOT_FOUND: there is nothing. Removes dead uploads by the way. */
 NODISCARD enum err transfer_store_claim(struct transfer_store *s, struct transfer_job *job_out);
-/* ERR_CANCELED in all of the following: it is another's by now. */
-NODISCARD enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job);
+/* ERR_CANCELED in all of the following: it is another's by now. cancel_out: somebody wants it to end. */
+NODISCARD enum err transfer_store_keep(struct transfer_store *s, const struct transfer_job *job,
+                                       bool *cancel_out);
+/* others_out: other companies wait for their turn. */
+NODISCARD enum err transfer_store_others(struct transfer_store *s, struct id tenant,
+                                         bool *others_out);
+/* Other companies come first then. */
 NODISCARD enum err transfer_store_give_back(struct transfer_store *s,
                                             const struct transfer_job *job);
 
@@ -144,7 +149,7 @@ NODISCARD enum err transfer_store_finish(struct transfer_store *s, const struct 
 /* Deletes some pieces of each file that nobody needs any more: a large file in one statement would take
  * longer than a statement may. more_out: call again. */
 NODISCARD enum err transfer_store_clear(struct transfer_store *s, bool *more_out);
-/* Deletes of each company what has expired, but for the files' pieces. The first error; one company's trouble is not the others'. */
+/* Ends what waits for approval no more, and deletes of each company what has expired, but for the files' pieces. The first error; one company's trouble is not the others'. */
 NODISCARD enum err transfer_store_sweep(struct transfer_store *s, const struct directory *dir);
 
 #endif

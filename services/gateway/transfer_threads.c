@@ -50,16 +50,19 @@ static void wake_relay(void *arg)
     daemon_wake(((const struct host *)arg)->waker, BUS_WAKE_RELAY, NULL, 0);
 }
 
-/* A job that cannot go on now is somebody's again when its claim is over, or at once when we stop. */
+/* A job that cannot go on now is somebody's again when its claim is over, or at once when we stop or
+ * its turn is over. */
 static void work_on(struct transfer_worker *w, const struct transfer_job *job)
 {
     w->kept_us = clock_monotonic_us();
+    w->turn_until_us = 0;
+    w->turn_over = false;
     enum err e = job->attempts > ATTEMPTS_MAX ? transfer_give_up(w, job)
                  : job->is_export             ? transfer_export_run(w, job)
                                               : transfer_import_run(w, job);
     const char *const labels[] = { job->is_export ? "export" : "import", e ? "let_go" : "ended" };
     metric_add(&ends_total, 1, labels);
-    if (e && is_stopping(w->arg))
+    if (e && (w->turn_over || is_stopping(w->arg)))
         e = transfer_store_give_back(&w->store, job);
     if (e && e != ERR_CANCELED)
         log_warn("transfer.trouble", "an import or export waits to be taken up again", "err",
@@ -87,7 +90,12 @@ void transfer_run_work(struct daemon *d)
                       .waker = daemon_waker_new(d),
                       .waiter = daemon_waiter_new(d, WAKE_TRANSFERS) };
     struct transfer_worker w = {
-        .stopping = is_stopping, .emitted = wake_relay, .rest = rest, .arg = &h
+        .patience_us = daemon_setting(d, "TRANSFER_PATIENCE")->i64,
+        .turn_us = daemon_setting(d, "TRANSFER_TURN")->i64,
+        .stopping = is_stopping,
+        .emitted = wake_relay,
+        .rest = rest,
+        .arg = &h,
     };
 
     w.bus = bus_client_new(daemon_zmq_context(d), daemon_bus_address(d));

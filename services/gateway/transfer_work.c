@@ -7,27 +7,54 @@
 #include "common/log.h"
 
 #define KEEP_US (5 * SECOND_US) /* a third of a claim */
+#define LOOK_US SECOND_US       /* whether others wait */
 #define PAUSE_BASE_US (100 * MSEC_US)
 #define PAUSE_MAX_US (5 * SECOND_US)
 
-enum err transfer_stay(struct transfer_worker *w, const struct transfer_job *job)
+enum err transfer_stay(struct transfer_worker *w, const struct transfer_job *job, bool *cancel)
 {
     int64_t now_us = clock_monotonic_us();
+    bool wanted = false;
 
     if (w->stopping(w->arg))
         return ERR_CANCELED;
     if (now_us < w->kept_us + KEEP_US)
         return ERR_OK;
-    enum err e = transfer_store_keep(&w->store, job);
+    enum err e = transfer_store_keep(&w->store, job, &wanted);
     if (!e)
         w->kept_us = now_us;
+    *cancel = *cancel || wanted;
     return e;
 }
 
-bool transfer_is_passing(enum err e)
+enum err transfer_pass_on(struct transfer_worker *w, const struct transfer_job *job)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (!w->turn_until_us)
+        w->turn_until_us = now_us + w->turn_us;
+    if (now_us < w->turn_until_us)
+        return ERR_OK;
+    w->turn_until_us = now_us + LOOK_US;
+    enum err e = transfer_store_others(&w->store, job->who.tenant, &w->turn_over);
+    return e ? e : w->turn_over ? ERR_CANCELED : ERR_OK;
+}
+
+static bool is_passing(enum err e)
 {
     return e == ERR_UNAVAILABLE || e == ERR_ABORTED || e == ERR_DEADLINE_EXCEEDED ||
            e == ERR_RESOURCE_EXHAUSTED;
+}
+
+bool transfer_may_ask_again(const struct transfer_worker *w, struct transfer_refusals *r,
+                            enum err e)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (r->last_us)
+        r->total_us += now_us - r->last_us;
+    r->last_us = now_us;
+    return is_passing(e) && r->total_us < w->patience_us;
 }
 
 int64_t transfer_pause_us(int tries)
@@ -41,6 +68,7 @@ enum err transfer_rehash(struct transfer_worker *w, const struct transfer_job *j
 {
     struct transfer_piece piece;
     enum err e = ERR_OK;
+    bool cancel = false; /* whoever goes on hears of it again */
 
     crypto_hash_sha256_init(hash);
     for (int64_t at = 0; at < len && !e; at += (int64_t)piece.len) {
@@ -50,7 +78,7 @@ enum err transfer_rehash(struct transfer_worker *w, const struct transfer_job *j
         if (!e)
             crypto_hash_sha256_update(hash, piece.data, piece.len);
         if (!e)
-            e = transfer_stay(w, job);
+            e = transfer_stay(w, job, &cancel);
     }
     return e;
 }

@@ -9,11 +9,14 @@ import io
 import json
 import signal
 import socket
+import time
 import uuid
+from datetime import datetime, timedelta
 
 import pytest
 
-from company import CUSTOMERS, DIRECTORY, SECONDS
+import mdp
+from company import BUS, CUSTOMERS, DIRECTORY, SECONDS, Company
 from stack import SLACK, wait_until
 from web import Caller, Gateway, new_key
 
@@ -329,6 +332,17 @@ def test_an_import_is_cancelled(company, erp):
     nothing_left(company)
 
 
+def test_an_import_is_cancelled_while_the_customers_are_away(company, erp):
+    with company.stack.stopped("customers"):
+        begun = upload(erp, HEADER + "".join(rows(5000))).json
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'import' "
+                                               "and claimed_until > now()") == 1, SECONDS, "it is under way")
+        assert erp.post(IMPORTS + "CancelImport", {"id": begun["id"]}).status == 200
+        done = ended(erp, begun["id"])
+        assert done["state"] == "TRANSFER_STATE_CANCELLED", done
+        assert {r["outcome"] for r in result(erp, begun["id"])} == {"not_taken"}, "of what was asked nobody answered"
+
+
 @pytest.mark.parametrize("whose", ["program", "manager"])
 def test_a_key_that_was_ended_imports_no_more(company, whose):
     of = ({"employeeId": company.ids[whose]} if whose in company.ids else
@@ -481,6 +495,48 @@ def test_stopped_in_the_middle_another_replica_goes_on(company, erp):
         assert replica.stop(), "it drains"
 
 
+def test_a_small_file_does_not_wait_for_the_large_ones_of_others(company, other, erp):
+    """A replica does two things at once."""
+    third, n = Company(company.stack, company.clock, calendar=False), 15000
+    scopes = ["customers.read", "customers.write", "tenant.all"]
+    with company.stack.changed_settings("gateway", DAYBOOK_TRANSFER_TURN="1s"):
+        large = [fresh(erp), Caller(company.stack, new_key(other, scopes=scopes).api_key)]
+        small = Caller(company.stack, new_key(third, scopes=scopes).api_key)
+        begun = [upload(caller, HEADER + "".join(rows(n))).json["id"] for caller in large]
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'import' "
+                                               "and claimed_until > now()") == 2, LONG, "both are under way")
+        assert imported(small, HEADER + "".join(rows(3)))["inserted"] == "3"
+        states = [caller.send("GET", f"/imports/{id_}").json["state"] for caller, id_ in zip(large, begun)]
+        assert states == ["TRANSFER_STATE_RUNNING"] * 2, "it came between them"
+        for caller, id_ in zip(large, begun):
+            assert ended(caller, id_)["inserted"] == str(n), "and nothing is lost or done twice"
+
+
+@pytest.mark.parametrize("kind", ["imports", "exports"])
+def test_a_bus_that_was_away_uses_up_no_patience(company, erp, kind):
+    """The first refusal when the bus is back, by a service that is not, ends nothing."""
+    stack, patience = company.stack, 5 * SLACK
+    with stack.changed_settings("gateway", DAYBOOK_TRANSFER_PATIENCE=f"{patience * 1000:.0f}ms"):
+        with stack.stopped("customers"):
+            begun = (create(fresh(erp)).json["export"] if kind == "exports"
+                     else upload(fresh(erp), HEADER + "".join(rows(600))).json)
+            stack.kill("gateway", signal.SIGTERM)  # what was asked is asked anew
+            stack.kill("bus")
+        stack.kill("customers")
+        stack.start("gateway")
+        wait_until(lambda: stack.value("select claimed_until > now() as is_under_way from gateway.transfer_work "
+                                       f"where transfer_id = '{begun['id']}'"), LONG, "it is under way")
+        time.sleep(patience + 1)  # no condition: that this time passes is what is tested
+        stack.start("bus")
+        wait_until(lambda: stack.healthy("bus"), LONG, "the bus is back")
+        wait_until(lambda: any("NO_WORKER" in line and "CustomerService" in line
+                               for line in stack.metrics("bus").splitlines()), LONG, "it was refused")
+        stack.start("customers")
+        wait_until(lambda: fresh(erp).send("GET", f"/{kind}/{begun['id']}").status == 200, LONG, "the gateway is back")
+        done = ended(fresh(erp), begun["id"], kind)
+        assert done["state"] == "TRANSFER_STATE_DONE", done
+
+
 # --- exports ------------------------------------------------------------------------------------------
 
 
@@ -521,6 +577,18 @@ def test_a_program_exports_all(company, erp):
     assert part.status == 206 and part.body == answer.body[1000:]
     wait_until(lambda: events_of(company, done["id"]) == ["ExportRequested", "ExportFinished", "ExportDownloaded",
                                                           "ExportDownloaded"], SECONDS, "all is in the log")
+
+
+def test_an_export_is_cancelled_while_the_customers_are_away(company, erp):
+    with company.stack.stopped("customers"):
+        begun = create(fresh(erp)).json["export"]
+        wait_until(lambda: company.stack.value("select count(*) from gateway.transfer_work where kind = 'export' "
+                                               "and claimed_until > now()") == 1, SECONDS, "it is under way")
+        assert fresh(erp).post(EXPORTS + "CancelExport", {"id": begun["id"]}).status == 200
+        done = ended(fresh(erp), begun["id"], "exports")
+        assert done["state"] == "TRANSFER_STATE_CANCELLED", done
+        assert company.stack.value("select count(*) from bus.log where type like '%.ExportFinished' and aggregate = "
+                                   f"'exports/{begun['id']}'") <= 1
 
 
 def test_columns_and_json_lines(erp):
@@ -577,6 +645,41 @@ def test_a_person_needs_the_approval_of_another(company, people):
 def test_without_the_scope_there_is_no_export(company):
     weak = Caller(company.stack, new_key(company, scopes=["customers.read", "tenant.all"]).api_key)
     assert create(weak).fault == (403, "permission_denied")
+
+
+def test_another_company_has_no_such_export(company, people, other, erp):
+    strangers = [Caller(company.stack, new_key(other, **of).api_key) for of in (
+        {"scopes": ["customers.read", "customers.export", "tenant.all"]}, {"employeeId": other.ids["gm"]})]
+    waits, done = create(fresh(people["rep"])).json["export"], exported(fresh(erp))
+    for stranger, export in ((s, e) for s in strangers for e in (waits, done)):
+        for path in ("", "/file"):
+            assert fresh(stranger).send("GET", f"/exports/{export['id']}{path}").fault == (404, "not_found")
+        for method in ("GetExport", "ApproveExport", "CancelExport"):
+            assert fresh(stranger).post(EXPORTS + method, {"id": export["id"]}).fault == (404, "not_found"), method
+    for export in (waits, done):
+        after = fresh(people["gm"]).send("GET", f"/exports/{export['id']}").json
+        assert (after["state"], after["etag"]) == (export["state"], export["etag"]), "and nothing of it has changed"
+
+
+def test_an_approved_export_is_kept_from_its_approval_on(company, people, clock):
+    asked = create(fresh(people["rep"])).json["export"]
+    clock.add(days=6)
+    approved = fresh(people["gm"]).post(EXPORTS + "ApproveExport", {"id": asked["id"]}).json["export"]
+    ended(fresh(people["rep"]), asked["id"], "exports")
+    kept = datetime.fromisoformat(approved["expiresAt"]) - datetime.fromisoformat(approved["approvedAt"])
+    assert kept == timedelta(days=7), approved
+
+
+def test_what_nobody_approves_ends_with_its_event(company, people, clock):
+    asked = create(fresh(people["rep"])).json["export"]
+    clock.add(days=7, seconds=1)
+    wait_until(lambda: fresh(people["rep"]).send("GET", f"/exports/{asked['id']}").status == 404, LONG, "it is gone")
+    wait_until(lambda: events_of(company, asked["id"]) == ["ExportRequested", "ExportFinished"], SECONDS, "it is told")
+    last = company.system.call(BUS + "EventService/ReadEvents", {"aggregate": f"exports/{asked['id']}"}).events[-1]
+    told = mdp.message_class("daybook.gateway.v1.ExportFinished")()
+    assert last.data.Unpack(told) and not told.export.cancel_requested
+    assert told.export.state == 6 and told.export.finished_at.seconds >= told.export.expires_at.seconds, "cancelled"
+    assert fresh(people["gm"]).post(EXPORTS + "ApproveExport", {"id": asked["id"]}).status == 404
 
 
 def test_what_has_expired_is_deleted(company, erp, clock):

@@ -11,8 +11,7 @@ WITH imports AS (
     DELETE FROM gateway.export e
      WHERE e.tenant_id = $1::uuid AND e.id IN (
            SELECT x.id FROM gateway.export x
-            WHERE x.tenant_id = $1::uuid AND x.expires_at <= $2::timestamptz
-              AND (x.finished_at IS NOT NULL OR x.state = 'awaiting_approval')
+            WHERE x.tenant_id = $1::uuid AND x.expires_at <= $2::timestamptz AND x.finished_at IS NOT NULL
             ORDER BY x.id LIMIT 20)
     RETURNING e.id
 ), ended AS (
