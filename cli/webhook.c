@@ -2,7 +2,7 @@
  * webhook.c - `daybook webhook listen`: takes webhooks in, judges their signatures and shows them,
  * for the first test of whoever will write a receiver.
  *
- * The server is the gateway's (services/gateway/http.h), which already is careful with clients. One
+ * The server is the gateway's (services/gateway/http/http.h), which already is careful with clients. One
  * listener a port: the gateway's loops share theirs, and two of these would halve the deliveries.
  */
 #include "cli/rows.h"
@@ -17,7 +17,7 @@
 #include "common/net.h"
 #include "common/num.h"
 #include "common/webhook_signature.h"
-#include "services/gateway/http.h"
+#include "services/gateway/http/http.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:9090"
 #define SECRETS_MAX 2 /* while one is changed */

@@ -34,7 +34,7 @@ $(PROTO_LIB): $(call genobj,$(PROTO_C))
 
 define area_rules
 AREA_LIB_$(1) := $(B)/lib$(1).a
-$(B)/lib$(1).a: $(call obj,$(filter-out services/$(1)/main.c,$(wildcard services/$(1)/*.c))) $(call genobj,$(filter $(GEN)/services/$(1)/%,$(SQL_C)))
+$(B)/lib$(1).a: $(call obj,$(filter-out services/$(1)/main.c,$(wildcard services/$(1)/*.c services/$(1)/*/*.c))) $(call genobj,$(filter $(GEN)/services/$(1)/%,$(SQL_C)))
 	@mkdir -p $$(@D); rm -f $$@; ar rcs $$@ $$^
 $(BIN)/daybook-$(1): $(call obj,services/$(1)/main.c) $(B)/lib$(1).a $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $$(@D)
@@ -49,7 +49,7 @@ DAEMONS := $(foreach a,$(AREAS),$(if $(wildcard services/$(a)/main.c),$(BIN)/day
 CLI_SRC := $(wildcard cli/*.c)
 CLI_BIN := $(if $(CLI_SRC),$(BIN)/daybook)
 $(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C)) $(filter $(GEN)/cli/%,$(SQL_C))) \
-		$(call obj,$(addprefix services/gateway/,http.c http_loop.c http_pieces.c)) $(COMMON_LIB) $(PROTO_LIB)
+		$(call obj,$(addprefix services/gateway/http/,http.c http_loop.c http_pieces.c)) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    daybook"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)

@@ -5,12 +5,11 @@
 # $(BUILD)/fuzz/found/<input>; a crash is left beside the binary and ends the run.
 FUZZ_WITH_mdp := services/bus/frames.c services/bus/context.c
 FUZZ_WITH_connect_error := cli/connect_error.c
-FUZZ_WITH_connect := $(wildcard services/gateway/connect*.c) services/gateway/gzip.c services/gateway/http_value.c
-FUZZ_WITH_transfer := services/gateway/transfer_rows.c
-FUZZ_WITH_ics := services/gateway/ics.c services/gateway/calendar_text.c
-FUZZ_WITH_token := services/gateway/jwt.c services/gateway/jwks.c
-FUZZ_WITH_identity := $(addprefix services/gateway/,identity.c forwarded.c jwks.c jwks_source.c jwt.c key_use.c \
-	limit.c token_cache.c upstream.c)
+FUZZ_WITH_connect := $(wildcard services/gateway/connect/connect*.c) $(addprefix services/gateway/http/,gzip.c http_value.c)
+FUZZ_WITH_transfer := services/gateway/transfer/transfer_rows.c
+FUZZ_WITH_ics := services/gateway/calendar/ics.c services/gateway/calendar/calendar_text.c
+FUZZ_WITH_token := services/gateway/identity/jwt.c services/gateway/identity/jwks.c
+FUZZ_WITH_identity := $(wildcard services/gateway/identity/*.c) services/gateway/connect/upstream.c
 FUZZ_SECONDS ?= 20
 FUZZ_CC ?= clang
 FUZZ := $(BUILD)/fuzz

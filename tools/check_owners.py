@@ -58,7 +58,7 @@ def coded_events():
     events = {name: (set(), set()) for name in declared_events()}
     common = read("common/*.c")
     for service in SERVICES:
-        source = read(f"services/{service}/*.c", f"services/{service}/*.h")
+        source = read(*(f"services/{service}/{file}" for file in ("*.c", "*.h", "*/*.c", "*/*.h")))
         heard = named_events(read(f"services/{service}/reactions.c")) | named_events(
             read(f"services/{service}/rules.c"))
         for name, (emitters, listeners) in events.items():

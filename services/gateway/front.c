@@ -6,13 +6,13 @@
 #include <poll.h>
 
 #include "common/clock.h"
-#include "services/gateway/calendar_feed.h"
-#include "services/gateway/connect.h"
-#include "services/gateway/http.h"
-#include "services/gateway/pages.h"
-#include "services/gateway/rpc.h"
-#include "services/gateway/transfer_http.h"
-#include "services/gateway/upstream.h"
+#include "services/gateway/calendar/calendar_feed.h"
+#include "services/gateway/connect/connect.h"
+#include "services/gateway/http/http.h"
+#include "services/gateway/pages/pages.h"
+#include "services/gateway/connect/rpc.h"
+#include "services/gateway/transfer/transfer_http.h"
+#include "services/gateway/connect/upstream.h"
 
 #define TURN_MAX_US (250 * MSEC_US)
 #define HURRY_US (2 * SECOND_US) /* after the begin of a stop */

@@ -11,7 +11,7 @@
 
 #include "common/daemon.h"
 #include "services/gateway/public_url.h"
-#include "services/gateway/webhook_threads.h"
+#include "services/gateway/webhooks/webhook_threads.h"
 
 #define LOOPS 2
 

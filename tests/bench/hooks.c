@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "common/clock.h"
-#include "services/gateway/http.h"
+#include "services/gateway/http/http.h"
 #include "tests/bench/gear.h"
 #include "tests/bench/hist.h"
 

@@ -9,7 +9,7 @@
 
 #include "common/clock.h"
 #include "common/protojson.h"
-#include "services/gateway/connect.h"
+#include "services/gateway/connect/connect.h"
 
 #define HEADERS_MAX 16
 

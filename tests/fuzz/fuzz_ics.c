@@ -10,7 +10,7 @@
 #include "common/arena.h"
 #include "common/utf8.h"
 #include "common/wire.h"
-#include "services/gateway/calendar_text.h"
+#include "services/gateway/calendar/calendar_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -7,7 +7,7 @@
  */
 #include <assert.h>
 
-#include "services/gateway/jwt.h"
+#include "services/gateway/identity/jwt.h"
 
 #define NOW_US (INT64_C(1800000000) * SECOND_US)
 

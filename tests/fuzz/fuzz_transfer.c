@@ -8,7 +8,7 @@
 #include <assert.h>
 
 #include "common/schema.h"
-#include "services/gateway/transfer_rows.h"
+#include "services/gateway/transfer/transfer_rows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -15,9 +15,9 @@
 
 #include "common/http_out.h"
 #include "common/sbuf.h"
-#include "services/gateway/http.h"
+#include "services/gateway/http/http.h"
 #include "services/gateway/sql.h"
-#include "services/gateway/webhook_sender.h"
+#include "services/gateway/webhooks/webhook_sender.h"
 #include "tests/support/rig.h"
 #include "tests/support/waiting.h"
 

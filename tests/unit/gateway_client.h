@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "services/gateway/http.h"
+#include "services/gateway/http/http.h"
 #include "tests/support/slack.h"
 
 #define WEB_TEXT_MAX (512 * KIB)

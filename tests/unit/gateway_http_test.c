@@ -9,7 +9,7 @@
 
 #include <poll.h>
 
-#include "services/gateway/connect.h"
+#include "services/gateway/connect/connect.h"
 #include "tests/unit/gateway_client.h"
 
 #define LIST "/daybook.customers.v1.CustomerService/List"

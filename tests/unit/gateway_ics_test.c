@@ -9,7 +9,7 @@
 
 #include "common/pb_access.h"
 #include "common/wire.h"
-#include "services/gateway/calendar_text.h"
+#include "services/gateway/calendar/calendar_text.h"
 
 typedef Daybook__Visits__V1__CalendarEntry PbEntry;
 

@@ -10,8 +10,8 @@
 #include "common/clock.h"
 #include "common/directory_build.h"
 #include "common/secret.h"
-#include "services/gateway/forwarded.h"
-#include "services/gateway/identity.h"
+#include "services/gateway/identity/forwarded.h"
+#include "services/gateway/identity/identity.h"
 #include "tests/support/folder.h"
 #include "tests/unit/gateway_tokens.h"
 

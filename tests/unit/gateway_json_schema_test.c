@@ -7,11 +7,11 @@
 #include <cmocka.h>
 
 #include "common/base.h"
-#include "services/gateway/example.h"
-#include "services/gateway/html.h"
-#include "services/gateway/http_value.h"
-#include "services/gateway/json_doc.h"
-#include "services/gateway/json_schema.h"
+#include "services/gateway/pages/example.h"
+#include "services/gateway/pages/html.h"
+#include "services/gateway/http/http_value.h"
+#include "services/gateway/pages/json_doc.h"
+#include "services/gateway/pages/json_schema.h"
 #include "testdata/testdata.pb-c.h"
 
 #define PACKAGE "daybook.testdata.v1."

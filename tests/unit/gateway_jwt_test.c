@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
-#include "services/gateway/jwks_source.h"
-#include "services/gateway/token_cache.h"
+#include "services/gateway/identity/jwks_source.h"
+#include "services/gateway/identity/token_cache.h"
 #include "tests/support/folder.h"
 #include "tests/support/slack.h"
 #include "tests/unit/gateway_tokens.h"

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "services/gateway/limit.h"
+#include "services/gateway/identity/limit.h"
 
 static void a_burst_passes_and_then_the_steady_rate(void **state)
 {

@@ -14,8 +14,8 @@
 #include "common/mdp.h"
 #include "common/wire.h"
 #include "daybook/bus/v1/bus.pb-c.h"
-#include "services/gateway/connect.h"
-#include "services/gateway/stream.h"
+#include "services/gateway/connect/connect.h"
+#include "services/gateway/connect/stream.h"
 #include "tests/unit/gateway_client.h"
 
 #define STREAM "/daybook.bus.v1.EventService/StreamEvents"

@@ -11,9 +11,9 @@
 #include "common/sbuf.h"
 #include "common/schema.h"
 #include "common/wire.h"
-#include "services/gateway/transfer_columns.h"
-#include "services/gateway/transfer_range.h"
-#include "services/gateway/transfer_rows.h"
+#include "services/gateway/transfer/transfer_columns.h"
+#include "services/gateway/transfer/transfer_range.h"
+#include "services/gateway/transfer/transfer_rows.h"
 
 /* --- rows --------------------------------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "services/gateway/webhook_queue.h"
+#include "services/gateway/webhooks/webhook_queue.h"
 
 #define ROWS_MAX 512
 

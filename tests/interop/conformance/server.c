@@ -20,7 +20,7 @@
 #include "common/wire.h"
 #include "connectrpc/conformance/v1/server_compat.pb-c.h"
 #include "connectrpc/conformance/v1/service.pb-c.h"
-#include "services/gateway/connect.h"
+#include "services/gateway/connect/connect.h"
 
 typedef Google__Protobuf__Any PbAny;
 typedef Connectrpc__Conformance__V1__Header PbHeader;

@@ -1,0 +1,300 @@
+/*
+ * upstream.c - see upstream.h.
+ *
+ * The socket has IMMEDIATE set: what no bus takes stays here, in order, for a second at most, so
+ * that a bus that is started anew costs nobody his request (F02).
+ */
+#include "services/gateway/connect/upstream.h"
+
+#include <assert.h>
+#include <zmq.h>
+
+#include "common/bus_request.h"
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/pb_access.h"
+
+#define BUCKETS 4096
+#define TAKE_MAX_US SECOND_US
+#define SWEEP_US (100 * MSEC_US)
+#define ANSWER_ARENA (8 * MIB)
+#define BURST 256
+
+struct upstream_call {
+    struct upstream_call *next_bucket;
+    struct upstream_call *next, *prev; /* of the list that it is in */
+    bool waits;                        /* in that of those not sent yet, else of those sent */
+    struct upstream_request request;   /* without its message */
+    int64_t take_before_us;
+    upstream_done_fn *done;
+    void *arg;
+    zmq_msg_t message;
+};
+
+struct calls {
+    struct upstream_call *first, *last;
+};
+
+struct upstream {
+    void *socket;
+    int fd;
+    struct arena *arena; /* of the answer at hand */
+    struct upstream_call *buckets[BUCKETS];
+    struct calls waiting, sent;
+    size_t open;
+    int64_t sweep_us;
+    bool more; /* answers that the last run has not taken */
+};
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+struct upstream *upstream_new(void *zmq_context, const struct bus_address *address)
+{
+    struct upstream *u = calloc(1, sizeof(*u));
+    size_t size = sizeof(u->fd);
+
+    if (!u)
+        return NULL;
+    u->arena = arena_new(ANSWER_ARENA);
+    u->socket = zmq_socket(zmq_context, ZMQ_DEALER);
+    if (u->arena && u->socket && bus_socket_prepare(u->socket, address) &&
+        bus_socket_connect(u->socket, address->endpoint) &&
+        zmq_getsockopt(u->socket, ZMQ_FD, &u->fd, &size) == 0)
+        return u;
+    upstream_free(u);
+    return NULL;
+}
+
+static void append(struct calls *list, struct upstream_call *c)
+{
+    c->next = NULL;
+    c->prev = list->last;
+    if (list->last)
+        list->last->next = c;
+    else
+        list->first = c;
+    list->last = c;
+}
+
+static void take_out(struct calls *list, struct upstream_call *c)
+{
+    if (c->next)
+        c->next->prev = c->prev;
+    else
+        list->last = c->prev;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        list->first = c->next;
+}
+
+static struct upstream_call **place_of(struct upstream *u, struct id id)
+{
+    struct upstream_call **at = &u->buckets[id_hash(id) % BUCKETS];
+
+    while (*at && !id_equal((*at)->request.request_id, id))
+        at = &(*at)->next_bucket;
+    return at;
+}
+
+void upstream_forget(struct upstream *u, struct upstream_call *c)
+{
+    struct upstream_call **at = place_of(u, c->request.request_id);
+
+    assert(*at == c);
+    *at = c->next_bucket;
+    take_out(c->waits ? &u->waiting : &u->sent, c);
+    zmq_msg_close(&c->message);
+    free(c);
+    u->open--;
+}
+
+void upstream_free(struct upstream *u)
+{
+    if (!u)
+        return;
+    while (u->waiting.first)
+        upstream_forget(u, u->waiting.first);
+    while (u->sent.first)
+        upstream_forget(u, u->sent.first);
+    if (u->socket)
+        zmq_close(u->socket);
+    arena_free(u->arena);
+    free(u);
+}
+
+int upstream_fd(const struct upstream *u)
+{
+    return u->fd;
+}
+
+size_t upstream_open(const struct upstream *u)
+{
+    return u->open;
+}
+
+static bool may(struct upstream *u, int event)
+{
+    int events = 0;
+    size_t size = sizeof(events);
+    return zmq_getsockopt(u->socket, ZMQ_EVENTS, &events, &size) == 0 && events & event;
+}
+
+bool upstream_is_connected(struct upstream *u)
+{
+    return may(u, ZMQ_POLLOUT);
+}
+
+/* --- asking ------------------------------------------------------------------------------------- */
+
+struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
+                                   upstream_done_fn *done, void *arg)
+{
+    struct upstream_call *c =
+        request->principal ? calloc(1, sizeof(*c)) : NULL; /* what nobody asks would be our own */
+
+    if (!c || zmq_msg_init_size(&c->message, request->len) != 0) {
+        free(c);
+        return NULL;
+    }
+    if (request->len)
+        memcpy(zmq_msg_data(&c->message), request->message, request->len);
+    c->request = *request;
+    c->request.message = NULL;
+    c->done = done;
+    c->arg = arg;
+    c->take_before_us = MIN(request->deadline_us, clock_monotonic_us() + TAKE_MAX_US);
+    struct upstream_call **bucket = place_of(u, request->request_id);
+    c->next_bucket = *bucket;
+    *bucket = c;
+    c->waits = true;
+    append(&u->waiting, c);
+    u->open++;
+    return c;
+}
+
+/* With the milliseconds that are left now. */
+static bool pack_context(const struct upstream_request *r, zmq_msg_t *frame)
+{
+    union {
+        const PbPrincipal *in;
+        PbPrincipal *out;
+    } principal = { .in = r->principal };
+    PbCallContext context = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    char id[ID_TEXT_MAX];
+    int64_t left_ms = (r->deadline_us - clock_monotonic_us()) / MSEC_US;
+
+    context.request_id = id_text(r->request_id, id);
+    context.principal = principal.out;
+    context.deadline_ms = (uint32_t)MAX(1, MIN(left_ms, UINT32_MAX));
+    context.traceparent = pb_borrow(r->traceparent);
+    context.tracestate = pb_borrow(r->tracestate);
+    context.idempotency_key = pb_borrow(r->idempotency_key);
+    context.remote_address = pb_borrow(r->remote_address);
+    return bus_request_pack(frame, &context.base);
+}
+
+static bool send_call(struct upstream *u, struct upstream_call *c)
+{
+    zmq_msg_t context;
+
+    if (!pack_context(&c->request, &context))
+        return false;
+    bool sent =
+        bus_request_send(u->socket, c->request.service, c->request.method, &context, &c->message);
+    zmq_msg_close(&context);
+    return sent;
+}
+
+static void finish(struct upstream *u, struct upstream_call *c, const struct upstream_answer *a)
+{
+    upstream_done_fn *done = c->done;
+    void *arg = c->arg;
+
+    upstream_forget(u, c);
+    done(arg, a);
+}
+
+static void send_waiting(struct upstream *u)
+{
+    while (u->waiting.first && may(u, ZMQ_POLLOUT)) {
+        struct upstream_call *c = u->waiting.first;
+        if (!send_call(u, c))
+            break;
+        take_out(&u->waiting, c);
+        c->waits = false;
+        append(&u->sent, c);
+    }
+    int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
+    while (u->waiting.first && u->waiting.first->take_before_us <= now_us)
+        finish(u, u->waiting.first, &(struct upstream_answer){ .code = ERR_UNAVAILABLE });
+}
+
+/* --- answers ------------------------------------------------------------------------------------ */
+
+static void take_answer(struct upstream *u, struct bus_frames *f)
+{
+    const PbCallResult *r = bus_request_result(f, u->arena);
+    struct id id;
+
+    if (!r || !id_parse(r->request_id, &id))
+        return;
+    struct upstream_call *c = *place_of(u, id);
+    if (c)
+        finish(u, c,
+               &(struct upstream_answer){ .result = r,
+                                          .message = zmq_msg_data(&f->frame[4]),
+                                          .len = zmq_msg_size(&f->frame[4]) });
+}
+
+static struct upstream_call *find_expired(const struct upstream *u, int64_t now_us)
+{
+    for (struct upstream_call *c = u->sent.first; c; c = c->next)
+        if (c->request.deadline_us <= now_us)
+            return c;
+    return NULL;
+}
+
+/* Requests and answers are lost where a bus or a service dies. A callback may end other calls, so
+ * each is looked for anew. */
+static void sweep(struct upstream *u)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct upstream_call *c;
+
+    if (now_us < u->sweep_us)
+        return;
+    u->sweep_us = now_us + SWEEP_US;
+    while ((c = find_expired(u, now_us)))
+        finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
+}
+
+int64_t upstream_wait_us(struct upstream *u)
+{
+    int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
+
+    if (u->more || may(u, ZMQ_POLLIN))
+        return 0;
+    if (u->sent.first)
+        wait_us = MAX(0, u->sweep_us - now_us);
+    if (u->waiting.first)
+        wait_us = MIN(wait_us, MAX(0, u->waiting.first->take_before_us - now_us));
+    return wait_us;
+}
+
+void upstream_run(struct upstream *u)
+{
+    struct bus_frames f;
+    int n = 0;
+
+    send_waiting(u);
+    for (; n < BURST && bus_frames_receive(u->socket, &f); n++) {
+        take_answer(u, &f);
+        bus_frames_close(&f);
+        arena_reset(u->arena);
+    }
+    u->more = n == BURST;
+    sweep(u);
+    if (u->waiting.first) /* by callbacks */
+        send_waiting(u);
+}

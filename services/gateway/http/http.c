@@ -1,0 +1,476 @@
+/*
+ * http.c - see http.h: exchanges, from their target to the last byte of their answer.
+ *
+ * An exchange without an answer is suspended, so that it costs nothing; libmicrohttpd does not look
+ * at the connection meanwhile, and so we do, for the end of its client.
+ */
+#include <assert.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "services/gateway/http/http_internal.h"
+
+#define EXCHANGE_BYTES (24 * MIB)
+#define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
+#define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
+#define DISCARD_MAX (16 * MIB)    /* of a body that is too large; then the connection ends */
+#define STATUS_LEFT 499           /* nobody reads it */
+
+/* --- exchanges --------------------------------------------------------------------------------- */
+
+void *http_on_target(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    struct http_loop *l = cls;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_exchange *x = calloc(1, sizeof(*x));
+    struct arena *a = x ? arena_new(EXCHANGE_BYTES) : NULL;
+
+    if (l->closing || !a || !info || !info->socket_context) {
+        arena_free(a);
+        free(x);
+        return NULL;
+    }
+    x->loop = l;
+    x->connection = connection;
+    x->on = info->socket_context;
+    x->arena = a;
+    sbuf_init(&x->body, l->limits.body_max);
+    sbuf_init(&x->out, STREAM_MAX);
+    l->exchanges++;
+    x->next = l->open;
+    if (l->open)
+        l->open->prev = x;
+    l->open = x;
+    if (strlen(target) > l->limits.url_max) {
+        x->fault = HTTP_URL_TOO_LONG;
+        target = "/";
+    }
+    char *path = arena_strdup(a, target);
+    x->path = path ? path : "/";
+    x->query = "";
+    if (!path)
+        x->fault = HTTP_NO_MEMORY;
+    char *mark = path ? strchr(path, '?') : NULL;
+    if (mark) {
+        *mark = '\0';
+        x->query = mark + 1;
+    }
+    return x;
+}
+
+static void unwatch(struct http_exchange *x)
+{
+    if (x->watched)
+        (void)epoll_ctl(x->loop->watch_fd, EPOLL_CTL_DEL, x->on->fd, NULL);
+    x->watched = false;
+}
+
+static void watch(struct http_exchange *x)
+{
+    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLHUP | EPOLLERR, .data.ptr = x };
+    x->watched = epoll_ctl(x->loop->watch_fd, EPOLL_CTL_ADD, x->on->fd, &event) == 0;
+}
+
+/* A body in chunks is handed out chunk by chunk although the first has suspended the connection. */
+void http_suspend(struct http_exchange *x)
+{
+    if (x->suspended)
+        return;
+    MHD_suspend_connection(x->connection);
+    x->suspended = true;
+    watch(x);
+}
+
+void http_resume(struct http_exchange *x)
+{
+    if (!x->suspended)
+        return;
+    unwatch(x);
+    x->suspended = false;
+    x->loop->resumed = true;
+    MHD_resume_connection(x->connection);
+}
+
+void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void **context,
+                       enum MHD_RequestTerminationCode why)
+{
+    struct http_loop *l = cls;
+    struct http_exchange *x = *context;
+
+    if (!x)
+        return;
+    unwatch(x);
+    if ((x->handed || x->in_pieces) && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) &&
+        l->handler.gone)
+        l->handler.gone(l->handler.arg, x);
+    if (x->response)
+        MHD_destroy_response(x->response);
+    if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+        http_await(l, x->on, l->limits.idle_us + l->limits.header_us);
+    if (x->next)
+        x->next->prev = x->prev;
+    if (x->prev)
+        x->prev->next = x->next;
+    else
+        l->open = x->next;
+    sbuf_fini(&x->body);
+    sbuf_fini(&x->out);
+    arena_free(x->arena);
+    free(x);
+    l->exchanges--;
+    *context = NULL;
+}
+
+static enum http_method method_of(const char *text)
+{
+    static const struct {
+        const char *text;
+        enum http_method method;
+    } methods[] = { { "GET", HTTP_GET },
+                    { "HEAD", HTTP_HEAD },
+                    { "POST", HTTP_POST },
+                    { "OPTIONS", HTTP_OPTIONS } };
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        if (strcmp(text, methods[i].text) == 0)
+            return methods[i].method;
+    return HTTP_OTHER;
+}
+
+static void begin(struct http_exchange *x, const char *method)
+{
+    int n = MHD_get_connection_values(x->connection, MHD_HEADER_KIND, NULL, NULL);
+
+    x->begun = true;
+    x->method = method_of(method);
+    http_await(x->loop, x->on, http_allowed_us(x->loop, 0));
+    if (n < 0 || (size_t)n > x->loop->limits.headers_max)
+        x->fault = HTTP_TOO_MANY_HEADERS;
+}
+
+/* False: enough is enough. */
+static bool take_body(struct http_exchange *x, const char *data, size_t len)
+{
+    if (x->in_pieces && !x->response) {
+        http_hand_on(x, data, len);
+        return true;
+    }
+    if (!x->fault && x->body.len + len > x->loop->limits.body_max)
+        x->fault = HTTP_BODY_TOO_LARGE;
+    if (x->fault || x->response || x->bodiless) {
+        x->discarded += len;
+        return x->discarded <= DISCARD_MAX;
+    }
+    sbuf_add(&x->body, data, len);
+    if (x->body.bad)
+        x->fault = HTTP_NO_MEMORY;
+    return true;
+}
+
+static enum MHD_Result queue(struct http_exchange *x)
+{
+    for (size_t i = 0; i < x->nheaders; i++)
+        if (MHD_add_response_header(x->response, x->headers[i][0], x->headers[i][1]) != MHD_YES)
+            log_warn("http.header", "an answer's header is not sent", "name", x->headers[i][0],
+                     NULL);
+    x->nheaders = 0;
+    if (x->loop->quiesced)
+        (void)MHD_add_response_header(x->response, "Connection", "close");
+    if (!x->streams) /* who does not take it may not keep it either */
+        http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
+    return MHD_queue_response(x->connection, x->status, x->response);
+}
+
+struct framing {
+    int lengths, codings;
+    bool strange;
+};
+
+static bool note_framing(void *arg, const char *name, const char *value)
+{
+    struct framing *f = arg;
+
+    if (strcasecmp(name, "Content-Length") == 0)
+        f->lengths++;
+    if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        f->codings++;
+        f->strange = f->strange || strcasecmp(value, "chunked") != 0;
+    }
+    return true;
+}
+
+/* Whether nobody on the way can see another end of the body than we do (RFC 9112, 6.1 and 11.2). */
+static bool is_framed(struct http_exchange *x)
+{
+    struct framing f = { 0 };
+
+    http_each_header(x, note_framing, &f);
+    return f.lengths + f.codings <= 1 && !f.strange;
+}
+
+static enum MHD_Result refuse_framing(struct http_exchange *x)
+{
+    x->over = true;
+    x->status = 400;
+    x->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (!x->response)
+        return MHD_NO;
+    (void)MHD_add_response_header(x->response, "Connection", "close");
+    return queue(x);
+}
+
+/* A client that is still sending would lose an answer, with the connection; one that asks before he
+ * sends (Expect) is told at once. */
+static enum MHD_Result begin_handling(struct http_exchange *x)
+{
+    if (!x->fault && x->loop->handler.begin)
+        x->loop->handler.begin(x->loop->handler.arg, x);
+    return x->response && http_header(x, "Expect") ? queue(x) : MHD_YES;
+}
+
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNUSED,
+                                const char *url UNUSED, const char *method,
+                                const char *version UNUSED, const char *upload, size_t *upload_len,
+                                void **context)
+{
+    struct http_loop *l = cls;
+    struct http_exchange *x = *context;
+
+    if (!x)
+        return MHD_NO;
+    if (!x->begun) {
+        begin(x, method);
+        return is_framed(x) ? begin_handling(x) : refuse_framing(x);
+    }
+    if (*upload_len) {
+        bool taken = take_body(x, upload, *upload_len);
+        *upload_len = 0;
+        return taken ? MHD_YES : MHD_NO;
+    }
+    if (!x->handed) {
+        http_came(l, x->on);
+        x->handed = true;
+        if (!x->response)
+            l->handler.handle(l->handler.arg, x);
+    }
+    if (x->response)
+        return queue(x);
+    http_suspend(x);
+    return MHD_YES;
+}
+
+enum http_method http_method(const struct http_exchange *x)
+{
+    return x->method;
+}
+
+enum http_fault http_fault(const struct http_exchange *x)
+{
+    return x->fault;
+}
+
+const char *http_path(const struct http_exchange *x)
+{
+    return x->path;
+}
+
+const char *http_query(const struct http_exchange *x)
+{
+    return x->query;
+}
+
+const char *http_header(const struct http_exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
+struct each {
+    bool (*fn)(void *arg, const char *name, const char *value);
+    void *arg;
+};
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind UNUSED, const char *name,
+                                 const char *value)
+{
+    const struct each *e = cls;
+    return e->fn(e->arg, name, value ? value : "") ? MHD_YES : MHD_NO;
+}
+
+void http_each_header(const struct http_exchange *x,
+                      bool (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    struct each e = { fn, arg };
+    (void)MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, &e);
+}
+
+const void *http_body(const struct http_exchange *x, size_t *len_out)
+{
+    *len_out = x->body.len;
+    return x->body.data;
+}
+
+void http_drop_body(struct http_exchange *x)
+{
+    x->bodiless = true;
+}
+
+const char *http_peer(const struct http_exchange *x)
+{
+    return x->on->peer;
+}
+
+struct arena *http_arena(struct http_exchange *x)
+{
+    return x->arena;
+}
+
+void http_set_data(struct http_exchange *x, void *data)
+{
+    x->data = data;
+}
+
+void *http_data(const struct http_exchange *x)
+{
+    return x->data;
+}
+
+/* --- answers ------------------------------------------------------------------------------------ */
+
+void http_add_header(struct http_exchange *x, const char *name, const char *value)
+{
+    char *n = arena_strdup(x->arena, name), *v = arena_strdup(x->arena, value);
+
+    if (!n || !v || x->nheaders == HTTP_ANSWER_HEADERS_MAX || strpbrk(value, "\r\n")) {
+        log_warn("http.header", "an answer's header is not sent", "name", name, NULL);
+        return;
+    }
+    x->headers[x->nheaders][0] = n;
+    x->headers[x->nheaders++][1] = v;
+}
+
+static void set_response(struct http_exchange *x, unsigned status, struct MHD_Response *response)
+{
+    if (x->left) {
+        MHD_destroy_response(response);
+        return;
+    }
+    assert(!x->response);
+    x->response = response;
+    x->status = status;
+    if (!response)
+        shutdown(x->on->fd, SHUT_RDWR); /* no memory: the client sees the end */
+    http_resume(x);
+}
+
+static void answer(struct http_exchange *x, unsigned status, const void *body, size_t len,
+                   enum MHD_ResponseMemoryMode mode)
+{
+    union {
+        const void *in;
+        void *out;
+    } data = { .in = len ? body : "" };
+
+    x->over = true;
+    x->answer_len = len;
+    x->answered_us = clock_monotonic_us();
+    set_response(x, status, MHD_create_response_from_buffer(len, data.out, mode));
+}
+
+void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len)
+{
+    answer(x, status, body, len, MHD_RESPMEM_MUST_COPY);
+}
+
+void http_answer_lasting(struct http_exchange *x, unsigned status, const void *body, size_t len)
+{
+    answer(x, status, body, len, MHD_RESPMEM_PERSISTENT);
+}
+
+/* What was taken makes room once it is the greater part. */
+static void make_room(struct http_exchange *x)
+{
+    if (x->out_sent <= x->out.len / 2)
+        return;
+    x->out.len -= x->out_sent;
+    memmove(x->out.data, x->out.data + x->out_sent, x->out.len + 1);
+    x->out_sent = 0;
+}
+
+/* libmicrohttpd asks for more of a stream. */
+static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
+{
+    struct http_exchange *x = cls;
+    size_t n = MIN(max, x->out.len - x->out_sent);
+
+    if (x->left)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (n == 0 && x->over)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (n == 0) {
+        http_suspend(x);
+        return 0;
+    }
+    memcpy(buf, x->out.data + x->out_sent, n);
+    x->out_sent += n;
+    make_room(x);
+    if (x->told_enough && http_stream_waiting(x) < STREAM_PLENTY / 2) {
+        x->told_enough = false;
+        if (x->loop->handler.drained)
+            x->loop->handler.drained(x->loop->handler.arg, x);
+    }
+    return (ssize_t)n;
+}
+
+void http_stream_begin_sized(struct http_exchange *x, unsigned status, uint64_t size)
+{
+    x->streams = true;
+    set_response(x, status,
+                 MHD_create_response_from_callback(size, HTTP_STREAM_BLOCK, on_more, x, NULL));
+}
+
+void http_stream_begin(struct http_exchange *x, unsigned status)
+{
+    http_stream_begin_sized(x, status, MHD_SIZE_UNKNOWN);
+}
+
+size_t http_stream_waiting(const struct http_exchange *x)
+{
+    return x->out.len - x->out_sent;
+}
+
+bool http_stream_send(struct http_exchange *x, const void *data, size_t len)
+{
+    assert(x->streams && !x->over);
+    sbuf_add(&x->out, data, len);
+    if (x->out.bad)
+        shutdown(x->on->fd, SHUT_RDWR);
+    http_resume(x);
+    x->told_enough = x->told_enough || http_stream_waiting(x) >= STREAM_PLENTY;
+    return !x->told_enough;
+}
+
+void http_stream_end(struct http_exchange *x)
+{
+    x->over = true;
+    http_resume(x);
+}
+
+void http_leave(struct http_exchange *x)
+{
+    shutdown(x->on->fd, SHUT_RDWR);
+    if (!x->response) { /* or else it would be asked for again, and suspended */
+        x->status = STATUS_LEFT;
+        x->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    }
+    x->left = true;
+    http_resume(x);
+}
+
+void http_cut(struct http_exchange *x)
+{
+    http_leave(x);
+}

@@ -1,0 +1,286 @@
+/*
+ * key_use.c - see key_use.h. One batch is under way at a time, of one company.
+ */
+#include "services/gateway/identity/key_use.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/trace.h"
+#include "daybook/directory/v1/directory.pb-c.h"
+
+#define SLOTS 8192 /* a power of two */
+#define PROBES 16
+#define BATCH_MAX 250           /* keys; each may have been used and refused */
+#define TELL_EVERY_US MINUTE_US /* of one key */
+#define LOOK_US SECOND_US
+#define AGAIN_US (5 * SECOND_US) /* after a failure */
+#define TIMEOUT_US (5 * SECOND_US)
+#define BATCH_ARENA (256 * KIB)
+#define SCOPE_EDGE "edge" /* what nobody can be given (directory, credential_rules.h) */
+
+typedef Daybook__Directory__V1__KeyUse PbKeyUse;
+
+struct slot {
+    struct id credential, tenant;
+    int64_t used_us;
+    int64_t told_us; /* monotonic: the last time that it was sent; 0: never */
+    bool waits;      /* used or refused since */
+    /* Refusals: how many are to be told, how many are being told, and the last of them. */
+    int32_t refused, telling;
+    int64_t refused_us;
+    const char *reason;
+    char address[INET6_ADDRSTRLEN];
+};
+
+struct key_use {
+    pthread_mutex_t lock;
+    struct slot slots[SLOTS];
+    size_t waiting;
+    /* the sender's */
+    int64_t next_us;
+    bool under_way;
+    bool failing;
+    size_t n;
+    struct slot *batch[BATCH_MAX];
+    struct arena *arena; /* of the batch */
+    PbPrincipal principal;
+    char tenant[ID_TEXT_MAX];
+    char *scopes[1];
+};
+
+struct key_use *key_use_new(void)
+{
+    struct key_use *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return NULL;
+    pthread_mutex_init(&u->lock, NULL);
+    u->arena = arena_new(BATCH_ARENA);
+    if (u->arena)
+        return u;
+    key_use_free(u);
+    return NULL;
+}
+
+void key_use_free(struct key_use *u)
+{
+    if (!u)
+        return;
+    arena_free(u->arena);
+    pthread_mutex_destroy(&u->lock);
+    free(u);
+}
+
+/* --- noting ------------------------------------------------------------------------------------- */
+
+/* The key's, or one that holds nothing to be told; NULL: all around are waiting. */
+static struct slot *slot_of(struct key_use *u, struct id credential)
+{
+    size_t first = id_hash(credential) & (SLOTS - 1);
+    struct slot *spare = NULL;
+
+    for (size_t i = 0; i < PROBES; i++) {
+        struct slot *s = &u->slots[(first + i) & (SLOTS - 1)];
+        if (id_equal(s->credential, credential))
+            return s;
+        if (!s->waits && (!spare || s->told_us < spare->told_us))
+            spare = s;
+    }
+    if (spare)
+        *spare = (struct slot){ .credential = credential };
+    return spare;
+}
+
+void key_use_note(struct key_use *u, struct id tenant, struct id credential, int64_t used_us)
+{
+    pthread_mutex_lock(&u->lock);
+    struct slot *s = slot_of(u, credential);
+    if (s) {
+        u->waiting += !s->waits;
+        s->tenant = tenant;
+        s->used_us = used_us;
+        s->waits = true;
+    }
+    pthread_mutex_unlock(&u->lock);
+}
+
+void key_use_refused(struct key_use *u, struct id tenant, struct id credential, int64_t at_us,
+                     const char *reason, const char *address)
+{
+    pthread_mutex_lock(&u->lock);
+    struct slot *s = slot_of(u, credential);
+    if (s) {
+        u->waiting += !s->waits;
+        s->tenant = tenant;
+        s->refused += s->refused < INT32_MAX;
+        s->refused_us = at_us;
+        s->reason = reason;
+        snprintf(s->address, sizeof(s->address), "%s", address);
+        s->waits = true;
+    }
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* --- telling ------------------------------------------------------------------------------------ */
+
+/* Under the lock. Takes those of the first company that has one. */
+static void collect(struct key_use *u, int64_t now_us, bool all)
+{
+    u->n = 0;
+    for (size_t i = 0; u->waiting && i < SLOTS && u->n < BATCH_MAX; i++) {
+        struct slot *s = &u->slots[i];
+        bool due = all || s->refused || !s->told_us || now_us >= s->told_us + TELL_EVERY_US;
+        if (s->waits && due && (u->n == 0 || id_equal(s->tenant, u->batch[0]->tenant)))
+            u->batch[u->n++] = s;
+    }
+    if (u->n)
+        (void)id_text(u->batch[0]->tenant, u->tenant);
+}
+
+/* NULL: no memory. */
+static PbKeyUse *add_use(struct arena *a, Daybook__Directory__V1__NoteUseRequest *request,
+                         const struct slot *s, int64_t at_us)
+{
+    PbKeyUse *use = wire_new(&daybook__directory__v1__key_use__descriptor, a);
+    char *id = arena_alloc(a, ID_TEXT_MAX);
+
+    if (!use || !id)
+        return NULL;
+    use->credential_id = id_text(s->credential, id);
+    use->used_at = wire_time(a, at_us);
+    request->uses[request->n_uses++] = use;
+    return use->used_at ? use : NULL;
+}
+
+static bool tell_refusal(struct arena *a, const struct slot *s, PbKeyUse *use)
+{
+    use->refused = arena_strdup(a, s->reason);
+    use->remote_address = arena_strdup(a, s->address);
+    use->times = s->refused;
+    return use->refused && use->remote_address;
+}
+
+/* Under the lock. NULL: no memory. */
+static Daybook__Directory__V1__NoteUseRequest *make_request(struct key_use *u)
+{
+    struct arena *a = u->arena;
+    Daybook__Directory__V1__NoteUseRequest *request =
+        wire_new(&daybook__directory__v1__note_use_request__descriptor, a);
+
+    if (!request)
+        return NULL;
+    request->uses = arena_array(a, 2 * u->n, sizeof(void *));
+    for (size_t i = 0; request->uses && i < u->n; i++) {
+        struct slot *s = u->batch[i];
+        if (s->used_us && !add_use(a, request, s, s->used_us))
+            return NULL;
+        if (!s->refused)
+            continue;
+        PbKeyUse *use = add_use(a, request, s, s->refused_us);
+        if (!use || !tell_refusal(a, s, use))
+            return NULL;
+    }
+    return request->uses ? request : NULL;
+}
+
+/* What could not be told waits again. */
+static void put_back(struct key_use *u)
+{
+    pthread_mutex_lock(&u->lock);
+    for (size_t i = 0; i < u->n; i++) {
+        u->waiting += !u->batch[i]->waits;
+        u->batch[i]->waits = true;
+        u->batch[i]->told_us = 0;
+        u->batch[i]->refused += u->batch[i]->telling;
+        u->batch[i]->telling = 0;
+    }
+    pthread_mutex_unlock(&u->lock);
+    u->next_us = clock_monotonic_us() + AGAIN_US;
+}
+
+static void on_told(void *arg, const struct upstream_answer *answer)
+{
+    struct key_use *u = arg;
+    enum err e = answer->code;
+
+    if (!e && answer->result->status)
+        e = (enum err)answer->result->status->code;
+    u->under_way = false;
+    if (e)
+        put_back(u);
+    if (e && !u->failing)
+        log_warn("gateway.key_use", "the directory does not take down the use of keys; told again",
+                 "code", err_name(e), NULL);
+    u->failing = e != ERR_OK;
+}
+
+/* As the company's service account with the one scope that says who we are. */
+static const PbPrincipal *speaker(struct key_use *u)
+{
+    static char edge[] = SCOPE_EDGE;
+    PbPrincipal *p = &u->principal;
+
+    daybook__common__v1__principal__init(p);
+    p->tenant_id = u->tenant;
+    p->kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE;
+    u->scopes[0] = edge;
+    p->scopes = u->scopes;
+    p->n_scopes = 1;
+    return p;
+}
+
+static bool send_batch(struct key_use *u, struct upstream *upstream,
+                       const Daybook__Directory__V1__NoteUseRequest *request)
+{
+    uint8_t *data;
+    size_t len;
+
+    return request && wire_pack(&request->base, u->arena, &data, &len) == ERR_OK &&
+           upstream_ask(
+               upstream,
+               &(struct upstream_request){ .service = "daybook.directory.v1.CredentialService",
+                                           .method = "NoteUse",
+                                           .message = data,
+                                           .len = len,
+                                           .principal = speaker(u),
+                                           .request_id = id_new(),
+                                           .traceparent = trace_of_chores(),
+                                           .deadline_us = clock_monotonic_us() + TIMEOUT_US },
+               on_told, u) != NULL;
+}
+
+void key_use_send(struct key_use *u, struct upstream *upstream, int64_t monotonic_us, bool all)
+{
+    const Daybook__Directory__V1__NoteUseRequest *request = NULL;
+
+    if (u->under_way || (monotonic_us < u->next_us && !all))
+        return;
+    arena_reset(u->arena);
+    pthread_mutex_lock(&u->lock);
+    collect(u, monotonic_us, all);
+    if (u->n)
+        request = make_request(u);
+    for (size_t i = 0; i < u->n; i++) {
+        u->batch[i]->waits = false;
+        u->batch[i]->told_us = monotonic_us;
+        u->batch[i]->telling = u->batch[i]->refused;
+        u->batch[i]->refused = 0;
+    }
+    u->waiting -= u->n;
+    pthread_mutex_unlock(&u->lock);
+    u->next_us = monotonic_us + (u->n ? 0 : LOOK_US);
+    u->under_way = u->n && send_batch(u, upstream, request);
+    if (u->n && !u->under_way)
+        put_back(u);
+}
+
+bool key_use_is_busy(struct key_use *u)
+{
+    pthread_mutex_lock(&u->lock);
+    bool busy = u->under_way || u->waiting > 0;
+    pthread_mutex_unlock(&u->lock);
+    return busy;
+}
