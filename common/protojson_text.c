@@ -293,17 +293,28 @@ bool pj_timestamp_parse(const char *s, size_t n, int64_t *seconds_out, int32_t *
     return true;
 }
 
+/* Not by printf(): answers consist of times to a large part. */
+static void add_digits(struct sbuf *out, int64_t v, int n)
+{
+    char digits[9];
+
+    for (int i = n; i-- > 0; v /= 10)
+        digits[i] = (char)('0' + v % 10);
+    sbuf_add(out, digits, (size_t)n);
+}
+
 /* 0, 3, 6 or 9 digits, as many as are needed. */
 static void write_fraction(struct sbuf *out, int32_t nanos)
 {
     if (nanos == 0)
         return;
+    sbuf_add_char(out, '.');
     if (nanos % 1000000 == 0)
-        sbuf_addf(out, ".%03d", (int)(nanos / 1000000));
+        add_digits(out, nanos / 1000000, 3);
     else if (nanos % 1000 == 0)
-        sbuf_addf(out, ".%06d", (int)(nanos / 1000));
+        add_digits(out, nanos / 1000, 6);
     else
-        sbuf_addf(out, ".%09d", (int)nanos);
+        add_digits(out, nanos, 9);
 }
 
 bool pj_timestamp_write(struct sbuf *out, int64_t seconds, int32_t nanos)
@@ -317,8 +328,13 @@ bool pj_timestamp_write(struct sbuf *out, int64_t seconds, int32_t nanos)
         day--;
     }
     date_format(date_from_number((int32_t)day), day_text);
-    sbuf_addf(out, "%sT%02d:%02d:%02d", day_text, (int)(rest / 3600), (int)(rest / 60 % 60),
-              (int)(rest % 60));
+    sbuf_add_text(out, day_text);
+    sbuf_add_char(out, 'T');
+    add_digits(out, rest / 3600, 2);
+    sbuf_add_char(out, ':');
+    add_digits(out, rest / 60 % 60, 2);
+    sbuf_add_char(out, ':');
+    add_digits(out, rest % 60, 2);
     write_fraction(out, nanos);
     sbuf_add_char(out, 'Z');
     return true;

@@ -188,6 +188,10 @@ void sbuf_add_json(struct sbuf *b, const char *s)
     const unsigned char *plain = (const unsigned char *)s; /* start of what needs no escape */
     const unsigned char *at = plain;
     while (*at) {
+        while (*at >= 0x20 && *at < 0x7f && *at != '"' && *at != '\\') /* most are */
+            at++;
+        if (!*at)
+            break;
         size_t n = utf8_length(at);
         if (n > 0 && *at >= 0x20 && *at != '"' && *at != '\\' && *at != 0x7f) {
             at += n;

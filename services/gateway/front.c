@@ -122,10 +122,11 @@ static void turn(struct loop *l)
         wait_us = 0;
     wait_us = MIN(wait_us, upstream_wait_us(l->upstream)); /* last, as it says */
     (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
-    http_loop_run(l->http);
     upstream_run(l->upstream);
     transfers_run(l->transfers);
     streams_run(l->streams, recent_run(l->recent));
+    http_loop_run(l->http); /* now, so that what has just been answered goes out in it */
+    upstream_send(l->upstream);
     connect_tick(l->connect, clock_monotonic_us());
 }
 

@@ -215,7 +215,7 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
     done(arg, a);
 }
 
-static void send_waiting(struct upstream *u)
+void upstream_send(struct upstream *u)
 {
     while (u->waiting.first && may(u, ZMQ_POLLOUT)) {
         struct upstream_call *c = u->waiting.first;
@@ -287,7 +287,6 @@ void upstream_run(struct upstream *u)
     struct bus_frames f;
     int n = 0;
 
-    send_waiting(u);
     for (; n < BURST && bus_frames_receive(u->socket, &f); n++) {
         take_answer(u, &f);
         bus_frames_close(&f);
@@ -295,6 +294,5 @@ void upstream_run(struct upstream *u)
     }
     u->more = n == BURST;
     sweep(u);
-    if (u->waiting.first) /* by callbacks */
-        send_waiting(u);
+    upstream_send(u);
 }

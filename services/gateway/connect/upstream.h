@@ -38,7 +38,7 @@ typedef void upstream_done_fn(void *arg, const struct upstream_answer *answer);
 struct upstream *upstream_new(void *zmq_context, const struct bus_address *address);
 void upstream_free(struct upstream *u); /* calls that are open are forgotten */
 
-/* `done` runs once, later, inside upstream_run(). NULL: no memory. */
+/* `done` runs once, later, inside the two below. NULL: no memory. */
 struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
                                    upstream_done_fn *done, void *arg);
 /* Nobody waits for it any more: `done` does not run. */
@@ -50,7 +50,10 @@ int upstream_fd(const struct upstream *u);
 /* INT64_MAX: nothing waits. To be asked last before the wait: looking at the socket uses up the edge
  * of its descriptor. */
 int64_t upstream_wait_us(struct upstream *u);
+/* Takes answers, and sends what waits. */
 void upstream_run(struct upstream *u);
+/* Sends what was asked since. */
+void upstream_send(struct upstream *u);
 bool upstream_is_connected(struct upstream *u); /* a bus takes requests */
 size_t upstream_open(const struct upstream *u);
 
