@@ -48,13 +48,12 @@ static const struct {
     { ZMQ_LINGER, 1000 },
     { ZMQ_ROUTER_MANDATORY, 1 },
     { ZMQ_ROUTER_HANDOVER, 0 },
-    { ZMQ_HEARTBEAT_IVL, 5000 },
-    { ZMQ_HEARTBEAT_TIMEOUT, 15000 },
-    { ZMQ_HEARTBEAT_TTL, 15000 },
+    /* no ZMTP heartbeats: see bus_client.c */
     { ZMQ_TCP_KEEPALIVE, 1 },
-    { ZMQ_TCP_KEEPALIVE_IDLE, 60 },
-    { ZMQ_TCP_KEEPALIVE_CNT, 3 },
-    { ZMQ_TCP_KEEPALIVE_INTVL, 10 },
+    { ZMQ_TCP_KEEPALIVE_IDLE, 5 },
+    { ZMQ_TCP_KEEPALIVE_CNT, 2 },
+    { ZMQ_TCP_KEEPALIVE_INTVL, 5 },
+    { ZMQ_TCP_MAXRT, 15000 },
     { ZMQ_HANDSHAKE_IVL, 5000 },
     { ZMQ_BACKLOG, 1024 },
 };

@@ -64,7 +64,7 @@ class NoAnswer(Exception):
 def connect(kind, endpoint):
     socket = zmq.Context.instance().socket(kind)
     socket.linger = 0
-    socket.heartbeat_ivl, socket.heartbeat_timeout = 1000, 3000  # notices a bus that is gone without a word
+    socket.tcp_keepalive, socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 1, 5, 5, 2
     socket.reconnect_ivl_max = 1000
     pair = os.environ["DAYBOOK_KEY"]
     socket.curve_serverkey = os.environ["DAYBOOK_BUS_SERVER_KEY"].encode()
