@@ -19,8 +19,6 @@
 #include "cli/import.h"
 #include "common/clock.h"
 
-#define SLOT_ARENA_BYTES (32 * MIB)
-#define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
 #define TIMEOUT_US (10 * SECOND_US)
 #define TRIES_MAX 10
 #define RETRY_BASE_US (100 * MSEC_US)
@@ -60,52 +58,31 @@ static int read_header(struct import *im)
     return 0;
 }
 
-static struct line *add_line(struct import *im, struct slot *s, size_t line,
-                             const char *external_id)
+static bool take_bad(struct import_batch *b, const struct csv_fault *fault)
 {
-    struct line *l = &s->lines[s->nlines++];
-    *l = (struct line){ .line = line,
-                        .external_id = arena_strdup(s->arena, external_id),
-                        .id = "",
-                        .field = "",
-                        .message = "" };
-    im->rows++;
-    return l;
-}
-
-static bool refuse(struct slot *s, struct line *l, const char *field, const char *message)
-{
-    l->outcome = INVALID;
-    l->field = arena_strdup(s->arena, field);
-    l->message = arena_strdup(s->arena, message);
-    return l->external_id && l->field && l->message;
-}
-
-static bool take_bad(struct import *im, struct slot *s, const struct csv_fault *fault)
-{
+    struct import_line *l = import_batch_line(b, fault->row_line, "");
     char message[200];
     snprintf(message, sizeof message, "line %zu, column %zu: %s", fault->line, fault->column,
              fault->reason);
-    return refuse(s, add_line(im, s, fault->row_line, ""), "", message);
+    return l && import_batch_refuse(b, l, "", message);
 }
 
 /* False: out of memory. */
-static bool take_row(struct import *im, struct slot *s, const struct csv_row *row)
+static bool take_row(struct import *im, struct import_batch *b, const struct csv_row *row)
 {
     struct import_fault fault;
     bool full = false;
     const char *external_id = import_cell(&im->map, row, "external_id");
-    struct line *l = add_line(im, s, row->line, external_id);
-    ProtobufCMessage *m = import_row(&im->map, row, im->source, s->arena, &fault);
+    struct import_line *l = import_batch_line(b, row->line, external_id);
+    ProtobufCMessage *m = import_row(&im->map, row, im->source, b->arena, &fault);
+    if (!l)
+        return false;
     if (!m)
-        return fault.message[0] && refuse(s, l, fault.field, fault.message);
-    if (!seen_add(im->seen, external_id, &full))
-        return !full &&
-               refuse(s, l, "external_id", "stands in this file twice; the first row counts");
-    s->line_of[s->nrows] = s->nlines - 1;
-    s->rows[s->nrows++] = m;
-    s->bytes += protobuf_c_message_get_packed_size(m) + 8;
-    return l->external_id != NULL;
+        return fault.message[0] && import_batch_refuse(b, l, fault.field, fault.message);
+    if (seen_add(im->seen, external_id, &full))
+        return import_batch_row(b, l, m);
+    return !full && import_batch_refuse(b, l, "external_id",
+                                        "stands in this file twice; the first row counts");
 }
 
 /* A batch's key: from what it says and where it stands, so that it is the same in another run. */
@@ -116,14 +93,15 @@ static bool make_key(struct import *im, struct slot *s)
     uint8_t *packed = NULL;
     size_t len = 0;
     crypto_generichash_state state;
+    int64_t number = s->batch.number;
 
     if (im->key)
-        return snprintf(s->key, sizeof s->key, "%s-%zu", im->key, s->number) < (int)sizeof s->key;
-    if (wire_pack(s->request, s->arena, &packed, &len))
+        return snprintf(s->key, sizeof s->key, "%s-%" PRId64, im->key, number) < (int)sizeof s->key;
+    if (wire_pack(s->request, s->batch.arena, &packed, &len))
         return false;
     crypto_generichash_init(&state, NULL, 0, sizeof hash);
     crypto_generichash_update(&state, (const uint8_t *)im->kind->name, strlen(im->kind->name) + 1);
-    crypto_generichash_update(&state, (const uint8_t *)&s->number, sizeof s->number);
+    crypto_generichash_update(&state, (const uint8_t *)&number, sizeof number);
     crypto_generichash_update(&state, packed, len);
     crypto_generichash_final(&state, hash, sizeof hash);
     sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
@@ -133,17 +111,8 @@ static bool make_key(struct import *im, struct slot *s)
 
 static bool open_slot(struct import *im, struct slot *s)
 {
-    if (!s->arena)
-        s->arena = arena_new(SLOT_ARENA_BYTES);
-    if (!s->arena)
-        return false;
-    arena_reset(s->arena);
-    *s = (struct slot){ .arena = s->arena, .number = im->next_fill };
-    /* faulty rows do not fill a batch, but must not make it endless either */
-    s->lines = arena_array(s->arena, im->batch * 2, sizeof *s->lines);
-    s->rows = arena_array(s->arena, im->batch, sizeof(ProtobufCMessage *));
-    s->line_of = arena_array(s->arena, im->batch, sizeof *s->line_of);
-    return s->lines && s->rows && s->line_of;
+    *s = (struct slot){ .batch = s->batch };
+    return import_batch_open(&s->batch, im->kind, im->batch, (int64_t)im->next_fill);
 }
 
 static int no_memory(const struct import *im)
@@ -155,25 +124,27 @@ static int no_memory(const struct import *im)
 static int fill(struct import *im)
 {
     struct slot *s = &im->slots[im->next_fill % im->nslots];
+    struct import_batch *b = &s->batch;
     struct csv_row row;
     struct csv_fault fault;
     if (!open_slot(im, s))
         return no_memory(im);
-    while (s->nrows < im->batch && s->nlines < im->batch * 2 && s->bytes < REQUEST_BYTES_MAX) {
+    while (import_batch_has_room(b)) {
         enum csv_result r = csv_next(im->csv, &row, &fault);
         if (r == CSV_FAILED)
             return bad_file(im, &fault);
         im->at_end = r == CSV_END;
         if (im->at_end)
             break;
-        if (!(r == CSV_ROW ? take_row(im, s, &row) : take_bad(im, s, &fault)))
+        if (!(r == CSV_ROW ? take_row(im, b, &row) : take_bad(b, &fault)))
             return no_memory(im);
     }
-    if (s->nlines == 0)
+    if (b->nlines == 0)
         return 0;
+    im->rows += b->nlines;
     s->state = SLOT_DONE; /* nothing to send, unless there are good rows */
-    if (s->nrows) {
-        s->request = im->kind->request(s->arena, s->rows, s->nrows, im->wish);
+    if (b->nrows) {
+        s->request = im->kind->request(b->arena, b->rows, b->nrows, im->wish);
         if (!s->request || !make_key(im, s))
             return no_memory(im);
         s->state = SLOT_READY;
@@ -188,8 +159,8 @@ static int fill(struct import *im)
 static int given_up(struct import *im, struct slot *s, enum err e, const struct bus_answer *answer)
 {
     char what[120];
-    snprintf(what, sizeof what, "batch %zu (lines %zu to %zu)", s->number + 1, s->lines[0].line,
-             s->lines[s->nlines - 1].line);
+    snprintf(what, sizeof what, "batch %" PRId64 " (lines %zu to %zu)", s->batch.number + 1,
+             s->batch.lines[0].line, s->batch.lines[s->batch.nlines - 1].line);
     int status = cli_call_failed(im->c, what, e, answer);
     if (!im->c->json) /* there it is lastLine */
         (void)cli_fail(
@@ -271,21 +242,8 @@ static const ProtobufCMessageDescriptor *type_of(void *arg, const char *request_
     return slot_of(im, request_id) ? im->kind->answer_type : NULL;
 }
 
-static bool take_result(struct slot *s, const ImportResult *r)
-{
-    if (r->index < 0 || (size_t)r->index >= s->nrows)
-        return false;
-    struct line *l = &s->lines[s->line_of[r->index]];
-    l->outcome = (int)r->outcome;
-    l->id = arena_strdup(s->arena, r->id);
-    l->field = arena_strdup(s->arena, r->field);
-    l->message = arena_strdup(s->arena, r->message);
-    return l->outcome > 0 && l->outcome < IMPORT_OUTCOMES && l->id && l->field && l->message;
-}
-
 static int take_answer(struct import *im, struct slot *s, const struct bus_answer *answer)
 {
-    size_t n;
     if (result_has(answer->result, "idempotent-replayed", "true")) {
         if (s->tries == 1 && !s->anew && !im->key) {
             char fresh[ID_TEXT_MAX];
@@ -300,15 +258,10 @@ static int take_answer(struct import *im, struct slot *s, const struct bus_answe
         }
         im->replayed += im->key != NULL;
     }
-    ImportResult *const *results = im->kind->results(answer->message, &n);
-    bool good = n == s->nrows;
-    for (size_t i = 0; i < n && good; i++)
-        good = take_result(s, results[i]);
-    for (size_t i = 0; i < s->nlines && good; i++)
-        good = s->lines[i].outcome != 0;
-    if (!good)
-        return cli_fail(im->c, ERR_INTERNAL, "batch %zu: the answer does not fit the request",
-                        s->number + 1);
+    if (!import_batch_take(&s->batch, answer->message))
+        return cli_fail(im->c, ERR_INTERNAL,
+                        "batch %" PRId64 ": the answer does not fit the request",
+                        s->batch.number + 1);
     s->state = SLOT_DONE;
     return 0;
 }
@@ -364,13 +317,14 @@ static void flush_done(struct import *im)
         struct slot *s = &im->slots[im->next_flush % im->nslots];
         if (s->state != SLOT_DONE)
             return;
-        for (size_t i = 0; i < s->nlines; i++) {
-            im->counts[s->lines[i].outcome]++;
-            import_tell_fault(im, &s->lines[i]);
+        const struct import_batch *b = &s->batch;
+        for (size_t i = 0; i < b->nlines; i++) {
+            im->counts[b->lines[i].outcome]++;
+            import_tell_fault(im, &b->lines[i]);
             if (im->result)
-                import_write_line(im->result, &s->lines[i]);
+                import_line_write(im->result, &b->lines[i], "\n");
         }
-        im->last_line = s->lines[s->nlines - 1].line;
+        im->last_line = b->lines[b->nlines - 1].line;
         s->state = SLOT_FREE;
     }
 }
@@ -452,7 +406,7 @@ static int open_files(struct import *im)
     im->result = fopen(result, "we");
     if (!im->result)
         return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", result, strerror(errno));
-    (void)fprintf(im->result, "line,external_id,outcome,id,field,message\n");
+    (void)fputs(IMPORT_RESULT_HEADER "\n", im->result);
     return 0;
 }
 
@@ -467,7 +421,7 @@ static int close_files(struct import *im, int status)
     csv_free(im->csv);
     seen_free(im->seen);
     for (size_t i = 0; i < im->nslots; i++)
-        arena_free(im->slots[i].arena);
+        import_batch_fini(&im->slots[i].batch);
     if (bad && status == 0)
         status =
             cli_fail(im->c, ERR_UNAVAILABLE, "the result file could not be written completely");

@@ -7,7 +7,7 @@
 #ifndef DAYBOOK_CLI_IMPORT_H
 #define DAYBOOK_CLI_IMPORT_H
 
-#include "common/import_rows.h"
+#include "common/import_batch.h"
 #include "cli/rows.h"
 #include "cli/seen.h"
 
@@ -23,23 +23,9 @@ enum slot_state {
     SLOT_DONE,
 };
 
-struct line {
-    size_t line;
-    const char *external_id;
-    int outcome; /* of ImportOutcome */
-    const char *id, *field, *message;
-};
-
 struct slot {
     enum slot_state state;
-    struct arena *arena;
-    size_t number;
-    struct line *lines; /* all rows, also those that are not sent */
-    size_t nlines;
-    ProtobufCMessage **rows;
-    size_t *line_of; /* by row: its line */
-    size_t nrows;
-    size_t bytes;
+    struct import_batch batch;
     const ProtobufCMessage *request; /* NULL: nothing to send */
     char key[KEY_SIZE];
     char request_id[ID_TEXT_MAX];
@@ -79,10 +65,8 @@ struct import {
     json_t *faults; /* the first ones */
 };
 
-/* One line of the result file. */
-void import_write_line(FILE *out, const struct line *l);
 /* Tells the first invalid and duplicate rows, once they are counted. */
-void import_tell_fault(struct import *im, const struct line *l);
+void import_tell_fault(struct import *im, const struct import_line *l);
 size_t import_faulty(const struct import *im); /* invalid and duplicate rows so far */
 void import_show_progress(struct import *im);
 void import_end_progress(const struct import *im);

@@ -9,19 +9,7 @@
 #define PROGRESS_EVERY_US (100 * MSEC_US)
 #define FAULTS_TOLD 5
 
-void import_write_line(FILE *out, const struct line *l)
-{
-    const char *cells[] = { l->external_id, import_outcomes[l->outcome], l->id, l->field,
-                            l->message };
-    (void)fprintf(out, "%zu", l->line);
-    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
-        (void)fputc(',', out);
-        csv_write_cell(out, cells[i]);
-    }
-    (void)fputc('\n', out);
-}
-
-static bool is_faulty(const struct line *l)
+static bool is_faulty(const struct import_line *l)
 {
     return l->outcome == INVALID || l->outcome == DUPLICATE;
 }
@@ -32,7 +20,7 @@ size_t import_faulty(const struct import *im)
 }
 
 /* For programs the first ones stand in the summary. */
-static void keep_fault(struct import *im, const struct line *l)
+static void keep_fault(struct import *im, const struct import_line *l)
 {
     json_array_append_new(im->faults, json_pack("{s:I,s:s,s:s,s:s,s:s,s:s}", "line",
                                                 (json_int_t)l->line, "externalId", l->external_id,
@@ -42,7 +30,7 @@ static void keep_fault(struct import *im, const struct line *l)
 
 /* The first faulty rows are told at once, so that nobody needs the result file to see the reason.
  */
-void import_tell_fault(struct import *im, const struct line *l)
+void import_tell_fault(struct import *im, const struct import_line *l)
 {
     size_t faulty = import_faulty(im);
 

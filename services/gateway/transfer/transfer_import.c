@@ -9,34 +9,23 @@
  * lost, and nothing is done twice. While one batch is under way the next is read.
  */
 #include "common/clock.h"
+#include "common/import_batch.h"
 #include "common/log.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "services/gateway/transfer/transfer_rows.h"
 #include "services/gateway/transfer/transfer_work.h"
 
 #define SLOTS_MAX 5
-#define SLOT_ARENA (32 * MIB)
-/* A batch is full then, also of faulty rows: the largest line, which takes up to 7 MiB, still fits. */
-#define SLOT_ENOUGH (8 * MIB)
-#define REQUEST_BYTES_MAX (700 * KIB) /* the bus takes frames up to 1 MiB */
+#define ANSWER_ARENA (32 * MIB)
 #define LISTEN_US SECOND_US
 #define PRUNES_MAX 20
-#define EXTERNAL_ID_SHOWN 512 /* bytes: 128 characters */
 /* Each leaves a line in the result, which may take fifty times the bytes of the row itself. */
 #define INVALID_MAX 100000
-#define NOT_TAKEN "not_taken" /* of a row, in the result */
-#define RESULT_HEADER "line,external_id,outcome,id,field,message\r\n"
+#define LINE_END "\r\n"
 
 typedef Google__Rpc__Status PbStatus;
 
 #define OUTCOME(name) DAYBOOK__CUSTOMERS__V1__IMPORT_OUTCOME__IMPORT_OUTCOME_##name
-
-struct line {
-    size_t line;
-    const char *external_id;
-    int outcome; /* of ImportOutcome; 0: not known yet, or in the end: not taken */
-    const char *id, *field, *message;
-};
 
 enum slot_state {
     SLOT_FREE,
@@ -47,13 +36,7 @@ enum slot_state {
 
 struct slot {
     enum slot_state state;
-    struct arena *arena;
-    int64_t number;
-    struct line *lines; /* all rows, also those that are not sent */
-    size_t nlines;
-    ProtobufCMessage **rows;
-    size_t *line_of; /* by row: its line */
-    size_t nrows, bytes, weight;
+    struct import_batch batch;
     const ProtobufCMessage *request; /* NULL: nothing to send */
     char key[80], request_id[ID_TEXT_MAX];
     int tries, prunes;
@@ -84,8 +67,9 @@ struct importer {
     size_t nslots, on_the_way;
     int64_t next_fill, next_settle, skip; /* batch numbers */
     bool at_end;
-    bool broken;  /* the file cannot be read on; `why` */
-    bool stopped; /* nothing is sent any more */
+    bool broken;    /* the file cannot be read on; `why` */
+    bool stopped;   /* nothing is sent any more */
+    bool turn_over; /* the same, and another company is next when what is on its way has come */
     char why[300];
     bool cancelled;
 };
@@ -123,81 +107,30 @@ static ptrdiff_t read_upload(void *arg, void *buf, size_t size)
 
 static bool open_slot(struct importer *im, struct slot *s)
 {
-    if (!s->arena)
-        s->arena = arena_new(SLOT_ARENA);
-    if (!s->arena)
-        return false;
-    arena_reset(s->arena);
-    *s = (struct slot){ .arena = s->arena, .number = im->next_fill };
-    /* Faulty rows do not fill a batch, but must not make it endless either. */
-    s->lines = arena_array(s->arena, im->kind->batch * 2, sizeof(*s->lines));
-    s->rows = arena_array(s->arena, im->kind->batch, sizeof(*s->rows));
-    s->line_of = arena_array(s->arena, im->kind->batch, sizeof(*s->line_of));
-    return s->lines && s->rows && s->line_of;
-}
-
-static bool refuse(struct slot *s, struct line *l, const char *field, const char *message)
-{
-    l->outcome = OUTCOME(INVALID);
-    l->field = arena_strdup(s->arena, field);
-    l->message = arena_strdup(s->arena, message);
-    return l->field && l->message;
-}
-
-/* As much of it as the longest good one has; what a batch leaves in the result stays small. NULL: no
- * memory. */
-static const char *shown_id(struct slot *s, const char *id)
-{
-    size_t len = strnlen(id, EXTERNAL_ID_SHOWN + 1);
-
-    if (len <= EXTERNAL_ID_SHOWN)
-        return id;
-    for (len = EXTERNAL_ID_SHOWN; len && ((uint8_t)id[len] & 0xc0) == 0x80;)
-        len--; /* no part of a character */
-    return arena_strndup(s->arena, id, len);
+    *s = (struct slot){ .batch = s->batch };
+    return import_batch_open(&s->batch, im->kind, im->kind->batch, im->next_fill);
 }
 
 /* False: out of memory. */
-static bool take_row(struct importer *im, struct slot *s, const struct transfer_row *row, bool good)
+static bool take_row(struct import_batch *b, const struct transfer_row *row, bool good)
 {
-    struct line *l = &s->lines[s->nlines++];
+    struct import_line *l = import_batch_line(b, row->line, row->external_id);
 
-    *l = (struct line){ .line = row->line,
-                        .external_id = shown_id(s, row->external_id),
-                        .id = "",
-                        .field = "",
-                        .message = "" };
-    if (!l->external_id)
-        return false;
-    if (!good)
-        return refuse(s, l, row->field, row->reason);
-    if (im->kind->weight && im->kind->weight(row->message) > im->kind->weight_one)
-        return refuse(s, l, "contacts", "has too many contacts");
-    s->line_of[s->nrows] = s->nlines - 1;
-    s->rows[s->nrows++] = row->message;
-    s->bytes += protobuf_c_message_get_packed_size(row->message) + 8;
-    s->weight += im->kind->weight ? im->kind->weight(row->message) : 0;
-    return true;
-}
-
-static bool has_room(const struct importer *im, const struct slot *s)
-{
-    return s->nrows < im->kind->batch && s->nlines < im->kind->batch * 2 &&
-           s->bytes < REQUEST_BYTES_MAX && arena_used(s->arena) < SLOT_ENOUGH &&
-           (!im->kind->weight_max || s->weight + im->kind->weight_one <= im->kind->weight_max);
+    return l && (good ? import_batch_row(b, l, row->message)
+                      : import_batch_refuse(b, l, row->field, row->reason));
 }
 
 static bool make_request(struct importer *im, struct slot *s)
 {
     char id[ID_TEXT_MAX];
 
-    s->request = im->kind->request(s->arena, s->rows, s->nrows, im->wish);
+    s->request = im->kind->request(s->batch.arena, s->batch.rows, s->batch.nrows, im->wish);
     if (s->prunes)
         snprintf(s->key, sizeof(s->key), "import-%s-%" PRId64 "-%d", id_text(im->job->who.id, id),
-                 s->number, s->prunes);
+                 s->batch.number, s->prunes);
     else
         snprintf(s->key, sizeof(s->key), "import-%s-%" PRId64, id_text(im->job->who.id, id),
-                 s->number);
+                 s->batch.number);
     return s->request != NULL;
 }
 
@@ -205,12 +138,13 @@ static bool make_request(struct importer *im, struct slot *s)
 static enum err fill(struct importer *im)
 {
     struct slot *s = &im->slots[im->next_fill % (int64_t)im->nslots];
+    struct import_batch *b = &s->batch;
     struct transfer_row row;
 
     if (!open_slot(im, s))
         return ERR_RESOURCE_EXHAUSTED;
-    while (has_room(im, s) && !im->at_end) {
-        enum transfer_rows_result r = transfer_rows_next(im->rows, s->arena, &row);
+    while (import_batch_has_room(b) && !im->at_end) {
+        enum transfer_rows_result r = transfer_rows_next(im->rows, b->arena, &row);
         if (im->trouble)
             return im->trouble;
         im->at_end = r == TRANSFER_END || r == TRANSFER_FAILED;
@@ -220,19 +154,19 @@ static enum err fill(struct importer *im)
         } else if (r == TRANSFER_FULL) { /* it would be so each time */
             im->broken = im->at_end = true;
             snprintf(im->why, sizeof(im->why), "line %zu and on: takes too much memory", row.line);
-        } else if (r != TRANSFER_END && !take_row(im, s, &row, r == TRANSFER_ROW)) {
+        } else if (r != TRANSFER_END && !take_row(b, &row, r == TRANSFER_ROW)) {
             return ERR_RESOURCE_EXHAUSTED;
         }
     }
-    if (s->nlines == 0)
+    if (b->nlines == 0)
         return ERR_OK;
     im->next_fill++;
-    if (s->number < im->skip) { /* it is through since before a restart */
+    if (b->number < im->skip) { /* it is through since before a restart */
         im->next_settle = im->next_fill;
         return ERR_OK;
     }
-    s->state = s->nrows ? SLOT_READY : SLOT_DONE;
-    return !s->nrows || make_request(im, s) ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    s->state = b->nrows ? SLOT_READY : SLOT_DONE;
+    return !b->nrows || make_request(im, s) ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
 /* --- asking ------------------------------------------------------------------------------------- */
@@ -274,7 +208,7 @@ static void send_ready(struct importer *im)
 
     for (int64_t n = im->next_settle; n < im->next_fill; n++) {
         struct slot *s = &im->slots[n % (int64_t)im->nslots];
-        if (im->on_the_way >= im->kind->window || im->stopped || im->cancelled)
+        if (im->on_the_way >= im->kind->window || im->stopped || im->cancelled || im->turn_over)
             return;
         if (s->state == SLOT_READY && s->at_us <= now_us)
             send_slot(im, s);
@@ -297,18 +231,6 @@ static const ProtobufCMessageDescriptor *type_of(void *arg, const char *request_
     return slot_of(im, request_id) ? im->kind->answer_type : NULL;
 }
 
-static bool take_result(struct slot *s, const ImportResult *r)
-{
-    if (r->index < 0 || (size_t)r->index >= s->nrows)
-        return false;
-    struct line *l = &s->lines[s->line_of[r->index]];
-    l->outcome = (int)r->outcome;
-    l->id = arena_strdup(s->arena, r->id);
-    l->field = arena_strdup(s->arena, r->field);
-    l->message = arena_strdup(s->arena, r->message);
-    return l->outcome > 0 && l->outcome < IMPORT_OUTCOMES && l->id && l->field && l->message;
-}
-
 /* An answer that was too large to be kept for its repetition: the rows are judged once more. */
 static bool was_not_kept(const PbCallResult *result)
 {
@@ -320,20 +242,13 @@ static bool was_not_kept(const PbCallResult *result)
 
 static enum err take_answer(struct importer *im, struct slot *s, const struct bus_answer *answer)
 {
-    size_t n;
-
     if (was_not_kept(answer->result)) {
         s->prunes++;
         s->state = SLOT_READY;
         s->at_us = 0;
         return make_request(im, s) ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
     }
-    ImportResult *const *results = im->kind->results(answer->message, &n);
-    bool good = n == s->nrows;
-    for (size_t i = 0; i < n && good; i++)
-        good = take_result(s, results[i]);
-    for (size_t i = 0; i < s->nlines && good; i++)
-        good = s->lines[i].outcome != 0;
+    bool good = import_batch_take(&s->batch, answer->message);
     s->state = SLOT_DONE;
     return good ? ERR_OK : ERR_INTERNAL;
 }
@@ -368,18 +283,18 @@ static bool row_of(const char *field, size_t n, size_t *row_out, const char **re
 }
 
 /* Rows without which the request is good; what it is refused for is told of them. */
-static size_t mark_bad_rows(struct slot *s, const Google__Rpc__BadRequest *bad)
+static size_t mark_bad_rows(struct import_batch *b, const Google__Rpc__BadRequest *bad)
 {
     size_t marked = 0, row;
     const char *rest;
 
     for (size_t i = 0; bad && i < bad->n_field_violations; i++) {
         const Google__Rpc__BadRequest__FieldViolation *v = bad->field_violations[i];
-        if (!row_of(v->field, s->nrows, &row, &rest) || !s->rows[row])
+        if (!row_of(v->field, b->nrows, &row, &rest) || !b->rows[row])
             continue;
-        if (!refuse(s, &s->lines[s->line_of[row]], rest, v->description))
+        if (!import_batch_refuse(b, &b->lines[b->line_of[row]], rest, v->description))
             return 0;
-        s->rows[row] = NULL;
+        b->rows[row] = NULL;
         marked++;
     }
     return marked;
@@ -388,17 +303,18 @@ static size_t mark_bad_rows(struct slot *s, const Google__Rpc__BadRequest *bad)
 /* A request that is malformed for the sake of some rows goes on without them. False: it cannot. */
 static bool prune(struct importer *im, struct slot *s, const PbStatus *status)
 {
+    struct import_batch *b = &s->batch;
     size_t kept = 0;
 
-    if (s->prunes >= PRUNES_MAX || !mark_bad_rows(s, bad_request(status, im->answer)))
+    if (s->prunes >= PRUNES_MAX || !mark_bad_rows(b, bad_request(status, im->answer)))
         return false;
-    for (size_t i = 0; i < s->nrows; i++) {
-        if (!s->rows[i])
+    for (size_t i = 0; i < b->nrows; i++) {
+        if (!b->rows[i])
             continue;
-        s->line_of[kept] = s->line_of[i];
-        s->rows[kept++] = s->rows[i];
+        b->line_of[kept] = b->line_of[i];
+        b->rows[kept++] = b->rows[i];
     }
-    s->nrows = kept;
+    b->nrows = kept;
     s->prunes++;
     s->at_us = 0;
     s->state = kept ? SLOT_READY : SLOT_DONE;
@@ -413,7 +329,7 @@ static void break_off(struct importer *im, struct slot *s, enum err e, const PbS
         return;
     *why_out = e;
     im->broken = im->at_end = im->stopped = true;
-    snprintf(im->why, sizeof(im->why), "line %zu and on: %s", s->lines[0].line,
+    snprintf(im->why, sizeof(im->why), "line %zu and on: %s", s->batch.lines[0].line,
              status && *status->message ? status->message : err_name(e));
 }
 
@@ -449,7 +365,7 @@ static int64_t patience_us(const struct importer *im)
 
     for (size_t i = 0; i < im->nslots; i++) {
         const struct slot *s = &im->slots[i];
-        if (s->state == SLOT_READY && im->on_the_way < im->kind->window)
+        if (s->state == SLOT_READY && !im->turn_over && im->on_the_way < im->kind->window)
             until_us = MIN(until_us, s->at_us);
     }
     return MAX(0, until_us - clock_monotonic_us());
@@ -509,22 +425,8 @@ static void count(PbImport *import, int outcome)
     }
 }
 
-static void write_line(FILE *out, const struct line *l)
-{
-    const char *const cells[] = { l->external_id,
-                                  l->outcome ? import_outcomes[l->outcome] : NOT_TAKEN, l->id,
-                                  l->field, l->message };
-
-    (void)fprintf(out, "%zu", l->line);
-    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
-        (void)fputc(',', out);
-        csv_write_cell(out, cells[i]);
-    }
-    (void)fputs("\r\n", out);
-}
-
 /* The result of a batch; header: in front of it. NULL: no memory. */
-static char *write_result(const struct slot *s, const char *header, size_t *len_out)
+static char *write_result(const struct import_batch *b, const char *header, size_t *len_out)
 {
     char *text = NULL;
     FILE *out = open_memstream(&text, len_out);
@@ -532,8 +434,8 @@ static char *write_result(const struct slot *s, const char *header, size_t *len_
     if (!out)
         return NULL;
     (void)fputs(header, out);
-    for (size_t i = 0; s && i < s->nlines; i++)
-        write_line(out, &s->lines[i]);
+    for (size_t i = 0; b && i < b->nlines; i++)
+        import_line_write(out, &b->lines[i], LINE_END);
     bool ok = !ferror(out);
     if (fclose(out) == 0 && ok)
         return text;
@@ -541,20 +443,21 @@ static char *write_result(const struct slot *s, const char *header, size_t *len_
     return NULL;
 }
 
-/* s: NULL, there was no row at all. */
-static enum err write_down(struct importer *im, const struct slot *s)
+/* b: NULL, there was no row at all. */
+static enum err write_down(struct importer *im, const struct import_batch *b)
 {
     size_t len = 0;
-    char *text = write_result(s, im->import->result_bytes ? "" : RESULT_HEADER, &len);
+    char *text =
+        write_result(b, im->import->result_bytes ? "" : IMPORT_RESULT_HEADER LINE_END, &len);
     PbImport after = *im->import;
 
     if (!text)
         return ERR_RESOURCE_EXHAUSTED;
-    for (size_t i = 0; s && i < s->nlines; i++)
-        count(&after, s->lines[i].outcome);
+    for (size_t i = 0; b && i < b->nlines; i++)
+        count(&after, b->lines[i].outcome);
     after.result_bytes += (int64_t)len;
     enum err e = transfer_store_import_progress(&im->w->store, im->job, &after,
-                                                s ? s->number + 1 : 0, text, len, &im->cancelled);
+                                                b ? b->number + 1 : 0, text, len, &im->cancelled);
     if (!e) {
         *im->import = after;
         im->w->kept_us = clock_monotonic_us();
@@ -585,10 +488,26 @@ static void wind_up(struct importer *im)
         if (s->state != SLOT_READY)
             continue;
         s->state = SLOT_DONE;
-        for (size_t i = 0; i < s->nlines; i++)
-            if (!s->lines[i].outcome)
-                s->lines[i].message = "was not taken, or its answer is lost: import it again";
+        for (size_t i = 0; i < s->batch.nlines; i++)
+            if (!s->batch.lines[i].outcome)
+                s->batch.lines[i].message = "was not taken, or its answer is lost: import it again";
     }
+}
+
+/* It tells all that it knows, whosever turn it is. */
+static bool is_ending(const struct importer *im)
+{
+    return im->stopped || im->cancelled || (im->at_end && im->next_settle == im->next_fill);
+}
+
+/* What is on its way when the turn is over is waited for: it would be asked again. */
+static enum err pass_on(struct importer *im)
+{
+    enum err e = im->turn_over ? ERR_OK : transfer_pass_on(im->w, im->job);
+
+    if (e == ERR_CANCELED)
+        im->turn_over = true;
+    return e == ERR_CANCELED ? ERR_OK : e;
 }
 
 static enum err settle(struct importer *im)
@@ -602,13 +521,13 @@ static enum err settle(struct importer *im)
         struct slot *s = &im->slots[im->next_settle % (int64_t)im->nslots];
         if (s->state != SLOT_DONE)
             return ERR_OK;
-        e = write_down(im, s);
+        e = write_down(im, &s->batch);
         if (!e) {
             s->state = SLOT_FREE;
             im->next_settle++;
             judge_faults(im);
-            if (!im->stopped && !im->cancelled) /* what ends tells all that it knows */
-                e = transfer_pass_on(im->w, im->job);
+            if (!is_ending(im))
+                e = pass_on(im);
         }
     }
     return e;
@@ -637,26 +556,32 @@ static enum err advance(struct importer *im, enum err *why_out)
     return e;
 }
 
+static bool goes_on(const struct importer *im)
+{
+    return !im->cancelled && !im->turn_over && (!im->at_end || im->next_settle < im->next_fill);
+}
+
 /* What is on its way when it must end is waited for, so that the result tells of it. */
 static enum err drive(struct importer *im, enum err *why_out)
 {
     enum err e = ERR_OK;
 
     *why_out = ERR_INVALID_ARGUMENT; /* a file that cannot be read on */
-    while (!e && (im->on_the_way ||
-                  (!im->cancelled && (!im->at_end || im->next_settle < im->next_fill)))) {
-        if (!im->cancelled)
+    while (!e && (im->on_the_way || goes_on(im))) {
+        if (!im->cancelled && !im->turn_over)
             e = advance(im, why_out);
         if (!e)
             e = settle(im);
-        if (!e && (im->on_the_way || (!im->cancelled && im->next_settle < im->next_fill)))
+        if (!e && (im->on_the_way || (goes_on(im) && im->next_settle < im->next_fill)))
             e = hear(im, why_out);
         if (!e)
             e = settle(im);
         if (!e)
             e = transfer_stay(im->w, im->job, &im->cancelled);
     }
-    return e ? e : settle(im); /* an end may have been asked for just now */
+    if (!e)
+        e = settle(im); /* an end may have been asked for just now */
+    return !e && im->turn_over && !is_ending(im) ? ERR_CANCELED : e;
 }
 
 static enum err conclude(struct importer *im, enum err why)
@@ -708,7 +633,7 @@ static enum err load(struct importer *im)
 enum err transfer_import_run(struct transfer_worker *w, const struct transfer_job *job)
 {
     struct importer im = {
-        .w = w, .job = job, .arena = arena_new(MIB), .answer = arena_new(SLOT_ARENA)
+        .w = w, .job = job, .arena = arena_new(MIB), .answer = arena_new(ANSWER_ARENA)
     };
     enum err why = ERR_OK;
 
@@ -719,7 +644,7 @@ enum err transfer_import_run(struct transfer_worker *w, const struct transfer_jo
         e = conclude(&im, why);
     transfer_rows_free(im.rows);
     for (size_t i = 0; i < SLOTS_MAX; i++)
-        arena_free(im.slots[i].arena);
+        import_batch_fini(&im.slots[i].batch);
     arena_free(im.answer);
     arena_free(im.arena);
     return e;
