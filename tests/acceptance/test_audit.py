@@ -244,6 +244,17 @@ def test_f61_who_fetches_a_file_that_another_asked_for_is_audited(company):
     assert audited(company, company.ids["gm"], "NOT_REQUESTER").remote_address == "127.0.0.1"
 
 
+def test_f61_one_refusal_does_not_hide_another(company):
+    """They are told once a second."""
+    export, who = asked_export(company, key_of(company, "rep")), company.ids["manager"]
+    key = new_key(company, employeeId=who, scopes=["customers.read", "customers.export"])
+    caller = Caller(company.stack, key.api_key)
+    assert caller.send("GET", f"/exports/{export}/file").status == 403
+    assert caller.send("POST", "/imports/customers", b"external_id,name\n").status == 403
+    for reason in ("SCOPE_REQUIRED", "NOT_REQUESTER"):
+        assert audited(company, who, reason).remote_address == "127.0.0.1"
+
+
 def test_f61_a_forged_tenant_leaves_its_entry_with_the_forger(company, other):
     liar = company.stack.client(company.keys["rep"], principal={
         "tenantId": other.tenant, "actorId": other.ids["gm"], "kind": "ACTOR_KIND_SYSTEM",

@@ -13,7 +13,9 @@
 
 #define SLOTS 8192 /* a power of two */
 #define PROBES 16
-#define BATCH_MAX 250           /* keys; each may have been used and refused */
+#define BATCH_MAX 250           /* keys */
+#define USES_MAX 500            /* of them, in one request */
+#define REFUSALS_MAX 6          /* of a key, at a time; more than there are reasons */
 #define TELL_EVERY_US MINUTE_US /* of one key */
 #define LOOK_US SECOND_US
 #define AGAIN_US (5 * SECOND_US) /* after a failure */
@@ -23,16 +25,20 @@
 
 typedef Daybook__Directory__V1__KeyUse PbKeyUse;
 
+/* Of one reason and address; when there are more of them than fit, the address of the last one. */
+struct refusals {
+    const char *reason; /* NULL: free */
+    char address[INET6_ADDRSTRLEN];
+    int64_t last_us;
+    int32_t n, telling; /* to be told; being told */
+};
+
 struct slot {
     struct id credential, tenant;
     int64_t used_us;
     int64_t told_us; /* monotonic: the last time that it was sent; 0: never */
     bool waits;      /* used or refused since */
-    /* Refusals: how many are to be told, how many are being told, and the last of them. */
-    int32_t refused, telling;
-    int64_t refused_us;
-    const char *reason;
-    char address[INET6_ADDRSTRLEN];
+    struct refusals refusals[REFUSALS_MAX];
 };
 
 struct key_use {
@@ -107,6 +113,45 @@ void key_use_note(struct key_use *u, struct id tenant, struct id credential, int
     pthread_mutex_unlock(&u->lock);
 }
 
+/* There are fewer reasons than entries: two have one reason, and one of them is freed. */
+static struct refusals *merge_refusals(struct slot *s)
+{
+    for (struct refusals *a = s->refusals; a < s->refusals + REFUSALS_MAX; a++)
+        for (struct refusals *b = s->refusals; b < a; b++)
+            if (strcmp(a->reason, b->reason) == 0) {
+                a->n += b->n;
+                a->telling += b->telling;
+                *b = (struct refusals){ .n = 0 };
+                return b;
+            }
+    return &s->refusals[0];
+}
+
+static struct refusals *refusals_of(struct slot *s, const char *reason, const char *address)
+{
+    struct refusals *spare = NULL, *alike = NULL;
+
+    for (struct refusals *r = s->refusals; r < s->refusals + REFUSALS_MAX; r++) {
+        bool is_open = r->n || r->telling;
+        if (!is_open && !spare)
+            spare = r;
+        if (!is_open || strcmp(r->reason, reason) != 0)
+            continue;
+        if (strcmp(r->address, address) == 0)
+            return r;
+        alike = r;
+    }
+    return spare ? spare : alike ? alike : merge_refusals(s);
+}
+
+static bool was_refused(const struct slot *s)
+{
+    for (size_t i = 0; i < REFUSALS_MAX; i++)
+        if (s->refusals[i].n)
+            return true;
+    return false;
+}
+
 void key_use_refused(struct key_use *u, struct id tenant, struct id credential, int64_t at_us,
                      const char *reason, const char *address)
 {
@@ -115,10 +160,11 @@ void key_use_refused(struct key_use *u, struct id tenant, struct id credential, 
     if (s) {
         u->waiting += !s->waits;
         s->tenant = tenant;
-        s->refused += s->refused < INT32_MAX;
-        s->refused_us = at_us;
-        s->reason = reason;
-        snprintf(s->address, sizeof(s->address), "%s", address);
+        struct refusals *r = refusals_of(s, reason, address);
+        r->n += r->n < INT32_MAX;
+        r->last_us = at_us;
+        r->reason = reason;
+        snprintf(r->address, sizeof(r->address), "%s", address);
         s->waits = true;
     }
     pthread_mutex_unlock(&u->lock);
@@ -129,12 +175,17 @@ void key_use_refused(struct key_use *u, struct id tenant, struct id credential, 
 /* Under the lock. Takes those of the first company that has one. */
 static void collect(struct key_use *u, int64_t now_us, bool all)
 {
+    size_t uses = 0;
+
     u->n = 0;
-    for (size_t i = 0; u->waiting && i < SLOTS && u->n < BATCH_MAX; i++) {
+    for (size_t i = 0;
+         u->waiting && i < SLOTS && u->n < BATCH_MAX && uses <= USES_MAX - 1 - REFUSALS_MAX; i++) {
         struct slot *s = &u->slots[i];
-        bool due = all || s->refused || !s->told_us || now_us >= s->told_us + TELL_EVERY_US;
-        if (s->waits && due && (u->n == 0 || id_equal(s->tenant, u->batch[0]->tenant)))
-            u->batch[u->n++] = s;
+        bool due = all || was_refused(s) || !s->told_us || now_us >= s->told_us + TELL_EVERY_US;
+        if (!s->waits || !due || (u->n && !id_equal(s->tenant, u->batch[0]->tenant)))
+            continue;
+        u->batch[u->n++] = s;
+        uses += 1 + (was_refused(s) ? REFUSALS_MAX : 0);
     }
     if (u->n)
         (void)id_text(u->batch[0]->tenant, u->tenant);
@@ -155,11 +206,11 @@ static PbKeyUse *add_use(struct arena *a, Daybook__Directory__V1__NoteUseRequest
     return use->used_at ? use : NULL;
 }
 
-static bool tell_refusal(struct arena *a, const struct slot *s, PbKeyUse *use)
+static bool tell_refusals(struct arena *a, const struct refusals *r, PbKeyUse *use)
 {
-    use->refused = arena_strdup(a, s->reason);
-    use->remote_address = arena_strdup(a, s->address);
-    use->times = s->refused;
+    use->refused = arena_strdup(a, r->reason);
+    use->remote_address = arena_strdup(a, r->address);
+    use->times = r->n;
     return use->refused && use->remote_address;
 }
 
@@ -172,18 +223,27 @@ static Daybook__Directory__V1__NoteUseRequest *make_request(struct key_use *u)
 
     if (!request)
         return NULL;
-    request->uses = arena_array(a, 2 * u->n, sizeof(void *));
+    request->uses = arena_array(a, USES_MAX, sizeof(void *));
     for (size_t i = 0; request->uses && i < u->n; i++) {
         struct slot *s = u->batch[i];
         if (s->used_us && !add_use(a, request, s, s->used_us))
             return NULL;
-        if (!s->refused)
-            continue;
-        PbKeyUse *use = add_use(a, request, s, s->refused_us);
-        if (!use || !tell_refusal(a, s, use))
-            return NULL;
+        for (const struct refusals *r = s->refusals; r < s->refusals + REFUSALS_MAX; r++) {
+            PbKeyUse *use = r->n ? add_use(a, request, s, r->last_us) : NULL;
+            if (r->n && !(use && tell_refusals(a, r, use)))
+                return NULL;
+        }
     }
     return request->uses ? request : NULL;
+}
+
+static void forget_told(struct key_use *u)
+{
+    pthread_mutex_lock(&u->lock);
+    for (size_t i = 0; i < u->n; i++)
+        for (size_t k = 0; k < REFUSALS_MAX; k++)
+            u->batch[i]->refusals[k].telling = 0;
+    pthread_mutex_unlock(&u->lock);
 }
 
 /* What could not be told waits again. */
@@ -194,8 +254,10 @@ static void put_back(struct key_use *u)
         u->waiting += !u->batch[i]->waits;
         u->batch[i]->waits = true;
         u->batch[i]->told_us = 0;
-        u->batch[i]->refused += u->batch[i]->telling;
-        u->batch[i]->telling = 0;
+        for (size_t k = 0; k < REFUSALS_MAX; k++) {
+            u->batch[i]->refusals[k].n += u->batch[i]->refusals[k].telling;
+            u->batch[i]->refusals[k].telling = 0;
+        }
     }
     pthread_mutex_unlock(&u->lock);
     u->next_us = clock_monotonic_us() + AGAIN_US;
@@ -211,6 +273,8 @@ static void on_told(void *arg, const struct upstream_answer *answer)
     u->under_way = false;
     if (e)
         put_back(u);
+    else
+        forget_told(u);
     if (e && !u->failing)
         log_warn("gateway.key_use", "the directory does not take down the use of keys; told again",
                  "code", err_name(e), NULL);
@@ -266,8 +330,10 @@ void key_use_send(struct key_use *u, struct upstream *upstream, int64_t monotoni
     for (size_t i = 0; i < u->n; i++) {
         u->batch[i]->waits = false;
         u->batch[i]->told_us = monotonic_us;
-        u->batch[i]->telling = u->batch[i]->refused;
-        u->batch[i]->refused = 0;
+        for (size_t k = 0; k < REFUSALS_MAX; k++) {
+            u->batch[i]->refusals[k].telling = u->batch[i]->refusals[k].n;
+            u->batch[i]->refusals[k].n = 0;
+        }
     }
     u->waiting -= u->n;
     pthread_mutex_unlock(&u->lock);

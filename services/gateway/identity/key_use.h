@@ -3,8 +3,8 @@
  * of the directory and the audit trail (F61).
  *
  * Uses are kept in memory and told in batches: a key's first one within a second or so, then at most
- * one a minute; refusals once a second, the last of a key with their number. What is not told when the gateway dies is lost; what the directory does not take is
- * told again. Up to 8,192 keys wait at a time; more than that are told of at a later use.
+ * one a minute; refusals once a second, of a key the last for each reason and address with their number. What
+ * is not told when the gateway dies is lost; what the directory does not take is told again. Up to 8,192 keys wait at a time; more than that are told of at a later use.
  */
 #ifndef DAYBOOK_GATEWAY_KEY_USE_H
 #define DAYBOOK_GATEWAY_KEY_USE_H
