@@ -405,6 +405,25 @@ static void an_answer_that_is_not_taken_costs_the_connection_F50(void **state)
     close(fd);
 }
 
+static void a_file_that_is_not_taken_costs_the_connection_F50(void **state)
+{
+    struct fixture *f = *state;
+    static const char block[64 * KIB];
+    int fd = web_dial(&f->web);
+
+    web_say(fd, "POST " STREAM " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
+                "Content-Length: 5\r\n\r\n");
+    assert_int_equal(write(fd, "\0\0\0\0\0", 5), 5);
+    turn_until_called(f, 1);
+    http_stream_hasten(connect_exchange(f->call));
+    connect_begin(f->call);
+    for (size_t len = 0; len < LARGE; len += sizeof(block))
+        (void)connect_send_encoded(f->call, block, sizeof(block));
+    turn_until_over(f);
+    assert_int_equal(f->gone, 1);
+    close(fd);
+}
+
 static void a_body_with_two_ends_is_refused_F50(void **state)
 {
     struct fixture *f = *state;
@@ -594,6 +613,7 @@ int main(void)
         T(a_stranger_who_never_ends_costs_the_connection_F50),
         T(a_body_that_never_ends_costs_the_connection_F50),
         T(an_answer_that_is_not_taken_costs_the_connection_F50),
+        T(a_file_that_is_not_taken_costs_the_connection_F50),
         T(a_body_with_two_ends_is_refused_F50),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),

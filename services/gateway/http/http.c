@@ -417,6 +417,8 @@ static ssize_t on_more(void *cls, uint64_t pos UNUSED, char *buf, size_t max)
     memcpy(buf, x->out.data + x->out_sent, n);
     x->out_sent += n;
     make_room(x);
+    if (x->hastened && !http_stream_waiting(x))
+        http_came(x->loop, x->on);
     if (x->told_enough && http_stream_waiting(x) < STREAM_PLENTY / 2) {
         x->told_enough = false;
         if (x->loop->handler.drained)
@@ -442,12 +444,30 @@ size_t http_stream_waiting(const struct http_exchange *x)
     return x->out.len - x->out_sent;
 }
 
+void http_stream_hasten(struct http_exchange *x)
+{
+    x->hastened = true;
+}
+
+/* From when there is something to take until all of it was taken; waiting for us is no fault. */
+static void allow_time(struct http_exchange *x, size_t len)
+{
+    int64_t allowed_us = http_allowed_us(x->loop, len);
+
+    if (x->on->awaited)
+        x->on->before_us += allowed_us - x->loop->limits.body_us;
+    else
+        http_await(x->loop, x->on, allowed_us);
+}
+
 bool http_stream_send(struct http_exchange *x, const void *data, size_t len)
 {
     assert(x->streams && !x->over);
     sbuf_add(&x->out, data, len);
     if (x->out.bad)
         shutdown(x->on->fd, SHUT_RDWR);
+    if (x->hastened)
+        allow_time(x, len);
     http_resume(x);
     x->told_enough = x->told_enough || http_stream_waiting(x) >= STREAM_PLENTY;
     return !x->told_enough;

@@ -122,6 +122,8 @@ void http_answer_lasting(struct http_exchange *x, unsigned status, const void *b
 void http_stream_begin(struct http_exchange *x, unsigned status);
 /* The same of a known size; an end before that cuts the connection. */
 void http_stream_begin_sized(struct http_exchange *x, unsigned status, uint64_t size);
+/* Before it begins: its client must take what is sent as fast as any answer (http_limits). */
+void http_stream_hasten(struct http_exchange *x);
 /* data is copied. False: the client takes less than it gets; drained() will say when it is less.
  * What is sent all the same is kept. */
 bool http_stream_send(struct http_exchange *x, const void *data, size_t len);

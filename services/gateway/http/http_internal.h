@@ -49,6 +49,7 @@ struct http_exchange {
     struct MHD_Response *response;
     unsigned status;
     bool streams;
+    bool hastened; /* it may not be taken slowly */
     bool told_enough;
     size_t answer_len;   /* of no stream */
     int64_t answered_us; /* monotonic; of no stream */

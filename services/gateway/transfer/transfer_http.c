@@ -578,6 +578,7 @@ static void begin_stream(struct passage *p, const struct transfer_range *r, bool
 {
     p->started = true;
     count(r->status);
+    http_stream_hasten(p->x);
     if (gzip)
         http_stream_begin(p->x, r->status);
     else
