@@ -283,14 +283,16 @@ static void ask(struct flight *f)
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
 }
 
-/* False: it was answered. */
-static bool prove(struct flight *f)
+/* counts: the request does, for the limit. False: it was answered. */
+static bool prove(struct flight *f, bool counts)
 {
     struct http_exchange *x = connect_exchange(f->call);
     const struct asker who = identity_asker(f->rpc->identity, x);
     struct refusal refusal;
 
-    enum err e = identity_admit(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
+    enum err e = counts
+                     ? identity_admit(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal)
+                     : identity_prove(f->rpc->identity, &who, http_arena(x), &f->proof, &refusal);
     if (!e)
         return true;
     refusal_tell(&refusal, x);
@@ -306,7 +308,7 @@ static bool admit(struct flight *f)
 {
     struct http_exchange *x = connect_exchange(f->call);
 
-    if (!prove(f))
+    if (!prove(f, true))
         return false;
     begin_trace(f); /* strangers fill no collector */
     f->idempotency_key = rpc_idempotency_key(x);
@@ -342,7 +344,7 @@ void rpc_take(void *arg, struct connect_call *call)
     bool is_old = now_us - f->began_us > PROOF_US;
 
     f->began_us = now_us; /* not while the body was coming */
-    if (is_old && !prove(f))
+    if (is_old && !prove(f, false))
         return;
     const struct schema_method *m = connect_method(call);
     if (streams_serve(m)) {

@@ -273,7 +273,7 @@ int64_t upstream_wait_us(struct upstream *u)
 {
     int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
 
-    if (u->more || may(u, ZMQ_POLLIN))
+    if (u->more || may(u, ZMQ_POLLIN) || (u->waiting.first && may(u, ZMQ_POLLOUT)))
         return 0;
     if (u->sent.first)
         wait_us = MAX(0, u->sweep_us - now_us);
