@@ -44,18 +44,12 @@ static const struct {
     int dealer;
     int subscriber;
 } socket_options[] = {
-    { ZMQ_SNDHWM, 1000, 10000 },
-    { ZMQ_RCVHWM, 1000, 10000 },
-    { ZMQ_LINGER, 1000, 0 },
-    { ZMQ_IMMEDIATE, 1, 0 },
-    { ZMQ_TCP_KEEPALIVE, 1, 1 },
-    { ZMQ_TCP_KEEPALIVE_IDLE, 5, 5 },
-    { ZMQ_TCP_KEEPALIVE_CNT, 2, 2 },
-    { ZMQ_TCP_KEEPALIVE_INTVL, 5, 5 },
-    { ZMQ_TCP_MAXRT, 15000, 15000 },
-    { ZMQ_HANDSHAKE_IVL, 5000, 5000 },
-    { ZMQ_RECONNECT_IVL, 100, 100 },
-    { ZMQ_RECONNECT_IVL_MAX, 2000, 2000 },
+    { ZMQ_SNDHWM, 1000, 10000 },     { ZMQ_RCVHWM, 1000, 10000 },
+    { ZMQ_LINGER, 1000, 0 },         { ZMQ_IMMEDIATE, 1, 0 },
+    { ZMQ_TCP_KEEPALIVE, 1, 1 },     { ZMQ_TCP_KEEPALIVE_IDLE, 5, 5 },
+    { ZMQ_TCP_KEEPALIVE_CNT, 2, 2 }, { ZMQ_TCP_KEEPALIVE_INTVL, 5, 5 },
+    { ZMQ_TCP_MAXRT, 15000, 15000 }, { ZMQ_HANDSHAKE_IVL, 5000, 5000 },
+    { ZMQ_RECONNECT_IVL, 100, 100 }, { ZMQ_RECONNECT_IVL_MAX, 2000, 2000 },
 };
 
 static bool is_set(const char *text)
