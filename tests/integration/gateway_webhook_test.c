@@ -205,6 +205,12 @@ static void add_endpoint(struct id id)
     arena_free(a);
 }
 
+/* Of the nth event. */
+static uint64_t key_of(int n)
+{
+    return webhook_key((char[]){ (char)('a' + n % KEYS), '\0' });
+}
+
 /* Events first to first + n - 1, of KEYS things in turn, as the consumer writes them. */
 static void owe(struct id endpoint, int first, int n)
 {
@@ -213,7 +219,7 @@ static void owe(struct id endpoint, int first, int n)
 
     sbuf_init(&rows, MIB);
     for (int i = first; i < first + n; i++) {
-        uint64_t key = webhook_key((char[]){ (char)('a' + i % KEYS), '\0' });
+        uint64_t key = key_of(i);
         sbuf_addf(&rows, "%s(%d, %d, %" PRId64 ")", i == first ? "" : ",", i,
                   webhook_lane(endpoint, key), (int64_t)key);
     }
@@ -516,6 +522,56 @@ static void who_stops_keeps_his_lanes_until_his_posts_are_written_down(void **st
     assert_int_equal(atomic_load(&receiver.posts), 1);
 }
 
+/* Of two posts that are under way when it stops one is in a lane that another takes away: it posts that
+ * one again, and only that. */
+static void a_lane_that_is_lost_while_stopping_takes_no_other_along(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    char text[256];
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 1, 1);
+    int other = 2; /* the first that is in another lane */
+    while (webhook_lane(endpoint, key_of(other)) == webhook_lane(endpoint, key_of(1)))
+        other++;
+    owe(endpoint, other, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 2, WAIT_US);
+    atomic_store(&replicas[0].stopping, true);
+    snprintf(text, sizeof(text),
+             "update gateway.shard_lease set owner = 'thief', version = version + 1, expires_at = "
+             "now() + interval '3 seconds' where shard = %d",
+             webhook_lane(endpoint, key_of(1)));
+    change(text);
+    atomic_store(&receiver.holding, false);
+    close_replica(&replicas[0]);
+    assert_int_equal(count("select seq from gateway.outgoing"), 1);
+    assert_int_equal(count(PENDING), 1);
+    open_replica(&replicas[0], "two:2");
+    WAIT_UNTIL(count(PENDING) == 0, WAIT_US);
+    assert_int_equal(atomic_load(&receiver.posts), 3);
+    assert_int_equal(receiver.taken[2], 1);
+    close_replica(&replicas[0]);
+}
+
+/* The database is away for a moment when what was posted is to be written down. */
+static void who_stops_tries_more_than_once_to_write_down(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 1, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    atomic_store(&replicas[0].stopping, true);
+    change("select pg_terminate_backend(pid) from pg_stat_activity where application_name like "
+           "'%/sender@one:1'");
+    atomic_store(&receiver.holding, false);
+    close_replica(&replicas[0]);
+    assert_int_equal(count(PENDING), 0);
+    assert_int_equal(atomic_load(&receiver.posts), 1);
+}
+
 static void one_that_was_down_gets_all(void **state)
 {
     (void)state;
@@ -596,6 +652,8 @@ int main(void)
         cmocka_unit_test(lanes_that_come_back_are_read_anew),
         cmocka_unit_test(who_lost_database_and_lanes_posts_nothing_more),
         cmocka_unit_test(who_stops_keeps_his_lanes_until_his_posts_are_written_down),
+        cmocka_unit_test(a_lane_that_is_lost_while_stopping_takes_no_other_along),
+        cmocka_unit_test(who_stops_tries_more_than_once_to_write_down),
         cmocka_unit_test(one_that_was_down_gets_all),
         cmocka_unit_test(the_table_says_when_it_is_over),
         cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),

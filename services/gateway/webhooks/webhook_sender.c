@@ -30,6 +30,7 @@
 #define REFRESH_US (10 * SECOND_US)
 #define TROUBLE_US (200 * MSEC_US)
 #define DRAIN_US (3 * SECOND_US)
+#define LAST_WORDS_US (2 * SECOND_US) /* more, for what posts came to; leases are renewed in it */
 #define HINTS_MAX 1024
 #define RESULTS_MAX 512
 #define STORE_ARENA (64 * MIB)
@@ -455,16 +456,23 @@ static void wait(struct webhook_sender *s, bool more, enum err e)
     http_out_rest(s->http, wait_us);
 }
 
-/* Posts that are under way when the thread is to stop; what is left is posted again. */
+/* Posts that are under way when the thread is to stop; what is left is posted again. Lanes may go to
+ * others meanwhile, and the database fail for a moment: that is to cost no other post its result. */
 static void drain(struct webhook_sender *s, const struct webhook_host *host)
 {
-    int64_t until_us = clock_monotonic_us() + DRAIN_US;
+    int64_t until_us = clock_monotonic_us() + DRAIN_US, last_us = until_us + LAST_WORDS_US;
+    enum err e;
 
-    while (http_out_running(s->http) && clock_monotonic_us() < until_us) {
+    for (;;) {
+        heed_leases(s);
+        e = settle(s, host);
+        int64_t now_us = clock_monotonic_us();
+        bool is_waiting = http_out_running(s->http) && now_us < until_us;
+        if (!is_waiting && (!e || now_us >= last_us))
+            break;
         http_out_rest(s->http, 100 * MSEC_US);
         collect(s);
     }
-    enum err e = settle(s, host);
     if (e)
         log_warn("webhook.drain", "posts could not be written down; they are made again", "err",
                  err_name(e), NULL);
