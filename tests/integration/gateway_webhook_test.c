@@ -18,6 +18,7 @@
 #include "services/gateway/http/http.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/webhooks/webhook_sender.h"
+#include "services/gateway/webhooks/webhook_store.h"
 #include "tests/support/rig.h"
 #include "tests/support/waiting.h"
 
@@ -572,6 +573,56 @@ static void who_stops_tries_more_than_once_to_write_down(void **state)
     assert_int_equal(atomic_load(&receiver.posts), 1);
 }
 
+/* One turn of a sender whose clock is ours. The rows that were read. */
+static size_t read_at(const struct webhook_store *s, struct webhook_now now)
+{
+    size_t all = 0, rows;
+    bool more;
+
+    webhook_queue_tick(s->queue, now);
+    assert_int_equal(webhook_store_find(s, WEBHOOK_ALL_LANES), ERR_OK);
+    assert_int_equal(webhook_store_know(s), ERR_OK);
+    assert_int_equal(webhook_store_look_back(s, now), ERR_OK);
+    do {
+        assert_int_equal(webhook_store_read(s, now, &rows, &more), ERR_OK);
+        all += rows;
+    } while (more);
+    return all;
+}
+
+/* All have been refused and are due in hours; then one is to be sent again, and nobody told us. */
+static void looking_back_reads_only_what_is_due(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    struct webhook_now now = { .wall_us = clock_wall_us(), .monotonic_us = clock_monotonic_us() };
+    CLEANUP(db_freep) struct db *db = db_new(conninfo, "daybook-gateway/look");
+    struct webhook_store s = { .db = db,
+                               .arena = arena_new(8 * MIB),
+                               .queue = webhook_queue_new() };
+    webhook_queue_lanes(s.queue, WEBHOOK_ALL_LANES);
+    owe(endpoint, 1, EVENTS);
+    change("update gateway.outgoing set attempts = 5, first_failed_us = u - 9000000000, "
+           "tried_us = u - 1000000, next_us = u + 9000000000 from (select (extract(epoch from "
+           "now()) * 1000000)::bigint as u) as n");
+    assert_int_equal(read_at(&s, now), EVENTS);
+    assert_null(webhook_queue_pick(s.queue, now));
+    now.wall_us += MINUTE_US;
+    now.monotonic_us += MINUTE_US;
+    assert_int_equal(read_at(&s, now), 0);
+    change("update gateway.outgoing set attempts = 0, first_failed_us = 0, tried_us = 0, "
+           "next_us = 0 where seq = 77");
+    now.wall_us += MINUTE_US;
+    now.monotonic_us += MINUTE_US;
+    assert_int_equal(read_at(&s, now), 1);
+    struct webhook_row *row = webhook_queue_pick(s.queue, now);
+    assert_non_null(row);
+    assert_string_equal(row->body, "77");
+    (void)webhook_queue_done(s.queue, row, 204, -1, now);
+    webhook_queue_free(s.queue);
+    arena_free(s.arena);
+}
+
 static void one_that_was_down_gets_all(void **state)
 {
     (void)state;
@@ -654,6 +705,7 @@ int main(void)
         cmocka_unit_test(who_stops_keeps_his_lanes_until_his_posts_are_written_down),
         cmocka_unit_test(a_lane_that_is_lost_while_stopping_takes_no_other_along),
         cmocka_unit_test(who_stops_tries_more_than_once_to_write_down),
+        cmocka_unit_test(looking_back_reads_only_what_is_due),
         cmocka_unit_test(one_that_was_down_gets_all),
         cmocka_unit_test(the_table_says_when_it_is_over),
         cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),

@@ -76,7 +76,7 @@ struct webhook_sender {
     size_t nresults;
     uint64_t generation;             /* of the leases... */
     int64_t versions[WEBHOOK_LANES]; /* ...and their versions then; 0: not ours */
-    int64_t find_at_us, refresh_at_us, state_at_us, sweep_at_us;
+    int64_t find_at_us, look_at_us, refresh_at_us, state_at_us, sweep_at_us;
     atomic_bool sending;  /* the thread that posts is at work: the leases are not to be left */
     struct mailbox ended; /* rung when it is not any more */
     pthread_mutex_t lock;
@@ -224,6 +224,18 @@ static enum err look_around(struct webhook_sender *s)
     enum err e = webhook_store_find(&s->store, own_lanes(s));
     int64_t ended_us = clock_monotonic_us();
     s->find_at_us = ended_us + MAX(FIND_US, FIND_REST * (ended_us - begun_us));
+    return e;
+}
+
+static enum err look_back(struct webhook_sender *s)
+{
+    int64_t begun_us = clock_monotonic_us();
+
+    if (begun_us < s->look_at_us)
+        return ERR_OK;
+    enum err e = webhook_store_look_back(&s->store, now_of());
+    int64_t ended_us = clock_monotonic_us();
+    s->look_at_us = ended_us + FIND_REST * (ended_us - begun_us);
     return e;
 }
 
@@ -437,9 +449,11 @@ static enum err turn(struct webhook_sender *s, const struct webhook_host *host, 
     if (!e)
         e = webhook_store_know(&s->store);
     if (!e)
-        e = webhook_store_read(&s->store, now_of(), &rows);
+        e = look_back(s);
+    if (!e)
+        e = webhook_store_read(&s->store, now_of(), &rows, more_out);
     post_all(s);
-    *more_out = rows > 0 || webhook_queue_is_asking(s->queue);
+    *more_out = *more_out || webhook_queue_is_asking(s->queue);
     return e;
 }
 
