@@ -442,6 +442,10 @@ static void run_in(struct db *db, const char *sql)
     assert_int_equal(db_exec(db, &stmt, NULL, &res), ERR_OK);
 }
 
+#define SENDER_WAITS                                                                               \
+    "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name "   \
+    "like '%/sender@one:1'"
+
 /* The sender waits for the table while its lanes are another's, who delivers, and are ours again:
  * what it still has in memory is not owed any more. */
 static void lanes_that_come_back_are_read_anew(void **state)
@@ -457,9 +461,7 @@ static void lanes_that_come_back_are_read_anew(void **state)
     assert_int_equal(db_begin(other, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
     run_in(other, "lock gateway.outgoing");
     run_in(other, "delete from gateway.outgoing");
-    WAIT_UNTIL(count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
-                     "application_name like '%/sender@one:1'") == 1,
-               WAIT_US);
+    WAIT_UNTIL(count(SENDER_WAITS) == 1, WAIT_US);
     change("update gateway.shard_lease set owner = 'thief', version = version + 1, "
            "expires_at = now() + interval '1 second'");
     WAIT_UNTIL(ALL_ARE_OURS, WAIT_US);
@@ -560,14 +562,19 @@ static void who_stops_tries_more_than_once_to_write_down(void **state)
 {
     (void)state;
     struct id endpoint = fresh();
+    CLEANUP(db_freep) struct db *other = db_new(servers_conninfo(rig->servers), "other");
     atomic_store(&receiver.holding, true);
     owe(endpoint, 1, 1);
     open_replica(&replicas[0], "one:1");
     WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
     atomic_store(&replicas[0].stopping, true);
+    assert_int_equal(db_begin(other, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
+    run_in(other, "lock gateway.outgoing");
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count(SENDER_WAITS) == 1, WAIT_US);
     change("select pg_terminate_backend(pid) from pg_stat_activity where application_name like "
            "'%/sender@one:1'");
-    atomic_store(&receiver.holding, false);
+    assert_int_equal(db_commit(other), ERR_OK);
     close_replica(&replicas[0]);
     assert_int_equal(count(PENDING), 0);
     assert_int_equal(atomic_load(&receiver.posts), 1);
