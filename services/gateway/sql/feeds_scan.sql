@@ -1,5 +1,6 @@
 -- params: tenant_id endpoint_ids lanes after limits seen forgiven now blocking_since
--- What is not due has no body with it, and up to `seen` is read only if it may hold back others of its key.
+-- What is not due has no body with it (CASE: it is not even looked up). Up to `seen` that is read only if it may hold
+-- back others of its key.
 SELECT f.endpoint_id, f.lane, o.seq, o.event_id, o.key, o.attempts, o.first_failed_us, o.tried_us, o.next_us, m.body
   FROM unnest($2::uuid[], $3::smallint[], $4::bigint[], $5::int[], $6::bigint[], $7::bigint[])
          AS f (endpoint_id, lane, after, rows, seen, forgiven),
@@ -12,5 +13,5 @@ SELECT f.endpoint_id, f.lane, o.seq, o.event_id, o.key, o.attempts, o.first_fail
                         OR first_failed_us > $9::bigint)
                  ORDER BY seq
                  LIMIT f.rows) AS o
-  LEFT JOIN gateway.message m ON o.is_due AND m.tenant_id = $1::uuid AND m.event_id = o.event_id
+  LEFT JOIN gateway.message m ON m.tenant_id = $1::uuid AND m.event_id = CASE WHEN o.is_due THEN o.event_id END
  WHERE NOT o.is_due OR m.event_id IS NOT NULL
