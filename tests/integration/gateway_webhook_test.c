@@ -18,6 +18,7 @@
 #include "services/gateway/http/http.h"
 #include "services/gateway/sql.h"
 #include "services/gateway/webhooks/webhook_sender.h"
+#include "services/gateway/webhooks/webhook_store.h"
 #include "tests/support/rig.h"
 #include "tests/support/waiting.h"
 
@@ -205,6 +206,12 @@ static void add_endpoint(struct id id)
     arena_free(a);
 }
 
+/* Of the nth event. */
+static uint64_t key_of(int n)
+{
+    return webhook_key((char[]){ (char)('a' + n % KEYS), '\0' });
+}
+
 /* Events first to first + n - 1, of KEYS things in turn, as the consumer writes them. */
 static void owe(struct id endpoint, int first, int n)
 {
@@ -213,7 +220,7 @@ static void owe(struct id endpoint, int first, int n)
 
     sbuf_init(&rows, MIB);
     for (int i = first; i < first + n; i++) {
-        uint64_t key = webhook_key((char[]){ (char)('a' + i % KEYS), '\0' });
+        uint64_t key = key_of(i);
         sbuf_addf(&rows, "%s(%d, %d, %" PRId64 ")", i == first ? "" : ",", i,
                   webhook_lane(endpoint, key), (int64_t)key);
     }
@@ -435,6 +442,10 @@ static void run_in(struct db *db, const char *sql)
     assert_int_equal(db_exec(db, &stmt, NULL, &res), ERR_OK);
 }
 
+#define SENDER_WAITS                                                                               \
+    "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name "   \
+    "like '%/sender@one:1'"
+
 /* The sender waits for the table while its lanes are another's, who delivers, and are ours again:
  * what it still has in memory is not owed any more. */
 static void lanes_that_come_back_are_read_anew(void **state)
@@ -450,9 +461,7 @@ static void lanes_that_come_back_are_read_anew(void **state)
     assert_int_equal(db_begin(other, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
     run_in(other, "lock gateway.outgoing");
     run_in(other, "delete from gateway.outgoing");
-    WAIT_UNTIL(count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
-                     "application_name like '%/sender@one:1'") == 1,
-               WAIT_US);
+    WAIT_UNTIL(count(SENDER_WAITS) == 1, WAIT_US);
     change("update gateway.shard_lease set owner = 'thief', version = version + 1, "
            "expires_at = now() + interval '1 second'");
     WAIT_UNTIL(ALL_ARE_OURS, WAIT_US);
@@ -514,6 +523,111 @@ static void who_stops_keeps_his_lanes_until_his_posts_are_written_down(void **st
     close_replica(&replicas[0]);
     assert_int_equal(count(PENDING), 0);
     assert_int_equal(atomic_load(&receiver.posts), 1);
+}
+
+/* Of two posts that are under way when it stops one is in a lane that another takes away: it posts that
+ * one again, and only that. */
+static void a_lane_that_is_lost_while_stopping_takes_no_other_along(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    char text[256];
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 1, 1);
+    int other = 2; /* the first that is in another lane */
+    while (webhook_lane(endpoint, key_of(other)) == webhook_lane(endpoint, key_of(1)))
+        other++;
+    owe(endpoint, other, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 2, WAIT_US);
+    atomic_store(&replicas[0].stopping, true);
+    snprintf(text, sizeof(text),
+             "update gateway.shard_lease set owner = 'thief', version = version + 1, expires_at = "
+             "now() + interval '3 seconds' where shard = %d",
+             webhook_lane(endpoint, key_of(1)));
+    change(text);
+    atomic_store(&receiver.holding, false);
+    close_replica(&replicas[0]);
+    assert_int_equal(count("select seq from gateway.outgoing"), 1);
+    assert_int_equal(count(PENDING), 1);
+    open_replica(&replicas[0], "two:2");
+    WAIT_UNTIL(count(PENDING) == 0, WAIT_US);
+    assert_int_equal(atomic_load(&receiver.posts), 3);
+    assert_int_equal(receiver.taken[2], 1);
+    close_replica(&replicas[0]);
+}
+
+/* The database is away for a moment when what was posted is to be written down. */
+static void who_stops_tries_more_than_once_to_write_down(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    CLEANUP(db_freep) struct db *other = db_new(servers_conninfo(rig->servers), "other");
+    atomic_store(&receiver.holding, true);
+    owe(endpoint, 1, 1);
+    open_replica(&replicas[0], "one:1");
+    WAIT_UNTIL(atomic_load(&receiver.posts) == 1, WAIT_US);
+    atomic_store(&replicas[0].stopping, true);
+    assert_int_equal(db_begin(other, NULL, clock_monotonic_us() + WAIT_US), ERR_OK);
+    run_in(other, "lock gateway.outgoing");
+    atomic_store(&receiver.holding, false);
+    WAIT_UNTIL(count(SENDER_WAITS) == 1, WAIT_US);
+    change("select pg_terminate_backend(pid) from pg_stat_activity where application_name like "
+           "'%/sender@one:1'");
+    assert_int_equal(db_commit(other), ERR_OK);
+    close_replica(&replicas[0]);
+    assert_int_equal(count(PENDING), 0);
+    assert_int_equal(atomic_load(&receiver.posts), 1);
+}
+
+/* One turn of a sender whose clock is ours. The rows that were read. */
+static size_t read_at(const struct webhook_store *s, struct webhook_now now)
+{
+    size_t all = 0, rows;
+    bool more;
+
+    webhook_queue_tick(s->queue, now);
+    assert_int_equal(webhook_store_find(s, WEBHOOK_ALL_LANES), ERR_OK);
+    assert_int_equal(webhook_store_know(s), ERR_OK);
+    assert_int_equal(webhook_store_look_back(s, now), ERR_OK);
+    do {
+        assert_int_equal(webhook_store_read(s, now, &rows, &more), ERR_OK);
+        all += rows;
+    } while (more);
+    return all;
+}
+
+/* All have been refused and are due in hours; then one is to be sent again, and nobody told us. */
+static void looking_back_reads_only_what_is_due(void **state)
+{
+    (void)state;
+    struct id endpoint = fresh();
+    struct webhook_now now = { .wall_us = clock_wall_us(), .monotonic_us = clock_monotonic_us() };
+    CLEANUP(db_freep) struct db *db = db_new(conninfo, "daybook-gateway/look");
+    struct webhook_store s = { .db = db,
+                               .arena = arena_new(8 * MIB),
+                               .queue = webhook_queue_new() };
+    webhook_queue_lanes(s.queue, WEBHOOK_ALL_LANES);
+    owe(endpoint, 1, EVENTS);
+    change("update gateway.outgoing set attempts = 5, first_failed_us = u - 9000000000, "
+           "tried_us = u - 1000000, next_us = u + 9000000000 from (select (extract(epoch from "
+           "now()) * 1000000)::bigint as u) as n");
+    assert_int_equal(read_at(&s, now), EVENTS);
+    assert_null(webhook_queue_pick(s.queue, now));
+    now.wall_us += MINUTE_US;
+    now.monotonic_us += MINUTE_US;
+    assert_int_equal(read_at(&s, now), 0);
+    change("update gateway.outgoing set attempts = 0, first_failed_us = 0, tried_us = 0, "
+           "next_us = 0 where seq = 77");
+    now.wall_us += MINUTE_US;
+    now.monotonic_us += MINUTE_US;
+    assert_int_equal(read_at(&s, now), 1);
+    struct webhook_row *row = webhook_queue_pick(s.queue, now);
+    assert_non_null(row);
+    assert_string_equal(row->body, "77");
+    (void)webhook_queue_done(s.queue, row, 204, -1, now);
+    webhook_queue_free(s.queue);
+    arena_free(s.arena);
 }
 
 static void one_that_was_down_gets_all(void **state)
@@ -596,6 +710,9 @@ int main(void)
         cmocka_unit_test(lanes_that_come_back_are_read_anew),
         cmocka_unit_test(who_lost_database_and_lanes_posts_nothing_more),
         cmocka_unit_test(who_stops_keeps_his_lanes_until_his_posts_are_written_down),
+        cmocka_unit_test(a_lane_that_is_lost_while_stopping_takes_no_other_along),
+        cmocka_unit_test(who_stops_tries_more_than_once_to_write_down),
+        cmocka_unit_test(looking_back_reads_only_what_is_due),
         cmocka_unit_test(one_that_was_down_gets_all),
         cmocka_unit_test(the_table_says_when_it_is_over),
         cmocka_unit_test(the_first_failure_is_written_and_any_success_takes_it_away),

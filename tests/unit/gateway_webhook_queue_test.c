@@ -11,7 +11,7 @@
 
 #include "services/gateway/webhooks/webhook_queue.h"
 
-#define ROWS_MAX 512
+#define ROWS_MAX 1024
 
 /* What the table would hold. */
 struct stored {
@@ -26,7 +26,7 @@ struct fixture {
     struct webhook_now now;
     struct stored rows[ROWS_MAX];
     size_t nrows;
-    int posts;
+    int posts, reads;         /* reads: rows that came from the table */
     int64_t failing_since_us; /* of each endpoint */
     bool disabled;
 };
@@ -104,19 +104,56 @@ static void know_all(void)
     }
 }
 
+static bool is_in(const struct stored *s, const struct webhook_endpoint *e, int lane)
+{
+    return !s->gone && s->lane == lane && id_equal(s->endpoint, e->id);
+}
+
+/* As sql/feeds_scan.sql does. */
 static void read_one(const struct webhook_want *want)
 {
     int got = 0;
 
     for (size_t k = 0; k < f.nrows && got < want->rows; k++) {
-        const struct stored *s = &f.rows[k];
-        if (s->gone || s->lane != want->lane || s->row.seq <= want->after ||
-            !id_equal(s->endpoint, want->endpoint->id))
+        struct webhook_row row = f.rows[k].row;
+        bool is_due =
+            row.next_us <= f.now.wall_us || (row.tried_us > 0 && row.tried_us < want->forgiven_us);
+        if (!is_in(&f.rows[k], want->endpoint, want->lane) || row.seq <= want->after ||
+            (row.seq <= want->seen && !is_due &&
+             row.first_failed_us <= f.now.wall_us - HOLD_KEY_US))
             continue;
-        assert_true(webhook_queue_add(f.q, want, &s->row, f.now));
+        if (!is_due)
+            row.body = NULL;
+        assert_true(webhook_queue_add(f.q, want, &row, f.now));
         got++;
     }
+    f.reads += got;
     webhook_queue_read(f.q, want, got);
+}
+
+/* As sql/feeds_look_back.sql does. */
+static void look_back(const struct webhook_look *look)
+{
+    for (size_t k = 0; k < f.nrows; k++) {
+        const struct webhook_row *row = &f.rows[k].row;
+        bool is_first = is_in(&f.rows[k], look->endpoint, look->lane) &&
+                        row->next_us <= f.now.wall_us && row->seq <= look->upto;
+        for (size_t i = 0; i < k && is_first; i++)
+            is_first = !is_in(&f.rows[i], look->endpoint, look->lane) ||
+                       f.rows[i].row.key != row->key || f.rows[i].row.next_us > f.now.wall_us;
+        if (is_first)
+            webhook_queue_found(f.q, look, row->key, row->seq, f.now);
+    }
+}
+
+static void look_back_all(void)
+{
+    struct webhook_look looks[4];
+    size_t n;
+
+    while ((n = webhook_queue_looks(f.q, looks, ARRAY_LEN(looks))) > 0)
+        for (size_t i = 0; i < n; i++)
+            look_back(&looks[i]);
 }
 
 static void read_all(void)
@@ -125,6 +162,7 @@ static void read_all(void)
     size_t n;
 
     know_all();
+    look_back_all();
     while ((n = webhook_queue_wants(f.q, f.now, wants, ARRAY_LEN(wants))) > 0)
         for (size_t i = 0; i < n; i++)
             read_one(&wants[i]);
@@ -689,6 +727,116 @@ static void what_waits_again_is_found_within_a_minute(void **state)
     assert_null(next());
 }
 
+/* Resumed within a moment, and the wakes were lost: its next try was hours off. */
+static void what_is_held_and_due_again_is_found_within_a_minute(void **state)
+{
+    (void)state;
+    owe(1, 7);
+    owe(1, 7);
+    hold(next(), 0);
+    assert_null(next());
+    f.rows[0].row.attempts = 0;
+    f.rows[0].row.first_failed_us = f.rows[0].row.tried_us = f.rows[0].row.next_us = 0;
+    pass(MINUTE_US);
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    assert_int_equal(row->seq, 1);
+    end(row, 200);
+    row = next();
+    assert_non_null(row);
+    assert_int_equal(row->seq, 2);
+    end(row, 200);
+}
+
+/* A row that has failed before, and is not tried again for hours; it holds back nobody any more. */
+static void owe_later(int key)
+{
+    owe(1, key);
+    struct webhook_row *row = &f.rows[f.nrows - 1].row;
+    row->attempts = 6;
+    row->first_failed_us = row->tried_us = f.now.wall_us - 2 * HOUR_US;
+    row->next_us = f.now.wall_us + 5 * HOUR_US;
+}
+
+/* The nth key in a lane of endpoint 1. */
+static int key_of_lane(int lane, int n)
+{
+    for (int key = 0;; key++)
+        if (webhook_lane(nth(1), (uint64_t)key) == lane && n-- == 0)
+            return key;
+}
+
+/* More than are held: of all of them nothing is read again before it is due. */
+static void looking_back_reads_only_what_is_due(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3 * HELD_MAX; i++)
+        owe_later(key_of_lane(3, i));
+    assert_null(next());
+    assert_int_equal(f.reads, 3 * HELD_MAX);
+    for (int minute = 0; minute < 30; minute++) {
+        pass(MINUTE_US);
+        assert_null(next());
+    }
+    owe(1, key_of_lane(3, 3 * HELD_MAX));
+    end(next(), 200);
+    assert_int_equal(f.reads, 3 * HELD_MAX + 1);
+    f.rows[2 * HELD_MAX].row.next_us = 0; /* again, and nobody told us */
+    pass(MINUTE_US);
+    struct webhook_row *row = next();
+    assert_non_null(row);
+    assert_int_equal(row->seq, 2 * HELD_MAX + 1);
+    end(row, 200);
+    assert_in_range(f.reads, 3 * HELD_MAX + 2, 3 * HELD_MAX + 3);
+    run_for(6 * HOUR_US, 0);
+    assert_int_equal(owed(), 0);
+}
+
+/* What one lane has is discarded as it is read, and fills no window. */
+static void lanes_are_read_in_turn(void **state)
+{
+    (void)state;
+    for (int lane = 0; lane < 4; lane++)
+        for (int i = 0; i < 100; i++)
+            owe_later(key_of_lane(lane, i));
+    owe(1, key_of_lane(15, 0));
+    webhook_queue_tick(f.q, f.now);
+    know_all();
+    for (int round = 0; round < 2; round++) {
+        struct webhook_want wants[WEBHOOK_LANES];
+        size_t n = webhook_queue_wants(f.q, f.now, wants, ARRAY_LEN(wants));
+        for (size_t i = 0; i < n; i++)
+            read_one(&wants[i]);
+    }
+    struct webhook_row *row = webhook_queue_pick(f.q, f.now);
+    assert_non_null(row);
+    end(row, 200);
+}
+
+/* There is more to be read than is at one time, and nothing of it fills a window. */
+static void endpoints_are_read_in_turn(void **state)
+{
+    (void)state;
+    enum { ENDPOINTS = 20 };
+    bool seen[ENDPOINTS + 1] = { false };
+    for (int e = 1; e <= ENDPOINTS; e++)
+        webhook_queue_hint(f.q, &(struct webhook_hint){ .tenant = nth(e),
+                                                        .endpoint = nth(e),
+                                                        .lanes = WEBHOOK_ALL_LANES });
+    know_all();
+    for (int round = 0; round < 3; round++) {
+        struct webhook_want wants[256];
+        size_t n = webhook_queue_wants(f.q, f.now, wants, ARRAY_LEN(wants));
+        int rows = 0;
+        for (size_t i = 0; i < n && rows < READ_ROWS; i++) {
+            rows += wants[i].rows;
+            seen[wants[i].endpoint->id.b[15]] = true;
+        }
+    }
+    for (int e = 1; e <= ENDPOINTS; e++)
+        assert_true(seen[e]);
+}
+
 /* Paused and resumed, and both wakes were lost: it begins anew all the same. */
 static void one_that_is_resumed_begins_anew(void **state)
 {
@@ -724,6 +872,7 @@ static void looking_back_comes_to_its_end(void **state)
         struct webhook_want want;
         pass(MINUTE_US);
         webhook_queue_tick(f.q, f.now);
+        look_back_all();
         if (webhook_queue_wants(f.q, f.now, &want, 1))
             read_one(&want);
         row = webhook_queue_pick(f.q, f.now);
@@ -805,6 +954,10 @@ int main(void)
         TEST(lanes_that_are_lost_are_forgotten),
         TEST(a_change_is_read_anew),
         TEST(what_waits_again_is_found_within_a_minute),
+        TEST(what_is_held_and_due_again_is_found_within_a_minute),
+        TEST(looking_back_reads_only_what_is_due),
+        TEST(lanes_are_read_in_turn),
+        TEST(endpoints_are_read_in_turn),
         TEST(one_that_is_resumed_begins_anew),
         TEST(looking_back_comes_to_its_end),
         TEST(whatever_happens_all_is_taken_in_order),

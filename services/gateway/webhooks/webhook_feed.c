@@ -3,8 +3,6 @@
  */
 #include "services/gateway/webhooks/webhook_queue_internal.h"
 
-#define PASSED_REST_US (5 * MINUTE_US)
-
 /* --- rows --------------------------------------------------------------------------------------- */
 
 void row_free(struct webhook_queue *q, struct webhook_row *row)
@@ -72,14 +70,15 @@ static int64_t due_us(const struct held *h)
 
 static void set_soonest(struct webhook_queue *q, struct webhook_feed *f)
 {
-    f->soonest_us = f->passed_us;
+    f->soonest_us = NEVER;
     for (size_t i = 0; i < f->nheld; i++)
         f->soonest_us = MIN(f->soonest_us, due_us(&f->held[i]));
     q->soonest_us = MIN(q->soonest_us, f->soonest_us);
 }
 
-static void read_from(struct webhook_feed *f, int64_t seq)
+void feed_read_from(struct webhook_feed *f, int64_t seq)
 {
+    f->seen = MAX(f->seen, f->after);
     f->after = MIN(f->after, seq - 1);
     f->more = true;
 }
@@ -91,6 +90,14 @@ static bool is_held(const struct webhook_feed *f, int64_t key, int64_t seq)
         if (h->seq == seq || (h->key == key && h->blocks_us && h->seq < seq))
             return true;
     }
+    return false;
+}
+
+static bool is_held_itself(const struct webhook_feed *f, int64_t seq)
+{
+    for (size_t i = 0; i < f->nheld; i++)
+        if (f->held[i].seq == seq)
+            return true;
     return false;
 }
 
@@ -114,20 +121,19 @@ static void forget_held(struct webhook_feed *f, int64_t seq)
             f->held[i--] = f->held[--f->nheld];
 }
 
-/* No room is kept for one that holds back nobody: it is read anew when it may be due. */
-static void pass_over(struct webhook_feed *f, int64_t seq, int64_t next_us, int64_t wall_us)
+/* No room is kept for one that holds back nobody: a look back finds it when it is due. */
+static void pass_over(struct webhook_feed *f, int64_t next_us)
 {
-    f->passed_seq = f->passed_seq ? MIN(f->passed_seq, seq) : seq;
-    f->passed_us = MIN(f->passed_us, MAX(next_us, wall_us + PASSED_REST_US));
+    f->passed_us = MAX(f->passed_us, next_us);
 }
 
-static bool make_room(struct webhook_feed *f, int64_t wall_us)
+static bool make_room(struct webhook_feed *f)
 {
     if (has_room(f))
         return true;
     for (size_t i = 0; i < f->nheld; i++)
         if (!f->held[i].blocks_us) {
-            pass_over(f, f->held[i].seq, f->held[i].until_us, wall_us);
+            pass_over(f, f->held[i].until_us);
             f->held[i] = f->held[--f->nheld];
             return true;
         }
@@ -144,11 +150,12 @@ void feed_hold(struct webhook_queue *q, struct webhook_feed *f, const struct web
 
     forget_held(f, row->seq);
     if (!blocks && !has_room(f)) {
-        pass_over(f, row->seq, next_us, wall_us);
-    } else if (!make_room(f, wall_us)) {
+        pass_over(f, next_us);
+    } else if (!make_room(f)) {
         f->stalled = true;
         int64_t lowest = feed_drop_waiting(q, f, NULL, 0);
-        read_from(f, MIN(MIN(row->seq, lowest), f->after + 1));
+        feed_read_from(f, MIN(MIN(row->seq, lowest), f->after + 1));
+        f->seen = MIN(f->seen, row->seq - 1); /* it is forgotten */
     } else {
         f->held[f->nheld++] = (struct held){ .key = row->key,
                                              .seq = row->seq,
@@ -167,7 +174,7 @@ void feed_release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t w
     for (size_t i = 0; i < f->nheld; i++) {
         struct held *h = &f->held[i];
         if (due_us(h) <= wall_us)
-            read_from(f, h->seq);
+            feed_read_from(f, h->seq);
         if (h->blocks_us && h->blocks_us <= wall_us)
             h->blocks_us = 0;
         if (h->until_us > wall_us)
@@ -175,11 +182,6 @@ void feed_release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t w
     }
     f->nheld = kept;
     f->stalled = false;
-    if (f->passed_us <= wall_us) {
-        read_from(f, f->passed_seq);
-        f->passed_seq = 0;
-        f->passed_us = NEVER;
-    }
     set_soonest(q, f);
 }
 
@@ -187,19 +189,32 @@ void feed_release_all(struct webhook_queue *q, struct webhook_feed *f)
 {
     f->nheld = 0;
     f->stalled = false;
-    f->passed_seq = 0;
-    f->passed_us = NEVER;
+    f->passed_us = 0;
     set_soonest(q, f);
 }
 
-/* So that what comes after very many that wait for their key gets its turn. */
-void feed_look_back(struct webhook_feed *f)
+/* Whether that row waits for an older one of its key, or in the window itself. */
+static bool is_expected(const struct webhook_feed *f, int64_t key, int64_t seq, int64_t wall_us)
 {
-    if (f->more && f->after <= f->back_to)
+    for (const struct webhook_row *r = f->first; r && r->seq <= seq; r = r->next)
+        if (r->key == key)
+            return true;
+    for (size_t i = 0; i < f->nheld; i++) {
+        const struct held *h = &f->held[i];
+        if (h->seq == seq ? h->until_us <= wall_us : h->key == key && h->blocks_us && h->seq < seq)
+            return true;
+    }
+    return false;
+}
+
+void feed_found(struct webhook_queue *q, struct webhook_feed *f, int64_t key, int64_t seq,
+                int64_t wall_us)
+{
+    if (is_expected(f, key, seq, wall_us))
         return;
-    f->back_to = f->after;
-    f->after = 0;
-    f->more = true;
+    forget_held(f, seq); /* its next try was far off, and is not any more */
+    feed_read_from(f, seq);
+    set_soonest(q, f);
 }
 
 /* --- feeds -------------------------------------------------------------------------------------- */
@@ -220,9 +235,7 @@ struct webhook_feed *feed_of(struct webhook_endpoint *e, int lane)
         struct webhook_feed *f = calloc(1, sizeof(*f));
         if (!f)
             return NULL;
-        *f = (struct webhook_feed){
-            .endpoint = e, .lane = lane, .passed_us = NEVER, .soonest_us = NEVER
-        };
+        *f = (struct webhook_feed){ .endpoint = e, .lane = lane, .soonest_us = NEVER };
         e->feeds[lane] = f;
     }
     return e->feeds[lane];
@@ -254,19 +267,19 @@ static bool insert_copy(struct webhook_queue *q, struct webhook_feed *f,
     return true;
 }
 
-/* False: no memory. */
 bool feed_take(struct webhook_queue *q, struct webhook_feed *f, const struct webhook_row *row,
                struct webhook_now now)
 {
     if (is_in_window(f, row))
         return true;
-    if (endpoint_is_failing(f->endpoint))
+    if (endpoint_is_failing(f->endpoint) && row->body)
         return insert_copy(q, f, row);
-    if (is_held(f, row->key, row->seq))
+    if (is_held(f, row->key, row->seq)) {
+        if (!row->body && !is_held_itself(f, row->seq))
+            pass_over(f, row->next_us);
         return true;
-    bool is_due =
-        row->next_us <= now.wall_us || (row->tried_us && row->tried_us < f->endpoint->recovered_us);
-    if (!is_due) {
+    }
+    if (!row->body) {
         feed_hold(q, f, row, row->next_us, row->first_failed_us, now.wall_us);
         return true;
     }

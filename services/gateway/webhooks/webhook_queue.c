@@ -47,6 +47,8 @@ static void endpoint_free(struct webhook_queue *q, struct webhook_endpoint *e)
         e->posts[i]->endpoint = NULL;
     if (q->turn == e)
         q->turn = e->next;
+    if (q->read_turn == e)
+        q->read_turn = e->next;
     for (struct webhook_endpoint **at = &q->first; *at; at = &(*at)->next)
         if (*at == e) {
             *at = e->next;
@@ -94,7 +96,7 @@ void endpoint_read_anew(struct webhook_queue *q, struct webhook_endpoint *e, boo
             continue;
         if (also_held)
             feed_release_all(q, f);
-        f->after = 0;
+        f->after = f->seen = 0;
         f->more = true;
     }
 }
@@ -168,7 +170,7 @@ void webhook_queue_hint(struct webhook_queue *q, const struct webhook_hint *hint
     for (int i = 0; i < WEBHOOK_LANES && e; i++) {
         struct webhook_feed *f = lanes >> i & 1 ? feed_of(e, i) : NULL;
         if (f && hint->from_seq)
-            f->after = MIN(f->after, hint->from_seq - 1);
+            feed_read_from(f, hint->from_seq);
         if (f)
             f->more = true;
     }
@@ -198,7 +200,7 @@ bool webhook_queue_is_asking(const struct webhook_queue *q)
 
 static bool is_idle(const struct webhook_feed *f)
 {
-    return !f->first && !f->nheld && !f->passed_seq && !f->more;
+    return !f->first && !f->nheld && !f->passed_us && !f->more;
 }
 
 /* Time for it? Older deliveries may wait again without our having been told. */
@@ -207,7 +209,15 @@ static bool is_to_look_back(struct webhook_queue *q, struct webhook_now now)
     if (now.monotonic_us < q->look_back_us)
         return false;
     q->look_back_us = now.monotonic_us + LOOK_BACK_US;
+    q->looking = true;
     return true;
+}
+
+/* By then each has been found. */
+static void forget_passed(struct webhook_feed *f, int64_t wall_us)
+{
+    if (f->passed_us && f->passed_us + 2 * LOOK_BACK_US <= wall_us)
+        f->passed_us = 0;
 }
 
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
@@ -224,10 +234,12 @@ void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now)
                 feed_release_due(q, f, now.wall_us);
             else if (f && some_due)
                 q->soonest_us = MIN(q->soonest_us, f->soonest_us);
+            if (f)
+                forget_passed(f, now.wall_us);
             if (f && is_idle(f))
                 feed_free(q, f);
             else if (f && look_back)
-                feed_look_back(f);
+                f->looks_back = true;
         }
         if (!e->nposts && !has_feeds(e) && (!e->failures || !e->failing_since_us))
             endpoint_free(q, e); /* it is read again when there is something for it */
@@ -297,10 +309,18 @@ static bool add_want(struct webhook_feed *f, int rows, struct webhook_want *out)
     bool wants = f->more && !f->stalled && f->nrows <= WINDOW_ROWS / 2;
 
     rows = wants ? MIN(rows, WINDOW_ROWS - (int)f->nrows) : 0;
+    if (rows <= 0)
+        return false;
     *out = (struct webhook_want){
-        .feed = f, .endpoint = f->endpoint, .lane = f->lane, .after = f->after, .rows = rows
+        .feed = f,
+        .endpoint = f->endpoint,
+        .lane = f->lane,
+        .after = f->after,
+        .seen = f->seen,
+        .forgiven_us = endpoint_is_failing(f->endpoint) ? NEVER : f->endpoint->recovered_us,
+        .rows = rows,
     };
-    return rows > 0;
+    return true;
 }
 
 /* One that fails is probed by whatever it is owed first, in one lane after the other. */
@@ -316,22 +336,40 @@ static size_t want_probe(struct webhook_endpoint *e, struct webhook_want *out)
     return 0;
 }
 
+/* What is read may be discarded and fill no window, so lanes are served in turn. */
+static size_t want_of(const struct webhook_queue *q, struct webhook_endpoint *e, int rows,
+                      struct webhook_want *out, size_t max)
+{
+    int room = MIN(room_of(q, e), rows), first = e->read_turn;
+    size_t n = 0;
+
+    if (endpoint_is_failing(e))
+        return want_probe(e, out);
+    for (int i = 0; i < WEBHOOK_LANES && n < max && room > 0; i++) {
+        struct webhook_feed *f = e->feeds[(first + i) % WEBHOOK_LANES];
+        if (!f || !add_want(f, room, &out[n]))
+            continue;
+        room -= out[n++].rows;
+        e->read_turn = (f->lane + 1) % WEBHOOK_LANES;
+    }
+    return n;
+}
+
 size_t webhook_queue_wants(struct webhook_queue *q, struct webhook_now now,
                            struct webhook_want *out, size_t max)
 {
+    struct webhook_endpoint *start = q->read_turn ? q->read_turn : q->first, *e = start;
+    int rows = READ_ROWS;
     size_t n = 0;
 
-    for (struct webhook_endpoint *e = q->first; e && n < max; e = e->next) {
-        if (!e->known || e->stale || !e->active || e->rest_until_us > now.monotonic_us)
-            continue;
-        if (endpoint_is_failing(e)) {
-            n += want_probe(e, &out[n]);
-            continue;
-        }
-        int room = room_of(q, e);
-        for (int i = 0; i < WEBHOOK_LANES && n < max; i++)
-            if (e->feeds[i] && add_want(e->feeds[i], room, &out[n]))
-                room -= out[n++].rows;
+    while (e && n < max && rows > 0) {
+        bool is_read = e->known && !e->stale && e->active && e->rest_until_us <= now.monotonic_us;
+        size_t got = is_read ? want_of(q, e, rows, &out[n], max - n) : 0;
+        for (; got > 0; got--)
+            rows -= out[n++].rows;
+        e = q->read_turn = e->next ? e->next : q->first;
+        if (e == start)
+            break;
     }
     return n;
 }
@@ -352,6 +390,45 @@ bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
 
 void webhook_queue_read(struct webhook_queue *q UNUSED, const struct webhook_want *w, int got)
 {
-    if (!w->feed->stalled)
-        w->feed->more = got >= w->rows;
+    struct webhook_feed *f = w->feed;
+
+    if (f->stalled)
+        return;
+    f->more = got >= w->rows;
+    if (!f->more) /* nothing is due up to there */
+        f->after = MAX(f->after, w->seen);
+}
+
+/* Of an endpoint that fails all is read from the beginning when it answers. */
+static bool can_look_back(const struct webhook_endpoint *e, const struct webhook_feed *f)
+{
+    return e->known && e->active && !endpoint_is_failing(e) && !f->stalled && f->after > 0;
+}
+
+size_t webhook_queue_looks(struct webhook_queue *q, struct webhook_look *out, size_t max)
+{
+    size_t n = 0;
+
+    if (!q->looking)
+        return 0;
+    for (struct webhook_endpoint *e = q->first; e; e = e->next)
+        for (int i = 0; i < WEBHOOK_LANES; i++) {
+            struct webhook_feed *f = e->feeds[i];
+            if (!f || !f->looks_back)
+                continue;
+            if (n == max)
+                return n;
+            f->looks_back = false;
+            if (can_look_back(e, f))
+                out[n++] =
+                    (struct webhook_look){ .feed = f, .endpoint = e, .lane = i, .upto = f->after };
+        }
+    q->looking = false;
+    return n;
+}
+
+void webhook_queue_found(struct webhook_queue *q, const struct webhook_look *look, int64_t key,
+                         int64_t seq, struct webhook_now now)
+{
+    feed_found(q, look->feed, key, seq, now.wall_us);
 }

@@ -5,7 +5,12 @@
  * order of seq; the rest stays in the table. Of a key one row is under way at a time. A row that
  * failed leaves the window and is held: until its next try, and for an hour the later rows of its key
  * with it; then the feed is read again from there. Rows that were posted are no longer in the table
- * by then, so what is read again is what is still owed.
+ * by then, so what is read again is what is still owed; and of what was read before only what is due
+ * by now. What is not due has no body with it.
+ *
+ * Once a minute each feed looks back: what is due before the place where it reads, although it knows
+ * of nothing there, has been made due again without its having been told, or was passed over for want
+ * of room.
  *
  * An endpoint has few posts under way, fewer while it has not answered yet, one when it answers
  * slowly, and none besides one that takes longer than a second; a company has a quarter of all. After FAILURES_MAX failures in a row (an answer that is about the event
@@ -33,7 +38,8 @@
 #define QUEUE_ROWS 65536  /* in all windows; when they are full, an endpoint still gets... */
 #define LEAST_ROWS 8      /* ...so many */
 #define QUEUE_BYTES (64 * MIB)
-#define HELD_MAX 128 /* of a feed, in their first hour; with more it rests as a whole */
+#define READ_ROWS 2048 /* wanted at one time, since a row has its body with it */
+#define HELD_MAX 128   /* of a feed, in their first hour; with more it rests as a whole */
 #define FAILURES_MAX 5
 #define PROBE_FIRST_US (5 * SECOND_US)
 #define PROBE_MAX_US (5 * MINUTE_US)
@@ -68,7 +74,7 @@ struct webhook_endpoint {
     int64_t recovered_us;  /* wall; what failed before is due again */
     struct webhook_row *posts[ENDPOINT_POSTS];
     unsigned nposts;
-    int lane_turn;
+    int lane_turn, read_turn; /* the lane of the next post; of the next reading */
     struct webhook_feed *feeds[WEBHOOK_LANES];
     struct webhook_endpoint *next, *next_same;
 };
@@ -80,7 +86,7 @@ struct webhook_row {
     int64_t key;
     int attempts;
     int64_t first_failed_us, tried_us, next_us; /* 0 = none; wall */
-    char *body;                                 /* own memory */
+    char *body;                                 /* own memory; NULL: not due when it was read */
     size_t len;
     /* private */
     struct webhook_feed *feed; /* NULL: its lane has become another's */
@@ -105,8 +111,7 @@ void webhook_queue_refresh(struct webhook_queue *q);
 void webhook_queue_ask(struct webhook_queue *q, struct id tenant, struct id endpoint);
 /* Whether some are to be read. */
 bool webhook_queue_is_asking(const struct webhook_queue *q);
-/* What was held until now is due; and once a minute feeds are read from the beginning, should older
- * deliveries wait again. Once a turn. */
+/* What was held until now is due; and once a minute feeds look back. Once a turn. */
 void webhook_queue_tick(struct webhook_queue *q, struct webhook_now now);
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -119,14 +124,19 @@ void webhook_queue_know(struct webhook_queue *q, struct webhook_endpoint *e,
                         const struct webhook_endpoint *said);
 void webhook_queue_no_such(struct webhook_queue *q, struct webhook_endpoint *e);
 
-/* A feed that wants rows: those of `lane` after seq `after`, at most `rows`. */
+/*
+ * A feed that wants rows: those of `lane` after seq `after`, at most `rows`. A row is due when its next
+ * try is, or when it was tried before `forgiven_us`. Up to `seen` only those are wanted which are due,
+ * or failed first within HOLD_KEY_US.
+ */
 struct webhook_want {
     struct webhook_feed *feed;
     struct webhook_endpoint *endpoint;
     int lane;
-    int64_t after;
+    int64_t after, seen, forgiven_us;
     int rows;
 };
+/* READ_ROWS in all; endpoints and their lanes in turn. */
 size_t webhook_queue_wants(struct webhook_queue *q, struct webhook_now now,
                            struct webhook_want *out, size_t max);
 /* One of the rows that were read, in order; the body is copied. False: no memory. */
@@ -134,6 +144,19 @@ bool webhook_queue_add(struct webhook_queue *q, const struct webhook_want *w,
                        const struct webhook_row *row, struct webhook_now now);
 /* All of them were added: `got` rows. */
 void webhook_queue_read(struct webhook_queue *q, const struct webhook_want *w, int got);
+
+/* A feed that looks back: wants to know of each key the first row of `lane` that is due and not after
+ * seq `upto`. */
+struct webhook_look {
+    struct webhook_feed *feed;
+    struct webhook_endpoint *endpoint;
+    int lane;
+    int64_t upto;
+};
+/* Those that have not looked yet this minute; whoever was asked has. */
+size_t webhook_queue_looks(struct webhook_queue *q, struct webhook_look *out, size_t max);
+void webhook_queue_found(struct webhook_queue *q, const struct webhook_look *look, int64_t key,
+                         int64_t seq, struct webhook_now now);
 
 /* --- posting ---------------------------------------------------------------------------------- */
 

@@ -26,11 +26,11 @@ struct webhook_feed {
     struct webhook_endpoint *endpoint;
     int lane;
     bool more;          /* the table may have rows after `after` */
+    bool looks_back;    /* has to, this minute */
     int64_t after;      /* seq */
-    int64_t back_to;    /* where it was when it looked back */
+    int64_t seen;       /* up to here what is not due has been read before */
     bool stalled;       /* too many are held */
-    int64_t passed_seq; /* the first of those that were passed over; 0: none */
-    int64_t passed_us;  /* wall: when they are read anew */
+    int64_t passed_us;  /* wall: the last of those that were passed over is due; 0: none were */
     int64_t soonest_us; /* of what is held */
     struct webhook_row *first;
     size_t nrows;
@@ -46,13 +46,15 @@ struct company {
 
 struct webhook_queue {
     struct webhook_endpoint *first;
-    struct webhook_endpoint *turn; /* where the next pick begins */
+    struct webhook_endpoint *turn;      /* where the next pick begins */
+    struct webhook_endpoint *read_turn; /* where the next reading does */
     uint32_t lanes;
     size_t under_way, rows, bytes;
     size_t ncompanies;
     struct company companies[QUEUE_SLOTS]; /* those with posts */
     int64_t soonest_us;                    /* of all feeds */
-    int64_t look_back_us; /* monotonic: when all feeds are read from the beginning */
+    int64_t look_back_us;                  /* monotonic: when all feeds look back */
+    bool looking;                          /* some have not yet */
     struct webhook_endpoint *buckets[BUCKETS];
 };
 
@@ -73,8 +75,11 @@ void feed_hold(struct webhook_queue *q, struct webhook_feed *f, const struct web
 void feed_release_due(struct webhook_queue *q, struct webhook_feed *f, int64_t wall_us);
 /* Nothing is held any more; all is read from the beginning. */
 void feed_release_all(struct webhook_queue *q, struct webhook_feed *f);
-/* It is read from the beginning, unless it still is since the last time. */
-void feed_look_back(struct webhook_feed *f);
+/* It goes on from that row. */
+void feed_read_from(struct webhook_feed *f, int64_t seq);
+/* That row is due, and nothing older of its key is. */
+void feed_found(struct webhook_queue *q, struct webhook_feed *f, int64_t key, int64_t seq,
+                int64_t wall_us);
 void feed_free(struct webhook_queue *q, struct webhook_feed *f);
 /* The endpoint's, made at need. NULL: no memory. */
 struct webhook_feed *feed_of(struct webhook_endpoint *e, int lane);

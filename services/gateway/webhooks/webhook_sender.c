@@ -30,6 +30,7 @@
 #define REFRESH_US (10 * SECOND_US)
 #define TROUBLE_US (200 * MSEC_US)
 #define DRAIN_US (3 * SECOND_US)
+#define LAST_WORDS_US (2 * SECOND_US) /* more, for what posts came to; leases are renewed in it */
 #define HINTS_MAX 1024
 #define RESULTS_MAX 512
 #define STORE_ARENA (64 * MIB)
@@ -75,7 +76,7 @@ struct webhook_sender {
     size_t nresults;
     uint64_t generation;             /* of the leases... */
     int64_t versions[WEBHOOK_LANES]; /* ...and their versions then; 0: not ours */
-    int64_t find_at_us, refresh_at_us, state_at_us, sweep_at_us;
+    int64_t find_at_us, look_at_us, refresh_at_us, state_at_us, sweep_at_us;
     atomic_bool sending;  /* the thread that posts is at work: the leases are not to be left */
     struct mailbox ended; /* rung when it is not any more */
     pthread_mutex_t lock;
@@ -223,6 +224,18 @@ static enum err look_around(struct webhook_sender *s)
     enum err e = webhook_store_find(&s->store, own_lanes(s));
     int64_t ended_us = clock_monotonic_us();
     s->find_at_us = ended_us + MAX(FIND_US, FIND_REST * (ended_us - begun_us));
+    return e;
+}
+
+static enum err look_back(struct webhook_sender *s)
+{
+    int64_t begun_us = clock_monotonic_us();
+
+    if (begun_us < s->look_at_us)
+        return ERR_OK;
+    enum err e = webhook_store_look_back(&s->store, now_of());
+    int64_t ended_us = clock_monotonic_us();
+    s->look_at_us = ended_us + FIND_REST * (ended_us - begun_us);
     return e;
 }
 
@@ -436,9 +449,11 @@ static enum err turn(struct webhook_sender *s, const struct webhook_host *host, 
     if (!e)
         e = webhook_store_know(&s->store);
     if (!e)
-        e = webhook_store_read(&s->store, now_of(), &rows);
+        e = look_back(s);
+    if (!e)
+        e = webhook_store_read(&s->store, now_of(), &rows, more_out);
     post_all(s);
-    *more_out = rows > 0 || webhook_queue_is_asking(s->queue);
+    *more_out = *more_out || webhook_queue_is_asking(s->queue);
     return e;
 }
 
@@ -455,16 +470,23 @@ static void wait(struct webhook_sender *s, bool more, enum err e)
     http_out_rest(s->http, wait_us);
 }
 
-/* Posts that are under way when the thread is to stop; what is left is posted again. */
+/* Posts that are under way when the thread is to stop; what is left is posted again. Lanes may go to
+ * others meanwhile, and the database fail for a moment: that is to cost no other post its result. */
 static void drain(struct webhook_sender *s, const struct webhook_host *host)
 {
-    int64_t until_us = clock_monotonic_us() + DRAIN_US;
+    int64_t until_us = clock_monotonic_us() + DRAIN_US, last_us = until_us + LAST_WORDS_US;
+    enum err e;
 
-    while (http_out_running(s->http) && clock_monotonic_us() < until_us) {
+    for (;;) {
+        heed_leases(s);
+        e = settle(s, host);
+        int64_t now_us = clock_monotonic_us();
+        bool is_waiting = http_out_running(s->http) && now_us < until_us;
+        if (!is_waiting && (!e || now_us >= last_us))
+            break;
         http_out_rest(s->http, 100 * MSEC_US);
         collect(s);
     }
-    enum err e = settle(s, host);
     if (e)
         log_warn("webhook.drain", "posts could not be written down; they are made again", "err",
                  err_name(e), NULL);

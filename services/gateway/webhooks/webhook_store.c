@@ -12,7 +12,7 @@
 #define DB_LIMIT_US (5 * SECOND_US)
 #define KNOW_MAX 256
 #define WANT_MAX 256
-#define READ_ROWS 2048 /* at one time, since a row has its body with it */
+#define LOOK_MAX 64
 #define SWEEP_ROWS "1000"
 #define SWEEP_BATCHES 10
 
@@ -223,7 +223,7 @@ static void take_rows(void *ctx, const PGresult *res)
             .first_failed_us = db_row_i64(&row, "first_failed_us"),
             .tried_us = db_row_i64(&row, "tried_us"),
             .next_us = db_row_i64(&row, "next_us"),
-            .body = text.out,
+            .body = body ? text.out : NULL,
             .len = strlen(text.in),
         };
         if (!w || row.bad || !webhook_queue_add(r->s->queue, w, &one, r->now)) {
@@ -241,16 +241,21 @@ static enum err queue_scan(struct reading *r)
 {
     CLEANUP(columns_fini) struct columns k = { 0 };
     struct id tenant = r->wants[0].endpoint->tenant;
-    const char *params[5] = { db_text_id(r->s->arena, tenant) };
+    const char *params[9] = { db_text_id(r->s->arena, tenant) };
 
-    columns_init(&k, 4);
+    params[7] = db_text_i64(r->s->arena, r->now.wall_us);
+    params[8] = db_text_i64(r->s->arena, r->now.wall_us - HOLD_KEY_US);
+    columns_init(&k, 6);
     for (size_t i = 0; i < r->nwants; i++) {
         columns_id(&k, r->wants[i].endpoint->id);
         columns_i64(&k, r->wants[i].lane);
         columns_i64(&k, r->wants[i].after);
         columns_i64(&k, r->wants[i].rows);
+        columns_i64(&k, r->wants[i].seen);
+        columns_i64(&k, r->wants[i].forgiven_us);
     }
-    enum err e = params[0] ? columns_params(&k, &params[1]) : ERR_RESOURCE_EXHAUSTED;
+    bool ok = params[0] && params[7] && params[8];
+    enum err e = ok ? columns_params(&k, &params[1]) : ERR_RESOURCE_EXHAUSTED;
     if (!e)
         e = db_set_tenant(r->s->db, tenant);
     return e ? e : db_queue_take(r->s->db, &sql_feeds_scan, params, take_rows, r);
@@ -262,26 +267,17 @@ static int by_company(const void *a, const void *b)
     return id_compare(x->endpoint->tenant, y->endpoint->tenant);
 }
 
-/* Those that are left out are wanted again next time. */
-static size_t some_of(const struct webhook_want *wants, size_t n)
-{
-    size_t some = 0;
-
-    for (int rows = 0; some < n && rows < READ_ROWS; some++)
-        rows += wants[some].rows;
-    return some;
-}
-
-enum err webhook_store_read(const struct webhook_store *s, struct webhook_now now, size_t *rows_out)
+enum err webhook_store_read(const struct webhook_store *s, struct webhook_now now, size_t *rows_out,
+                            bool *more_out)
 {
     struct webhook_want wants[WANT_MAX];
     struct reading readings[WANT_MAX];
     size_t n = webhook_queue_wants(s->queue, now, wants, WANT_MAX), m = 0;
 
     *rows_out = 0;
+    *more_out = n > 0;
     if (!n)
         return ERR_OK;
-    n = some_of(wants, n);
     qsort(wants, n, sizeof(wants[0]), by_company);
     enum err e = begin(s);
     for (size_t i = 0, count; i < n && !e; i += count) {
@@ -297,6 +293,87 @@ enum err webhook_store_read(const struct webhook_store *s, struct webhook_now no
         if (readings[i].bad && !e)
             e = ERR_INTERNAL;
     }
+    return e;
+}
+
+/* --- looking back ------------------------------------------------------------------------------- */
+
+struct looking {
+    const struct webhook_store *s;
+    struct webhook_now now;
+    const struct webhook_look *looks;
+    size_t nlooks;
+    bool bad;
+};
+
+static const struct webhook_look *find_look(const struct looking *l, struct id endpoint, int lane)
+{
+    for (size_t i = 0; i < l->nlooks; i++)
+        if (l->looks[i].lane == lane && id_equal(l->looks[i].endpoint->id, endpoint))
+            return &l->looks[i];
+    return NULL;
+}
+
+static void take_found(void *ctx, const PGresult *res)
+{
+    struct looking *l = ctx;
+    struct db_row row = { .res = res };
+
+    for (; row.row < PQntuples(res) && !l->bad; row.row++) {
+        const struct webhook_look *look =
+            find_look(l, db_row_id(&row, "endpoint_id"), db_row_i32(&row, "lane"));
+        int64_t key = db_row_i64(&row, "key"), seq = db_row_i64(&row, "seq");
+        l->bad = !look || row.bad;
+        if (!l->bad)
+            webhook_queue_found(l->s->queue, look, key, seq, l->now);
+    }
+}
+
+static enum err queue_look(struct looking *l)
+{
+    CLEANUP(columns_fini) struct columns k = { 0 };
+    struct id tenant = l->looks[0].endpoint->tenant;
+    const char *params[5] = { db_text_id(l->s->arena, tenant) };
+
+    params[4] = db_text_i64(l->s->arena, l->now.wall_us);
+    columns_init(&k, 3);
+    for (size_t i = 0; i < l->nlooks; i++) {
+        columns_id(&k, l->looks[i].endpoint->id);
+        columns_i64(&k, l->looks[i].lane);
+        columns_i64(&k, l->looks[i].upto);
+    }
+    enum err e = params[0] && params[4] ? columns_params(&k, &params[1]) : ERR_RESOURCE_EXHAUSTED;
+    if (!e)
+        e = db_set_tenant(l->s->db, tenant);
+    return e ? e : db_queue_take(l->s->db, &sql_feeds_look_back, params, take_found, l);
+}
+
+static int looks_by_company(const void *a, const void *b)
+{
+    const struct webhook_look *x = a, *y = b;
+    return id_compare(x->endpoint->tenant, y->endpoint->tenant);
+}
+
+enum err webhook_store_look_back(const struct webhook_store *s, struct webhook_now now)
+{
+    struct webhook_look looks[LOOK_MAX];
+    struct looking all[LOOK_MAX];
+    size_t n = webhook_queue_looks(s->queue, looks, LOOK_MAX), m = 0;
+
+    if (!n)
+        return ERR_OK;
+    qsort(looks, n, sizeof(looks[0]), looks_by_company);
+    enum err e = begin(s);
+    for (size_t i = 0, count; i < n && !e; i += count) {
+        for (count = 1; i + count < n &&
+                        id_equal(looks[i + count].endpoint->tenant, looks[i].endpoint->tenant);)
+            count++;
+        all[m] = (struct looking){ .s = s, .now = now, .looks = looks + i, .nlooks = count };
+        e = queue_look(&all[m++]);
+    }
+    e = end(s, e);
+    for (size_t i = 0; i < m && !e; i++)
+        e = all[i].bad ? ERR_INTERNAL : ERR_OK;
     return e;
 }
 

@@ -33,9 +33,12 @@ struct webhook_store {
 NODISCARD enum err webhook_store_find(const struct webhook_store *s, uint32_t lanes);
 /* What the queue does not know about endpoints; at most 256. */
 NODISCARD enum err webhook_store_know(const struct webhook_store *s);
-/* The rows that the queue wants. rows_out: how many there were. */
+/* What is due where feeds look back, at most 64 of them. */
+NODISCARD enum err webhook_store_look_back(const struct webhook_store *s, struct webhook_now now);
+/* Rows that the queue wants. rows_out: how many there were. more_out: it wanted some, be there none,
+ * and may want others, of feeds that were not asked this time. */
 NODISCARD enum err webhook_store_read(const struct webhook_store *s, struct webhook_now now,
-                                      size_t *rows_out);
+                                      size_t *rows_out, bool *more_out);
 /* Under the leases that their lanes had when they were posted: ERR_CANCELED when one was lost, be it
  * ours again. emitted_out: events were. */
 NODISCARD enum err webhook_store_settle(const struct webhook_store *s,
