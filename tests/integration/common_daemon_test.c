@@ -118,7 +118,7 @@ static void close_stage(struct stage *s)
     folder_remove(s->dir);
 }
 
-/* The next command other than HEARTBEAT. */
+/* The next command of a worker other than HEARTBEAT; a daemon's consumer asks for the log meanwhile, as a client. */
 static uint8_t next_command(struct stage *s, struct bus_frames *out)
 {
     for (;;) {
@@ -126,7 +126,8 @@ static uint8_t next_command(struct stage *s, struct bus_frames *out)
             fail_msg("nothing from the daemon");
         assert_true(out->n >= 3);
         uint8_t command = *(uint8_t *)zmq_msg_data(&out->frame[2]);
-        if (command != MDP02_W_HEARTBEAT)
+        bool is_worker = bus_frame_is(&out->frame[1], MDP_WORKER_02, MDP_HEADER_LEN);
+        if (is_worker && command != MDP02_W_HEARTBEAT)
             return command;
         bus_frames_close(out);
     }
