@@ -1,8 +1,11 @@
 """What Prometheus itself thinks of the daemons' metrics: `promtool check metrics` knows names, units and types."""
 
+import json
 import os
 import pathlib
+import re
 import subprocess
+import sys
 
 import pytest
 
@@ -18,3 +21,49 @@ def test_promtool_has_nothing_to_say(company, daemon):
     said = subprocess.run([PROMTOOL, "check", "metrics"], input=metrics, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     assert (said.returncode, said.stdout) == (0, "")
+
+
+PROMETHEUS, GRAFANA = ROOT / "deploy/prometheus", ROOT / "deploy/grafana"
+
+
+def promtool(*words):
+    said = subprocess.run([PROMTOOL, *words], cwd=PROMETHEUS, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert said.returncode == 0, said.stdout
+    return said.stdout
+
+
+def test_alerts_are_quiet_in_an_ordinary_hour_and_fire_for_what_they_are_about():
+    promtool("check", "config", "prometheus.yml")
+    assert "SUCCESS" in promtool("test", "rules", "alerts_test.yml")
+
+
+def test_every_alert_has_its_test_and_its_section_in_the_runbook():
+    named = re.findall(r"- alert: (\w+)", (PROMETHEUS / "alerts.yml").read_text())
+    cases = re.findall(r"- name: (\w+)$", (PROMETHEUS / "alerts_test.yml").read_text(), re.M)
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    assert len(named) > 20 and cases == named
+    assert re.findall(r"^## (\w+)$", runbook, re.M) == named
+    for name in named:
+        assert f"runbook: docs/runbook.md#{name.lower()}" in (PROMETHEUS / "alerts.yml").read_text()
+
+
+def test_dashboards_are_what_their_program_writes_and_can_be_asked(tmp_path):
+    subprocess.run([sys.executable, GRAFANA / "dashboards.py", "--check"], check=True)
+    asked = [target["expr"].replace("$__rate_interval", "5m") for file in sorted(GRAFANA.glob("dashboards/*.json"))
+             for panel in json.loads(file.read_text())["panels"] for target in panel.get("targets", [])]
+    assert len(asked) > 40
+    rules = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(asked)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    promtool("check", "rules", tmp_path / "rules.yml")
+
+
+@pytest.mark.parametrize("where", ["prometheus/alerts.yml", *(f"grafana/dashboards/daybook-{name}.json" for name in (
+    "overview", "calls", "events", "business"))])
+def test_alerts_and_dashboards_look_at_metrics_that_there_are(company, where):
+    """Said by a daemon, or by the sources: a family is shown from its first count on."""
+    families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", "".join(map(company.stack.metrics, DAEMONS)), re.M))
+    for source in [*ROOT.glob("common/*.c"), *ROOT.glob("services/**/*.c")]:
+        families.update((name, kind.lower()) for name, kind in re.findall(
+            r'\.name = "(daybook_\w+)",\s+\.type = METRIC_(\w+)', source.read_text()))
+    for name in set(re.findall(r"\b(?:daybook|process)_[a-z_]+", (ROOT / "deploy" / where).read_text())):
+        assert name in families or families.get(name.removesuffix("_bucket")) == "histogram", name
