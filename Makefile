@@ -34,11 +34,16 @@ WARN_CLANG := -Wno-string-conversion -Wno-cast-qual -Wno-format-nonliteral -Wno-
 	-Wno-error=unused-variable
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wundef \
 	-Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wcast-qual \
-	-Wimplicit-fallthrough -Wnull-dereference -fno-common $(if $(WERROR),-Werror) $(if $(IS_CLANG),$(WARN_CLANG))
+	-Wimplicit-fallthrough -Wnull-dereference -fno-common $(if $(WERROR),-Werror) \
+	$(if $(IS_CLANG),$(WARN_CLANG),-Wtrampolines -Wbidi-chars=any)
 # gcc heeds -Wnull-dereference only without -fno-delete-null-pointer-checks:
 # make VARIANT=null CFLAGS=-fdelete-null-pointer-checks WERROR=1 all
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fPIE
+# Besides, of what is shipped: see tools/check-hardening.sh; and names of files that are the same in any checkout.
+MACHINE := $(shell uname -m)
+HARDEN_MORE := -fexceptions -ffile-prefix-map=$(CURDIR)=. $(if $(filter x86_64,$(MACHINE)),-fcf-protection=full) \
+	$(if $(filter aarch64,$(MACHINE)),-mbranch-protection=standard)
 PKGS := libzmq libsodium libprotobuf-c libpq hiredis jansson libcurl libmicrohttpd libcrypto zlib
 # Asked once; before `make deps` there is nobody to ask, and nothing is built then.
 PKG_CONFIG := $(shell command -v pkg-config || true)
@@ -54,8 +59,9 @@ CFLAGS_VARIANT := -O1 -fsanitize=thread -fno-omit-frame-pointer
 LDFLAGS_VARIANT := -fsanitize=thread
 else
 # clang's fortified calls are macros, which the list of banned functions cannot poison (common/base.h).
-CFLAGS_VARIANT := -O2 -U_FORTIFY_SOURCE $(if $(IS_CLANG),,-D_FORTIFY_SOURCE=2)
-LDFLAGS_VARIANT := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
+CFLAGS_VARIANT := -O2 -U_FORTIFY_SOURCE $(HARDEN_MORE) \
+	$(if $(IS_CLANG),,-D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero)
+LDFLAGS_VARIANT := -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
 endif
 CFLAGS_ALL = $(CFLAGS_COMMON) $(HARDEN) $(CFLAGS_VARIANT) $(CFLAGS)
 LDLIBS_ALL = $(PKG_LIBS) -lpthread -lm
@@ -65,7 +71,7 @@ JOBS := -j$(shell nproc)
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries}.mk | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries,image}.mk | sed -E 's/:.*## /\t/' | expand -t 24
 
 include mk/local.mk
 include mk/generate.mk
@@ -75,6 +81,7 @@ include mk/tests.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/bench.mk
+include mk/image.mk
 
 # What each object was made of, as the compiler wrote it down; none before the first build.
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

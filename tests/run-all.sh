@@ -18,6 +18,7 @@ stage() { # name, command...
 
 export WERROR=1
 stage "build" make "$@" all
+stage "hardening" tools/check-hardening.sh build/release/bin/daybook{,-*}
 stage "lint" make "$@" lint
 stage "statements" make "$@" check-sql
 stage "unit tests" make "$@" unit
