@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what building, running and testing Daybook needs, from Debian's packages. Does nothing
-# when all is there. As an ordinary user it needs sudo. --run-only leaves out what only tests need.
+# when all is there. As an ordinary user it needs sudo. --run-only leaves out what only tests need, --build-only
+# what only running needs, too.
 #
 # The servers of PostgreSQL's and Redis' packages are not ours: of what is installed here, none starts or
 # makes a cluster, now or at the next start of the machine. What was there before stays as it was.
@@ -9,8 +10,9 @@ set -euo pipefail
 wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-dev
     libprotobuf-c-dev libzmq3-dev libsodium-dev libpq-dev libhiredis-dev libjansson-dev
     libcurl4-openssl-dev libssl-dev libmicrohttpd-dev zlib1g-dev tzdata gawk git)
-wanted+=(postgresql postgresql-client redis-server util-linux python3)
-if [ "${1:-}" != "--run-only" ]; then
+[ "${1:-}" = "--build-only" ] || wanted+=(postgresql postgresql-client redis-server util-linux)
+wanted+=(python3 ca-certificates)
+if [ "${1:-}" != "--run-only" ] && [ "${1:-}" != "--build-only" ]; then
     wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl
         openssl chromium-headless-shell)
     # Also there when Node comes from elsewhere, whose package clashes with Debian's npm.
