@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 
 import pytest
@@ -85,6 +86,21 @@ def test_one_that_floods_is_refused_and_others_are_not(company, rep_key):
             for t in threads:
                 t.join()
         assert set(seen) == {200, 429}
+
+
+def test_a_body_that_comes_slowly_counts_once(company, rep_key):
+    """Its caller is proven again when it has come; with two requests at once and one a second two pass, however slow."""
+    with gateway(company, HTTP_RATE=1) as door:
+        slow = [Caller(door, rep_key) for _ in range(2)]
+        for caller in slow:
+            caller.connection.putrequest("POST", f"/{LIST}")
+            for name, value in caller.headers({"Content_Type": "application/json", "Content_Length": "2"}).items():
+                caller.connection.putheader(name, value)
+            caller.connection.endheaders()
+        time.sleep(1.2)  # no condition: that it takes more than a second is what is tested
+        for caller in slow:
+            caller.connection.send(b"{}")
+        assert [caller.connection.getresponse().status for caller in slow] == [200, 200]
 
 
 def test_one_command_by_many_at_once_is_done_once(company, rep_key):
