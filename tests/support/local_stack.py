@@ -55,9 +55,14 @@ def process_fields(pid):
         return None
 
 
+def has_ended(fields):
+    """Nothing of the process is left but its exit status. A first thread that has ended ("Z") while others
+    still end is not enough: those hold its sockets, and who follows can not bind to their addresses."""
+    return not fields or (fields[0] == "Z" and fields[17] in ("0", "1"))
+
+
 def is_alive(pid):
-    fields = process_fields(pid)
-    return bool(fields) and fields[0] != "Z"
+    return not has_ended(process_fields(pid))
 
 
 def children_of(pid):
@@ -108,7 +113,7 @@ class LocalStack:
         except (OSError, ValueError):
             return None
         fields = process_fields(pid)
-        return int(pid) if fields and fields[19] == start and fields[0] != "Z" else None
+        return int(pid) if not has_ended(fields) and fields[19] == start else None
 
     def kill(self, name, number=signal.SIGKILL, seconds=60):
         """Ends the process and returns when it is gone, children (of PostgreSQL) included."""
