@@ -24,7 +24,7 @@ lint-make:
 	$(Q)! $(MAKE) --no-print-directory -n all unit integration 2>&1 >/dev/null | grep -E 'overriding|ignoring old|[Cc]ircular'
 
 lint-scripts: $(VENV)/ok
-	$(Q)for f in $$(git ls-files -- '*.sh' deploy/local/stack .ci/run); do bash -n $$f; done
+	$(Q)for f in $$(git ls-files -- '*.sh' deploy/local/stack deploy/debian/daybook-setup .ci/run); do bash -n $$f; done
 	$(Q)$(VENV)/bin/python -m pyflakes $$(git ls-files -- '*.py')
 
 # clang-tidy takes seconds a file, so it is no part of `make lint`. TIDY names other files:

@@ -24,6 +24,7 @@ stage "statements" make "$@" check-sql
 stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
 stage "acceptance tests" make "$@" acceptance
+stage "package" make "$@" package-check
 stage "demo" make "$@" demo-check
 stage "Connect's suite" make "$@" conformance
 # Its runner exists for this processor only.
