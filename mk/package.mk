@@ -1,6 +1,6 @@
 # Without containers: man pages, `make install`, and the Debian package.
 
-.PHONY: man install deb package-check
+.PHONY: man install deb package-check package-boot
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -40,3 +40,6 @@ deb: ## the Debian package, build/daybook_VERSION_ARCH.deb
 
 package-check: deb $(VENV)/ok ## what is in the package, its pages and its units
 	$(Q)DAYBOOK_DEB=$(CURDIR)/$(DEB) $(PYTEST) tests/package
+
+package-boot: deb ## the package on a Debian of its own, booted with systemd; as root, with debootstrap
+	$(Q)tests/package/boot.sh $(DEB) $(BUILD)/booted
