@@ -159,6 +159,7 @@ int cli_print_message(const struct cli *c, const ProtobufCMessage *m, int flags)
 /* --- commands --------------------------------------------------------------------------------- */
 
 int cmd_audit(struct cli *c);
+int cmd_doctor(struct cli *c);
 int cmd_call(struct cli *c);
 int cmd_clock(struct cli *c);
 int cmd_completion(struct cli *c);

@@ -79,6 +79,12 @@ static const struct option audit_options[] = {
     { .name = NULL },
 };
 
+static const struct option doctor_options[] = {
+    { "after-restore", NULL,
+      "the database was restored: give the log a new id and outdate cached lists, then look" },
+    { .name = NULL },
+};
+
 static const struct option rebuild_options[] = {
     { "no-wait", NULL, "start it and do not wait for its end" },
     { .name = NULL },
@@ -239,6 +245,20 @@ const struct command commands[] = {
       .words_max = 1,
       .by_calls = true,
       .run = cmd_audit },
+    { .name = "doctor",
+      .usage = "",
+      .summary = "is the database fit, and does all in it fit together?",
+      .help = "Looks at the server of DAYBOOK_MIGRATE_URL (settings, connections, WAL archive,\n"
+              "indexes, roles, clock), the schemas' versions, the log, each consumer's place in\n"
+              "it, the outbox, and what is parked. Says what to do about each fault; exits with\n"
+              "65 when there is one, with 0 when there are only warnings. Changes nothing unless\n"
+              "--after-restore is given: after a restore from a backup, before the daemons start\n"
+              "or while they run.\n"
+              "\n"
+              "  daybook doctor\n"
+              "  daybook doctor --after-restore --json",
+      .options = doctor_options,
+      .run = cmd_doctor },
     { .name = "rebuild",
       .usage = "DAEMON",
       .summary = "make a daemon's read model anew from the log",

@@ -33,8 +33,7 @@ static const struct column armed_columns[] = {
 
 /* --- company by company ----------------------------------------------------------------------- */
 
-/* The statement for the one of --tenant, else for each in the order of the engine's locks. */
-static enum err for_companies(struct cli *c, struct db *db, bool all, const struct db_stmt *stmt,
+enum err timers_for_companies(struct cli *c, struct db *db, bool all, const struct db_stmt *stmt,
                               const char *ids, db_check_fn *take, void *ctx)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -65,7 +64,7 @@ static enum err add_waiting(void *ctx, const PGresult *res)
 enum err timers_waiting(struct cli *c, struct db *db, int64_t *n_out)
 {
     int64_t n = 0;
-    enum err e = for_companies(c, db, true, &sql_timers_waiting, NULL, add_waiting, &n);
+    enum err e = timers_for_companies(c, db, true, &sql_timers_waiting, NULL, add_waiting, &n);
     if (!e)
         *n_out = n;
     return e;
@@ -93,7 +92,7 @@ static int parked(struct cli *c, struct db *db, json_t *list)
 {
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = for_companies(c, db, false, &sql_timers_parked, NULL, add_parked, list);
+        e = timers_for_companies(c, db, false, &sql_timers_parked, NULL, add_parked, list);
     db_rollback(db);
     return e ? cli_fail(c, e, "parked timers cannot be read") : show_parked(c, list);
 }
@@ -159,7 +158,7 @@ static int replay(struct cli *c, struct db *db, json_t *list)
         return EXIT_USAGE;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = for_companies(c, db, false, &sql_timers_replay, ids, add_armed, list);
+        e = timers_for_companies(c, db, false, &sql_timers_replay, ids, add_armed, list);
     if (!e)
         e = db_commit(db);
     db_rollback(db);

@@ -62,6 +62,7 @@ def test_dashboards_are_what_their_program_writes_and_can_be_asked(tmp_path):
 def test_alerts_and_dashboards_look_at_metrics_that_there_are(company, where):
     """Said by a daemon, or by the sources: a family is shown from its first count on."""
     families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", "".join(map(company.stack.metrics, DAEMONS)), re.M))
+    families.update(re.findall(r"TYPE (daybook_\w+) (\w+)", (ROOT / "deploy/backup/backup.sh").read_text()))
     for source in [*ROOT.glob("common/*.c"), *ROOT.glob("services/**/*.c")]:
         families.update((name, kind.lower()) for name, kind in re.findall(
             r'\.name = "(daybook_\w+)",\s+\.type = METRIC_(\w+)', source.read_text()))
