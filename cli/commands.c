@@ -248,12 +248,12 @@ const struct command commands[] = {
     { .name = "doctor",
       .usage = "",
       .summary = "is the database fit, and does all in it fit together?",
-      .help = "Looks at the server of DAYBOOK_MIGRATE_URL (settings, connections, WAL archive,\n"
-              "indexes, roles, clock), the schemas' versions, the log, each consumer's place in\n"
-              "it, the outbox, and what is parked. Says what to do about each fault; exits with\n"
-              "65 when there is one, with 0 when there are only warnings. Changes nothing unless\n"
-              "--after-restore is given: after a restore from a backup, before the daemons start\n"
-              "or while they run.\n"
+      .help = "Looks at the server of DAYBOOK_MIGRATE_URL (settings, connections, archive of\n"
+              "the WAL, indexes, roles, clock), the schemas' versions, the log, each consumer's\n"
+              "place in it, the outbox, and what is parked. Says what to do about each fault;\n"
+              "exits with 65 when there is one, with 0 when there are only warnings. Changes\n"
+              "nothing without --after-restore: that is for a database that was restored, before\n"
+              "the daemons start or while they run.\n"
               "\n"
               "  daybook doctor\n"
               "  daybook doctor --after-restore --json",

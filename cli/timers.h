@@ -12,7 +12,6 @@
  */
 NODISCARD enum err timers_waiting(struct cli *c, struct db *db, int64_t *n_out);
 
-
 /*
  * Runs the statement for the company of --tenant, or (all, or without --tenant) for each, in the
  * order of the engine's locks; its parameters are the company and, where it has a second, ids. Row
