@@ -252,8 +252,8 @@ const struct command commands[] = {
               "the WAL, indexes, roles, clock), the schemas' versions, the log, each consumer's\n"
               "place in it, the outbox, and what is parked. Says what to do about each fault;\n"
               "exits with 65 when there is one, with 0 when there are only warnings. Changes\n"
-              "nothing without --after-restore: that is for a database that was restored, before\n"
-              "the daemons start or while they run.\n"
+              "nothing without --after-restore, which is for a restored database: before the\n"
+              "daemons start or while they run.\n"
               "\n"
               "  daybook doctor\n"
               "  daybook doctor --after-restore --json",

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import pytest
-from company import BUS, CUSTOMERS, SECONDS, Company
+from company import BUS, CUSTOMERS, SECONDS
 from conftest import START
 from google.protobuf import json_format
 from stack import DAEMONS, ROOT, Clock, Stack, wait_until
