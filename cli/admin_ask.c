@@ -4,6 +4,7 @@
 #include "cli/admin_ask.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -105,4 +106,76 @@ bool admin_metric(const char *page, const char *name, const char *label, double 
     if (found)
         *out = sum;
     return found;
+}
+
+/* --- histograms ------------------------------------------------------------------------------- */
+
+#define BUCKETS_MAX 64
+
+/* Cumulative counts by upper bound, in the order of the page's first series. */
+struct buckets {
+    double le[BUCKETS_MAX], count[BUCKETS_MAX];
+    size_t n;
+};
+
+static void add_bucket(struct buckets *b, double le, double count)
+{
+    size_t i = 0;
+    while (i < b->n && b->le[i] != le)
+        i++;
+    if (i == BUCKETS_MAX)
+        return;
+    if (i == b->n) {
+        b->le[b->n] = le;
+        b->count[b->n++] = 0;
+    }
+    b->count[i] += count;
+}
+
+/* `name_bucket{...,le="0.01"} 12`; sign: -1 takes them off. */
+static void add_page(struct buckets *b, const char *page, const char *name, double sign)
+{
+    char prefix[128];
+    int len = snprintf(prefix, sizeof prefix, "%s_bucket{", name);
+
+    for (const char *line = page; line && *line; line = strchr(line, '\n')) {
+        char text[512], *le, *end;
+        double bound, count;
+        line += *line == '\n';
+        size_t n = strcspn(line, "\n");
+        if (n >= sizeof text || strncmp(line, prefix, (size_t)len) != 0)
+            continue;
+        memcpy(text, line, n);
+        text[n] = '\0';
+        char *space = strstr(text, "} ");
+        if (!(le = strstr(text, "le=\"")) || !space || !(end = strchr(le += 4, '"')))
+            continue;
+        *end = '\0';
+        if (strcmp(le, "+Inf") == 0)
+            bound = HUGE_VAL;
+        else if (!num_double(le, &bound))
+            continue;
+        space[2 + strcspn(space + 2, " ")] = '\0'; /* an exemplar may follow */
+        if (num_double(space + 2, &count))
+            add_bucket(b, bound, sign * count);
+    }
+}
+
+bool admin_quantile(const char *before, const char *page, const char *name, double q, double *out)
+{
+    struct buckets b = { .n = 0 };
+    add_page(&b, page, name, 1);
+    add_page(&b, before, name, -1);
+    double total = b.n ? b.count[b.n - 1] : 0, wanted = q * total;
+    if (total <= 0)
+        return false;
+    size_t i = 0;
+    while (i + 1 < b.n && b.count[i] < wanted)
+        i++;
+    double low = i ? b.le[i - 1] : 0, under = i ? b.count[i - 1] : 0;
+    if (b.le[i] == HUGE_VAL || b.count[i] <= under)
+        *out = low;
+    else
+        *out = low + (b.le[i] - low) * (wanted - under) / (b.count[i] - under);
+    return true;
 }

@@ -16,4 +16,11 @@ int admin_ask(const char *address, const char *path, int timeout_ms, struct sbuf
  */
 bool admin_metric(const char *page, const char *name, const char *label, double *out);
 
+/*
+ * The q-th part (0 to 1) of what a histogram counted between two pages of one daemon, over all its
+ * series, as Prometheus interpolates it: within the bucket, in the unit of its bounds. before: ""
+ * counts from the start. False: nothing was counted.
+ */
+bool admin_quantile(const char *before, const char *page, const char *name, double q, double *out);
+
 #endif

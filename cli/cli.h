@@ -170,6 +170,7 @@ int cmd_keygen(struct cli *c);
 int cmd_migrate(struct cli *c);
 int cmd_rebuild(struct cli *c);
 int cmd_status(struct cli *c);
+int cmd_top(struct cli *c);
 int cmd_tasks(struct cli *c);
 int cmd_timers(struct cli *c);
 int cmd_version(struct cli *c);

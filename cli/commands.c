@@ -74,6 +74,12 @@ static const struct option status_options[] = {
     { .name = NULL },
 };
 
+static const struct option top_options[] = {
+    { "every", "DURATION", "time between two looks, 100ms to 1h (2s)" },
+    { "count", "N", "end after so many looks (never)" },
+    { .name = NULL },
+};
+
 static const struct option audit_options[] = {
     { "after", "NUMBER:HASH", "begin behind this entry, as an earlier run printed it" },
     { .name = NULL },
@@ -220,6 +226,20 @@ const struct command commands[] = {
               "  daybook status --wait 30s --json",
       .options = status_options,
       .run = cmd_status },
+    { .name = "top",
+      .usage = "",
+      .summary = "live: load, queues, lag, lateness and faults",
+      .help = "Looks at the metrics of the admin listeners of DAYBOOK_STATUS and at the bus,\n"
+              "and again every two seconds, until it is interrupted. Rates and times are of\n"
+              "what happened between two looks; FAULTS are answers by which the system is at\n"
+              "fault (internal, unknown, unavailable, data_loss, deadline_exceeded,\n"
+              "resource_exhausted). Of the services those are shown that wait, or are asked\n"
+              "most. With --json one look a line.\n"
+              "\n"
+              "  daybook top\n"
+              "  daybook top --every 10s --count 6 --json",
+      .options = top_options,
+      .run = cmd_top },
     { .name = "migrate",
       .usage = "[AREA...]",
       .summary = "bring the schemas up to date",

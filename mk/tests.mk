@@ -68,7 +68,7 @@ $(JSON_PIPE): $(call obj,tests/interop/protojson/pipe.c) $(TESTDATA_OBJS) $(COMM
 $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 
 # cli/ has no archive; its tests name the files that they need.
-CLI_TESTS := cli_args_test cli_table_test cli_connect_error_test
+CLI_TESTS := cli_admin_ask_test cli_args_test cli_table_test cli_connect_error_test
 CLI_TEST_OBJS := $(call obj,$(addprefix cli/,args.c table.c admin_ask.c seen.c connect_error.c))
 $(CLI_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += $(CLI_TEST_OBJS)
 $(CLI_TESTS:%=$(B)/tests/unit/%): | $(CLI_TEST_OBJS)
