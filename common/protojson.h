@@ -1,6 +1,6 @@
 /*
  * protojson.h - messages <-> JSON by descriptor: the proto3 JSON mapping, complete with the
- * well-known types (protocols C.1). Limits as for the wire: size, depth 64, UTF-8, no NUL.
+ * well-known types (protocols C.1). Limits as for the wire: size, depth 64, UTF-8, no NUL but by a flag.
  */
 #ifndef DAYBOOK_COMMON_PROTOJSON_H
 #define DAYBOOK_COMMON_PROTOJSON_H
@@ -17,6 +17,8 @@ enum protojson_flags {
     PROTOJSON_PRETTY = 2,   /* two spaces, one key a line */
     PROTOJSON_DEFAULTS = 4, /* write fields that have their default value too */
     PROTOJSON_REQUEST = 8,  /* read under the limits of a request, not those of our own texts */
+    /* \u0000 in strings is no fault, read or written; in the message it is as wire_nul.h says. */
+    PROTOJSON_KEEP_NUL = 16,
 };
 
 /* Appends the message. ERR_INVALID_ARGUMENT: an Any of unknown type, a Value with NaN, a time out

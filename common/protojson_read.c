@@ -15,6 +15,7 @@
 #include "common/protojson_text.h"
 #include "common/schema.h"
 #include "common/utf8.h"
+#include "common/wire_nul.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/field_mask.pb-c.h"
@@ -249,11 +250,12 @@ static enum err read_field(Reader *r, ProtobufCMessage *m, const struct schema_f
     return e;
 }
 
-/* As much of a key as a fault shows: whole characters, for the reason must stay UTF-8. */
+/* As much of a key as a fault shows: whole characters up to a NUL, for the reason must stay UTF-8. */
 static int shown(const Text *key)
 {
-    size_t n = MIN(key->n, 64);
-    while (n < key->n && n > 0 && ((unsigned char)key->p[n] & 0xc0) == 0x80)
+    const char *nul = wire_nul_find(key->p, key->n);
+    size_t all = nul ? (size_t)(nul - key->p) : key->n, n = MIN(all, 64);
+    while (n < all && n > 0 && ((unsigned char)key->p[n] & 0xc0) == 0x80)
         n--;
     return (int)n;
 }
@@ -432,7 +434,7 @@ static enum err pack_content(Reader *r, const ProtobufCMessage *content, Protobu
     if (!out->data)
         return pj_full(r);
     protobuf_c_message_pack(content, out->data);
-    return ERR_OK;
+    return wire_nul_to_wire(content->descriptor, out->data, &out->len);
 }
 
 static enum err read_any(Reader *r, Google__Protobuf__Any *any)

@@ -9,6 +9,7 @@
 #include "common/pb_access.h"
 #include "common/protojson.h"
 #include "common/protojson_text.h"
+#include "common/wire_nul.h"
 
 typedef struct pj_reader Reader;
 typedef struct pj_text Text;
@@ -125,7 +126,8 @@ static enum err read_bool(Reader *r, protobuf_c_boolean *out)
 
 enum err pj_keep_text(Reader *r, const Text *text, char **out)
 {
-    if (text->n > r->limits->max_string)
+    if (text->n > r->limits->max_string &&
+        wire_nul_length(text->p, text->n) > r->limits->max_string)
         return pj_fail(r, "longer than %zu bytes", r->limits->max_string);
     if (text->in_arena) {
         *out = (char *)(uintptr_t)text->p; /* was made by unescape(), NUL-terminated */

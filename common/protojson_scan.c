@@ -3,6 +3,7 @@
  */
 #include "common/protojson_scan.h"
 
+#include "common/protojson.h"
 #include "common/protojson_text.h"
 
 #define SKIP_DEPTH 64 /* one bit each says whether it is an object */
@@ -113,7 +114,7 @@ static enum err unicode_escape(struct pj_reader *r, const char **p, uint32_t *ou
     if (high < 0)
         return pj_syntax(r, "four hexadecimal digits must follow \\u");
     *p += 4;
-    if (high == 0)
+    if (high == 0 && !(r->flags & PROTOJSON_KEEP_NUL))
         return pj_fail(r, "holds a NUL character");
     *out = (uint32_t)high;
     if (high < 0xd800 || high > 0xdfff)
@@ -128,9 +129,10 @@ static enum err unicode_escape(struct pj_reader *r, const char **p, uint32_t *ou
     return ERR_OK;
 }
 
+/* 0 in two bytes: a NUL inside a text (wire_nul.h). */
 static size_t utf8_encode(uint32_t c, char *out)
 {
-    if (c < 0x80) {
+    if (c < 0x80 && c != 0) {
         out[0] = (char)c;
         return 1;
     }

@@ -13,6 +13,7 @@
 #include "common/protojson_text.h"
 #include "common/schema.h"
 #include "common/utf8.h"
+#include "common/wire_nul.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/field_mask.pb-c.h"
@@ -93,11 +94,28 @@ static struct arena *scratch(struct writer *w)
 
 /* --- scalars -------------------------------------------------------------------------------- */
 
+/* Between its NULs. */
+static bool is_valid_text(const struct writer *w, const char *text)
+{
+    const char *nul;
+    size_t n = strlen(text);
+    while ((w->flags & PROTOJSON_KEEP_NUL) && (nul = wire_nul_find(text, n))) {
+        if (!utf8_is_valid(text, (size_t)(nul - text)))
+            return false;
+        n -= (size_t)(nul - text) + WIRE_NUL_LEN;
+        text = nul + WIRE_NUL_LEN;
+    }
+    return utf8_is_valid(text, n);
+}
+
 static enum err write_text(struct writer *w, const char *text)
 {
-    if (!utf8_is_valid(text, strlen(text)))
+    if (!is_valid_text(w, text))
         return ERR_INVALID_ARGUMENT;
-    sbuf_add_json(w->out, text);
+    if (w->flags & PROTOJSON_KEEP_NUL)
+        sbuf_add_json_nul(w->out, text);
+    else
+        sbuf_add_json(w->out, text);
     return ERR_OK;
 }
 
@@ -402,10 +420,12 @@ static enum err write_any(struct writer *w, const Google__Protobuf__Any *any)
     struct arena *a = scratch(w);
     if (!a)
         return ERR_RESOURCE_EXHAUSTED;
+    struct wire_limits limits = wire_limits_internal;
     struct wire_fault fault;
     ProtobufCMessage *content;
-    enum err e = wire_unpack(sm->type, any->value.data, any->value.len, &wire_limits_internal, a,
-                             &content, &fault);
+    limits.keep_nul = w->flags & PROTOJSON_KEEP_NUL;
+    enum err e =
+        wire_unpack(sm->type, any->value.data, any->value.len, &limits, a, &content, &fault);
     if (e)
         return e;
     w->anys++;

@@ -177,7 +177,7 @@ static void add_json_escape(struct sbuf *b, unsigned char c)
     }
 }
 
-void sbuf_add_json(struct sbuf *b, const char *s)
+static inline void add_json(struct sbuf *b, const char *s, bool nul)
 {
     size_t start = b->len;
     if (!s) {
@@ -198,16 +198,30 @@ void sbuf_add_json(struct sbuf *b, const char *s)
             continue;
         }
         sbuf_add(b, plain, (size_t)(at - plain));
-        if (n == 0)
+        bool is_nul = nul && at[0] == 0xc0 && at[1] == 0x80;
+        if (is_nul)
+            add_json_escape(b, 0);
+        else if (n == 0)
             sbuf_add_text(b, "\xef\xbf\xbd"); /* U+FFFD: a JSON text must be UTF-8 */
         else
             add_json_escape(b, *at);
-        plain = ++at;
+        at += is_nul ? 2 : 1;
+        plain = at;
     }
     sbuf_add(b, plain, (size_t)(at - plain));
     sbuf_add_char(b, '"');
     if (b->bad)
         cut(b, start);
+}
+
+void sbuf_add_json(struct sbuf *b, const char *s)
+{
+    add_json(b, s, false);
+}
+
+void sbuf_add_json_nul(struct sbuf *b, const char *s)
+{
+    add_json(b, s, true);
 }
 
 void sbuf_add_pg_element(struct sbuf *b, const char *s)

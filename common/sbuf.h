@@ -32,6 +32,8 @@ void sbuf_vaddf(struct sbuf *b, const char *fmt, va_list ap) PRINTF(2, 0);
 void sbuf_add_i64(struct sbuf *b, int64_t v);
 /* s as a JSON string with its quotes: control characters, quotes and backslashes escaped. */
 void sbuf_add_json(struct sbuf *b, const char *s);
+/* The same, and the bytes C0 80 are a NUL in s (wire_nul.h), \u0000 in JSON. */
+void sbuf_add_json_nul(struct sbuf *b, const char *s);
 /* One element of a PostgreSQL array literal, always quoted and escaped; NULL gives NULL. */
 void sbuf_add_pg_element(struct sbuf *b, const char *s);
 

@@ -12,6 +12,7 @@
 #include "common/base.h"
 #include "common/pb_access.h"
 #include "common/schema.h"
+#include "common/wire_nul.h"
 #include "common/wire_scan.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
@@ -83,17 +84,22 @@ enum err wire_unpack(const ProtobufCMessageDescriptor *type, const void *data, s
     struct purse purse = { .arena = a,
                            .left = MIN(len * BUDGET_FACTOR + BUDGET_BASE, BUDGET_MOST) };
     ProtobufCAllocator allocator = { purse_alloc, purse_free, &purse };
-    bool twice;
-    enum err e = wire_check_mergeable(type, data, len, limits, &twice, fault_out);
-    if (!e && twice) {
-        uint8_t *merged;
-        if (wire_merge(type, data, len, &allocator, &merged, &len))
+    struct wire_seen seen;
+    uint8_t *anew;
+    enum err e = wire_check_mergeable(type, data, len, limits, &seen, fault_out);
+    if (!e && seen.twice) {
+        if (wire_merge(type, data, len, &allocator, &anew, &len))
             return too_much(fault_out);
-        data = merged;
+        data = anew;
         e = wire_check(type, data, len, limits, fault_out); /* lists have become longer */
     }
     if (e)
         return e;
+    if (seen.nul) {
+        if (wire_nul_to_memory(type, data, len, &allocator, &anew, &len))
+            return too_much(fault_out);
+        data = anew;
+    }
     ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, len, data);
     if (!m && purse.empty)
         return too_much(fault_out);
@@ -117,6 +123,19 @@ size_t wire_put_varint(uint8_t out[static 10], uint64_t v)
     return n;
 }
 
+/* NULs in strings stay what they are in memory. */
+static enum err pack_as_it_is(const ProtobufCMessage *message, struct arena *a, uint8_t **data_out,
+                              size_t *len_out)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *data = arena_alloc(a, len);
+    if (!data)
+        return ERR_RESOURCE_EXHAUSTED;
+    *len_out = protobuf_c_message_pack(message, data);
+    *data_out = data;
+    return ERR_OK;
+}
+
 enum err wire_pack(const ProtobufCMessage *message, struct arena *a, uint8_t **data_out,
                    size_t *len_out)
 {
@@ -125,13 +144,8 @@ enum err wire_pack(const ProtobufCMessage *message, struct arena *a, uint8_t **d
         *len_out = 0;
         return ERR_OK;
     }
-    size_t len = protobuf_c_message_get_packed_size(message);
-    uint8_t *data = arena_alloc(a, len);
-    if (!data)
-        return ERR_RESOURCE_EXHAUSTED;
-    *len_out = protobuf_c_message_pack(message, data);
-    *data_out = data;
-    return ERR_OK;
+    enum err e = pack_as_it_is(message, a, data_out, len_out);
+    return e ? e : wire_nul_to_wire(message->descriptor, *data_out, len_out);
 }
 
 void *wire_new(const ProtobufCMessageDescriptor *type, struct arena *a)
@@ -146,7 +160,7 @@ void *wire_clone(const ProtobufCMessage *message, struct arena *a)
 {
     uint8_t *data;
     size_t len;
-    if (wire_pack(message, a, &data, &len) || !data)
+    if (pack_as_it_is(message, a, &data, &len))
         return NULL;
     return protobuf_c_message_unpack(message->descriptor, arena_protobuf(a), len, data);
 }
@@ -193,12 +207,14 @@ static enum err normalise_any(Google__Protobuf__Any *any, struct arena *a, int d
 {
     const char *slash = strrchr(any->type_url, '/');
     const struct schema_message *type = slash ? schema_find_message(slash + 1) : NULL;
+    struct wire_limits limits = wire_limits_internal;
     struct wire_fault fault;
     ProtobufCMessage *content;
     if (!type || depth >= NORMAL_DEPTH)
         return ERR_OK;
-    enum err e = wire_unpack(type->type, any->value.data, any->value.len, &wire_limits_internal, a,
-                             &content, &fault);
+    limits.keep_nul = true; /* what stands in an Any was not judged, and goes back into it */
+    enum err e =
+        wire_unpack(type->type, any->value.data, any->value.len, &limits, a, &content, &fault);
     if (e)
         return e == ERR_INVALID_ARGUMENT ? ERR_OK : e;
     e = normalise(content, a, depth + 1);

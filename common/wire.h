@@ -4,6 +4,9 @@
  * protobuf-c has no recursion limit, no UTF-8 check, no memory bound and cuts strings at NUL. So
  * wire_unpack() first walks the bytes by descriptor without allocating and refuses what is not
  * well-formed, then unpacks into the arena under a budget of 24 x size + 1 MiB (at most 96 MiB).
+ *
+ * Strings with a NUL are refused, unless the limits keep them: then a NUL is the bytes C0 80 in the
+ * message (wire_nul.h), and wire_pack() makes it a NUL again.
  */
 #ifndef DAYBOOK_COMMON_WIRE_H
 #define DAYBOOK_COMMON_WIRE_H
@@ -20,10 +23,12 @@ struct wire_limits {
     size_t max_repeated; /* elements of one repeated field */
     size_t max_string;   /* bytes of one string */
     size_t max_bytes_field;
+    bool keep_nul; /* NUL in strings is no fault */
 };
 
-extern const struct wire_limits wire_limits_default; /* 4 MiB, 32, 10 000, 64 KiB, 256 KiB */
-/* Events, imports and answers of our own daemons: 4 MiB, 64, 100 000, 1 MiB, 4 MiB. */
+extern const struct wire_limits
+    wire_limits_default; /* 4 MiB, 32, 10 000, 64 KiB, 256 KiB, no NUL */
+/* Events, imports and answers of our own daemons: 4 MiB, 64, 100 000, 1 MiB, 4 MiB, no NUL. */
 extern const struct wire_limits wire_limits_internal;
 
 /* What is wrong, and where. */
@@ -35,7 +40,7 @@ struct wire_fault {
 /*
  * ERR_OK: well-formed within limits. ERR_INVALID_ARGUMENT: fault_out says what. Allocates nothing,
  * uses bounded stack. Unknown fields are allowed (and bounded); groups, singular sub-messages that
- * occur twice, bad UTF-8, NUL in strings are not.
+ * occur twice, bad UTF-8, NUL in strings (but for keep_nul) are not.
  */
 NODISCARD enum err wire_check(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
                               const struct wire_limits *limits, struct wire_fault *fault_out);
@@ -49,7 +54,8 @@ NODISCARD enum err wire_unpack(const ProtobufCMessageDescriptor *type, const voi
 /* A varint of the wire format; how many bytes it took. */
 size_t wire_put_varint(uint8_t out[static 10], uint64_t v);
 
-/* Packs into the arena; NULL data_out for a NULL message (length 0). */
+/* Packs into the arena; NULL data_out for a NULL message (length 0). ERR_INVALID_ARGUMENT: nested
+ * more than 100 deep, with a NUL in a string perhaps. */
 NODISCARD enum err wire_pack(const ProtobufCMessage *message, struct arena *a, uint8_t **data_out,
                              size_t *len_out);
 

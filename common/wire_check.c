@@ -6,7 +6,7 @@
  * on the stack, from which each frame takes one counter a field and gives them back: that finds
  * singular sub-messages that come twice, which protobuf-c would merge wrongly, and bounds repeated
  * fields. What passes here, protobuf-c can read; what it would read differently from others
- * (strings cut at NUL) does not pass.
+ * (strings cut at NUL) does not pass, unless it is noted for wire_unpack() to write anew.
  */
 #include "common/wire.h"
 
@@ -26,7 +26,7 @@ struct frame {
 struct check {
     const struct wire_limits *limits;
     struct wire_fault *fault;
-    bool *twice; /* where to note a singular sub-message that comes twice; NULL: it is a fault */
+    struct wire_seen *seen; /* NULL: singular sub-messages that come twice are a fault */
     uint32_t *counters;
     size_t ncounters; /* taken */
 };
@@ -66,8 +66,11 @@ static enum err check_string(struct check *c, const struct frame *f, struct wire
 {
     if (wire_left(&s) > c->limits->max_string)
         return fault(c, f, "longer than %zu bytes", c->limits->max_string);
-    if (wire_left(&s) > 0 && memchr(s.p, 0, wire_left(&s)))
+    bool nul = wire_left(&s) > 0 && memchr(s.p, 0, wire_left(&s));
+    if (nul && !c->limits->keep_nul)
         return fault(c, f, "holds a NUL character");
+    if (nul && c->seen)
+        c->seen->nul = true;
     if (!utf8_is_valid(s.p, wire_left(&s)))
         return fault(c, f, "is not valid UTF-8");
     return ERR_OK;
@@ -129,9 +132,9 @@ static enum err check_field(struct check *c, struct frame *f, uint32_t *counter,
     if (repeated && *counter >= c->limits->max_repeated)
         return fault(c, f, "more than %zu elements", c->limits->max_repeated);
     if (!repeated && field->type == PROTOBUF_C_TYPE_MESSAGE && *counter > 0) {
-        if (!c->twice)
+        if (!c->seen)
             return fault(c, f, "occurs twice");
-        *c->twice = true;
+        c->seen->twice = true;
     }
     *counter += 1;
 
@@ -204,11 +207,11 @@ static enum err check_message(struct check *c, struct frame *f, struct wire_curs
 }
 
 static enum err check_whole(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
-                            const struct wire_limits *limits, bool *twice,
+                            const struct wire_limits *limits, struct wire_seen *seen,
                             struct wire_fault *fault_out)
 {
     uint32_t counters[WIRE_FIELDS_MAX];
-    struct check c = { .limits = limits, .fault = fault_out, .twice = twice, .counters = counters };
+    struct check c = { .limits = limits, .fault = fault_out, .seen = seen, .counters = counters };
     struct frame whole = { .type = type, .depth = 1 };
 
     if (len > limits->max_bytes)
@@ -225,9 +228,9 @@ enum err wire_check(const ProtobufCMessageDescriptor *type, const void *data, si
 }
 
 enum err wire_check_mergeable(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
-                              const struct wire_limits *limits, bool *twice_out,
+                              const struct wire_limits *limits, struct wire_seen *seen_out,
                               struct wire_fault *fault_out)
 {
-    *twice_out = false;
-    return check_whole(type, data, len, limits, twice_out, fault_out);
+    *seen_out = (struct wire_seen){ false, false };
+    return check_whole(type, data, len, limits, seen_out, fault_out);
 }

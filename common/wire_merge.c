@@ -24,39 +24,13 @@ struct merge {
     ProtobufCAllocator *allocator;
     struct occurrences *pool; /* each message takes one a field and gives them back */
     size_t taken;
-    uint8_t *out, *out_end;
-};
-
-/* One field as it stands in the bytes. */
-struct part {
-    const ProtobufCFieldDescriptor *field; /* NULL: unknown */
-    struct wire_cursor head, content;      /* content: without its length, if it has one */
+    struct wire_writer out; /* with room for all that was read */
 };
 
 static enum err merge_message(struct merge *m, const ProtobufCMessageDescriptor *type,
                               struct wire_cursor in);
 
-/* False at the end. */
-static bool next_part(const ProtobufCMessageDescriptor *type, struct wire_cursor *in,
-                      struct part *part)
-{
-    uint32_t number;
-    unsigned wire_type;
-    const uint8_t *start = in->p;
-    if (start == in->end || !wire_read_tag(in, &number, &wire_type))
-        return false;
-    part->field = wire_find_field(type, part->field, number);
-    part->head = (struct wire_cursor){ start, in->p };
-    part->content.p = in->p;
-    if (wire_type == WIRE_LENGTH)
-        return wire_read_length(in, &part->content);
-    if (!wire_skip_scalar(in, wire_type))
-        return false;
-    part->content.end = in->p;
-    return true;
-}
-
-static bool is_sub_message(const struct part *part)
+static bool is_sub_message(const struct wire_part *part)
 {
     return part->field && part->field->type == PROTOBUF_C_TYPE_MESSAGE;
 }
@@ -76,8 +50,8 @@ static void forget_others(const ProtobufCMessageDescriptor *type,
 static void count_occurrences(const ProtobufCMessageDescriptor *type, struct wire_cursor in,
                               struct occurrences *of)
 {
-    struct part part = { .field = NULL };
-    while (next_part(type, &in, &part)) {
+    struct wire_part part = { .field = NULL };
+    while (wire_next_part(type, &in, &part)) {
         if (!part.field)
             continue;
         if (part.field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
@@ -91,40 +65,19 @@ static void count_occurrences(const ProtobufCMessageDescriptor *type, struct wir
     }
 }
 
-static enum err put(struct merge *m, const uint8_t *p, const uint8_t *end)
-{
-    size_t n = (size_t)(end - p);
-    if (n > (size_t)(m->out_end - m->out))
-        return ERR_RESOURCE_EXHAUSTED; /* does not happen: there is room for all that was read */
-    memcpy(m->out, p, n);
-    m->out += n;
-    return ERR_OK;
-}
-
-/* The length is known behind the content, which then moves up to it. */
-static enum err put_sub_message(struct merge *m, const struct part *part,
+static enum err put_sub_message(struct merge *m, const struct wire_part *part,
                                 struct wire_cursor content)
 {
-    static const uint8_t room[LENGTH_MOST] = { 0 };
-    enum err e = put(m, part->head.p, part->head.end);
-    uint8_t *at = m->out;
+    uint8_t *at;
+    enum err e = wire_put(&m->out, part->head.p, part->head.end);
     if (!e)
-        e = put(m, room, room + sizeof(room));
-    uint8_t *start = m->out;
+        e = wire_open_length(&m->out, LENGTH_MOST, &at);
     if (!e)
         e = merge_message(m, part->field->descriptor, content);
-    if (e)
-        return e;
-    size_t n = (size_t)(m->out - start), v = n;
-    for (; v >= 0x80; v >>= 7)
-        *at++ = (uint8_t)(v | 0x80);
-    *at++ = (uint8_t)v;
-    memmove(at, start, n);
-    m->out = at + n;
-    return ERR_OK;
+    return e ? e : wire_close_length(&m->out, LENGTH_MOST, at);
 }
 
-static enum err put_occurrence(struct merge *m, struct occurrences *o, const struct part *part)
+static enum err put_occurrence(struct merge *m, struct occurrences *o, const struct wire_part *part)
 {
     size_t n = wire_left(&part->content);
     if (!o->first || part->head.p < o->first)
@@ -147,7 +100,7 @@ static enum err merge_message(struct merge *m, const ProtobufCMessageDescriptor 
                               struct wire_cursor in)
 {
     struct occurrences *of = m->pool + m->taken;
-    struct part part = { .field = NULL };
+    struct wire_part part = { .field = NULL };
     enum err e = ERR_OK;
 
     if (type->n_fields > WIRE_FIELDS_MAX - m->taken)
@@ -155,9 +108,9 @@ static enum err merge_message(struct merge *m, const ProtobufCMessageDescriptor 
     memset(of, 0, type->n_fields * sizeof(*of));
     m->taken += type->n_fields;
     count_occurrences(type, in, of);
-    while (!e && next_part(type, &in, &part)) {
+    while (!e && wire_next_part(type, &in, &part)) {
         if (!is_sub_message(&part))
-            e = put(m, part.head.p, part.content.end);
+            e = wire_put(&m->out, part.head.p, part.content.end);
         else if (part.field->label == PROTOBUF_C_LABEL_REPEATED)
             e = put_sub_message(m, &part, part.content);
         else
@@ -175,13 +128,12 @@ enum err wire_merge(const ProtobufCMessageDescriptor *type, const void *data, si
     struct merge m = {
         .allocator = allocator,
         .pool = allocator->alloc(allocator->allocator_data, WIRE_FIELDS_MAX * sizeof(*m.pool)),
-        .out = out,
-        .out_end = out ? out + room : NULL,
+        .out = { out, out ? out + room : NULL },
     };
     if (!out || !m.pool)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = merge_message(&m, type, (struct wire_cursor){ data, (const uint8_t *)data + len });
     *data_out = out;
-    *len_out = (size_t)(m.out - out);
+    *len_out = (size_t)(m.out.p - out);
     return e;
 }

@@ -1,6 +1,7 @@
 /*
  * wire_scan.h - the pieces of the binary format, and how the files of wire share the work; private
- * to wire. wire_unpack() checks, merges where that is needed, checks again, and then unpacks.
+ * to wire. wire_unpack() checks, merges where that is needed, checks again, brings NULs in strings
+ * to their form in memory, and then unpacks.
  */
 #ifndef DAYBOOK_COMMON_WIRE_SCAN_H
 #define DAYBOOK_COMMON_WIRE_SCAN_H
@@ -18,10 +19,16 @@ struct wire_cursor {
     const uint8_t *p, *end;
 };
 
-/* As wire_check(), but singular sub-messages may occur twice: *twice_out. */
+/* What protobuf-c cannot read as it stands. */
+struct wire_seen {
+    bool twice; /* a singular sub-message more than once */
+    bool nul;   /* a string with a NUL */
+};
+
+/* As wire_check(), but singular sub-messages may occur twice: *seen_out. */
 NODISCARD enum err wire_check_mergeable(const ProtobufCMessageDescriptor *type, const void *data,
                                         size_t len, const struct wire_limits *limits,
-                                        bool *twice_out, struct wire_fault *fault_out);
+                                        struct wire_seen *seen_out, struct wire_fault *fault_out);
 
 /*
  * The same message with every singular sub-message once; never longer. data has passed
@@ -132,6 +139,73 @@ wire_find_field(const ProtobufCMessageDescriptor *type, const ProtobufCFieldDesc
     if (next < type->fields + type->n_fields && next->id == number)
         return next;
     return protobuf_c_message_descriptor_get_field(type, number);
+}
+
+/* --- writing a message anew ----------------------------------------------------------------- */
+
+/* One field as it stands in the bytes. */
+struct wire_part {
+    const ProtobufCFieldDescriptor *field; /* NULL: unknown, or none yet */
+    unsigned wire_type;
+    struct wire_cursor head, content; /* content: without its length, if it has one */
+};
+
+/* False at the end, and where it is not well-formed. */
+static inline bool wire_next_part(const ProtobufCMessageDescriptor *type, struct wire_cursor *in,
+                                  struct wire_part *part)
+{
+    uint32_t number;
+    const uint8_t *start = in->p;
+    if (start == in->end || !wire_read_tag(in, &number, &part->wire_type))
+        return false;
+    part->field = wire_find_field(type, part->field, number);
+    part->head = (struct wire_cursor){ start, in->p };
+    part->content.p = in->p;
+    if (part->wire_type == WIRE_LENGTH)
+        return wire_read_length(in, &part->content);
+    if (!wire_skip_scalar(in, part->wire_type))
+        return false;
+    part->content.end = in->p;
+    return true;
+}
+
+struct wire_writer {
+    uint8_t *p, *end;
+};
+
+/* What is put may overlap what was written, as when a message becomes shorter in its place. */
+static inline enum err wire_put(struct wire_writer *w, const uint8_t *p, const uint8_t *end)
+{
+    size_t n = (size_t)(end - p);
+    if (n > (size_t)(w->end - w->p))
+        return ERR_RESOURCE_EXHAUSTED;
+    memmove(w->p, p, n);
+    w->p += n;
+    return ERR_OK;
+}
+
+/* A length that is known behind its content only: room for it, and later where it starts. */
+static inline enum err wire_open_length(struct wire_writer *w, size_t room, uint8_t **at_out)
+{
+    if (room > (size_t)(w->end - w->p))
+        return ERR_RESOURCE_EXHAUSTED;
+    *at_out = w->p;
+    w->p += room;
+    return ERR_OK;
+}
+
+/* Writes the length; the content moves up to it. */
+static inline enum err wire_close_length(struct wire_writer *w, size_t room, uint8_t *at)
+{
+    uint8_t length[10];
+    const uint8_t *content = at + room;
+    size_t n = (size_t)(w->p - content), took = wire_put_varint(length, n);
+    if (took > room)
+        return ERR_INTERNAL;
+    memmove(at + took, content, n);
+    memcpy(at, length, took);
+    w->p = at + took + n;
+    return ERR_OK;
 }
 
 #endif

@@ -5,6 +5,9 @@
  * ConformanceRequest; the answers leave in the same form. Our two formats of the proto3 message are
  * read by wire_unpack() and protojson_read() and written by wire_pack() and protojson_write(),
  * under the limits of our own texts: those of a request are policy. All else is skipped.
+ *
+ * The suite wants U+0000 in strings. Daybook refuses it, for PostgreSQL's text has none: no daemon
+ * sets keep_nul or PROTOJSON_KEEP_NUL. The mapper can do it, and both are set here, as its limits are.
  */
 #include "common/base.h"
 #include "common/protojson.h"
@@ -50,13 +53,15 @@ static void write_failed(Response *r, enum err e)
 static enum err read_payload(const Request *q, struct arena *a, ProtobufCMessage **out,
                              struct wire_fault *fault)
 {
+    struct wire_limits limits = wire_limits_internal;
     int flags = q->test_category == CONFORMANCE__TEST_CATEGORY__JSON_IGNORE_UNKNOWN_PARSING_TEST
-                    ? 0
-                    : PROTOJSON_STRICT;
+                    ? PROTOJSON_KEEP_NUL
+                    : PROTOJSON_KEEP_NUL | PROTOJSON_STRICT;
+    limits.keep_nul = true;
     if (q->payload_case == CONFORMANCE__CONFORMANCE_REQUEST__PAYLOAD_JSON_PAYLOAD)
         return protojson_read(type, q->json_payload, strlen(q->json_payload), flags, a, out, fault);
-    return wire_unpack(type, q->protobuf_payload.data, q->protobuf_payload.len,
-                       &wire_limits_internal, a, out, fault);
+    return wire_unpack(type, q->protobuf_payload.data, q->protobuf_payload.len, &limits, a, out,
+                       fault);
 }
 
 static void write_bytes(Response *r, const ProtobufCMessage *m, struct arena *a)
@@ -71,7 +76,7 @@ static void write_bytes(Response *r, const ProtobufCMessage *m, struct arena *a)
 static void write_json(Response *r, const ProtobufCMessage *m, struct sbuf *text)
 {
     sbuf_clear(text);
-    enum err e = protojson_write(m, 0, text);
+    enum err e = protojson_write(m, PROTOJSON_KEEP_NUL, text);
     if (e) {
         write_failed(r, e);
         return;

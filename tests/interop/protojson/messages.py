@@ -1,4 +1,4 @@
-"""Random messages of any type, by its descriptor: what our limits allow (no U+0000, not too deep), with a taste for
+"""Random messages of any type, by its descriptor: what our limits allow (not too deep), with a taste for
 edges. The same seed gives the same messages.
 """
 
@@ -14,7 +14,7 @@ WRAPPERS = ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "St
 # What an Any holds: plain messages, and such with a form of their own in JSON.
 IN_ANY = ("daybook.customers.v1.CustomerCreated", "google.rpc.ErrorInfo", "google.protobuf.Timestamp",
           "google.protobuf.Struct", "google.protobuf.Int64Value", "google.protobuf.Empty", "google.protobuf.Any")
-LETTERS = 'abcXYZ019 _-./"\\\n\t\x01\x1f\x7fé中\u2028\uffff\U0001f600\U0010ffff'
+LETTERS = 'abcXYZ019 _-./"\\\n\t\0\x01\x1f\x7fé中\u2028\uffff\U0001f600\U0010ffff'
 
 
 def message_class(name):

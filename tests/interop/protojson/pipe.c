@@ -4,7 +4,7 @@
  * A request is: 'J' (bytes to JSON) or 'B' (JSON to bytes), the length of the type's name and that of
  * the message (four bytes each, lowest first), the name, the message. The answer: 0 and the length of
  * what was made, or 1 and the length of the reason, and that. Read is under the limits of our own
- * texts. Ends with its input.
+ * texts, with U+0000 in strings, which no daemon takes. Ends with its input.
  */
 #include "common/base.h"
 #include "common/protojson.h"
@@ -80,15 +80,17 @@ static void answer(bool refused, const void *data, size_t len)
 static enum err convert(const struct request *q, struct arena *a, struct sbuf *text,
                         struct wire_fault *fault)
 {
+    struct wire_limits limits = wire_limits_internal;
     ProtobufCMessage *m;
     uint8_t *data;
     size_t len;
-    enum err e = q->op == 'J' ? wire_unpack(q->type->type, q->data, q->len, &wire_limits_internal,
-                                            a, &m, fault)
+    limits.keep_nul = true;
+    enum err e = q->op == 'J' ? wire_unpack(q->type->type, q->data, q->len, &limits, a, &m, fault)
                               : protojson_read(q->type->type, (const char *)q->data, q->len,
-                                               PROTOJSON_STRICT, a, &m, fault);
+                                               PROTOJSON_STRICT | PROTOJSON_KEEP_NUL, a, &m, fault);
     if (!e)
-        e = q->op == 'J' ? protojson_write(m, 0, text) : wire_pack(m, a, &data, &len);
+        e = q->op == 'J' ? protojson_write(m, PROTOJSON_KEEP_NUL, text)
+                         : wire_pack(m, a, &data, &len);
     if (!e && q->op == 'J')
         answer(false, text->data, text->len);
     else if (!e)
