@@ -37,7 +37,7 @@ test-all:
 # linker takes this schema_data.o instead of the one in libdaybook.a.
 TESTDATA_STAMP := $(GEN)/testdata.stamp
 TESTDATA_OBJS := $(B)/obj/gen/testdata/testdata.pb-c.o $(B)/obj/gen/testdata/schema_data.o
-TESTDATA_TESTS := common_schema_test common_wire_test common_protojson_test \
+TESTDATA_TESTS := common_schema_test common_wire_test common_wire_nul_test common_protojson_test \
 	common_protojson_limits_test common_record_test gateway_json_schema_test
 
 $(TESTDATA_STAMP): tests/proto/testdata.proto $(PROTOS) tools/schema2c.sh

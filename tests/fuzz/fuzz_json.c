@@ -1,8 +1,9 @@
 /*
- * fuzz_json.c - texts from outside as messages; the first byte chooses type and strictness.
+ * fuzz_json.c - texts from outside as messages; the first byte chooses type, strictness and whether a NUL
+ * in a string is kept.
  *
- * What was read passes the check of the wire, can be written, and what was written is read as the
- * same message and written as the same text.
+ * What was read can be written, and what was written is read as the same message and written as the
+ * same text; and so it is when it goes over the wire.
  */
 #include <assert.h>
 
@@ -23,39 +24,55 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &google__protobuf__field_mask__descriptor,
 };
 
-static void fits_the_wire(const ProtobufCMessage *m, struct arena *a)
+static void is_written_as(const ProtobufCMessage *m, int flags, const struct sbuf *text)
 {
+    struct sbuf again;
+    sbuf_init(&again, 4 * MIB);
+    enum err e = protojson_write(m, flags, &again);
+    assert(e == ERR_OK);
+    assert(text->len == again.len && memcmp(text->data, again.data, text->len) == 0);
+    sbuf_fini(&again);
+}
+
+static void goes_over_the_wire(const ProtobufCMessage *m, int flags, const struct sbuf *text,
+                               struct arena *a)
+{
+    struct wire_limits limits = wire_limits_internal;
+    struct wire_fault fault;
+    ProtobufCMessage *back;
     uint8_t *packed;
     size_t packed_len;
-    struct wire_fault fault;
-    if (wire_pack(m, a, &packed, &packed_len))
-        return; /* the arena is full */
-    assert(wire_check(m->descriptor, packed, packed_len, &wire_limits_internal, &fault) == ERR_OK);
+
+    limits.keep_nul = flags & PROTOJSON_KEEP_NUL;
+    enum err e = wire_pack(m, a, &packed, &packed_len);
+    if (!e)
+        e = wire_unpack(m->descriptor, packed, packed_len, &limits, a, &back, &fault);
+    assert(e == ERR_OK || e == ERR_RESOURCE_EXHAUSTED);
+    if (e == ERR_OK)
+        is_written_as(back, flags, text);
 }
 
 static void survive(const ProtobufCMessage *m, int flags, struct arena *a)
 {
-    struct sbuf first, second;
+    const int writing = flags & (PROTOJSON_PRETTY | PROTOJSON_KEEP_NUL);
+    struct sbuf text;
     ProtobufCMessage *again;
     struct wire_fault fault;
 
-    sbuf_init(&first, 4 * MIB);
-    sbuf_init(&second, 4 * MIB);
-    enum err e = protojson_write(m, flags & PROTOJSON_PRETTY, &first);
+    sbuf_init(&text, 4 * MIB);
+    enum err e = protojson_write(m, writing, &text);
     assert(e == ERR_OK || e == ERR_RESOURCE_EXHAUSTED);
     if (e == ERR_OK) {
-        e = protojson_read(m->descriptor, first.data, first.len, PROTOJSON_STRICT, a, &again,
-                           &fault);
+        goes_over_the_wire(m, writing, &text, a);
+        e = protojson_read(m->descriptor, text.data, text.len, writing | PROTOJSON_STRICT, a,
+                           &again, &fault);
         assert(e == ERR_OK || e == ERR_RESOURCE_EXHAUSTED);
     }
     if (e == ERR_OK) {
         assert(wire_equal(m, again, a) || arena_used(a) > 32 * MIB);
-        e = protojson_write(again, flags & PROTOJSON_PRETTY, &second);
-        assert(e == ERR_OK);
-        assert(first.len == second.len && memcmp(first.data, second.data, first.len) == 0);
+        is_written_as(again, writing, &text);
     }
-    sbuf_fini(&first);
-    sbuf_fini(&second);
+    sbuf_fini(&text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -71,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         a = arena_new(64 * MIB);
     }
     arena_reset(a);
-    int flags = data[0] & (PROTOJSON_STRICT | PROTOJSON_PRETTY);
+    int flags = data[0] & (PROTOJSON_STRICT | PROTOJSON_PRETTY | PROTOJSON_KEEP_NUL);
     enum err e = protojson_read(types[(data[0] >> 2) % ARRAY_LEN(types)], (const char *)data + 1,
                                 len - 1, flags, a, &m, &fault);
     assert(e == ERR_OK || e == ERR_INVALID_ARGUMENT || e == ERR_RESOURCE_EXHAUSTED);
@@ -79,7 +96,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         assert(fault.reason[0]);
         return 0;
     }
-    fits_the_wire(m, a);
     survive(m, flags, a);
     return 0;
 }

@@ -1,8 +1,9 @@
 /*
- * fuzz_wire.c - bytes from outside as messages of several types; the first byte chooses the type.
+ * fuzz_wire.c - bytes from outside as messages of several types; the first byte chooses the type, its
+ * highest bit whether a NUL in a string is kept.
  *
  * What wire_check() lets pass, protobuf-c must read, and the message must survive being packed,
- * read again and brought into its normal form. Writing it as JSON must not fail in other ways than
+ * read again, packed to the same bytes and brought into its normal form. Writing it as JSON must not fail in other ways than
  * those of its contract, and what was written must be read again.
  */
 #include <assert.h>
@@ -35,24 +36,35 @@ static bool is_proto2(const ProtobufCMessageDescriptor *type)
     return type == &google__protobuf__file_descriptor_set__descriptor;
 }
 
-static void json_and_back(const ProtobufCMessage *m, struct arena *a)
+static void json_and_back(const ProtobufCMessage *m, int flags, struct arena *a)
 {
     struct sbuf text;
     sbuf_init(&text, 4 * MIB);
-    enum err e = protojson_write(m, 0, &text);
+    enum err e = protojson_write(m, flags, &text);
     assert(e == ERR_OK || e == ERR_INVALID_ARGUMENT || e == ERR_RESOURCE_EXHAUSTED);
     if (e == ERR_OK && !is_proto2(m->descriptor)) {
         ProtobufCMessage *back;
         struct wire_fault fault;
-        e = protojson_read(m->descriptor, text.data, text.len, PROTOJSON_STRICT, a, &back, &fault);
+        e = protojson_read(m->descriptor, text.data, text.len, flags | PROTOJSON_STRICT, a, &back,
+                           &fault);
         if (e == ERR_INVALID_ARGUMENT) /* content of an Any counts its depth from outside here */
             assert(strstr(fault.reason, "deep"));
     }
     sbuf_fini(&text);
 }
 
-static void survive(const ProtobufCMessage *m, struct arena *a)
+static void packs_to(const ProtobufCMessage *m, const uint8_t *want, size_t len, struct arena *a)
 {
+    uint8_t *packed;
+    size_t packed_len;
+    if (wire_pack(m, a, &packed, &packed_len))
+        return; /* the arena is full */
+    assert(packed_len == len && memcmp(packed, want, len) == 0);
+}
+
+static void survive(const ProtobufCMessage *m, bool keep_nul, struct arena *a)
+{
+    struct wire_limits limits = wire_limits_internal;
     uint8_t *packed;
     size_t packed_len;
     ProtobufCMessage *again;
@@ -62,16 +74,20 @@ static void survive(const ProtobufCMessage *m, struct arena *a)
     enum err e = wire_pack(m, a, &packed, &packed_len);
     if (e)
         return; /* the arena is full */
-    e = wire_unpack(m->descriptor, packed, packed_len, &wire_limits_internal, a, &again, &fault);
+    limits.keep_nul = keep_nul;
+    e = wire_unpack(m->descriptor, packed, packed_len, &limits, a, &again, &fault);
     assert(e == ERR_OK || e == ERR_RESOURCE_EXHAUSTED);
+    if (e == ERR_OK)
+        packs_to(again, packed, packed_len, a);
     if (e == ERR_OK && wire_fingerprint("s", "m", m, a, print) == ERR_OK)
         assert(wire_equal(m, again, a) || arena_used(a) > 32 * MIB);
-    json_and_back(m, a);
+    json_and_back(m, keep_nul ? PROTOJSON_KEEP_NUL : 0, a);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static struct arena *a;
+    struct wire_limits limits = wire_limits_default;
     ProtobufCMessage *m;
     struct wire_fault fault;
 
@@ -83,10 +99,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     arena_reset(a);
     const ProtobufCMessageDescriptor *type = types[data[0] % ARRAY_LEN(types)];
-    enum err e = wire_unpack(type, data + 1, len - 1, &wire_limits_default, a, &m, &fault);
+    limits.keep_nul = data[0] & 0x80;
+    enum err e = wire_unpack(type, data + 1, len - 1, &limits, a, &m, &fault);
     assert(e == ERR_OK || e == ERR_INVALID_ARGUMENT || e == ERR_RESOURCE_EXHAUSTED);
     if (e == ERR_OK)
-        survive(m, a);
+        survive(m, limits.keep_nul, a);
     else
         assert(fault.reason[0]);
     if (e && !is_proto2(type)) /* said where protobuf-c cannot read what has passed */

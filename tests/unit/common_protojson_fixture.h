@@ -63,7 +63,9 @@ UNUSED static void check_vector(const ProtobufCMessageDescriptor *type, const st
                                 int flags)
 {
     ProtobufCMessage *m = NULL;
+    struct wire_limits limits = wire_limits_internal;
     struct wire_fault fault = { "", "" };
+    limits.keep_nul = flags & PROTOJSON_KEEP_NUL;
     enum err e = protojson_read(type, v->in, strlen(v->in), flags, arena, &m, &fault);
     if (!v->want) {
         if (e != ERR_INVALID_ARGUMENT)
@@ -86,7 +88,7 @@ UNUSED static void check_vector(const ProtobufCMessageDescriptor *type, const st
     size_t len;
     ProtobufCMessage *back;
     assert_int_equal(wire_pack(m, arena, &data, &len), ERR_OK);
-    e = wire_unpack(type, data, len, &wire_limits_internal, arena, &back, &fault);
+    e = wire_unpack(type, data, len, &limits, arena, &back, &fault);
     if (e)
         fail_msg("%s: wire: %s: %s", v->in, fault.field, fault.reason);
     assert_true(wire_equal(m, back, arena));
