@@ -1,6 +1,7 @@
 /*
  * protojson.h - messages <-> JSON by descriptor: the proto3 JSON mapping, complete with the
- * well-known types (protocols C.1). Limits as for the wire: size, depth 64, UTF-8, no NUL but by a flag.
+ * well-known types (protocols C.1). Limits as for the wire: size, depth 64, UTF-8, no NUL but with
+ * its flag.
  */
 #ifndef DAYBOOK_COMMON_PROTOJSON_H
 #define DAYBOOK_COMMON_PROTOJSON_H

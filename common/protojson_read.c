@@ -250,7 +250,7 @@ static enum err read_field(Reader *r, ProtobufCMessage *m, const struct schema_f
     return e;
 }
 
-/* As much of a key as a fault shows: whole characters up to a NUL, for the reason must stay UTF-8. */
+/* As much of a key as a fault shows: whole characters, up to a NUL, so that the reason is UTF-8. */
 static int shown(const Text *key)
 {
     const char *nul = wire_nul_find(key->p, key->n);

@@ -26,8 +26,8 @@ struct wire_limits {
     bool keep_nul; /* NUL in strings is no fault */
 };
 
-extern const struct wire_limits
-    wire_limits_default; /* 4 MiB, 32, 10 000, 64 KiB, 256 KiB, no NUL */
+/* Requests: 4 MiB, 32, 10 000, 64 KiB, 256 KiB, no NUL. */
+extern const struct wire_limits wire_limits_default;
 /* Events, imports and answers of our own daemons: 4 MiB, 64, 100 000, 1 MiB, 4 MiB, no NUL. */
 extern const struct wire_limits wire_limits_internal;
 
@@ -54,8 +54,8 @@ NODISCARD enum err wire_unpack(const ProtobufCMessageDescriptor *type, const voi
 /* A varint of the wire format; how many bytes it took. */
 size_t wire_put_varint(uint8_t out[static 10], uint64_t v);
 
-/* Packs into the arena; NULL data_out for a NULL message (length 0). ERR_INVALID_ARGUMENT: nested
- * more than 100 deep, with a NUL in a string perhaps. */
+/* Packs into the arena; NULL data_out for a NULL message (length 0). ERR_INVALID_ARGUMENT: a NUL
+ * may be in a string of a message that is nested more than 100 deep. */
 NODISCARD enum err wire_pack(const ProtobufCMessage *message, struct arena *a, uint8_t **data_out,
                              size_t *len_out);
 

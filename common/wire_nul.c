@@ -1,11 +1,11 @@
 /*
  * wire_nul.c - packed messages with the NULs of their strings in the other form.
  *
- * A message is gone through field by field, and only strings that hold the form at hand are changed,
- * with the lengths around them. Each length gets as much room as the old one had, and a byte more
- * when strings grow: doubling a content adds at most one. So what becomes shorter never overtakes
- * its input in the same memory, and what becomes longer is at most twice its input, for a field that
- * has a length has a tag too, which pays for the byte.
+ * A message is gone through field by field, and only strings that hold the form at hand are
+ * changed, with the lengths around them. Each length gets as much room as the old one had, and a
+ * byte more when strings grow: doubling a content adds at most one. So what becomes shorter never
+ * overtakes its input in the same memory, and what becomes longer is at most twice its input, for a
+ * field that has a length has a tag too, which pays for the byte.
  */
 #include "common/wire_nul.h"
 

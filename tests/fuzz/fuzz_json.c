@@ -1,6 +1,6 @@
 /*
- * fuzz_json.c - texts from outside as messages; the first byte chooses type, strictness and whether a NUL
- * in a string is kept.
+ * fuzz_json.c - texts from outside as messages; the first byte chooses type, strictness and whether
+ * a NUL in a string is kept.
  *
  * What was read can be written, and what was written is read as the same message and written as the
  * same text; and so it is when it goes over the wire.

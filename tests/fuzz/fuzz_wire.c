@@ -1,10 +1,10 @@
 /*
- * fuzz_wire.c - bytes from outside as messages of several types; the first byte chooses the type, its
- * highest bit whether a NUL in a string is kept.
+ * fuzz_wire.c - bytes from outside as messages of several types; the first byte chooses the type,
+ * its highest bit whether a NUL in a string is kept.
  *
- * What wire_check() lets pass, protobuf-c must read, and the message must survive being packed,
- * read again, packed to the same bytes and brought into its normal form. Writing it as JSON must not fail in other ways than
- * those of its contract, and what was written must be read again.
+ * What wire_check() lets pass, protobuf-c must read, and the message must survive being packed, read
+ * again, packed to the same bytes and brought into its normal form. Writing it as JSON must not fail
+ * in other ways than those of its contract, and what was written must be read again.
  */
 #include <assert.h>
 

@@ -7,7 +7,7 @@
  * under the limits of our own texts: those of a request are policy. All else is skipped.
  *
  * The suite wants U+0000 in strings. Daybook refuses it, for PostgreSQL's text has none: no daemon
- * sets keep_nul or PROTOJSON_KEEP_NUL. The mapper can do it, and both are set here, as its limits are.
+ * sets keep_nul or PROTOJSON_KEEP_NUL, which is policy as well. The mapper can do it: both are set.
  */
 #include "common/base.h"
 #include "common/protojson.h"

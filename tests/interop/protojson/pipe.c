@@ -2,8 +2,8 @@
  * pipe.c - our JSON mapping as a filter, for comparisons with that of others.
  *
  * A request is: 'J' (bytes to JSON) or 'B' (JSON to bytes), the length of the type's name and that of
- * the message (four bytes each, lowest first), the name, the message. The answer: 0 and the length of
- * what was made, or 1 and the length of the reason, and that. Read is under the limits of our own
+ * the message (four bytes each, lowest first), the name, the message. The answer: 0 and the length
+ * of what was made, or 1 and the length of the reason, and that. Read is under the limits of our own
  * texts, with U+0000 in strings, which no daemon takes. Ends with its input.
  */
 #include "common/base.h"
