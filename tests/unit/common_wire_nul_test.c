@@ -218,6 +218,12 @@ static void an_any_is_packed_with_real_nuls(void **state)
                         "\x0a\x02"
                         "a\0",
                         4);
+    /* The normal form goes into it: the unknown field is left out. */
+    assert_true(wire_equal(read_text("{\"any\":{\"@type\":\"x/daybook.testdata.v1.Everything\","
+                                     "\"stringField\":\"\\u0000\"}}"),
+                           unpack(BYTES("\xba\x05\x2a\x0a\x20x/daybook.testdata.v1.Everything"
+                                        "\x12\x06\x72\x01\0\xc0\x3e\x01")),
+                           arena));
     /* Content that holds one is no message to those who do not set the flag. */
     m->n_any_list = 0;
     assert_int_equal(protojson_write(&m->base, 0, &out), ERR_INVALID_ARGUMENT);
