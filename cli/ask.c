@@ -165,15 +165,26 @@ enum err cli_ask(struct cli *c, const char *service, const char *method,
                  const ProtobufCMessage *request, struct bus_answer *answer_out)
 {
     char key[ID_TEXT_MAX];
-    const char *given = args_value(&c->args, "key");
     struct bus_request r = {
         .service = service,
         .method = method,
         .message = request,
-        .idempotency_key = given ? given : id_text(id_new(), key),
+        .idempotency_key = c->key ? c->key : id_text(id_new(), key),
         .principal = c->principal,
     };
     return ask_as(c, &r, answer_out);
+}
+
+void cli_next_key(struct cli *c)
+{
+    if (c->key)
+        c->key = arena_printf(c->arena, "%s+", c->key);
+}
+
+const char *cli_consumer_service(struct cli *c, const char *area)
+{
+    const char *name = arena_printf(c->arena, "daybook.%s.v1.ConsumerService", area);
+    return name ? name : "";
 }
 
 const ProtobufCMessage *cli_must_ask(struct cli *c, const char *service, const char *method,

@@ -25,7 +25,6 @@
 #define TIMEOUT_DEFAULT_US (5 * SECOND_US)
 #define TIMEOUT_MAX_US (30 * SECOND_US)
 #define DB_TIMEOUT_US (5 * SECOND_US)
-#define API_KEY_SIZE 256
 #define API_KEY_PREFIX "dbk_"
 
 struct setting cli_settings[] = {
@@ -40,8 +39,7 @@ struct setting cli_settings[] = {
     { .key = "URL",
       .type = SETTING_TEXT,
       .help = "Where the gateway is, as by --url: call, import, tasks, audit, events read and tail "
-              "then go "
-              "there over HTTP, not over the bus." },
+              "then go there over HTTP, not over the bus. The others go there by --url alone." },
     { .key = "API_KEY",
       .type = SETTING_TEXT,
       .secret = true,
@@ -106,39 +104,51 @@ const char *cli_url(const struct cli *c)
     return url && *url ? url : NULL;
 }
 
-/* Whether all that is done is to call services. */
-static bool is_by_calls(const struct cli *c)
+/* Whether it does without services, where it is not told otherwise. */
+static bool is_local(const struct cli *c)
 {
-    const char *word = c->args.nwords ? c->args.words[0] : "";
+    const char *word = c->args.nwords ? c->args.words[0] : "", *p = c->command->local;
     size_t len = strlen(word);
 
-    for (const char *p = c->command->but; len && p && *p; p += strspn(p, " ")) {
+    if (!p || !*p)
+        return p != NULL;
+    for (; *p; p += strspn(p, " ")) {
         size_t n = strcspn(p, " ");
         if (n == len && memcmp(p, word, len) == 0)
-            return false;
+            return true;
         p += n;
     }
-    return c->command->by_calls;
+    return false;
+}
+
+static bool refuse_http(const struct cli *c)
+{
+    if (c->command->installation)
+        cli_usage(c,
+                  "%s does not work over HTTP: it is for the installation as a whole, with the "
+                  "rights of who owns its schemas and keys, and whether services run or not; leave "
+                  "--url out, on a machine of the installation",
+                  c->command->name);
+    else
+        cli_usage(c, "%s does not work over HTTP: it calls no service; leave --url out",
+                  c->command->name);
+    return false;
 }
 
 /* The key speaks for itself, so that nothing else may seem to say who asks. */
 static bool open_http(struct cli *c)
 {
     const char *url = cli_url(c), *as = cli_setting(c, "AS"), *fault;
+    bool told = args_has(&c->args, "url");
 
-    if (url && args_has(&c->args, "url") && !is_by_calls(c)) {
-        cli_usage(c,
-                  "%s%s%s does not work over HTTP: it needs more than calls of services; leave "
-                  "--url out, on a machine of the installation",
-                  c->command->name, c->command->but ? " " : "",
-                  c->command->but ? c->args.words[0] : "");
-        return false;
-    }
+    if (told && url && !c->command->by_calls)
+        return refuse_http(c);
     if (!url && args_has(&c->args, "api-key")) {
         cli_usage(c, "--api-key goes with --url (or DAYBOOK_URL): the bus knows us by CURVE keys");
         return false;
     }
-    c->over_http = url && is_by_calls(c);
+    told = told || args_has(&c->args, "api-key");
+    c->over_http = url && c->command->by_calls && (told || !is_local(c));
     if (!c->over_http)
         return true;
     fault = http_ask_fault_of(url);
@@ -154,14 +164,40 @@ static bool open_http(struct cli *c)
     return false;
 }
 
-static bool open_key(const struct cli *c)
+/* --key with an API key in it, itself or as @FILE, whose first line is read once: it may be a pipe.
+ * An idempotency key never looks so. */
+static bool take_api_key(struct cli *c, const char *word)
 {
-    const char *key = args_value(&c->args, "key");
+    FILE *f = *word == '@' ? fopen(word + 1, "re") : NULL;
 
-    if (!key || strncmp(key, API_KEY_PREFIX, strlen(API_KEY_PREFIX)) != 0)
+    if (!f)
+        snprintf(c->api_key, sizeof c->api_key, "%s", word);
+    else if (!fgets(c->api_key, sizeof c->api_key, f))
+        c->api_key[0] = '\0';
+    if (f)
+        (void)fclose(f);
+    c->api_key[strcspn(c->api_key, "\r\n")] = '\0';
+    if (strncmp(c->api_key, API_KEY_PREFIX, strlen(API_KEY_PREFIX)) == 0)
         return true;
-    cli_usage(c, "--key is the idempotency key, which is stored; an API key goes by --api-key "
-                 "@FILE");
+    sodium_memzero(c->api_key, sizeof c->api_key);
+    return false;
+}
+
+static bool open_key(struct cli *c)
+{
+    const char *word = args_value(&c->args, "key");
+
+    if (!word || !take_api_key(c, word)) {
+        c->key = word;
+        return true;
+    }
+    if (!c->over_http)
+        cli_usage(c, "--key is the idempotency key, which is stored; an API key goes by --api-key "
+                     "@FILE, with --url");
+    else if (args_has(&c->args, "api-key"))
+        cli_usage(c, "--key holds an API key, and --api-key is given too: leave one of them out");
+    else
+        return true;
     return false;
 }
 
@@ -220,8 +256,9 @@ bool cli_open(struct cli *c, int *status_out)
         return false;
     }
     log_set_level(LOG_LEVEL_ERROR);
+    *status_out = EXIT_USAGE;
     if (c->command->offline)
-        return true;
+        return !(c->command->installation && args_has(&c->args, "url")) || refuse_http(c);
 
     c->settings = cli_settings;
     if (!load_settings(c)) {
@@ -245,6 +282,7 @@ void cli_close(struct cli *c)
         schema_fini();
     }
     arena_free(c->arena);
+    sodium_memzero(c->api_key, sizeof c->api_key);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -309,14 +347,14 @@ static bool is_api_key(const char *key)
 
 static bool open_http_client(struct cli *c, int *status_out)
 {
-    char read[API_KEY_SIZE] = "";
+    char read[CLI_API_KEY_SIZE] = "";
     const char *word = args_value(&c->args, "api-key"), *key = cli_setting(c, "API_KEY");
 
     *status_out = EXIT_USAGE;
     if (word && !cli_secret(c, "api-key", word, read, sizeof read))
         return false;
-    if (word)
-        key = read;
+    if (word || *c->api_key)
+        key = word ? read : c->api_key;
     if (!key || !*key)
         *status_out = cli_unset(c, "over HTTP an API key says who asks: --api-key @FILE or "
                                    "DAYBOOK_API_KEY_FILE");
@@ -361,8 +399,10 @@ enum err cli_connect(struct cli *c)
 struct db *cli_db(struct cli *c, int *status_out)
 {
     if (!cli_has_db(c)) {
-        *status_out = cli_unset(c, "DAYBOOK_MIGRATE_URL is not set: it names the database as the "
-                                   "role that owns the schemas");
+        *status_out = cli_unset(c,
+                                "DAYBOOK_MIGRATE_URL is not set: it names the database as the "
+                                "role that owns the schemas%s",
+                                c->command->by_calls ? "; with --url services are asked" : "");
         return NULL;
     }
     enum err e = cli_connect(c);

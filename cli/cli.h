@@ -27,6 +27,7 @@
 
 #define EXIT_USAGE 64
 #define EXIT_SETTINGS 78
+#define CLI_API_KEY_SIZE 256
 
 struct cli;
 
@@ -37,9 +38,12 @@ struct command {
     const char *help;             /* more of it, with examples; ends without a newline */
     const struct option *options; /* its own; NULL: none */
     size_t words_min, words_max;
-    bool offline;    /* needs no settings */
-    bool by_calls;   /* only calls services, so it works over HTTP too */
-    const char *but; /* not with these first words, parted by spaces; NULL: always */
+    bool offline;      /* needs no settings */
+    bool by_calls;     /* can do all by calling services, so it works over HTTP too */
+    bool installation; /* is for the installation as a whole, never for one company */
+    /* With these first words, parted by spaces, it does without services where it can, so it goes
+     * over HTTP by --url alone and not by DAYBOOK_URL; "": always; NULL: never. */
+    const char *local;
     int (*run)(struct cli *c);
 };
 
@@ -56,8 +60,10 @@ struct cli {
     struct setting *settings;
     int64_t timeout_us; /* of one call */
     char tenant[40];    /* "" : none */
+    const char *key;    /* idempotency key of --key; NULL: each command gets a new one */
     /* private to cli.c and ask.c */
-    bool over_http; /* what is called, is called through the gateway */
+    bool over_http;                 /* what is called, is called through the gateway */
+    char api_key[CLI_API_KEY_SIZE]; /* of --key; "" : none */
     void *zmq;
     struct bus_client *bus;
     struct http_ask *http;
@@ -149,6 +155,10 @@ NODISCARD enum err cli_receive(struct cli *c, int64_t timeout_us,
                                const ProtobufCMessageDescriptor *(*type_of)(void *arg,
                                                                             const char *request_id),
                                void *arg, struct bus_answer *answer_out, const char **whose_out);
+/* Before another call that belongs to the same --key: a key of its own, the same for the same call. */
+void cli_next_key(struct cli *c);
+/* Full name of the service of an area's consumer, in the arena; "" when that is full. */
+const char *cli_consumer_service(struct cli *c, const char *area);
 /* The same for commands that can only give up: says why, and gives NULL and the exit status. */
 const ProtobufCMessage *cli_must_ask(struct cli *c, const char *service, const char *method,
                                      const ProtobufCMessage *request, int *status_out);

@@ -14,14 +14,17 @@ const struct option global_options[] = {
     { "json", NULL, "answer for programs: JSON instead of tables, failures too" },
     { "url", "URL",
       "gateway to go to over HTTP instead of the bus (or DAYBOOK_URL): call, import, tasks, audit, "
-      "events "
-      "read and tail" },
+      "events; by --url alone, since they else do without services: status, timers, events parked "
+      "and replay" },
     { "api-key", "@FILE",
       "file with the API key for --url (or DAYBOOK_API_KEY_FILE); the key itself will do, but "
       "others "
       "on the machine can see it" },
     { "timeout", "DURATION", "limit of one call, 10ms to 30s (5s)" },
-    { "key", "KEY", "idempotency key: a command repeated with it takes effect once" },
+    { "key", "KEY",
+      "idempotency key: a command repeated with it takes effect once; an API key (dbk_..., or a "
+      "file "
+      "with it behind @) is taken as by --api-key" },
     { "help", NULL, "help, also of one command" },
     { "version", NULL, "version and commit" },
     { .name = NULL },
@@ -169,7 +172,9 @@ const struct command commands[] = {
               "parked  shows the events that consumers could not take, and why\n"
               "replay  gives those of a consumer another try, in their order\n"
               "With --json, tail and read give one event a line. With --tenant: of that\n"
-              "company only.\n"
+              "company only. parked and replay ask the database of DAYBOOK_MIGRATE_URL; with\n"
+              "--url the daemons, of the company of the key (general_manager, or the scopes\n"
+              "consumers.read and consumers.write).\n"
               "\n"
               "  daybook events tail --types daybook.visits.v1.\n"
               "  daybook events read --after 0 --limit 5\n"
@@ -180,7 +185,7 @@ const struct command commands[] = {
       .words_min = 1,
       .words_max = 2,
       .by_calls = true,
-      .but = "parked replay",
+      .local = "parked replay",
       .run = cmd_events },
     { .name = "webhook",
       .usage = "listen",
@@ -206,13 +211,16 @@ const struct command commands[] = {
               "replay  arms the named ones, or all, once the cause is mended: what the duty\n"
               "        waits for now is fired, late if need be. Timers of duties that wait for\n"
               "        nothing any more are only taken off the list (ARMED: no).\n"
-              "With --tenant: of that company only.\n"
+              "With --tenant: of that company only. With --url: of the company of the key\n"
+              "(general_manager, or the scopes timers.read and timers.write).\n"
               "\n"
               "  daybook timers parked\n"
               "  daybook timers replay\n"
               "  daybook timers replay 8d1f4a52-0c5e-5f0e-9a53-6f0a4f1f7c11 --json",
       .words_min = 1,
       .words_max = ARGS_WORDS_MAX,
+      .by_calls = true,
+      .local = "",
       .run = cmd_timers },
     { .name = "status",
       .usage = "",
@@ -222,9 +230,19 @@ const struct command commands[] = {
               "published and taken by every consumer, every daily list refreshed. Exits with 0\n"
               "when all daemons are ready, else with 75.\n"
               "\n"
+              "With --url it asks services: those of the bus (scope bus.read), the log's head\n"
+              "(events.read), each consumer (consumers.read) and parked timers (timers.read);\n"
+              "parked ones of the company of the key alone. It does not show the daemons\n"
+              "themselves (readiness, version, memory, address) nor daily lists that wait;\n"
+              "settled then means: all consumers answer and have come to the log's head, and\n"
+              "nothing is on its way there.\n"
+              "\n"
               "  daybook status\n"
-              "  daybook status --wait 30s --json",
+              "  daybook status --wait 30s --json\n"
+              "  daybook status --url https://daybook.example.com --api-key @key",
       .options = status_options,
+      .by_calls = true,
+      .local = "",
       .run = cmd_status },
     { .name = "top",
       .usage = "",
@@ -250,6 +268,7 @@ const struct command commands[] = {
               "  daybook migrate\n"
               "  daybook migrate customers",
       .words_max = ARGS_WORDS_MAX,
+      .installation = true,
       .run = cmd_migrate },
     { .name = "audit",
       .usage = "verify",
@@ -290,6 +309,7 @@ const struct command commands[] = {
       .options = rebuild_options,
       .words_min = 1,
       .words_max = 1,
+      .installation = true,
       .run = cmd_rebuild },
     { .name = "keygen",
       .usage = "PREFIX",
@@ -308,6 +328,7 @@ const struct command commands[] = {
       .words_min = 1,
       .words_max = 1,
       .offline = true,
+      .installation = true,
       .run = cmd_keygen },
     { .name = "clock",
       .usage = "FILE TIME",
@@ -319,6 +340,7 @@ const struct command commands[] = {
       .words_min = 2,
       .words_max = 2,
       .offline = true,
+      .installation = true,
       .run = cmd_clock },
     { .name = "completion",
       .usage = "bash | zsh",

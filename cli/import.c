@@ -368,7 +368,7 @@ static int read_options(struct import *im)
     if (!cli_number(c, "batch", 1, (int64_t)im->kind->batch, (int64_t)im->kind->batch, &batch))
         return EXIT_USAGE;
     im->batch = (size_t)batch;
-    im->key = args_value(&c->args, "key");
+    im->key = c->key;
     im->wish.dry_run = args_has(&c->args, "dry-run");
     im->wish.update_owner = args_has(&c->args, "update-owner");
     im->strict = args_has(&c->args, "strict");

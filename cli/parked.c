@@ -1,13 +1,20 @@
 /*
  * parked.c - events that a consumer could not take: which they are and why, and another try for
- * them. The consumer itself takes those that are marked; a mark is all that is made here.
+ * them. The consumer itself takes those that are marked; a mark is all that is made here. With --url
+ * the daemons are asked, of the key's company; else the database, whether they are there or not.
  */
 #include "cli/rows.h"
 #include "cli/sql.h"
 #include "common/clock.h"
+#include "common/sql.h"
 #include "common/sql_schema.h"
+#include "daybook/common/v1/consumer.pb-c.h"
 
 #define QUERY_TIMEOUT_US (10 * SECOND_US)
+#define PAGE 1000
+
+typedef Daybook__Common__V1__ListParkedEventsResponse Parked;
+typedef Daybook__Common__V1__ReplayParkedEventsResponse Marked;
 
 static const struct column columns[] = {
     { "CONSUMER", "consumer", "consumer", COLUMN_TEXT },
@@ -18,7 +25,7 @@ static const struct column columns[] = {
     { "SINCE", "since", "parked_at", COLUMN_TIME },
     { "STATE", "state", "state", COLUMN_TEXT },
     { "REASON", "reason", "reason", COLUMN_TEXT },
-    { NULL, "tenantId", "tenant_id", COLUMN_TEXT },
+    { NULL, "tenantId", "_tenant_id", COLUMN_TEXT },
     { .key = NULL },
 };
 
@@ -41,14 +48,14 @@ static int no_consumer(const struct cli *c, const char *name)
 static enum err list_one(struct cli *c, struct db *db, const char *schema, json_t *list)
 {
     const char *const table[] = { arena_printf(c->arena, "%s.parked_event", schema) };
-    const char *const params[] = { tenant_or_null(c) };
+    const char *const params[] = { schema, tenant_or_null(c), "0", NULL };
     CLEANUP(db_result_clear) PGresult *found = NULL;
     CLEANUP(db_result_clear) PGresult *res = NULL;
     enum err e = table[0] ? db_exec(db, &sql_table_exists, table, &found) : ERR_RESOURCE_EXHAUSTED;
     struct db_row row = { .res = found };
     if (e || !db_row_bool(&row, "found"))
         return e;
-    e = db_exec(db, sql_for_schema(&sql_events_parked, schema), params, &res);
+    e = db_exec(db, sql_for_schema(&sql_parked_list, schema), params, &res);
     return e || rows_add(list, res, columns) ? e : ERR_INTERNAL;
 }
 
@@ -60,6 +67,45 @@ static enum err list_parked(struct cli *c, struct db *db, const char *only, json
             e = list_one(c, db, a->name, list);
     db_rollback(db);
     return e;
+}
+
+static bool list_one_by_calls(struct cli *c, const char *area, json_t *list, int *status_out)
+{
+    Daybook__Common__V1__ListParkedEventsRequest ask =
+        DAYBOOK__COMMON__V1__LIST_PARKED_EVENTS_REQUEST__INIT;
+    const char *service = cli_consumer_service(c, area);
+    const Parked *page;
+
+    ask.limit = PAGE;
+    do {
+        page = (const void *)cli_must_ask(c, service, "ListParked", &ask.base, status_out);
+        if (!page)
+            return false;
+        if (!rows_add_messages(c, list, page->n_events, page->events, columns)) {
+            *status_out = err_exit_code(ERR_RESOURCE_EXHAUSTED);
+            return false;
+        }
+        ask.after_seq = page->n_events ? page->events[page->n_events - 1]->seq : 0;
+    } while (page->more && page->n_events);
+    return true;
+}
+
+static bool list_by_calls(struct cli *c, const char *only, json_t *list, int *status_out)
+{
+    bool ok = true;
+    for (const struct area *a = areas; a->name && ok; a++)
+        if (a->consumes && (!only || strcmp(only, a->name) == 0))
+            ok = list_one_by_calls(c, a->name, list, status_out);
+    return ok;
+}
+
+static bool list_by_database(struct cli *c, const char *only, json_t *list, int *status_out)
+{
+    struct db *db = cli_db(c, status_out);
+    enum err e = db ? list_parked(c, db, only, list) : ERR_OK;
+    if (e)
+        *status_out = cli_fail(c, e, "parked events cannot be read");
+    return db && !e;
 }
 
 static int show_parked(struct cli *c, json_t *list)
@@ -81,12 +127,10 @@ int events_parked(struct cli *c)
 
     if (consumer && (!area || !area->consumes))
         return no_consumer(c, consumer);
-    struct db *db = cli_db(c, &status);
-    if (!db)
-        return status;
     json_t *list = json_array();
-    enum err e = list_parked(c, db, consumer, list);
-    status = e ? cli_fail(c, e, "parked events cannot be read") : show_parked(c, list);
+    if (c->over_http ? list_by_calls(c, consumer, list, &status)
+                     : list_by_database(c, consumer, list, &status))
+        status = show_parked(c, list);
     json_decref(list);
     return status;
 }
@@ -95,17 +139,56 @@ int events_parked(struct cli *c)
 
 static enum err mark(struct cli *c, struct db *db, const char *consumer, json_t *list)
 {
-    const char *params[] = { consumer, args_value(&c->args, "seq"), tenant_or_null(c) };
+    const char *params[] = { consumer, tenant_or_null(c), args_value(&c->args, "seq"), "0", NULL };
     CLEANUP(db_result_clear) PGresult *res = NULL;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = db_exec(db, sql_for_schema(&sql_events_replay, consumer), params, &res);
+        e = db_exec(db, sql_for_schema(&sql_parked_replay, consumer), params, &res);
     if (!e && !rows_add(list, res, columns))
         e = ERR_INTERNAL;
     if (!e)
         e = db_commit(db);
     db_rollback(db);
     return e;
+}
+
+static bool mark_by_database(struct cli *c, const char *consumer, int64_t seq, json_t *list,
+                             int *status_out)
+{
+    struct db *db = cli_db(c, status_out);
+    if (!db)
+        return false;
+    enum err e = mark(c, db, consumer, list);
+    if (e)
+        *status_out = cli_fail(c, e, "nothing was marked for another try");
+    else if (json_array_size(list) == 0 && seq)
+        *status_out = cli_fail(c, ERR_NOT_FOUND, "event %" PRId64 " is not parked there", seq);
+    return *status_out == 0;
+}
+
+/* All are several calls where they are many. */
+static bool mark_by_calls(struct cli *c, const char *consumer, int64_t seq, json_t *list,
+                          int *status_out)
+{
+    Daybook__Common__V1__ReplayParkedEventsRequest ask =
+        DAYBOOK__COMMON__V1__REPLAY_PARKED_EVENTS_REQUEST__INIT;
+    const char *service = cli_consumer_service(c, consumer);
+    const Marked *page;
+
+    ask.seq = seq;
+    ask.all = seq == 0;
+    do {
+        page = (const void *)cli_must_ask(c, service, "ReplayParked", &ask.base, status_out);
+        if (!page)
+            return false;
+        if (!rows_add_messages(c, list, page->n_events, page->events, columns)) {
+            *status_out = err_exit_code(ERR_RESOURCE_EXHAUSTED);
+            return false;
+        }
+        ask.after_seq = page->n_events ? page->events[page->n_events - 1]->seq : 0;
+        cli_next_key(c);
+    } while (page->more && page->n_events);
+    return true;
 }
 
 static int show_marked(struct cli *c, json_t *list)
@@ -133,16 +216,9 @@ int events_replay(struct cli *c)
         return no_consumer(c, consumer);
     if (!cli_number(c, "seq", 1, INT64_MAX, 0, &seq))
         return EXIT_USAGE;
-    struct db *db = cli_db(c, &status);
-    if (!db)
-        return status;
     json_t *list = json_array();
-    enum err e = mark(c, db, consumer, list);
-    if (e)
-        status = cli_fail(c, e, "nothing was marked for another try");
-    else if (json_array_size(list) == 0 && seq)
-        status = cli_fail(c, ERR_NOT_FOUND, "event %" PRId64 " is not parked there", seq);
-    else
+    if (c->over_http ? mark_by_calls(c, consumer, seq, list, &status)
+                     : mark_by_database(c, consumer, seq, list, &status))
         status = show_marked(c, list);
     json_decref(list);
     return status;

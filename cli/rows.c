@@ -4,6 +4,9 @@
 #include "cli/rows.h"
 
 #include "common/clock.h"
+#include "common/pb_access.h"
+#include "common/record.h"
+#include "common/wire.h"
 
 static json_t *value_of(struct db_row *row, const struct column *k)
 {
@@ -19,8 +22,6 @@ static json_t *value_of(struct db_row *row, const struct column *k)
         return json_boolean(db_row_bool(row, k->column));
     case COLUMN_TIME:
         return json_string(time_format(db_row_time(row, k->column), time));
-    case COLUMN_TIME_US:
-        return json_string(time_format(db_row_i64(row, k->column), time));
     }
     return json_string(db_row_text(row, k->column));
 }
@@ -34,6 +35,62 @@ bool rows_add(json_t *list, const PGresult *res, const struct column *columns)
         for (const struct column *k = columns; k->key && ok; k++)
             ok = json_object_set_new(object, k->key, value_of(&row, k)) == 0;
         if (json_array_append_new(list, object) != 0 || !ok || row.bad)
+            return false;
+    }
+    return true;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *value_of_field(struct arena *a, const ProtobufCMessage *m,
+                              const ProtobufCFieldDescriptor *f)
+{
+    const void *value = pb_member(m, f);
+    char time[TIME_TEXT_MAX];
+    int64_t i64;
+    int32_t i32;
+    protobuf_c_boolean truth;
+
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_INT64:
+        memcpy(&i64, value, sizeof i64);
+        return json_integer(i64);
+    case PROTOBUF_C_TYPE_INT32:
+        memcpy(&i32, value, sizeof i32);
+        return json_integer(i32);
+    case PROTOBUF_C_TYPE_BOOL:
+        memcpy(&truth, value, sizeof truth);
+        return json_boolean(truth);
+    case PROTOBUF_C_TYPE_ENUM:
+        memcpy(&i32, value, sizeof i32);
+        return text_or_null(record_enum_text(f->descriptor, i32, a));
+    case PROTOBUF_C_TYPE_MESSAGE: /* a moment; there are no others in rows */
+        return pb_is_set(m, f)
+                   ? json_string(time_format(wire_time_us((const void *)pb_message(value)), time))
+                   : json_null();
+    default:
+        return text_or_null(pb_text(value));
+    }
+}
+
+bool rows_add_messages(struct cli *c, json_t *list, size_t n, const void *messages,
+                       const struct column *columns)
+{
+    const ProtobufCMessage *const *all = messages;
+
+    for (size_t i = 0; i < n; i++) {
+        json_t *object = json_object();
+        bool ok = object != NULL;
+        for (const struct column *k = columns; k->key && ok; k++) {
+            const ProtobufCFieldDescriptor *f =
+                protobuf_c_message_descriptor_get_field_by_name(all[i]->descriptor, k->column);
+            if (f)
+                ok = json_object_set_new(object, k->key, value_of_field(c->arena, all[i], f)) == 0;
+        }
+        if (json_array_append_new(list, object) != 0 || !ok)
             return false;
     }
     return true;

@@ -3,7 +3,8 @@
  *
  * "Settled" is judged from one snapshot of the database: a reaction moves its cursor in the same
  * transaction in which it emits, so there is no moment at which work is in neither place. Without
- * the database it is judged by the daemons' gauges, which are a moment old.
+ * the database it is judged by the daemons' gauges, which are a moment old. What services tell over
+ * HTTP is in status_http.c.
  */
 #include "cli/status.h"
 
@@ -15,12 +16,14 @@
 #include "cli/timers.h"
 #include "common/clock.h"
 #include "common/num.h"
+#include "common/sql.h"
 #include "common/sql_schema.h"
 
 #define ADMIN_TIMEOUT_MS 2000
 #define PAGE_LIMIT (4 * MIB)
 #define QUERY_TIMEOUT_US (5 * SECOND_US)
 #define WAIT_STEP_MS 20
+#define HTTP_WAIT_STEP_MS 250 /* the gateway bounds the rate of a key */
 #define BUS_SERVICE "daybook.bus.v1.BusService"
 
 /* --- the admin listeners ---------------------------------------------------------------------- */
@@ -175,25 +178,23 @@ static enum err read_log(struct db *db, struct status *s)
     return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
-static enum err read_cursors(struct cli *c, struct db *db, const struct area *area,
-                             struct status *s)
+static enum err read_cursor(struct db *db, const struct area *area, struct status *s)
 {
+    const char *const params[] = { area->name, NULL };
     CLEANUP(db_result_clear) PGresult *res = NULL;
-    enum err e = db_exec(db, sql_for_schema(&sql_cursors, area->name), NULL, &res);
-    for (int i = 0; !e && i < PQntuples(res) && s->nconsumers < STATUS_CONSUMERS_MAX; i++) {
-        struct db_row row = { .res = res, .row = i };
-        s->consumers[s->nconsumers++] = (struct consumer_state){
-            .name = arena_strdup(c->arena, db_row_text(&row, "consumer")),
-            .started = true,
-            .seq = db_row_i64(&row, "seq"),
-            .replay_until = db_row_i64(&row, "replay_until"),
-            .parked = db_row_i64(&row, "parked"),
-        };
-        e = row.bad ? ERR_INTERNAL : ERR_OK;
-    }
-    if (!e && PQntuples(res) == 0 && s->nconsumers < STATUS_CONSUMERS_MAX)
-        s->consumers[s->nconsumers++] = (struct consumer_state){ .name = area->name };
-    return e;
+    enum err e = db_exec(db, sql_for_schema(&sql_consumer_state, area->name), params, &res);
+    if (e || s->nconsumers == STATUS_CONSUMERS_MAX)
+        return e;
+    struct db_row row = { .res = res };
+    s->consumers[s->nconsumers++] = (struct consumer_state){
+        .name = area->name,
+        .started = db_row_bool(&row, "started"),
+        .seq = db_row_i64(&row, "seq"),
+        .replay_until = db_row_i64(&row, "replay_until_seq"),
+        .parked = db_row_i64(&row, "parked"),
+        .fault = "",
+    };
+    return row.bad ? ERR_INTERNAL : ERR_OK;
 }
 
 static enum err read_database(struct cli *c, struct db *db, struct status *s)
@@ -212,7 +213,7 @@ static enum err read_database(struct cli *c, struct db *db, struct status *s)
         snprintf(table, sizeof table, "%s.consumer_cursor", a->name);
         e = exists(db, table, &has_cursor);
         if (!e && has_cursor)
-            e = read_cursors(c, db, a, s);
+            e = read_cursor(db, a, s);
     }
     bool has_duties = false;
     if (!e)
@@ -238,7 +239,8 @@ static void ask_database(struct cli *c, struct status *s)
 
 /* --- the sum ---------------------------------------------------------------------------------- */
 
-static bool settled_by_database(const struct status *s)
+/* None is behind, and nothing is on its way into the log. */
+static bool settled_by_log(const struct status *s)
 {
     bool settled = s->outbox == 0 && s->lists_coming == 0;
     for (size_t i = 0; i < s->nconsumers; i++)
@@ -258,9 +260,20 @@ static bool settled_by_gauges(const struct status *s)
     return settled && outbox_known;
 }
 
+static void look_over_http(struct cli *c, struct status *s)
+{
+    status_ask_services(c, s);
+    s->ready = s->failed == ERR_OK;
+    s->settled = s->ready && settled_by_log(s);
+}
+
 static bool look(struct cli *c, struct status *s)
 {
     *s = (struct status){ .bus_fault = "", .lists_waiting = -1, .timers_waiting = -1 };
+    if (c->over_http) {
+        look_over_http(c, s);
+        return true;
+    }
     if (!ask_daemons(c, s))
         return false;
     ask_bus(c, s);
@@ -268,37 +281,55 @@ static bool look(struct cli *c, struct status *s)
     s->ready = s->ndaemons > 0 && s->services;
     for (size_t i = 0; i < s->ndaemons; i++)
         s->ready = s->ready && s->daemons[i].ready;
-    s->settled = s->ready && (s->has_log ? settled_by_database(s) : settled_by_gauges(s));
+    s->settled = s->ready && (s->has_log ? settled_by_log(s) : settled_by_gauges(s));
     return true;
+}
+
+/* What must be there before anything is asked. 0, or an exit status. */
+static int open_ways(struct cli *c)
+{
+    int status = 0;
+    if (c->over_http)
+        return cli_way(c, &status) ? 0 : status;
+    const char *listeners = cli_setting(c, "STATUS");
+    if (!listeners || !*listeners)
+        return cli_unset(c, "DAYBOOK_STATUS is not set: NAME=HOST:PORT of each daemon's admin "
+                            "listener, parted by spaces; with --url services are asked");
+    (void)!cli_bus(c, &status); /* said once, and the rest is shown */
+    return 0;
+}
+
+/* Waiting does not help against what the key may not. */
+static bool is_enough(const struct status *s)
+{
+    return s->settled || (s->failed && !s->may_pass);
 }
 
 int cmd_status(struct cli *c)
 {
     const char *wait = args_value(&c->args, "wait");
     int64_t wait_us = 0, until_us;
-    int status = 0;
     static struct status s; /* too large for some stacks */
 
     if (wait && !num_duration_us(wait, &wait_us))
         return cli_usage(c, "--wait is a duration such as 30s, not %.40s", wait);
-    const char *listeners = cli_setting(c, "STATUS");
-    if (!listeners || !*listeners)
-        return cli_unset(c, "DAYBOOK_STATUS is not set: NAME=HOST:PORT of each daemon's admin "
-                            "listener, parted by spaces");
-    if (!cli_bus(c, &status)) /* said once, and the rest is shown */
-        status = 0;
+    int status = open_ways(c);
+    if (status)
+        return status;
     until_us = clock_monotonic_us() + wait_us;
     for (;;) {
         arena_reset(c->arena);
         if (!look(c, &s))
             return EXIT_SETTINGS;
-        if (s.settled || clock_monotonic_us() >= until_us)
+        if (is_enough(&s) || clock_monotonic_us() >= until_us)
             break;
-        (void)poll(NULL, 0, WAIT_STEP_MS);
+        (void)poll(NULL, 0, c->over_http ? HTTP_WAIT_STEP_MS : WAIT_STEP_MS);
     }
     status = status_show(c, &s);
     if (status)
         return status;
+    if (s.failed)
+        return cli_call_failed(c, s.failed_what, s.failed, &s.failed_answer);
     if (!s.ready)
         return cli_fail(c, ERR_UNAVAILABLE, "not all daemons are ready");
     if (wait && !s.settled)

@@ -61,14 +61,21 @@ static bool show_consumers(struct cli *c, const struct status *s)
     struct table *t = table_new(c->arena, headers);
     for (size_t i = 0; t && i < s->nconsumers; i++) {
         const struct consumer_state *k = &s->consumers[i];
+        bool known = !*k->fault;
         const char *note =
-            !k->started       ? "has never run"
+            !known            ? k->fault
+            : !k->started     ? "has never run"
             : k->replay_until ? arena_printf(c->arena, "rebuilding up to %" PRId64, k->replay_until)
             : k->parked       ? "why: daybook events parked"
                               : "";
-        const char *cells[] = { k->name, arena_printf(c->arena, "%" PRId64, k->seq),
-                                arena_printf(c->arena, "%" PRId64, MAX(s->head_seq - k->seq, 0)),
-                                arena_printf(c->arena, "%" PRId64, k->parked), note };
+        const char *cells[] = {
+            k->name,
+            known ? arena_printf(c->arena, "%" PRId64, k->seq) : NULL,
+            known && s->has_log ? arena_printf(c->arena, "%" PRId64, MAX(s->head_seq - k->seq, 0))
+                                : NULL,
+            known ? arena_printf(c->arena, "%" PRId64, k->parked) : NULL,
+            note,
+        };
         if (!table_add(t, cells))
             return false;
     }
@@ -79,8 +86,9 @@ static bool show_consumers(struct cli *c, const struct status *s)
 
 static int show_tables(struct cli *c, const struct status *s)
 {
-    bool ok = show_daemons(c, s);
-    (void)printf("\n");
+    bool ok = c->over_http || show_daemons(c, s);
+    if (!c->over_http)
+        (void)printf("\n");
     if (s->services)
         ok = ok && show_services(c, s);
     else
@@ -97,7 +105,10 @@ static int show_tables(struct cli *c, const struct status *s)
                          s->timers_waiting ? "  why: daybook timers parked" : "");
     } else {
         (void)printf("log: %s\n", s->log_fault);
+        ok = ok && (!c->over_http || show_consumers(c, s));
     }
+    if (s->timers_fault && *s->timers_fault)
+        (void)printf("timers: %s\n", s->timers_fault);
     (void)printf("\n%s, %s\n", s->ready ? "all ready" : "NOT all ready",
                  s->settled ? "settled" : "not settled");
     return ok ? 0 : cli_fail(c, ERR_RESOURCE_EXHAUSTED, "the status cannot be shown");
@@ -137,6 +148,10 @@ static json_t *consumers_json(const struct status *s)
     json_t *list = json_array();
     for (size_t i = 0; i < s->nconsumers; i++) {
         const struct consumer_state *k = &s->consumers[i];
+        if (*k->fault) {
+            json_array_append_new(list, json_pack("{s:s,s:s}", "name", k->name, "fault", k->fault));
+            continue;
+        }
         json_array_append_new(list, json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "name", k->name,
                                               "started", (int)k->started, "seq", (json_int_t)k->seq,
                                               "lag", (json_int_t)MAX(s->head_seq - k->seq, 0),
@@ -148,9 +163,11 @@ static json_t *consumers_json(const struct status *s)
 
 static int show_json(struct cli *c, const struct status *s)
 {
-    json_t *root = json_pack("{s:b,s:b,s:o,s:o,s:o}", "settled", (int)s->settled, "ready",
-                             (int)s->ready, "daemons", daemons_json(s), "services",
-                             services_json(s), "consumers", consumers_json(s));
+    json_t *root =
+        json_pack("{s:b,s:b,s:o,s:o}", "settled", (int)s->settled, "ready", (int)s->ready,
+                  "services", services_json(s), "consumers", consumers_json(s));
+    if (!c->over_http)
+        json_object_set_new(root, "daemons", daemons_json(s));
     if (*s->bus_fault)
         json_object_set_new(root, "busFault", json_string(s->bus_fault));
     if (s->has_log) {
@@ -163,6 +180,8 @@ static int show_json(struct cli *c, const struct status *s)
         json_object_set_new(root, "listsWaiting", json_integer(s->lists_waiting));
     if (s->timers_waiting >= 0)
         json_object_set_new(root, "timersParked", json_integer(s->timers_waiting));
+    if (s->timers_fault && *s->timers_fault)
+        json_object_set_new(root, "timersFault", json_string(s->timers_fault));
     return rows_print_json(c, root);
 }
 

@@ -3,7 +3,7 @@
  *
  * Row level security hides the rows of all companies but one, from the owner of the schemas too, so
  * everything here goes company by company. The engine finds an armed timer with its next look into
- * the table, a second later at most.
+ * the table, a second later at most. With --url the daemon is asked, of the key's company.
  */
 #include "cli/timers.h"
 
@@ -12,23 +12,32 @@
 #include "cli/rows.h"
 #include "cli/sql.h"
 #include "common/clock.h"
+#include "common/pb_access.h"
+#include "daybook/reminders/v1/reminders.pb-c.h"
+#include "services/reminders/sql.h"
 
 #define QUERY_TIMEOUT_US (10 * SECOND_US)
+#define TIMER_SERVICE "daybook.reminders.v1.TimerService"
+#define PAGE 1000
+#define PARAMS_MAX 5
+
+typedef Daybook__Reminders__V1__ListParkedTimersResponse Parked;
+typedef Daybook__Reminders__V1__ReplayTimersResponse Armed;
 
 static const struct column parked_columns[] = {
-    { "DUTY", "id", "obligation_id", COLUMN_TEXT }, { "RULE", "rule", "rule", COLUMN_TEXT },
-    { "ABOUT", "subject", "subject", COLUMN_TEXT }, { ">STEP", "step", "step", COLUMN_NUMBER },
-    { "DUE", "dueAt", "due_us", COLUMN_TIME_US },   { "SINCE", "since", "parked_at", COLUMN_TIME },
-    { "WAITS", "waits", "waits", COLUMN_BOOL },     { "REASON", "reason", "reason", COLUMN_TEXT },
-    { NULL, "tenantId", "tenant_id", COLUMN_TEXT }, { .key = NULL },
+    { "DUTY", "id", "reminder_id", COLUMN_TEXT },    { "RULE", "rule", "rule", COLUMN_TEXT },
+    { "ABOUT", "subject", "subject", COLUMN_TEXT },  { ">STEP", "step", "step", COLUMN_NUMBER },
+    { "DUE", "dueAt", "due_at", COLUMN_TIME },       { "SINCE", "since", "parked_at", COLUMN_TIME },
+    { "WAITS", "waits", "waits", COLUMN_BOOL },      { "REASON", "reason", "reason", COLUMN_TEXT },
+    { NULL, "tenantId", "_tenant_id", COLUMN_TEXT }, { .key = NULL },
 };
 
 static const struct column armed_columns[] = {
-    { "DUTY", "id", "obligation_id", COLUMN_TEXT }, { "RULE", "rule", "rule", COLUMN_TEXT },
-    { "ABOUT", "subject", "subject", COLUMN_TEXT }, { ">STEP", "step", "step", COLUMN_NUMBER },
-    { "DUE", "dueAt", "due_us", COLUMN_TIME_US },   { "ARMED", "armed", "armed", COLUMN_BOOL },
-    { "REASON", "reason", "reason", COLUMN_TEXT },  { NULL, "since", "parked_at", COLUMN_TIME },
-    { NULL, "tenantId", "tenant_id", COLUMN_TEXT }, { .key = NULL },
+    { "DUTY", "id", "reminder_id", COLUMN_TEXT },    { "RULE", "rule", "rule", COLUMN_TEXT },
+    { "ABOUT", "subject", "subject", COLUMN_TEXT },  { ">STEP", "step", "step", COLUMN_NUMBER },
+    { "DUE", "dueAt", "due_at", COLUMN_TIME },       { "ARMED", "armed", "armed", COLUMN_BOOL },
+    { "REASON", "reason", "reason", COLUMN_TEXT },   { NULL, "since", "parked_at", COLUMN_TIME },
+    { NULL, "tenantId", "_tenant_id", COLUMN_TEXT }, { .key = NULL },
 };
 
 /* --- company by company ----------------------------------------------------------------------- */
@@ -43,7 +52,8 @@ enum err timers_for_companies(struct cli *c, struct db *db, bool all, const stru
 
     for (int i = 0; i < n && !e; i++) {
         struct db_row row = { .res = res, .row = i };
-        const char *params[] = { one ? c->tenant : db_row_text(&row, "tenant_id"), ids };
+        /* all there are, however many: what else the statements take stays NULL */
+        const char *params[PARAMS_MAX] = { one ? c->tenant : db_row_text(&row, "tenant_id"), ids };
         struct id tenant;
         if (row.bad || !id_parse(params[0], &tenant))
             return ERR_INTERNAL;
@@ -88,8 +98,31 @@ static int show_parked(struct cli *c, json_t *list)
     return 0;
 }
 
-static int parked(struct cli *c, struct db *db, json_t *list)
+static int parked_by_calls(struct cli *c, json_t *list)
 {
+    Daybook__Reminders__V1__ListParkedTimersRequest ask =
+        DAYBOOK__REMINDERS__V1__LIST_PARKED_TIMERS_REQUEST__INIT;
+    const Parked *page;
+    int status = 0;
+
+    ask.page_size = PAGE;
+    do {
+        page = (const void *)cli_must_ask(c, TIMER_SERVICE, "ListParked", &ask.base, &status);
+        if (!page)
+            return status;
+        if (!rows_add_messages(c, list, page->n_timers, page->timers, parked_columns))
+            return err_exit_code(ERR_RESOURCE_EXHAUSTED);
+        ask.page_token = page->next_page_token;
+    } while (*page->next_page_token);
+    return show_parked(c, list);
+}
+
+static int parked(struct cli *c, json_t *list)
+{
+    int status = 0;
+    struct db *db = cli_db(c, &status);
+    if (!db)
+        return status;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
         e = timers_for_companies(c, db, false, &sql_timers_parked, NULL, add_parked, list);
@@ -104,23 +137,28 @@ static enum err add_armed(void *ctx, const PGresult *res)
     return rows_add(ctx, res, armed_columns) ? ERR_OK : ERR_INTERNAL;
 }
 
-/* The ids of the command line as an array; NULL: all. False: said why. */
-static bool read_ids(struct cli *c, const char **out)
+/* False: said why. */
+static bool check_ids(const struct cli *c)
 {
-    char *text = NULL;
     for (size_t i = 1; i < c->args.nwords; i++) {
-        char buf[ID_TEXT_MAX];
         struct id id;
         if (!id_parse(c->args.words[i], &id)) {
             (void)cli_usage(c, "%.60s is not the UUID of a duty; see daybook timers parked",
                             c->args.words[i]);
             return false;
         }
-        text =
-            arena_printf(c->arena, "%s%s%s", text ? text : "{", text ? "," : "", id_text(id, buf));
     }
-    *out = text ? arena_printf(c->arena, "%s}", text) : NULL;
     return true;
+}
+
+/* The ids of the command line as an array; NULL: all. */
+static const char *array_of_ids(struct cli *c)
+{
+    char *text = NULL;
+    for (size_t i = 1; i < c->args.nwords; i++)
+        text =
+            arena_printf(c->arena, "%s%s%s", text ? text : "{", text ? "," : "", c->args.words[i]);
+    return text ? arena_printf(c->arena, "%s}", text) : NULL;
 }
 
 static bool is_among(const json_t *list, const char *word)
@@ -151,14 +189,38 @@ static int show_armed(struct cli *c, json_t *list)
     return status;
 }
 
-static int replay(struct cli *c, struct db *db, json_t *list)
+/* All are several calls where they are many. */
+static int replay_by_calls(struct cli *c, json_t *list)
 {
-    const char *ids;
-    if (!read_ids(c, &ids))
-        return EXIT_USAGE;
+    Daybook__Reminders__V1__ReplayTimersRequest ask =
+        DAYBOOK__REMINDERS__V1__REPLAY_TIMERS_REQUEST__INIT;
+    char *ids[ARGS_WORDS_MAX];
+    const Armed *page;
+    int status = 0;
+
+    ask.reminder_ids = ids;
+    for (size_t i = 1; i < c->args.nwords; i++)
+        ids[ask.n_reminder_ids++] = pb_borrow(c->args.words[i]);
+    do {
+        page = (const void *)cli_must_ask(c, TIMER_SERVICE, "Replay", &ask.base, &status);
+        if (!page)
+            return status;
+        if (!rows_add_messages(c, list, page->n_timers, page->timers, armed_columns))
+            return err_exit_code(ERR_RESOURCE_EXHAUSTED);
+        cli_next_key(c);
+    } while (page->more);
+    return show_armed(c, list);
+}
+
+static int replay(struct cli *c, json_t *list)
+{
+    int status = 0;
+    struct db *db = cli_db(c, &status);
+    if (!db)
+        return status;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = timers_for_companies(c, db, false, &sql_timers_replay, ids, add_armed, list);
+        e = timers_for_companies(c, db, false, &sql_timers_replay, array_of_ids(c), add_armed, list);
     if (!e)
         e = db_commit(db);
     db_rollback(db);
@@ -173,11 +235,13 @@ int cmd_timers(struct cli *c)
 
     if (!is_replay && (strcmp(what, "parked") != 0 || c->args.nwords > 1))
         return cli_usage(c, "usage: daybook timers %s", c->command->usage);
-    struct db *db = cli_db(c, &status);
-    if (!db)
-        return status;
+    if (is_replay && !check_ids(c))
+        return EXIT_USAGE;
     json_t *list = json_array();
-    status = is_replay ? replay(c, db, list) : parked(c, db, list);
+    if (c->over_http)
+        status = is_replay ? replay_by_calls(c, list) : parked_by_calls(c, list);
+    else
+        status = is_replay ? replay(c, list) : parked(c, list);
     json_decref(list);
     return status;
 }

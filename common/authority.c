@@ -194,6 +194,14 @@ enum err authority_need_role(struct call *call, const char *const *roles, const 
     return denied(call, e, "ROLE_REQUIRED");
 }
 
+enum err authority_need_manager(struct call *call, const char *what)
+{
+    static const char *const roles[] = { "general_manager", NULL };
+    bool is_person = is_kind(call, DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE);
+
+    return is_person ? authority_need_role(call, roles, what) : ERR_OK;
+}
+
 enum err authority_need_approver(struct call *call, struct id submitter, const char *const *roles,
                                  const char *what)
 {

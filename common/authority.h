@@ -25,6 +25,10 @@ NODISCARD enum err authority_need_sight(struct call *call, struct id owner, cons
 NODISCARD enum err authority_need_role(struct call *call, const char *const *roles,
                                        const char *what);
 
+/* People must be general_manager; of system and service accounts the scope was checked with the
+ * method. For what concerns the whole company and nobody's own rows. */
+NODISCARD enum err authority_need_manager(struct call *call, const char *what);
+
 /* ORG-05: the actor may decide on a submission of `submitter`: a superior of his with one of
  * the roles; never oneself. */
 NODISCARD enum err authority_need_approver(struct call *call, struct id submitter,

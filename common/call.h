@@ -49,7 +49,8 @@ struct call {
     const struct directory *dir; /* snapshot for the whole call; NULL before the first is loaded */
     int64_t now_us;              /* domain time, fixed at the start of the call */
     int64_t deadline_us;         /* monotonic */
-    void *daemon_data; /* what the daemon's start hook made; shared, read-only or locked */
+    void *daemon_data;  /* what the daemon's start hook made; shared, read-only or locked */
+    const char *schema; /* of the daemon's own tables; for handlers of common/ */
     struct call_state *state;
 };
 

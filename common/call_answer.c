@@ -562,7 +562,10 @@ void call_answer(struct call_env *env, const struct call_frames *in, uint8_t **r
     struct answer a = {
         .env = env,
         .in = in,
-        .call = { .db = env->db, .cache = env->cache, .daemon_data = env->daemon_data },
+        .call = { .db = env->db,
+                  .cache = env->cache,
+                  .daemon_data = env->daemon_data,
+                  .schema = env->schema },
         .started_us = clock_monotonic_us(),
         .span = &span,
     };

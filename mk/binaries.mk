@@ -45,10 +45,10 @@ $(foreach a,$(AREAS),$(eval $(call area_rules,$(a))))
 DAEMONS := $(foreach a,$(AREAS),$(if $(wildcard services/$(a)/main.c),$(BIN)/daybook-$(a)))
 
 # The command-line tool carries every area's migrations, so that `daybook migrate` needs no daemon, and
-# the gateway's server, for `daybook webhook listen`.
+# the gateway's server, for `daybook webhook listen`; and statements of reminders, for `daybook timers`.
 CLI_SRC := $(wildcard cli/*.c)
 CLI_BIN := $(if $(CLI_SRC),$(BIN)/daybook)
-$(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C)) $(filter $(GEN)/cli/%,$(SQL_C))) \
+$(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C)) $(filter $(GEN)/cli/% $(GEN)/services/reminders/sql.c,$(SQL_C))) \
 		$(call obj,$(addprefix services/gateway/http/,http.c http_loop.c http_pieces.c)) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    daybook"

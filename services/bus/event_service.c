@@ -221,7 +221,7 @@ static enum err get_head(struct call *call, const ProtobufCMessage *in,
 
     enum err e = need_log(call, &tenant);
     if (!e)
-        e = record_find(call->db, &sql_event_head, NULL,
+        e = record_find(call->db, req->omit_types ? &sql_event_head : &sql_event_unpublished, NULL,
                         &daybook__bus__v1__get_head_response__descriptor, call->arena, &reply);
     if (!e && req->omit_types) {
         *reply_out = &reply->base;

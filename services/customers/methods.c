@@ -2,6 +2,7 @@
  * methods.c - which method is answered by whom, and what its request must look like. The fields of
  * customers and contacts are judged in customer_rules.c, since imports judge them row by row.
  */
+#include "common/consumer_service.h"
 #include "services/customers/customers.h"
 
 #define END                                                                                        \
@@ -145,5 +146,6 @@ const struct method customers_methods[] = {
     { DEAL_SERVICE, "RecordOrder", deal_record_order, WRITE, order_checks, false },
     { DEAL_SERVICE, "BatchRecordOrders", deal_batch_record_orders, WRITE, orders_checks, false },
     { DEAL_SERVICE, "RecordPayment", deal_record_payment, WRITE, payment_checks, false },
+    CONSUMER_SERVICE_METHODS("daybook.customers.v1"),
 };
 const size_t customers_methods_len = ARRAY_LEN(customers_methods);

@@ -3,6 +3,7 @@
  */
 #include "services/directory/service.h"
 
+#include "common/consumer_service.h"
 #include "services/directory/audit.h"
 #include "services/directory/credential_rules.h"
 #include "services/directory/workdays_rules.h"
@@ -185,5 +186,6 @@ const struct method directory_methods[] = {
     { AUDIT, "ListEntries", audit_list_entries, "audit.read", list_entries_checks,
       METHOD_BULK_READ },
     { AUDIT, "Verify", audit_verify, "audit.read", verify_checks, false },
+    CONSUMER_SERVICE_METHODS("daybook.directory.v1"),
 };
 const size_t directory_methods_len = ARRAY_LEN(directory_methods);

@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 
+#include "common/consumer_service.h"
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/schema.h"
@@ -318,12 +319,16 @@ static bool ready(void *daemon_data, const char **reason_out)
 /* The tables of all services as one. */
 static size_t collect_methods(struct method *out)
 {
+    static const struct method consumer_methods[] = {
+        CONSUMER_SERVICE_METHODS("daybook.gateway.v1"),
+    };
     const struct {
         const struct method *list;
         size_t n;
     } tables[] = { { webhook_methods, webhook_methods_len },
                    { import_methods, import_methods_len },
-                   { export_methods, export_methods_len } };
+                   { export_methods, export_methods_len },
+                   { consumer_methods, ARRAY_LEN(consumer_methods) } };
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)

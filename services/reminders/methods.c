@@ -4,6 +4,7 @@
 #include "services/reminders/methods.h"
 
 #include "common/authority.h"
+#include "common/consumer_service.h"
 
 enum err need_to_be(struct call *call, struct id person, const char *what)
 {
@@ -53,10 +54,16 @@ static const struct check read_checks[] = {
     { "delivery_id", CHECK_REQUIRED | CHECK_ID, 0, 0 },
     { NULL, 0, 0, 0 },
 };
+static const struct check replay_checks[] = {
+    { "reminder_ids", CHECK_COUNT, 0, TIMERS_REPLAY_MAX },
+    { "reminder_ids[]", CHECK_REQUIRED | CHECK_ID, 0, 0 },
+    { NULL, 0, 0, 0 },
+};
 
 #define REMINDER_SERVICE "daybook.reminders.v1.ReminderService"
 #define TASK_SERVICE "daybook.reminders.v1.TaskService"
 #define CHANNEL_SERVICE "daybook.reminders.v1.ChannelService"
+#define TIMER_SERVICE "daybook.reminders.v1.TimerService"
 #define READ "reminders.read"
 #define WRITE "reminders.write"
 
@@ -70,5 +77,8 @@ const struct method reminders_methods[] = {
     { CHANNEL_SERVICE, "Set", channel_set, WRITE, channel_checks, false },
     { CHANNEL_SERVICE, "ListDeliveries", channel_list_deliveries, READ, deliveries_checks, false },
     { CHANNEL_SERVICE, "MarkRead", channel_mark_read, WRITE, read_checks, false },
+    { TIMER_SERVICE, "ListParked", timer_list_parked, "timers.read", NULL, false },
+    { TIMER_SERVICE, "Replay", timer_replay, "timers.write", replay_checks, false },
+    CONSUMER_SERVICE_METHODS("daybook.reminders.v1"),
 };
 const size_t reminders_methods_len = ARRAY_LEN(reminders_methods);

@@ -20,5 +20,8 @@ call_handler reminder_acknowledge, reminder_snooze, reminder_get, reminder_list,
 call_handler task_get_daily;
 /* channel.c */
 call_handler channel_set, channel_list_deliveries, channel_mark_read;
+/* timer.c */
+#define TIMERS_REPLAY_MAX 100 /* reminders a call */
+call_handler timer_list_parked, timer_replay;
 
 #endif

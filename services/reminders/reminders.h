@@ -19,6 +19,7 @@
 
 typedef Daybook__Reminders__V1__Reminder PbReminder;
 typedef Daybook__Reminders__V1__Delivery PbDelivery;
+typedef Daybook__Reminders__V1__ParkedTimer PbParkedTimer;
 typedef Daybook__Reminders__V1__Rule PbRule;
 typedef Daybook__Reminders__V1__RuleStep PbRuleStep;
 typedef Daybook__Reminders__V1__DailyTask PbDailyTask;

@@ -3,6 +3,7 @@
  */
 #include "common/authority.h"
 #include "common/call_page.h"
+#include "common/consumer_service.h"
 #include "services/scoring/scoring.h"
 #include "services/scoring/sql.h"
 
@@ -169,5 +170,6 @@ const struct method scoring_methods[] = {
     { SCORE_SERVICE, "Get", score_get, "scoring.read", get_checks, false },
     { SCORE_SERVICE, "List", score_list, "scoring.read", list_checks, METHOD_BULK_READ },
     { SCORE_SERVICE, "Recompute", score_recompute, "scoring.write", recompute_checks, false },
+    CONSUMER_SERVICE_METHODS("daybook.scoring.v1"),
 };
 const size_t scoring_methods_len = ARRAY_LEN(scoring_methods);

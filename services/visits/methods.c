@@ -1,6 +1,7 @@
 /*
  * methods.c - which method is answered by whom, and what its request must look like.
  */
+#include "common/consumer_service.h"
 #include "services/visits/visits.h"
 
 static const struct check request_checks[] = {
@@ -137,5 +138,6 @@ const struct method visits_methods[] = {
     { COMMITMENT_SERVICE, "Complete", commitment_complete, WRITE, complete_checks, false },
     { COMMITMENT_SERVICE, "Cancel", commitment_cancel, WRITE, cancel_commitment_checks, false },
     { COMMITMENT_SERVICE, "List", commitment_list, READ, list_commitments_checks, false },
+    CONSUMER_SERVICE_METHODS("daybook.visits.v1"),
 };
 const size_t visits_methods_len = ARRAY_LEN(visits_methods);
