@@ -4,7 +4,6 @@ it says what came instead (issue 3)."""
 import csv
 import http.server
 import json
-import os
 import re
 import signal
 import socket
@@ -16,7 +15,7 @@ import pytest
 
 import mdp
 from company import BUS, CUSTOMERS, SECONDS, Company
-from web import new_key
+from web import elsewhere, new_key
 
 CREATE, GET = CUSTOMERS + "CustomerService/Create", CUSTOMERS + "CustomerService/Get"
 SCOPES = ["tenant.all", "directory.read", "customers.read", "customers.write", "scoring.read", "scoring.write",
@@ -41,13 +40,6 @@ def keys(company, tmp_path_factory):
                           ("program", {"scopes": SCOPES})):
         (folder / name).write_text(new_key(company, **request).api_key + "\n")
     return folder
-
-
-def elsewhere(company, *words, env=None, stdin=None, **how):
-    """As it runs on a machine that has nothing of the installation but what it is given."""
-    return subprocess.run([company.stack.bin / "daybook", *map(str, words)], text=True, input=stdin,
-                          env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})},
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **how)
 
 
 @pytest.fixture
@@ -253,10 +245,34 @@ def test_a_wrong_key_is_told(company, url, words, status, said):
     assert "nonsense" not in done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("by_file", [True, False])
+def test_an_api_key_may_be_given_as_key(company, url, keys, by_file):
+    """It is the API key then, and no idempotency key, whatever the setting names."""
+    key = f"@{keys / 'rep'}" if by_file else (keys / "rep").read_text().strip()
+    done = elsewhere(company, "call", CREATE, json.dumps({"customer": {"name": f"By key {uuid.uuid4()}"}}), "--json",
+                     "--url", url, "--key", key, env={"DAYBOOK_API_KEY_FILE": str(keys / "program")})
+    assert done.returncode == 0, done.stderr
+    stored = company.stack.sql("select key, actor_id from customers.idempotency order by created_at desc limit 1")[0]
+    assert uuid.UUID(stored["key"]) and stored["actor_id"] == company.ids["rep"]
+
+
+def test_a_file_without_an_api_key_is_no_api_key(company, web, tmp_path):
+    """An idempotency key may begin with @ as with anything else."""
+    (tmp_path / "file").write_text("something\n")
+    key = f"@{tmp_path / 'file'}"
+    words = ("call", CREATE, json.dumps({"customer": {"name": f"At {uuid.uuid4()}"}}), "--json", "--key", key)
+    first = web(*words)
+    assert first.returncode == 0 and web(*words).stdout == first.stdout
+    assert company.stack.value(f"select count(*) from customers.idempotency where key = '{key}'") == 1
+
+
 def test_the_two_keys_are_not_taken_for_each_other(company, url, keys):
-    secret = (keys / "rep").read_text().strip()
-    done = elsewhere(company, "call", "CustomerService/List", "--url", url, "--key", secret)
-    assert done.returncode == 64 and "--api-key" in done.stderr and secret not in done.stderr
+    """An API key is stored nowhere: where it cannot be one, it is no idempotency key either."""
+    secret, file = (keys / "rep").read_text().strip(), f"@{keys / 'rep'}"
+    for key in (secret, file):
+        for more in ((), ("--url", url, "--api-key", file)):
+            done = elsewhere(company, "call", "CustomerService/List", "--key", key, *more)
+            assert done.returncode == 64 and "--api-key" in done.stderr and secret not in done.stderr
 
 
 def test_an_api_key_without_an_address_is_told(company, keys):
@@ -373,15 +389,21 @@ def test_a_gateway_that_stands_still_costs_the_timeout(company, web):
 
 # --- what does not go there ---------------------------------------------------------------------------
 
-@pytest.mark.parametrize("words", [("status",), ("migrate",), ("rebuild", "scoring"), ("timers", "parked"),
-                                   ("events", "parked"), ("events", "replay", "reminders")])
-def test_what_needs_more_than_calls_says_so(web, words):
+@pytest.mark.parametrize("words", [("migrate",), ("rebuild", "scoring"), ("keygen", "/nowhere/key"),
+                                   ("clock", "/nowhere/clock", "2026-11-16T01:00:00Z")])
+def test_what_is_for_the_installation_says_so(web, words):
     done = web(*words)
-    assert done.returncode == 64 and " ".join(words[:2 if words[0] == "events" else 1]) in done.stderr
-    assert "does not work over HTTP" in done.stderr
+    assert done.returncode == 64 and f"{words[0]} does not work over HTTP" in done.stderr
+    assert "the installation as a whole" in done.stderr and not done.stdout
 
 
-def test_the_setting_does_not_keep_them_from_working(bus, url):
+def test_what_calls_no_service_says_so(web):
+    done = web("webhook", "listen")
+    assert done.returncode == 64 and "it calls no service" in done.stderr
+
+
+def test_the_setting_does_not_keep_from_working_what_needs_no_services(bus, url):
+    """They are for when services are down: only --url leads them elsewhere."""
     for words in (("status",), ("events", "parked"), ("timers", "parked")):
         done = bus(*words, "--json", env={"DAYBOOK_URL": url})
         assert done.returncode == 0, done.stderr

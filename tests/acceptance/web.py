@@ -6,6 +6,7 @@ import gzip
 import http.client
 import itertools
 import json
+import os
 import socket
 import subprocess
 
@@ -103,6 +104,13 @@ def new_key(company, **request):
     caller = Caller(company.stack, made.api_key)
     wait_until(lambda: caller.post(LIST).status != 401, SECONDS, "the gateway knew the key")
     return made
+
+
+def elsewhere(company, *words, env=None, stdin=None, **how):
+    """The command-line tool as it runs on a machine that has nothing of the installation but what it is given."""
+    return subprocess.run([company.stack.bin / "daybook", *map(str, words)], text=True, input=stdin,
+                          env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})},
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **how)
 
 
 def calls_of(stack, code):

@@ -242,6 +242,21 @@ static void service_accounts_go_by_scope(void **state)
                      ERR_OK);
 }
 
+/* What concerns a whole company: people by their role, accounts by the scope of the method alone. */
+static void what_is_for_managers_is_not_for_others(void **state)
+{
+    (void)state;
+    struct call top = as_employee(GM), manager = as_employee(MANAGER);
+    struct call erp = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE, NOBODY, NULL, 0);
+    struct call system = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM, NOBODY, NULL, 0);
+
+    assert_int_equal(authority_need_manager(&top, "mend"), ERR_OK);
+    assert_int_equal(authority_need_manager(&erp, "mend"), ERR_OK);
+    assert_int_equal(authority_need_manager(&system, "mend"), ERR_OK);
+    assert_int_equal(authority_need_manager(&manager, "mend"), ERR_PERMISSION_DENIED);
+    assert_string_equal(manager.state->failure.reason, "ROLE_REQUIRED");
+}
+
 static void a_key_of_an_employee_is_bound_by_its_scopes(void **state)
 {
     (void)state;
@@ -309,6 +324,7 @@ int main(void)
         cmocka_unit_test(sees_nothing_of_an_unknown_actor),
         cmocka_unit_test(a_pool_row_has_no_owner_to_be_below),
         cmocka_unit_test(service_accounts_go_by_scope),
+        cmocka_unit_test(what_is_for_managers_is_not_for_others),
         cmocka_unit_test(a_key_of_an_employee_is_bound_by_its_scopes),
         cmocka_unit_test(approvers_stand_above_with_the_role),
         cmocka_unit_test(without_a_directory_people_are_asked_to_come_back),
