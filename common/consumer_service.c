@@ -96,7 +96,8 @@ enum err consumer_service_replay_parked(struct call *call, const ProtobufCMessag
     if ((req->seq != 0) == (req->all != 0))
         return call_fail(call, ERR_INVALID_ARGUMENT, "seq", "name one of seq and all");
     if (req->seq && req->after_seq)
-        return call_fail(call, ERR_INVALID_ARGUMENT, "after_seq", "after_seq goes with all, not with seq");
+        return call_fail(call, ERR_INVALID_ARGUMENT, "after_seq",
+                         "after_seq goes with all, not with seq");
     enum err e = authority_need_manager(call, "have events tried again");
     if (!e)
         e = db_exec(call->db, of_schema(call, &sql_parked_replay), params, &res);

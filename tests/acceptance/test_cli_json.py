@@ -126,7 +126,7 @@ FAILURES = [  # what is run, with which settings, exit status, code
     ("clock {tmp}/none/clock 2026-01-01T00:00:00Z", {}, 65, "failed_precondition"),
     ("call EventService/GetHead --url nowhere", {}, 64, "invalid_argument"),
     ("call EventService/GetHead --url http://127.0.0.1:1", {"DAYBOOK_TENANT": ""}, 78, "failed_precondition"),
-    ("status --url http://127.0.0.1:1", {}, 64, "invalid_argument"),
+    ("migrate --url http://127.0.0.1:1", {}, 64, "invalid_argument"),
     ("webhook", {}, 64, "invalid_argument"),
     ("webhook listen --secret x", {}, 64, "invalid_argument"),
     ("webhook listen --listen 127.0.0.1:0 --for 1ms --count 1", {}, 1, "canceled"),

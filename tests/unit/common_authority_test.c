@@ -246,15 +246,15 @@ static void service_accounts_go_by_scope(void **state)
 static void what_is_for_managers_is_not_for_others(void **state)
 {
     (void)state;
-    struct call top = as_employee(GM), manager = as_employee(MANAGER);
-    struct call erp = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE, NOBODY, NULL, 0);
-    struct call system = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM, NOBODY, NULL, 0);
-
-    assert_int_equal(authority_need_manager(&top, "mend"), ERR_OK);
-    assert_int_equal(authority_need_manager(&erp, "mend"), ERR_OK);
-    assert_int_equal(authority_need_manager(&system, "mend"), ERR_OK);
-    assert_int_equal(authority_need_manager(&manager, "mend"), ERR_PERMISSION_DENIED);
-    assert_string_equal(manager.state->failure.reason, "ROLE_REQUIRED");
+    struct call call = as_employee(GM);
+    assert_int_equal(authority_need_manager(&call, "mend"), ERR_OK);
+    call = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SERVICE, NOBODY, NULL, 0);
+    assert_int_equal(authority_need_manager(&call, "mend"), ERR_OK);
+    call = as(DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM, NOBODY, NULL, 0);
+    assert_int_equal(authority_need_manager(&call, "mend"), ERR_OK);
+    call = as_employee(MANAGER);
+    assert_int_equal(authority_need_manager(&call, "mend"), ERR_PERMISSION_DENIED);
+    assert_string_equal(call.state->failure.reason, "ROLE_REQUIRED");
 }
 
 static void a_key_of_an_employee_is_bound_by_its_scopes(void **state)
