@@ -295,7 +295,7 @@ static int open_ways(struct cli *c)
     if (!listeners || !*listeners)
         return cli_unset(c, "DAYBOOK_STATUS is not set: NAME=HOST:PORT of each daemon's admin "
                             "listener, parted by spaces; with --url services are asked");
-    (void)!cli_bus(c, &status); /* said once, and the rest is shown */
+    (void)cli_bus(c, &status); /* said once, and the rest is shown */
     return 0;
 }
 
