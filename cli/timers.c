@@ -220,7 +220,8 @@ static int replay(struct cli *c, json_t *list)
         return status;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = timers_for_companies(c, db, false, &sql_timers_replay, array_of_ids(c), add_armed, list);
+        e = timers_for_companies(c, db, false, &sql_timers_replay, array_of_ids(c), add_armed,
+                                 list);
     if (!e)
         e = db_commit(db);
     db_rollback(db);
