@@ -250,12 +250,14 @@ static bool is_known(struct setting *const *tables, size_t ntables, const char *
     return false;
 }
 
-/* A warning only: whatever runs us may put variables of its own there. */
+/* A warning only: whatever runs us may put variables of its own there. What is meant for daemons alone stands in the
+ * command's environment too: an image has one. */
 static void warn_of_unknown(FILE *out, struct setting *const *tables, size_t ntables)
 {
     static const char *const others[] = {
         "INSECURE_ENV_SECRETS", "INSTANCE", "STACK_DIR", "STACK_BIN",
-        "STACK_CLOCK",          "TENANT",   "AS",        "STATUS"
+        "STACK_CLOCK",          "TENANT",   "AS",        "STATUS",
+        "ADMIN_LISTEN",         "LOG_LEVEL"
     };
     size_t prefix = strlen(PREFIX);
     for (char **e = environ; e && *e; e++) {

@@ -69,10 +69,12 @@ def nginx(folder, upstreams):
             (r"(?<=\n    server )127\.0\.0\.1:\d+(?= )", lambda _: next(upstreams), 2),
             (r"(?<=listen )443(?= )", f"127.0.0.1:{port}", 1), (r"daybook\.example\.com", "localhost", 1),
             (r"/etc/nginx/daybook/fullchain\.pem", f"{folder}/cert.pem", 1),
-            (r"/etc/nginx/daybook/key\.pem", f"{folder}/key.pem", 1)):
+            (r"/etc/nginx/daybook/key\.pem", f"{folder}/key.pem", 1),
+            (r"conf\.d/daybook-server\.inc", f"{folder}/daybook-server.inc", 1)):
         conf, found = re.subn(pattern, text, conf)
         assert found == times, pattern
     (folder / "daybook.conf").write_text(conf)
+    shutil.copy(ROOT / "deploy/nginx/daybook-server.inc", folder)
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
     (folder / "access.log").unlink(missing_ok=True)
     as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.getuid() == 0 else []

@@ -1,0 +1,32 @@
+#!/bin/bash
+# Makes the secrets that are missing, brings all of deploy/compose.yaml up and waits until all of it is healthy.
+#
+#     deploy/compose/up.sh [WORD...]       # words for `up`, such as --scale visits=3
+#
+# COMPOSE: its command, "docker compose" or docker-compose, whichever there is. COMPOSE_PROJECT_NAME: daybook.
+# WAIT: seconds until it gives up (120).
+set -euo pipefail
+
+case ${1:-} in -h | --help) sed -n '2,/^set -/p' "$0" | sed -n 's/^# \{0,1\}//p'; exit 64 ;; esac
+here=$(realpath "$(dirname "$0")")
+export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-daybook}
+if docker compose version >/dev/null 2>&1; then compose="docker compose"; else compose=docker-compose; fi
+compose="${COMPOSE:-$compose} -f $here/../compose.yaml"
+
+"$here/secrets.sh" ${DAYBOOK_SECRETS:+"$DAYBOOK_SECRETS"}
+$compose up --detach --remove-orphans "$@"
+
+# One line a container: name, and its health or, where it has none or has ended, its state.
+states() {
+    $compose ps --quiet | xargs --no-run-if-empty docker inspect --format \
+        '{{.Name}} {{if and .State.Running .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}} {{.State.ExitCode}}{{end}}'
+}
+until=$((SECONDS + ${WAIT:-120}))
+while waiting=$(states | grep -v -e ' healthy$' -e ' exited 0$'); do
+    if [ "$SECONDS" -ge "$until" ]; then
+        printf 'up.sh: not healthy; see docker logs of\n%s\n' "$waiting" >&2
+        exit 1
+    fi
+    sleep 0.2
+done
+states
