@@ -71,7 +71,7 @@ JOBS := -j$(shell nproc)
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries,image,package}.mk | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries,image,deploy,package}.mk | sed -E 's/:.*## /\t/' | expand -t 24
 
 include mk/local.mk
 include mk/generate.mk
@@ -82,6 +82,7 @@ include mk/fuzz.mk
 include mk/lint.mk
 include mk/bench.mk
 include mk/image.mk
+include mk/deploy.mk
 include mk/package.mk
 
 # What each object was made of, as the compiler wrote it down; none before the first build.

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Makes the secrets that are missing, brings all of deploy/compose.yaml up and waits until all of it is healthy.
 #
-#     deploy/compose/up.sh [WORD...]       # words for `up`, such as --scale visits=3
+#     deploy/compose/up.sh [WORD...]            # words for `up`, such as --scale visits=3
+#     deploy/compose/up.sh --down [WORD...]     # stops it; with --volumes its data go
 #
 # COMPOSE: its command, "docker compose" or docker-compose, whichever there is. COMPOSE_PROJECT_NAME: daybook.
 # WAIT: seconds until it gives up (120).
@@ -13,6 +14,11 @@ export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-daybook}
 if docker compose version >/dev/null 2>&1; then compose="docker compose"; else compose=docker-compose; fi
 compose="${COMPOSE:-$compose} -f $here/../compose.yaml"
 
+if [ "${1:-}" = --down ]; then
+    shift
+    # shellcheck disable=SC2086
+    exec $compose down --remove-orphans --timeout 45 "$@"
+fi
 "$here/secrets.sh" ${DAYBOOK_SECRETS:+"$DAYBOOK_SECRETS"}
 $compose up --detach --remove-orphans "$@"
 

@@ -60,9 +60,12 @@ def key(project, tenant):
 def owner(project, tenant):
     """A rep, known to the customers' daemon."""
     unit = project.call(DIRECTORY + "DirectoryService/CreateUnit", {"unit": {"code": "N", "name": "North"}}, tenant)
-    return project.call(DIRECTORY + "DirectoryService/CreateEmployee", {"employee": {
-        "employeeNo": "E1", "name": "Mx Rep", "unitId": unit["unit"]["id"], "roles": ["rep"], "active": True}},
-        tenant)["employee"]["id"]
+    superior = ""
+    for number, role in (("E1", "general_manager"), ("E2", "rep")):
+        superior = project.call(DIRECTORY + "DirectoryService/CreateEmployee", {"employee": {
+            "employeeNo": number, "name": f"Mx {role}", "unitId": unit["unit"]["id"], "roles": [role],
+            "superiorId": superior, "active": True}}, tenant)["employee"]["id"]
+    return superior
 
 
 def test_nothing_has_more_rights_than_it_needs(project):

@@ -1,0 +1,276 @@
+"""deploy/kubernetes: each overlay is built, held against the schemas of Kubernetes and of the Prometheus operator, judged by
+kube-score, and against what we ask of ourselves."""
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from files import DAEMONS, DEPLOY, MADE, PROMTOOL, TOOLS, assert_known, drain_seconds, make_secrets, run
+
+HERE = DEPLOY / "kubernetes"
+PROGRAMS = MADE / "venv/bin"
+VERSIONS = ["1.30", "1.37"]
+COMPONENT = "app.kubernetes.io/component"
+# CPU has no limit: throttled, a daemon would be late, not safe. Images have a version, so one pull will do. Topology spread
+# is what it would have affinities for.
+UNASKED = ["--ignore-container-cpu-limit"] + [word for test in (
+    "container-image-pull-policy", "deployment-has-host-podantiaffinity", "statefulset-has-host-podantiaffinity")
+    for word in ("--ignore-test", test)]
+
+
+@pytest.fixture(scope="module", params=["small", "large"])
+def overlay(request, tmp_path_factory):
+    """The file that `kubectl apply` would get."""
+    made = tmp_path_factory.mktemp(request.param) / "all.yaml"
+    made.write_text(run(PROGRAMS / "kubectl", "kustomize", HERE / "overlays" / request.param))
+    return made
+
+
+@pytest.fixture(scope="module")
+def objects(overlay):
+    return list(yaml.safe_load_all(overlay.read_text()))
+
+
+def of_kind(objects, *kinds):
+    return [one for one in objects if one["kind"] in kinds]
+
+
+def named(objects, kind, name):
+    one, = [one for one in of_kind(objects, kind) if one["metadata"]["name"] == name]
+    return one
+
+
+def daemons(objects):
+    return of_kind(objects, "Deployment", "StatefulSet")
+
+
+def pods(objects):
+    return [(one["metadata"]["name"], one["spec"]["template"]) for one in of_kind(objects, "Deployment", "StatefulSet", "Job")]
+
+
+def containers(objects):
+    return [(name, one) for name, pod in pods(objects)
+            for one in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_would_take_it(overlay, version):
+    told = subprocess.run([PROGRAMS / "kubernetes-validate", "--strict", "--kubernetes-version", version, overlay], text=True,
+                          capture_output=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    unknown = [line for line in (told.stdout + told.stderr).splitlines() if "Couldn't find schema" in line]
+    assert all(" monitoring.coreos.com/v1 " in line for line in unknown), unknown
+
+
+def test_the_prometheus_operator_would_take_it(overlay, objects):
+    with overlay.open() as text:
+        found = int(run(TOOLS / "operator", stdin=text))
+    assert found == len([one for one in objects if one["apiVersion"].startswith("monitoring.coreos.com/")])
+
+
+def test_kube_score_has_nothing_to_say(overlay):
+    told = subprocess.run([TOOLS / "kube-score", "score", "--output-format", "ci", *UNASKED, overlay], text=True,
+                          capture_output=True)
+    bad = [line for line in told.stdout.splitlines() if line.startswith(("[CRITICAL]", "[WARNING]"))]
+    assert "[OK]" in told.stdout and not bad, "\n".join(bad)
+
+
+def test_all_daemons_are_there_twice(objects):
+    assert {one["metadata"]["name"] for one in daemons(objects)} == set(DAEMONS)
+    for one in daemons(objects):
+        name = one["metadata"]["name"]
+        least = [scaler["spec"]["minReplicas"] for scaler in of_kind(objects, "HorizontalPodAutoscaler")
+                 if scaler["spec"]["scaleTargetRef"]["name"] == name]
+        assert (least or [one["spec"]["replicas"]])[0] >= 2, name
+        assert not (least and "replicas" in one["spec"]), f"{name}: each apply would undo the scaler"
+        assert one["spec"]["template"]["spec"]["containers"][0]["command"] == [f"daybook-{name}"]
+
+
+def test_each_may_be_moved_but_not_all_at_once(objects):
+    for one in daemons(objects):
+        name = one["metadata"]["name"]
+        budget = named(objects, "PodDisruptionBudget", name)["spec"]
+        assert budget["minAvailable"] == 1 and budget["selector"] == one["spec"]["selector"]
+        spread = one["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert {rule["topologyKey"] for rule in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+        assert all(COMPONENT in rule["matchLabelKeys"] for rule in spread)
+        if one["kind"] == "Deployment":
+            assert one["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_each_has_the_rights_that_it_needs(objects):
+    """As the restricted profile of the Pod Security Standards says, and a root that nobody writes to."""
+    assert named(objects, "Namespace", "daybook")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for name, pod in pods(objects):
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] == 65532, name
+        assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", name
+        assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
+        assert all(set(volume) <= {"name", "secret", "emptyDir", "configMap"} for volume in spec["volumes"]), name
+    for name, one in containers(objects):
+        context = one["securityContext"]
+        assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"], name
+        assert context["capabilities"] == {"drop": ["ALL"]} and not context["privileged"], name
+
+
+def test_each_says_what_it_needs(objects):
+    for name, one in containers(objects):
+        asked, limits = one["resources"]["requests"], one["resources"]["limits"]
+        assert {"cpu", "memory", "ephemeral-storage"} <= set(asked), name
+        assert {"memory", "ephemeral-storage"} <= set(limits), name
+        tag = one["image"].rpartition(":")[2]
+        assert re.fullmatch(r"\d+\.\d+\.\d+", tag), f"{name}: {one['image']}"
+
+
+def test_probes_ask_what_they_should(objects):
+    for one in daemons(objects):
+        daemon, = one["spec"]["template"]["spec"]["containers"]
+        for probe, path in (("startupProbe", "/startupz"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+            assert daemon[probe]["httpGet"] == {"path": path, "port": "admin"}
+        assert {"name": "admin", "containerPort": 9100} in daemon["ports"]
+        start = daemon["startupProbe"]
+        assert start["periodSeconds"] * start["failureThreshold"] >= 60
+        assert one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain_seconds() + 5
+
+
+def environment(objects, pod):
+    settings = named(objects, "ConfigMap", "daybook")["data"]
+    one = pod["spec"]["containers"][0]
+    own = {entry["name"]: entry.get("value") for entry in one.get("env", [])}
+    return {**(settings if "envFrom" in one else {}), **own}
+
+
+def test_settings_are_known(objects):
+    for name, pod in pods(objects):
+        program = "daybook" if name == "migrate" else f"daybook-{name}"
+        assert_known(program, environment(objects, pod))
+        assert not [key for key in environment(objects, pod) if key.endswith(("_PORT", "_HOST"))]
+
+
+def test_each_bus_is_known_by_its_name(objects):
+    bus = named(objects, "StatefulSet", "bus")["spec"]
+    service = named(objects, "Service", bus["serviceName"])["spec"]
+    settings = named(objects, "ConfigMap", "daybook")["data"]
+    for key, port, listen in (("DAYBOOK_BUS_ENDPOINT", 5555, "DAYBOOK_BUS_LISTEN"), ("DAYBOOK_BUS_EVENTS", 5556, "DAYBOOK_BUS_EVENTS_LISTEN")):
+        assert settings[key] == ",".join(f"tcp://bus-{at}.{bus['serviceName']}:{port}" for at in range(bus["replicas"]))
+        assert environment(objects, bus["template"])[listen] == f"tcp://0.0.0.0:{port}"
+        assert port in [one["port"] for one in service["ports"]]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    """Those of deploy/kubernetes/secrets, of files as its head says: name -> keys."""
+    folder = tmp_path_factory.mktemp("secrets")
+    shutil.copy(HERE / "secrets/kustomization.yaml", folder)
+    (folder / "files").mkdir()
+    make_secrets(folder / "files")
+    made = list(yaml.safe_load_all(run(PROGRAMS / "kubectl", "kustomize", folder)))
+    assert all(one["kind"] == "Secret" and one["metadata"]["namespace"] == "daybook" for one in made)
+    return {one["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in one["data"].items()}
+            for one in made}
+
+
+def test_each_secret_is_where_it_is_looked_for(objects, secrets):
+    for name, pod in pods(objects):
+        mounts = {one["name"]: one["mountPath"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
+        there = {mounts[one["name"]] for one in pod["spec"]["volumes"]}
+        for volume in pod["spec"]["volumes"]:
+            there |= {f"{mounts[volume['name']]}/{key}" for key in secrets[volume["secret"]["secretName"]]}
+        asked = {value for value in environment(objects, pod).values() if value and value.startswith("/run/secrets/")}
+        assert asked <= there, f"{name}: {asked - there}"
+
+
+def test_each_daemon_has_its_own(secrets):
+    for name in DAEMONS:
+        assert f"user=daybook_{name} " in secrets[f"daybook-{name}"]["db"]
+        assert secrets["daybook-admitted"][f"{name}.pub"].startswith(secrets[f"daybook-{name}"]["bus.z85"].strip())
+    assert secrets["daybook-shared"]["server.z85"] == secrets["daybook-bus"]["bus.z85"]
+    assert len({secrets[f"daybook-{name}"]["bus.key"] for name in DAEMONS}) == len(DAEMONS)
+
+
+def test_no_secret_is_in_git():
+    tracked = run("git", "ls-files", HERE, cwd=DEPLOY).splitlines()
+    assert not [path for path in tracked if "/files/" in path or path.endswith((".key", ".db", ".pem"))]
+    for path in HERE.rglob("*.yaml"):
+        assert "files" in path.parts or "kind: Secret\n" not in path.read_text(), path
+
+
+def lets(objects, direction, component):
+    """(from or to, ports) of each policy that is for that component."""
+    found = []
+    for policy in of_kind(objects, "NetworkPolicy"):
+        selector = policy["spec"]["podSelector"]
+        if selector.get("matchLabels", {}).get(COMPONENT, component) != component:
+            continue
+        ok = True
+        for rule in selector.get("matchExpressions", []):
+            assert rule["key"] == COMPONENT
+            ok = ok and (component in rule["values"]) == (rule["operator"] == "In")
+        for rule in policy["spec"].get(direction, []) if ok else []:
+            found.append((rule.get("from" if direction == "ingress" else "to"), {port["port"] for port in rule["ports"]}))
+    return found
+
+
+def test_nothing_is_let_through_but_what_is_needed(objects):
+    nothing = named(objects, "NetworkPolicy", "nothing")["spec"]
+    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    for name in DAEMONS + ["migrate"]:
+        ports = set().union(*(ports for _, ports in lets(objects, "egress", name)))
+        wanted = {53, 5432} | (set() if name == "migrate" else {5555, 5556})
+        wanted |= {6379} if name == "reminders" else set()
+        wanted |= {443} if name in ("gateway", "reminders") else set()
+        assert ports == wanted, name
+        inside = set().union(*(ports for _, ports in lets(objects, "ingress", name)))
+        assert inside == {9100} | ({5555, 5556} if name == "bus" else {8080} if name == "gateway" else set()), name
+        assert all(peers for peers, _ in lets(objects, "ingress", name)), f"{name} is open to all"
+    outside, = [peers for peers, ports in lets(objects, "egress", "gateway") if 443 in ports]
+    assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16", "172.16.0.0/12"} <= set(outside[0]["ipBlock"]["except"])
+
+
+def test_migrations_end_where_another_try_would_not_help(objects):
+    job = named(objects, "Job", "migrate")["spec"]
+    assert job["template"]["spec"]["containers"][0]["command"] == ["daybook", "migrate"]
+    assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [64, 70, 78]
+
+
+def test_scalers_look_at_cpu_and_at_what_waits(objects):
+    scalers = of_kind(objects, "HorizontalPodAutoscaler")
+    for scaler in scalers:
+        name = scaler["metadata"]["name"]
+        resource, external = scaler["spec"]["metrics"]
+        assert resource["resource"]["name"] == "cpu"
+        assert external["external"]["metric"]["selector"]["matchLabels"] == {"component": name}
+    if scalers:
+        rule = named(objects, "PrometheusRule", "daybook-queue-depth")["spec"]["groups"][0]["rules"][0]
+        assert rule["record"] == scalers[0]["spec"]["metrics"][1]["external"]["metric"]["name"]
+
+
+def test_the_alerts_are_those_of_prometheus(tmp_path):
+    text = (HERE / "components/monitoring/rules.yaml").read_text()
+    assert text == run(HERE / "rules.sh"), "make kubernetes-rules"
+    alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    assert yaml.safe_load(text)["spec"] == alerts
+    monitor = yaml.safe_load((HERE / "components/monitoring/podmonitor.yaml").read_text())
+    assert monitor["spec"]["jobLabel"] == COMPONENT, "alerts go by job"
+
+
+def test_what_waits_is_counted_by_daemon(tmp_path):
+    rule = yaml.safe_load((HERE / "components/queue-depth/rule.yaml").read_text())["spec"]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rule))
+    series = 'daybook_bus_queue_depth{namespace="daybook",pod="bus-%d",service="daybook.%s"}'
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [{
+        "interval": "15s",
+        "input_series": [{"series": series % (0, "visits.v1.VisitService"), "values": "3 3"},
+                         {"series": series % (1, "visits.v1.CommitmentService"), "values": "4 4"},
+                         {"series": series % (0, "customers.v1.DealService"), "values": "5 5"}],
+        "promql_expr_test": [{"expr": "daybook_queue_depth", "eval_time": "15s", "exp_samples": [
+            {"labels": 'daybook_queue_depth{namespace="daybook",component="visits"}', "value": 7},
+            {"labels": 'daybook_queue_depth{namespace="daybook",component="customers"}', "value": 5}]}]}]}))
+    run(PROMTOOL, "test", "rules", tmp_path / "test.yml", env=dict(os.environ, HOME=str(tmp_path)))
