@@ -26,7 +26,7 @@ for library in $libraries; do
 done
 # libc looks names up by these two, which no program names.
 for module in libnss_files.so.2 libnss_dns.so.2; do
-    found=$(ldconfig -p | awk -v m="$module" '$1 == m {print $NF; exit}')
+    found=$(ldconfig -p | awk -v m="$module" '$1 == m && !found {found = $NF} END {print found}')
     [ -z "$found" ] || cp --dereference "$found" "$out$(dirname "$found")/"
 done
 
@@ -37,9 +37,13 @@ printf 'daybook:x:65532:65532::/:/usr/sbin/nologin\n' > "$out/etc/passwd"
 printf 'daybook:x:65532:\n' > "$out/etc/group"
 printf 'hosts: files dns\n' > "$out/etc/nsswitch.conf"
 
-packages=$(for library in $libraries; do
-    dpkg-query --search "$(realpath "$library")" 2>/dev/null || dpkg-query --search "*/${library##*/}" 2>/dev/null || true
-done | sed 's/: .*//' | sort -u)
+# By both names that a file has where /lib is a link to /usr/lib: packages know it by one of them. Asked at once, since each
+# question costs seconds on a slow disk.
+paths=$(for library in $libraries; do
+    path=$(realpath "$library")
+    printf '%s\n%s\n' "$path" "${path#/usr}"
+done)
+packages=$({ dpkg-query --search $paths 2>/dev/null || true; } | sed 's/: .*//' | sort -u)
 mkdir -p "$out/usr/share/doc"
 for package in $packages tzdata ca-certificates; do
     name=${package%%:*}

@@ -1,6 +1,8 @@
 """The whole of deploy/compose.yaml, run: `make compose-check`, by hand, since it needs a Docker daemon and the image. What it
 measures is printed at the end."""
 
+import datetime as dt
+import json
 import pathlib
 import threading
 import time
@@ -10,7 +12,7 @@ import pytest
 from compose import DAEMONS, Project, docker, resident_kib, wait_until
 
 DIRECTORY = "daybook.directory.v1."
-SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "directory.write"]
+SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "visits.read"]
 LIST = "daybook.customers.v1.CustomerService/List"
 CREATE = "daybook.customers.v1.CustomerService/Create"
 
@@ -68,6 +70,18 @@ def owner(project, tenant):
     return superior
 
 
+def seconds_to_ready(project, service):
+    """From the last start of its one container to the log's line that says so."""
+    def lines():
+        one, = project.inspect(service)
+        began = one["State"]["StartedAt"]
+        text = docker("logs", "--since", began, one["Id"])
+        return [(began, line) for line in map(json.loads, text.splitlines()) if line["event"] == "daemon.registered"]
+
+    began, line = wait_until(lines, 20, f"{service} is registered")[0]
+    return (dt.datetime.fromisoformat(line["ts"]) - dt.datetime.fromisoformat(began[:26] + "+00:00")).total_seconds()
+
+
 def test_nothing_has_more_rights_than_it_needs(project):
     for service in DAEMONS + ["postgres", "redis", "nginx", "prometheus"]:
         for one in project.inspect(service):
@@ -93,6 +107,8 @@ def test_the_daemons_are_small_and_soon_ready(project, seen):
         kib = resident_kib(one["State"]["Pid"])
         seen.append(f"{service}: RSS {kib / 1024:.1f} MiB")
         assert kib < 48 * 1024
+    project.compose("restart", "visits")
+    seen.append(f"visits: {seconds_to_ready(project, 'visits'):.2f} s from the start of its container until the bus has it")
     image = project.inspect("bus")[0]["Image"]
     seen.append(f"image: {int(docker('image', 'inspect', '--format', '{{.Size}}', image)) / 1e6:.1f} MB")
 

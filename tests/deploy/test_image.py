@@ -72,7 +72,7 @@ def test_each_daemon_runs_with_no_other_files(gathered, name):
     assert told.stdout == own
     # What is wrong with its settings it can say, too, so all its libraries are there.
     refused = subprocess.run(["chroot", "--userspec=65532:65532", gathered[0], f"/usr/bin/daybook-{name}"], text=True,
-                             capture_output=True, env={"DAYBOOK_DB_URL": ""})
+                             capture_output=True, env={"PATH": os.environ["PATH"], "DAYBOOK_DB_URL": ""})
     assert refused.returncode == 78, refused.stderr
 
 
