@@ -25,6 +25,7 @@ stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
 stage "acceptance tests" make "$@" acceptance
 stage "package" make "$@" package-check
+stage "image, Compose, Kubernetes" make "$@" deploy-check
 stage "demo" make "$@" demo-check
 stage "Connect's suite" make "$@" conformance
 # Its runner exists for this processor only.

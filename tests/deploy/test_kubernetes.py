@@ -153,15 +153,18 @@ def test_settings_are_known(objects):
         assert not [key for key in environment(objects, pod) if key.endswith(("_PORT", "_HOST"))]
 
 
-def test_each_bus_is_known_by_its_name(objects):
+def test_each_bus_has_a_name_and_an_address_that_stay(objects):
     bus = named(objects, "StatefulSet", "bus")["spec"]
-    service = named(objects, "Service", bus["serviceName"])["spec"]
     settings = named(objects, "ConfigMap", "daybook")["data"]
-    for key, port, listen in (("DAYBOOK_BUS_ENDPOINT", 5555, "DAYBOOK_BUS_LISTEN"), ("DAYBOOK_BUS_EVENTS", 5556, "DAYBOOK_BUS_EVENTS_LISTEN")):
-        assert settings[key] == ",".join(f"tcp://bus-{at}.{bus['serviceName']}:{port}" for at in range(bus["replicas"]))
+    for key, port, listen in (("DAYBOOK_BUS_ENDPOINT", 5555, "DAYBOOK_BUS_LISTEN"),
+                              ("DAYBOOK_BUS_EVENTS", 5556, "DAYBOOK_BUS_EVENTS_LISTEN")):
+        assert settings[key] == ",".join(f"tcp://bus-{at}:{port}" for at in range(bus["replicas"]))
         assert environment(objects, bus["template"])[listen] == f"tcp://0.0.0.0:{port}"
-        assert port in [one["port"] for one in service["ports"]]
-    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
+    for at in range(bus["replicas"]):
+        service = named(objects, "Service", f"bus-{at}")["spec"]
+        assert service["selector"]["statefulset.kubernetes.io/pod-name"] == f"bus-{at}"
+        assert service.get("clusterIP") != "None" and service["publishNotReadyAddresses"] is True
+        assert [one["port"] for one in service["ports"]] == [5555, 5556]
 
 
 @pytest.fixture(scope="module")
