@@ -52,16 +52,21 @@ void pages_add_statuses(struct sbuf *b)
 
 /* --- making them -------------------------------------------------------------------------------- */
 
-static bool keep(struct arena *a, const struct sbuf *b, struct page *page)
+/* What packing works with is ten times what comes of it, so that is not kept. */
+static bool keep(struct arena *a, struct arena *scratch, const struct sbuf *b, struct page *page)
 {
     uint8_t *zipped = NULL;
+    size_t zipped_len;
     char *plain = b->bad ? NULL : arena_memdup(a, b->data, b->len);
 
-    if (!plain || gzip_deflate(a, plain, b->len, &zipped, &page->zipped.len))
+    if (!plain || gzip_deflate(scratch, plain, b->len, &zipped, &zipped_len))
         return false;
     page->plain.data = plain;
     page->plain.len = b->len;
-    page->zipped.data = zipped;
+    page->zipped.data = arena_memdup(a, zipped, zipped_len);
+    page->zipped.len = zipped_len;
+    if (!page->zipped.data)
+        return false;
     http_etag(plain, b->len, false, page->plain.etag);
     http_etag(plain, b->len, true, page->zipped.etag);
     return true;
@@ -82,7 +87,7 @@ static bool make_page(struct arena *a, const struct kind *kind, struct page *pag
         kind->policy(&policy);
         page->policy = policy.bad ? NULL : arena_strdup(a, policy.data);
     }
-    return keep(a, &body, page) && (!kind->policy || page->policy);
+    return keep(a, scratch, &body, page) && (!kind->policy || page->policy);
 }
 
 static bool make_schema(struct arena *a, const struct schema_message *event, struct page *page)
@@ -96,7 +101,7 @@ static bool make_schema(struct arena *a, const struct schema_message *event, str
     if (!scratch || !page->path)
         return false;
     event_schema_write(&body, scratch, event);
-    return keep(a, &body, page);
+    return keep(a, scratch, &body, page);
 }
 
 static void tell(int64_t took_us, const struct pages *p)
