@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libpq-fe.h>
 #include <sodium.h>
 #include <unistd.h>
 
@@ -322,10 +323,32 @@ void config_print_help(struct setting *const *tables, size_t ntables, FILE *out)
     }
 }
 
+/* A value of a conninfo or URL: in quotes, with \ before what would end it, or up to the next one. */
+static size_t value_len(const char *value)
+{
+    size_t len = 1;
+
+    if (*value != '\'')
+        return strcspn(value, " &");
+    while (value[len] && value[len] != '\'')
+        len += value[len] == '\\' && value[len + 1] ? 2 : 1;
+    return len + (value[len] == '\'');
+}
+
+/* Meant for PostgreSQL, but with a mistake: then nobody knows where in it the password stands. */
+static bool is_broken_conninfo(const char *text)
+{
+    if (strncmp(text, "postgres", 8) != 0 && !strcasestr(text, "password"))
+        return false;
+    PQconninfoOption *parsed = PQconninfoParse(text, NULL);
+    PQconninfoFree(parsed);
+    return parsed == NULL;
+}
+
 /* A connection string may hold a password (DB_URL): password=..., or //user:password@host. */
 static void print_masked(const char *text, FILE *out)
 {
-    static const char key[] = "password=";
+    static const char key[] = "password";
     const char *slashes = strstr(text, "://"), *user = slashes ? slashes + 3 : NULL;
     const char *at = user ? user + strcspn(user, "@/?") : NULL;
     const char *colon = at && *at == '@' ? memchr(user, ':', (size_t)(at - user)) : NULL;
@@ -335,10 +358,10 @@ static void print_masked(const char *text, FILE *out)
         text = at;
     }
     for (const char *p; (p = strcasestr(text, key));) {
-        const char *value = p + strlen(key);
-        size_t len = *value == '\'' ? strcspn(value + 1, "'") + 1 : strcspn(value, " &");
-        (void)fprintf(out, "%.*s***", (int)(value - text), text);
-        text = value + len + (value[0] == '\'' && value[len] == '\'');
+        const char *equals = p + strlen(key) + strspn(p + strlen(key), " ");
+        const char *value = equals + (*equals == '=') + strspn(equals + (*equals == '='), " ");
+        (void)fprintf(out, "%.*s%s", (int)(value - text), text, *equals == '=' ? "***" : "");
+        text = *equals == '=' ? value + value_len(value) : value;
     }
     (void)fprintf(out, "%s\n", text);
 }
@@ -352,7 +375,7 @@ void config_print_effective(struct setting *const *tables, size_t ntables, FILE 
                 continue;
             }
             (void)fprintf(out, "%s%s=", prefix_of(s), s->key);
-            print_masked(s->secret ? "***" : s->text, out);
+            print_masked(s->secret || is_broken_conninfo(s->text) ? "***" : s->text, out);
         }
     }
 }

@@ -110,6 +110,18 @@ static bool wait_socket(PGconn *conn, PostgresPollingStatusType want, int64_t de
     return n >= 0 || errno == EINTR; /* the next turn looks at the time */
 }
 
+/* For the log. Of a setting that it cannot read libpq quotes a part, which may be the password. */
+static const char *why_not(const struct db *db, const PGconn *conn)
+{
+    PQconninfoOption *parsed = PQconninfoParse(db->conninfo, NULL);
+    const char *why = conn ? PQerrorMessage(conn) : "out of memory";
+
+    if (parsed == NULL)
+        return "what is set for the database is neither a conninfo nor a URL";
+    PQconninfoFree(parsed);
+    return why[0] ? why : "not connected in time";
+}
+
 /* NULL when it did not come up in time; why is logged. */
 static PGconn *connect_until(const struct db *db, int64_t deadline_us)
 {
@@ -124,8 +136,7 @@ static PGconn *connect_until(const struct db *db, int64_t deadline_us)
     }
     if (conn && want == PGRES_POLLING_OK && PQstatus(conn) == CONNECTION_OK)
         return conn;
-    const char *why = conn ? PQerrorMessage(conn) : "out of memory";
-    log_warn("db.connect_failed", why[0] ? why : "not connected in time", NULL);
+    log_warn("db.connect_failed", why_not(db, conn), NULL);
     db_error_count("08001");
     PQfinish(conn);
     return NULL;

@@ -173,24 +173,29 @@ class Stack(LocalStack):
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return done.returncode == 0
 
-    @contextlib.contextmanager
-    def changed_settings(self, name, **settings):
-        """The daemon runs with these settings within the block; None takes one away."""
-        def restart(text):
-            self.kill(name, signal.SIGTERM)
-            path.write_text(text)
-            self.start(name)
-            wait_until(lambda: self.healthy(name), 20 * SLACK, f"{name} was back")
-
+    def change_settings(self, name, **settings):
+        """The daemon is started again with these settings; None takes one away. Returns its settings of before."""
         path = self.folder / f"env/{name}.env"
         before = path.read_text()
         kept = [line for line in before.splitlines() if line.split("=")[0] not in settings]
-        restart("".join(f"{line}\n" for line in [*kept, *(
+        self.restart(name, "".join(f"{line}\n" for line in [*kept, *(
             f"{key}={shlex.quote(value)}" for key, value in settings.items() if value is not None)]))
+        return before
+
+    def restart(self, name, settings):
+        self.kill(name, signal.SIGTERM)
+        (self.folder / f"env/{name}.env").write_text(settings)
+        self.start(name)
+        wait_until(lambda: self.healthy(name), 20 * SLACK, f"{name} was back")
+
+    @contextlib.contextmanager
+    def changed_settings(self, name, **settings):
+        """The same within the block."""
+        before = self.change_settings(name, **settings)
         try:
             yield
         finally:
-            restart(before)
+            self.restart(name, before)
 
     @contextlib.contextmanager
     def stopped(self, name):

@@ -272,9 +272,12 @@ static void passwords_within_connection_strings_are_not_printed(void **state)
         const char *text, *shown;
     } cases[] = {
         { "host=x password=hunter2 dbname=d", "host=x password=*** dbname=d" },
-        { "password='hunter 2' host=x Password=hunter3", "password=*** host=x Password=***" },
-        { "postgres://me:hunter2@h/d?x=1&password=hunter4&y=2",
-          "postgres://me:***@h/d?x=1&password=***&y=2" },
+        { "password='hunter 2' host=x sslpassword=hunter3", "password=*** host=x sslpassword=***" },
+        { "password = 'hun\\'ter 2' user=password host=x", "password = *** user=password host=x" },
+        { "postgres://me:hunter2@h/d?connect_timeout=1&password=hunter4&port=2",
+          "postgres://me:***@h/d?connect_timeout=1&password=***&port=2" },
+        { "host=h password=hun ter2", "***" }, /* no conninfo: all of it may be the password */
+        { "postgres://me:hunter2@[h/d", "***" },
         { "postgres://h/d", "postgres://h/d" },
         { "tcp://127.0.0.1:5", "tcp://127.0.0.1:5" },
     };
