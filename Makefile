@@ -57,6 +57,10 @@ LDFLAGS_VARIANT := -fsanitize=address,undefined
 else ifeq ($(SAN),thread)
 CFLAGS_VARIANT := -O1 -fsanitize=thread -fno-omit-frame-pointer
 LDFLAGS_VARIANT := -fsanitize=thread
+else ifeq ($(VARIANT),coverage)
+# `make coverage`; threads raise the same counters.
+CFLAGS_VARIANT := -O0 --coverage -fprofile-update=atomic
+LDFLAGS_VARIANT := --coverage
 else
 # clang's fortified calls are macros, which the list of banned functions cannot poison (common/base.h).
 CFLAGS_VARIANT := -O2 -U_FORTIFY_SOURCE $(HARDEN_MORE) \
@@ -71,7 +75,7 @@ JOBS := -j$(shell nproc)
 .DEFAULT_GOAL := help
 .PHONY: help
 help:
-	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,fuzz,bench,binaries,image,deploy,package}.mk | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z][a-z-]*:.*##' mk/{local,tests,interop,lint,analysis,fuzz,bench,binaries,image,deploy,package}.mk | sed -E 's/:.*## /\t/' | expand -t 24
 
 include mk/local.mk
 include mk/generate.mk
@@ -80,6 +84,7 @@ include mk/interop.mk
 include mk/tests.mk
 include mk/fuzz.mk
 include mk/lint.mk
+include mk/analysis.mk
 include mk/bench.mk
 include mk/image.mk
 include mk/deploy.mk

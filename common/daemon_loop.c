@@ -258,7 +258,7 @@ static void poll_all(struct loop *l)
     long ms = left_us <= 0 ? 0 : (long)((left_us + MSEC_US - 1) / MSEC_US);
     if (zmq_poll(items, (int)n, ms) < 0 && errno != EINTR)
         log_error("daemon.poll_failed", zmq_strerror(errno), NULL);
-    l->look_events = l->events && (l->look_events || events->revents);
+    l->look_events = events && (l->look_events || events->revents);
 }
 
 static void turn(struct loop *l)

@@ -178,6 +178,7 @@ int32_t db_row_i32(struct db_row *row, const char *column);
 double db_row_double(struct db_row *row, const char *column);
 bool db_row_bool(struct db_row *row, const char *column);
 struct id db_row_id(struct db_row *row, const char *column);
+struct id db_row_id_or_nil(struct db_row *row, const char *column); /* nil where it is NULL */
 int64_t db_row_time(struct db_row *row, const char *column); /* timestamptz -> microseconds */
 /* bytea; false: bad. */
 bool db_row_bytes(struct db_row *row, const char *column, struct arena *a, uint8_t **data_out,

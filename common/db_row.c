@@ -99,6 +99,13 @@ struct id db_row_id(struct db_row *row, const char *column)
     return id;
 }
 
+struct id db_row_id_or_nil(struct db_row *row, const char *column)
+{
+    static const struct id nil;
+
+    return db_row_is_null(row, column) ? nil : db_row_id(row, column);
+}
+
 int64_t db_row_time(struct db_row *row, const char *column)
 {
     const char *text = need(row, column);

@@ -33,12 +33,6 @@ static struct {
 
 /* --- rows to pieces --------------------------------------------------------------------------- */
 
-/* Nil where the column is NULL. */
-static struct id optional_id(struct db_row *row, const char *column)
-{
-    return db_row_is_null(row, column) ? (struct id){ 0 } : db_row_id(row, column);
-}
-
 static void add_tenant(struct directory_builder *b, struct db_row *row)
 {
     directory_builder_add_tenant(b, db_row_id(row, "tenant_id"), db_row_text(row, "name"),
@@ -47,11 +41,12 @@ static void add_tenant(struct directory_builder *b, struct db_row *row)
 
 static void add_unit(struct directory_builder *b, struct db_row *row)
 {
-    directory_builder_add_unit(b, db_row_id(row, "tenant_id"),
-                               &(struct directory_unit_in){ .id = db_row_id(row, "id"),
-                                                            .parent = optional_id(row, "parent_id"),
-                                                            .code = db_row_text(row, "code"),
-                                                            .name = db_row_text(row, "name") });
+    directory_builder_add_unit(
+        b, db_row_id(row, "tenant_id"),
+        &(struct directory_unit_in){ .id = db_row_id(row, "id"),
+                                     .parent = db_row_id_or_nil(row, "parent_id"),
+                                     .code = db_row_text(row, "code"),
+                                     .name = db_row_text(row, "name") });
 }
 
 static void add_employee(struct directory_builder *b, struct db_row *row)
@@ -59,7 +54,7 @@ static void add_employee(struct directory_builder *b, struct db_row *row)
     struct directory_employee_in e = {
         .id = db_row_id(row, "id"),
         .unit = db_row_id(row, "unit_id"),
-        .superior = optional_id(row, "superior_id"),
+        .superior = db_row_id_or_nil(row, "superior_id"),
         .employee_no = db_row_text(row, "employee_no"),
         .name = db_row_text(row, "name"),
         .roles = db_row_text(row, "roles"),
@@ -73,7 +68,7 @@ static void add_policy(struct directory_builder *b, struct db_row *row)
 {
     struct policy_setting s = {
         .key = db_row_text(row, "key"),
-        .unit = optional_id(row, "unit_id"),
+        .unit = db_row_id_or_nil(row, "unit_id"),
         .effective_from_us = db_row_time(row, "effective_from"),
         .value = db_row_text(row, "value"),
     };

@@ -178,7 +178,7 @@ static enum err read_enum(Reader *r, const struct schema_field *sf, int32_t *out
         return ERR_OK;
     }
     if (c == '"') {
-        char *name;
+        char *name = NULL;
         e = read_text(r, &name);
         if (e)
             return e;

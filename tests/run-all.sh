@@ -20,6 +20,8 @@ export WERROR=1
 stage "build" make "$@" all
 stage "hardening" tools/check-hardening.sh build/release/bin/daybook{,-*}
 stage "lint" make "$@" lint
+stage "cppcheck" make "$@" cppcheck
+stage "gcc -fanalyzer" make "$@" analyzer
 stage "statements" make "$@" check-sql
 stage "unit tests" make "$@" unit
 stage "integration tests" make "$@" integration
@@ -37,6 +39,8 @@ stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
 stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
 stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance
 stage "concurrent modules, threads" make "$@" SAN=thread thread-tests
+stage "unit tests, valgrind" make "$@" valgrind
+stage "coverage" make "$@" coverage
 stage "fuzz corpora" make "$@" SAN=address fuzz-replay
 printf '\n'
 printf '%s\n' "${stages[@]}"

@@ -64,7 +64,7 @@ static enum err split_types(struct call *call, const PbReadEventsRequest *req,
             sbuf_add_char(b, ',');
         sbuf_add_pg_element(b, req->types[i]);
     }
-    const char *texts[2];
+    const char *texts[2] = { NULL };
     for (size_t i = 0; i < ARRAY_LEN(arrays); i++) {
         sbuf_add_char(&arrays[i], '}');
         texts[i] = arrays[i].bad ? NULL : arena_strdup(call->arena, arrays[i].data);

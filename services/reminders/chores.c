@@ -378,13 +378,11 @@ static enum err queue_advance(struct step *s)
     struct recalculation *job = s->job;
     bool is_end = s->n < STEP_DUTIES;
     bool turns = is_end && !job->overdue && is_switch(job->key);
+    static const struct id nil;
     const char *const params[] = {
-        db_text_id(a, job->tenant),
-        db_text_id(a, job->id),
-        db_text_id(a, turns ? (struct id){ { 0 } } : s->last),
-        db_text_i64(a, (int64_t)s->changed),
-        turns || job->overdue ? "t" : "f",
-        is_end && !turns ? db_text_time(a, s->now_us) : NULL,
+        db_text_id(a, job->tenant),           db_text_id(a, job->id),
+        db_text_id(a, turns ? nil : s->last), db_text_i64(a, (int64_t)s->changed),
+        turns || job->overdue ? "t" : "f",    is_end && !turns ? db_text_time(a, s->now_us) : NULL,
     };
 
     s->done = is_end && !turns;

@@ -19,8 +19,7 @@ static enum err need_sight(struct call *call, const char *customer_id)
         return call_fail(call, ERR_NOT_FOUND, "customer_id", "there is no customer %s",
                          customer_id);
     struct db_row row = { .res = res };
-    struct id owner =
-        db_row_is_null(&row, "owner_id") ? (struct id){ 0 } : db_row_id(&row, "owner_id");
+    struct id owner = db_row_id_or_nil(&row, "owner_id");
     return row.bad ? ERR_INTERNAL : authority_need_sight(call, owner, "customer");
 }
 

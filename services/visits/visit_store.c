@@ -6,11 +6,6 @@
 #include "common/num.h"
 #include "services/visits/sql.h"
 
-static struct id id_or_nil(struct db_row *row, const char *column)
-{
-    return db_row_is_null(row, column) ? (struct id){ { 0 } } : db_row_id(row, column);
-}
-
 static enum err find_visit(struct call *call, const struct db_stmt *stmt, const char *id,
                            PbVisit **visit_out, struct visit_aside *aside_out)
 {
@@ -23,8 +18,8 @@ static enum err find_visit(struct call *call, const struct db_stmt *stmt, const 
     if (PQntuples(res) == 0)
         return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
-    *aside_out = (struct visit_aside){ .customer_owner = id_or_nil(&row, "_customer_owner"),
-                                       .unit = id_or_nil(&row, "_unit_id") };
+    *aside_out = (struct visit_aside){ .customer_owner = db_row_id_or_nil(&row, "_customer_owner"),
+                                       .unit = db_row_id_or_nil(&row, "_unit_id") };
     if (row.bad)
         return ERR_INTERNAL;
     return record_read(res, 0, &daybook__visits__v1__visit__descriptor, call->arena, visit_out);
@@ -56,7 +51,7 @@ enum err visit_store_find_customer(struct call *call, const char *id, const char
 
     struct db_row row = { .res = res };
     struct visit_customer c = { .name = arena_strdup(call->arena, db_row_text(&row, "name")) };
-    c.owner = id_or_nil(&row, "owner_id");
+    c.owner = db_row_id_or_nil(&row, "owner_id");
     c.has_contact = db_row_bool(&row, "has_contact");
     const char *address = db_row_text(&row, "address");
     c.address = arena_strdup(call->arena, address ? address : "");
@@ -158,9 +153,10 @@ enum err commitment_store_lock(struct call *call, const char *id, struct commitm
     if (PQntuples(res) == 0)
         return ERR_NOT_FOUND;
     struct db_row row = { .res = res };
-    *row_out = (struct commitment_row){ .version = db_row_i64(&row, "_row_version"),
-                                        .unit = id_or_nil(&row, "_unit_id"),
-                                        .customer_owner = id_or_nil(&row, "_customer_owner_id") };
+    *row_out =
+        (struct commitment_row){ .version = db_row_i64(&row, "_row_version"),
+                                 .unit = db_row_id_or_nil(&row, "_unit_id"),
+                                 .customer_owner = db_row_id_or_nil(&row, "_customer_owner_id") };
     if (row.bad)
         return ERR_INTERNAL;
     return record_read(res, 0, &daybook__visits__v1__commitment__descriptor, call->arena,

@@ -239,7 +239,7 @@ def test_the_wall_cannot_be_taken_down(intruder, admin):
 
 def test_no_table_is_without_a_wall_but_those_named(admin):
     plain, unforced = set(), set()
-    for table, enabled, forced in admin.execute(f"""
+    for table, enabled, forced in admin.execute("""
             SELECT n.nspname || '.' || c.relname, c.relrowsecurity, c.relforcerowsecurity
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname || '.' || c.relname = ANY (%s)""", (tables(admin),)):

@@ -18,7 +18,7 @@ import uuid
 import pytest
 
 import mdp
-from company import BUS, CUSTOMERS, DIRECTORY, REMINDERS, SECONDS, Company
+from company import CUSTOMERS, DIRECTORY, REMINDERS, SECONDS, Company
 from conftest import START
 from receiver import Receiver
 from stack import DAEMONS, Clock, Stack, wait_until

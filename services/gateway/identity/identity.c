@@ -117,8 +117,9 @@ struct asker identity_asker(const struct identity *i, struct http_exchange *x)
     }
     sbuf_init(&list, FORWARDED_MAX);
     http_each_header(x, add_forwarded, &list);
-    who.from = list.bad ? (struct http_ip){ 0 }
-                        : forwarded_client(i->proxies, http_peer(x), list.len ? list.data : NULL);
+    who.from = (struct http_ip){ 0 };
+    if (!list.bad)
+        who.from = forwarded_client(i->proxies, http_peer(x), list.len ? list.data : NULL);
     return who;
 }
 

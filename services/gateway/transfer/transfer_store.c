@@ -508,8 +508,7 @@ enum err transfer_store_load_import(struct transfer_store *s, const struct trans
         return e;
     out->batches = db_row_i64(&row, "_batches");
     out->remote_address = arena_strdup(s->arena, db_row_text(&row, "_remote_address"));
-    out->credential = db_row_is_null(&row, "_credential_id") ? (struct id){ 0 }
-                                                             : db_row_id(&row, "_credential_id");
+    out->credential = db_row_id_or_nil(&row, "_credential_id");
     return row.bad ? ERR_INTERNAL : out->remote_address ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
