@@ -1,6 +1,6 @@
 # What is checked without running anything.
 
-.PHONY: lint lint-contract lint-format lint-docs lint-make lint-scripts format tidy
+.PHONY: lint-dependencies lint lint-contract lint-format lint-docs lint-make lint-scripts format tidy
 
 lint: lint-contract lint-format lint-docs lint-make lint-scripts ## contract, layout, tables of the documents, scripts
 
@@ -22,6 +22,10 @@ lint-docs:
 # Two rules for one target would leave the earlier one out in silence.
 lint-make:
 	$(Q)! $(MAKE) --no-print-directory -n all unit integration 2>&1 >/dev/null | grep -E 'overriding|ignoring old|[Cc]ircular'
+
+# Are the libraries that the programs are linked with those of docs/dependencies.md? No part of `lint`, which builds nothing.
+lint-dependencies: all
+	$(Q)tools/dependencies.py $(BIN)/daybook $(AREAS:%=$(BIN)/daybook-%)
 
 lint-scripts: $(VENV)/ok
 	$(Q)for f in $$(git ls-files -- '*.sh' deploy/local/stack deploy/debian/daybook-setup .ci/run); do bash -n $$f; done

@@ -19,6 +19,7 @@ stage() { # name, command...
 export WERROR=1
 stage "build" make "$@" all
 stage "hardening" tools/check-hardening.sh build/release/bin/daybook{,-*}
+stage "linked libraries" make "$@" lint-dependencies
 stage "lint" make "$@" lint
 stage "cppcheck" make "$@" cppcheck
 stage "gcc -fanalyzer" make "$@" analyzer
