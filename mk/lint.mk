@@ -17,6 +17,7 @@ format: ## clang-format the C files
 # Does the code say the same as the tables of ARCHITECTURE.md, and read all that the rule book offers?
 lint-docs:
 	$(Q)python3 tools/check_owners.py
+	$(Q)tools/check_citations.py
 	$(Q)tools/check-policies.sh
 
 # Two rules for one target would leave the earlier one out in silence.
