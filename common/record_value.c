@@ -392,8 +392,10 @@ static enum err parse_array(const ProtobufCFieldDescriptor *field, Oid column_ty
     sbuf_init(&word, JSON_MAX_BYTES);
     enum err e = ERR_OK;
     do {
-        e = next_element(&p, &word) ? parse_one(field, column_type, word.data, a, items + size * n)
-                                    : ERR_INTERNAL;
+        if (next_element(&p, &word))
+            e = parse_one(field, column_type, word.data, a, items + size * n);
+        else
+            e = word.bad ? ERR_RESOURCE_EXHAUSTED : ERR_INTERNAL;
         n++;
     } while (e == ERR_OK && *p++ == ',');
     sbuf_fini(&word);

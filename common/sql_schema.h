@@ -10,8 +10,9 @@
 #include "common/db.h"
 
 /*
- * stmt: static; schema: a name of our own code ([a-z_]+; anything else aborts). Aborts when memory
- * runs out, which can only happen at the first use.
+ * stmt: static; schema: a name of our own code ([a-z_]+; anything else aborts). Takes no memory but
+ * what the program has from its start, unless many schemas are asked for; then it aborts when there
+ * is none.
  */
 const struct db_stmt *sql_for_schema(const struct db_stmt *stmt, const char *schema);
 

@@ -106,7 +106,7 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
-	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
+	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
 	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
@@ -118,9 +118,16 @@ $(ASYNCAPI):
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
-crash: all $(VENV)/ok ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
+# Preloaded into daemons by tests/crash/test_memory.py.
+FAILMALLOC := $(B)/tests/support/failmalloc.so
+$(FAILMALLOC): tests/support/failmalloc.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $(@F)"
+	$(Q)$(CC) $(CFLAGS_COMMON) $(WARN) -O1 -fPIC -shared -o $@ $<
+
+crash: all $(VENV)/ok $(FAILMALLOC) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
-crash-check: all $(VENV)/ok
+crash-check: all $(VENV)/ok $(FAILMALLOC)
 	$(Q)$(PYTEST) tests/crash
 
 demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples

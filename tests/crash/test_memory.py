@@ -1,0 +1,88 @@
+"""Memory that is not there: some of the allocations of each daemon's own code fail while clients command. What
+was acknowledged is there once, no process ends, and afterwards all is well.
+
+Commands that fail for want of memory are told so and repeated; libraries get what they ask for (see
+tests/support/failmalloc.c, which is preloaded).
+"""
+
+import os
+import pathlib
+import signal
+import struct
+
+import pytest
+from stack import DAEMONS, wait_until
+from wreck import Wreck
+
+SEED = int(os.environ.get("CRASH_SEED", "20260302"))
+EVERY = (31, 7, 2, 1)  # one of so many allocations fails
+ENOUGH = 10  # of them, in each daemon and for each of these
+
+
+class Scarcity:
+    """The control file of a daemon: every so many allocations one fails; how many have."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.path.write_bytes(bytes(16))
+
+    def set(self, every):
+        with open(self.path, "r+b") as file:
+            file.write(struct.pack("=Q", every))
+
+    @property
+    def failed(self):
+        return struct.unpack("=QQ", self.path.read_bytes())[1]
+
+
+@pytest.fixture(scope="module")
+def wreck(tmp_path_factory):
+    wreck = Wreck(tmp_path_factory.mktemp("memory"), SEED, rate=200)
+    try:
+        wreck.up()
+        make_scarce(wreck.stack, wreck.folder / "scarce", wreck)
+        wreck.start_load()
+        yield wreck
+        wreck.stack.down()
+    finally:
+        wreck.remove()
+
+
+def make_scarce(stack, folder, wreck):
+    """Every daemon is started anew with the library that refuses."""
+    folder.mkdir()
+    wreck.scarcity = {name: Scarcity(folder / name) for name in DAEMONS}
+    for name in DAEMONS:
+        stack.kill(name, signal.SIGTERM)
+        with open(stack.folder / f"env/{name}.env", "a") as env:
+            env.write(f"FAILMALLOC_FILE={folder / name}\nLD_PRELOAD={os.environ['DAYBOOK_FAILMALLOC']}\n")
+        stack.start(name)
+    for name in DAEMONS:
+        wait_until(lambda name=name: stack.healthy(name), 60, f"{name} is ready")
+
+
+def test_no_daemon_ends_for_want_of_memory(wreck):
+    stack = wreck.stack
+    before = {name: stack.pid(name) for name in DAEMONS}
+    for every in EVERY:
+        for name in DAEMONS:
+            scarce = wreck.scarcity[name]
+            failed = scarce.failed
+            scarce.set(every)
+            wait_until(lambda: scarce.failed >= failed + ENOUGH or stack.pid(name) != before[name], 60,
+                       f"allocations of {name} failed")
+            scarce.set(0)
+            assert stack.pid(name) == before[name], f"{name} ended, one of {every} allocations failing"
+            wait_until(lambda: stack.healthy(name), 60, f"{name} is well again")
+
+
+def test_nothing_acknowledged_is_missing_or_done_twice(wreck):
+    wreck.stop_load()
+    wreck.settle()
+    assert wreck.check_nothing_missing_nothing_twice()["talk"] > 100
+    wreck.check_log()
+    wreck.check_events_complete()
+    wreck.check_timers()
+    wreck.check_lists()
+    wreck.check_consumers(set_aside=True)
+    assert not set(DAEMONS) - {n for n, s in wreck.scarcity.items() if s.failed >= ENOUGH * len(EVERY)}
