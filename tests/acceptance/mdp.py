@@ -93,6 +93,23 @@ def error_of(status):
     return CallError(CODES[status.code], status.message, details)
 
 
+def repeat(call, patience, *words, **named):
+    """What the call gives, however often it must be made, with growing random pauses."""
+    until, pause = time.monotonic() + patience, 0.05
+    while True:
+        try:
+            return call(*words, **named)
+        except NoAnswer:
+            if time.monotonic() > until:
+                raise
+        except CallError as error:
+            if error.code not in ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED",
+                                  "RESOURCE_EXHAUSTED") or time.monotonic() > until:
+                raise
+        time.sleep(random.uniform(0, pause))
+        pause = min(2 * pause, 0.5)
+
+
 class Client:
     """One connection. Not for several threads at once: make one each."""
 
@@ -101,6 +118,7 @@ class Client:
         self.principal = principal or {}  # heard only from keys that may speak for others
         self.metadata = {}                # of the last answer
         self.late = 0                     # answers that were dropped
+        self.calls = 0                    # made, repeated ones each time
         self.endpoint, self.keys = endpoint, keys
         self.open()
 
@@ -135,6 +153,7 @@ class Client:
         """Calls and waits. request: a message, or a dict in the JSON mapping. Raises CallError, or
         NoAnswer when nothing came in time."""
         timeout = timeout or self.timeout
+        self.calls += 1
         request_class, response_class = method_classes(method)
         if request is None or isinstance(request, dict):
             request = json_format.ParseDict(request or {}, request_class())
@@ -148,22 +167,8 @@ class Client:
         return response_class.FromString(body)
 
     def command(self, method, request=None, key=None, patience=30.0, **context_fields):
-        """A call that is repeated with its key, with growing random pauses, until it is known what
-        became of it."""
-        key = key or str(uuid.uuid4())
-        until, pause = time.monotonic() + patience, 0.05
-        while True:
-            try:
-                return self.call(method, request, key=key, **context_fields)
-            except NoAnswer:
-                if time.monotonic() > until:
-                    raise
-            except CallError as error:
-                if error.code not in ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED",
-                                      "RESOURCE_EXHAUSTED") or time.monotonic() > until:
-                    raise
-            time.sleep(random.uniform(0, pause))
-            pause = min(2 * pause, 0.5)
+        """A call that is repeated with its key until it is known what became of it."""
+        return repeat(self.call, patience, method, request, key=key or str(uuid.uuid4()), **context_fields)
 
     def send(self, service, *body):
         """The body frames as they are, so that tests can send what no client should. A connection

@@ -35,10 +35,10 @@ class Answer:
 
 
 class Caller:
-    def __init__(self, stack, key=None):
+    def __init__(self, stack, key=None, timeout=SECONDS):
         host, _, port = stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rpartition(":")
         self.address = (host, int(port))
-        self.connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
+        self.connection = http.client.HTTPConnection(*self.address, timeout=timeout)
         self.stack, self.key = stack, key
 
     def headers(self, named):

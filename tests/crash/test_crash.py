@@ -63,31 +63,31 @@ def test_got_over(wreck, fault):
 
 
 def test_f01_f02_f07_f11_nothing_acknowledged_is_missing_or_done_twice(after):
-    after.check_nothing_missing_nothing_twice()
+    after.judge().check_nothing_missing_nothing_twice()
 
 
 def test_f03_the_log_is_contiguous_and_each_aggregate_in_order(after):
-    after.check_log()
+    after.judge().check_log()
 
 
 def test_f01_f03_rows_and_events_tell_the_same(after):
-    after.check_events_complete()
+    after.judge().check_events_complete()
 
 
 def test_f04_no_timer_fired_twice_or_never(after):
-    after.check_timers()
+    after.judge().check_timers()
 
 
 def test_f27_f29_daily_lists_equal_the_database(after):
-    after.check_lists()
+    after.judge().check_lists()
 
 
 def test_f06_f07_consumers_are_at_the_head_and_parked_nothing(after):
-    after.check_consumers()
+    after.judge().check_consumers()
 
 
 def test_f06_read_models_equal_a_rebuild(after):
-    after.check_rebuilds()
+    after.judge().check_rebuilds()
 
 
 def test_the_load_was_one(after, capsys):

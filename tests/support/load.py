@@ -1,13 +1,16 @@
-"""The load of the crash tests: clients that command as people do, and write down what was acknowledged.
+"""The load of the crash and chaos tests: clients that command as people do, and write down what was
+acknowledged.
 
 Run as a process of its own, with its settings as JSON on standard input; it works until its standard
 input is closed, then finishes what it has begun and ends. Each thread is one client with one file of
-the ledger, a line for each acknowledged command. A command is repeated with its key until it is known
-what became of it, so when the process has ended nothing is in doubt. Whatever is refused is written
-down too: the commands are all such that none may be.
+the ledger, a line for each acknowledged command, with the number of its tries. A command is repeated
+with its key until it is known what became of it; one that nobody answered for PATIENCE is written
+down as unknown: it was done once or not at all. Whatever is refused is written down too: the commands
+are all such that none may be.
 """
 
 import datetime as dt
+import http.client
 import json
 import pathlib
 import random
@@ -16,11 +19,14 @@ import threading
 import time
 import uuid
 
+from google.protobuf import json_format
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "acceptance"))
 import contract  # noqa: E402
 
 contract.load()
 import mdp  # noqa: E402
+from web import Caller  # noqa: E402
 
 CUSTOMERS = "daybook.customers.v1."
 VISITS = "daybook.visits.v1."
@@ -31,8 +37,53 @@ REPORT = {"participants": ["owner"], "content": "Seen.", "needs": "None.", "feed
           "salesOutcome": "SALES_OUTCOME_NONE", "nextSteps": [{"text": "Call.", "date": "2100-01-01"}]}
 
 
+# What may be repeated with the same key, as its answer says (operations 4).
+AGAIN = ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+HTTP_TIMEOUT = 8
+
+
 def stamp(moment):
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Door:
+    """Where a gateway is, for Caller."""
+
+    def __init__(self, address):
+        self.address = address
+
+    def env_of(self, _name):
+        return {"DAYBOOK_HTTP_LISTEN": self.address}
+
+
+class WebClient:
+    """Commands over HTTP, as mdp.Client gives them over the bus."""
+
+    def __init__(self, address, api_key):
+        self.door, self.api_key, self.calls = Door(address), api_key, 0
+        self.metadata = {}
+        self.open()
+
+    def open(self):
+        self.caller = Caller(self.door, self.api_key, timeout=HTTP_TIMEOUT)
+
+    def call(self, method, request, key):
+        """Raises what mdp.Client raises."""
+        self.calls += 1
+        try:
+            answer = self.caller.post(method, request, Idempotency_Key=key, Connect_Timeout_Ms="5000")
+            body = answer.json
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: cut short
+            self.caller.connection.close()
+            self.open()
+            raise mdp.NoAnswer(repr(error)) from None
+        if answer.status != 200:
+            raise mdp.CallError(body["code"].upper(), body.get("message", ""))
+        self.metadata = {name.lower(): value for name, value in answer.headers.items()}
+        return json_format.ParseDict(body, mdp.method_classes(method)[1]())
+
+    def command(self, method, request, key, patience):
+        return mdp.repeat(self.call, patience, method, request, key=key)
 
 
 class Worker(threading.Thread):
@@ -40,18 +91,21 @@ class Worker(threading.Thread):
 
     def __init__(self, number, settings, stopping):
         super().__init__(daemon=True)
-        self.settings, self.stopping = settings, stopping
+        self.settings, self.stopping, self.number = settings, stopping, number
         self.rng = random.Random(f"{settings['seed']}/{number}")
         rep = settings["reps"][number % len(settings["reps"])]
         self.rep, self.boss = self.client(rep), self.client(settings["boss"])
         self.shops = rep["customers"]
         self.name = f"{settings['run']}-{number}"
         self.made = 0
-        self.number, self.slot = number, 0
-        self.questions, self.promises, self.visits = [], [], []
+        self.slot = 0
+        self.questions, self.promises, self.visits, self.own = [], [], [], []
         self.ledger = open(pathlib.Path(settings["ledger"]) / f"{self.name}.jsonl", "a", buffering=1)
 
     def client(self, who):
+        """Every third one comes over HTTP, where there is a gateway."""
+        if self.settings.get("gateway") and self.number % 3 == 2:
+            return WebClient(self.settings["gateway"], who["api_key"])
         return mdp.Client(self.settings["endpoint"], mdp.Keys(self.settings["server_key"], who["public"],
                                                               who["secret"]), timeout=5)
 
@@ -59,7 +113,7 @@ class Worker(threading.Thread):
         pause = self.settings["threads"] / self.settings["rate"]
         next_at = time.monotonic() + self.rng.uniform(0, pause)
         actions = [(self.talk, 30), (self.answer, 20), (self.order, 20), (self.pay, 5), (self.visit, 15),
-                   (self.promise, 6), (self.keep, 4)]
+                   (self.promise, 6), (self.keep, 4), (self.found, 3), (self.move, 5)]
         while not self.stopping.is_set():
             time.sleep(max(0, next_at - time.monotonic()))
             next_at = max(next_at + pause, time.monotonic())  # what an outage cost is not made up for
@@ -70,18 +124,36 @@ class Worker(threading.Thread):
         self.made += 1
         return f"{self.name}-{self.made}"
 
-    def command(self, client, kind, token, method, request):
-        """Until it is acknowledged; None and an entry of its own when it is refused."""
+    def command(self, client, kind, token, method, request, also=()):
+        """Until it is acknowledged; None and an entry of its own when it is refused or nobody knows.
+        also: tokens of what it makes besides."""
         key = str(uuid.uuid4())
-        started = time.time()
+        started, calls = time.time(), client.calls
         try:
             answer = client.command(method, request, key=key, patience=PATIENCE)
         except (mdp.CallError, mdp.NoAnswer) as error:
-            self.write(kind="refused", what=kind, token=token, key=key, error=repr(error))
+            unknown = isinstance(error, mdp.NoAnswer) or error.code in AGAIN
+            self.write(kind="unknown" if unknown else "refused", what=kind, token=token, also=list(also), key=key,
+                       began=started, at=time.time(), tries=client.calls - calls, error=repr(error))
             return None
-        self.at = {"began": started, "at": time.time(), "key": key,
+        self.at = {"began": started, "at": time.time(), "key": key, "tries": client.calls - calls,
                    "replayed": "idempotent-replayed" in client.metadata}
+        if self.rng.random() < self.settings.get("repeats", 0):
+            self.repeat(client, kind, token, method, request, key, answer)
         return answer
+
+    def repeat(self, client, kind, token, method, request, key, answer):
+        """As who has not heard the answer: it must be the same one (F34, F60)."""
+        calls = client.calls
+        try:
+            again = client.command(method, request, key=key, patience=PATIENCE)
+        except (mdp.CallError, mdp.NoAnswer) as error:
+            if isinstance(error, mdp.NoAnswer) or error.code in AGAIN:
+                return  # it was acknowledged before
+            again = error
+        self.at["tries"] += client.calls - calls
+        if again != answer:
+            self.write(kind="differs", what=kind, token=token, key=key, first=str(answer), then=str(again))
 
     def write(self, **entry):
         self.ledger.write(json.dumps(entry) + "\n")
@@ -113,23 +185,21 @@ class Worker(threading.Thread):
             self.write(kind="answer", token=question, id=question, **self.at)
 
     def order(self):
-        token = self.token()
-        amount = self.amount()
+        token = self.amount()
         done = self.command(self.rep, "order", token, CUSTOMERS + "DealService/RecordOrder", {"order": {
             "customerId": self.rng.choice(self.shops), "kind": "ORDER_KIND_ORDER",
             "orderedAt": stamp(dt.datetime.now(UTC) - dt.timedelta(days=self.rng.randrange(300))),
-            "amount": {"currencyCode": "CNY", "minorUnits": str(amount)}}})
+            "amount": {"currencyCode": "CNY", "minorUnits": token}}})
         if done:
-            self.write(kind="order", token=token, id=done.order.id, amount=amount, **self.at)
+            self.write(kind="order", token=token, id=done.order.id, **self.at)
 
     def pay(self):
-        token = self.token()
-        amount = self.amount()
+        token = self.amount()
         done = self.command(self.rep, "payment", token, CUSTOMERS + "DealService/RecordPayment", {"payment": {
             "customerId": self.rng.choice(self.shops), "paidAt": stamp(dt.datetime.now(UTC) - dt.timedelta(hours=1)),
-            "amount": {"currencyCode": "CNY", "minorUnits": str(amount)}}})
+            "amount": {"currencyCode": "CNY", "minorUnits": token}}})
         if done:
-            self.write(kind="payment", token=token, id=done.payment.id, amount=amount, **self.at)
+            self.write(kind="payment", token=token, id=done.payment.id, **self.at)
 
     def soon(self):
         """So long until a clock runs out, in this run."""
@@ -137,7 +207,7 @@ class Worker(threading.Thread):
 
     def amount(self):
         """Unique, and thus the token of a row that has no text."""
-        return uuid.uuid4().int % 10**15 + 1
+        return str(uuid.uuid4().int % 10**15 + 1)
 
     def visit(self):
         """One step of one visit: there are always some at every step."""
@@ -155,7 +225,7 @@ class Worker(threading.Thread):
             "reported": (self.boss, "ReviewReport", {"accept": True}),
         }[step]
         done = self.command(client, "visit", visit["token"], service + method,
-                            {"visitId": visit["id"], **request})
+                            {"visitId": visit["id"], **request}, also=[promise] if step == "ended" else [])
         if not done:
             return
         visit["step"] = {"requested": "approved", "approved": "checked_in", "checked_in": "ended",
@@ -202,6 +272,25 @@ class Worker(threading.Thread):
         if self.command(self.rep, "keep", promise, VISITS + "CommitmentService/Complete",
                         {"commitmentId": promise, "result": "Kept."}):
             self.write(kind="keep", token=promise, id=promise, **self.at)
+
+    def found(self):
+        token = self.token()
+        done = self.command(self.rep, "customer", token, CUSTOMERS + "CustomerService/Create", {
+            "customer": {"name": token, "industry": "bakery"}})
+        if done:
+            self.own.append(done.customer.id)
+            self.write(kind="customer", token=token, id=done.customer.id, **self.at)
+
+    def move(self):
+        """A customer that nobody else changes, so that the last address is known."""
+        if not self.own:
+            return
+        token, customer = self.token(), self.rng.choice(self.own)
+        if self.command(self.rep, "move", customer, CUSTOMERS + "CustomerService/Update", {
+                "customer": {"id": customer, "address": token}, "updateMask": "address"}):
+            self.write(kind="move", token=customer, id=customer, address=token, **self.at)
+        else:
+            self.own.remove(customer)
 
 
 def main():
