@@ -1,7 +1,7 @@
 # Tests: unit (C, no server), integration (C, private servers), acceptance, crash and demo (Python, a
 # private stack). tests/run-all.sh runs them all, one stage after the other.
 
-.PHONY: unit integration acceptance test test-all thread-tests crash crash-check demo-check check-sql
+.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos chaos-check demo-check check-sql
 
 # tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
 TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
@@ -129,6 +129,13 @@ crash: all $(VENV)/ok $(FAILMALLOC) ## kill each daemon 20 times under load, res
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
 crash-check: all $(VENV)/ok $(FAILMALLOC)
 	$(Q)$(PYTEST) tests/crash
+
+# As root in a mount namespace of its own, where the full disk is one of the faults.
+chaos: all $(VENV)/ok ## faults of all kinds by a seed under load, then judge: CHAOS_SECONDS=3600 CHAOS_SEED=7 CHAOS_FAULTS=kill,net_hole
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" CHAOS_SECONDS=$${CHAOS_SECONDS:-600} \
+		tests/chaos/run.sh $(VENV)/bin/python
+chaos-check: all $(VENV)/ok
+	$(Q)$(PYTEST) tests/chaos
 
 demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples
 	$(Q)$(PYTEST) tests/demo

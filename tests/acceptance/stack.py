@@ -173,13 +173,19 @@ class Stack(LocalStack):
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return done.returncode == 0
 
-    def change_settings(self, name, **settings):
-        """The daemon is started again with these settings; None takes one away. Returns its settings of before."""
+    def write_settings(self, name, **settings):
+        """For the daemon's next start; None takes one away. Returns the whole file as it was."""
         path = self.folder / f"env/{name}.env"
         before = path.read_text()
         kept = [line for line in before.splitlines() if line.split("=")[0] not in settings]
-        self.restart(name, "".join(f"{line}\n" for line in [*kept, *(
-            f"{key}={shlex.quote(value)}" for key, value in settings.items() if value is not None)]))
+        path.write_text("".join(f"{line}\n" for line in [*kept, *(
+            f"{key}={shlex.quote(str(value))}" for key, value in settings.items() if value is not None)]))
+        return before
+
+    def change_settings(self, name, **settings):
+        """The daemon is started again with these settings; None takes one away. Returns its settings of before."""
+        before = self.write_settings(name, **settings)
+        self.restart(name, (self.folder / f"env/{name}.env").read_text())
         return before
 
     def restart(self, name, settings):

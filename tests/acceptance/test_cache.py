@@ -6,6 +6,7 @@ import random
 import pytest
 from company import SECONDS
 from google.protobuf import json_format
+from redis_bytes import RawRedis
 from stack import wait_until
 
 CACHE = 1
@@ -107,7 +108,7 @@ POISON = {
 
 @pytest.mark.parametrize("kind", POISON)
 def test_f30_a_poisoned_value_is_never_shown(company, stack, day, filled, kind):
-    with raw_redis(stack) as redis:
+    with RawRedis(stack.run_dir / "redis.sock") as redis:
         for key in redis("KEYS", "*"):
             value = redis("GET", key)
             if isinstance(value, bytes) and value:  # not what another kind has emptied
@@ -118,7 +119,7 @@ def test_f30_a_poisoned_value_is_never_shown(company, stack, day, filled, kind):
 
 
 def test_f30_a_wrong_type_is_never_shown(company, stack, day, filled):
-    with raw_redis(stack) as redis:
+    with RawRedis(stack.run_dir / "redis.sock") as redis:
         for key in redis("KEYS", "*"):
             redis("DEL", key)
             redis("LPUSH", key, "surprise")
@@ -131,7 +132,7 @@ def test_f30_another_persons_list_is_never_shown(company, stack, day, filled):
     company.tasks("rep2", date=day)
     wait_until(lambda: company.tasks("rep2", date=day).source == CACHE, SECONDS, "both lists were cached")
     theirs = content(company.tasks("rep2", date=day))
-    with raw_redis(stack) as redis:
+    with RawRedis(stack.run_dir / "redis.sock") as redis:
         strings = [k for k in redis("KEYS", "*") if isinstance(redis("GET", k), bytes)]
         values = [redis("GET", k) for k in strings]
         for key, value in zip(strings, values[1:] + values[:1]):
@@ -141,47 +142,12 @@ def test_f30_another_persons_list_is_never_shown(company, stack, day, filled):
 
 
 def test_f31_an_old_value_that_comes_back_is_not_believed(company, stack, day, filled):
-    with raw_redis(stack) as redis:
+    with RawRedis(stack.run_dir / "redis.sock") as redis:
         old = {key: redis("GET", key) for key in redis("KEYS", "*")}
     question = company.ask(company.customer("rep"))
     wait_until(lambda: shows(company, day, question), SECONDS, "the list had the question")
-    with raw_redis(stack) as redis:
+    with RawRedis(stack.run_dir / "redis.sock") as redis:
         for key, value in old.items():
             if isinstance(value, bytes):
                 redis("SET", key, value)
     wait_until(lambda: shows(company, day, question), SECONDS / 4, "the newer list won (<= 5 s)")
-
-
-class raw_redis:
-    """As much of the Redis protocol as is needed to write bytes."""
-
-    def __init__(self, stack):
-        import socket
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(str(stack.run_dir / "redis.sock"))
-        self.file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
-
-    def __call__(self, *words):
-        words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-        return self.read()
-
-    def read(self):
-        line = self.file.readline()
-        kind, rest = line[:1], line[1:-2]
-        if kind == b"$":
-            return None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
-        if kind == b"*":
-            return [self.read() for _ in range(int(rest))]
-        if kind == b"-":
-            return RuntimeError(rest.decode())
-        return rest
-
-

@@ -124,12 +124,12 @@ class Judge:
         """seq contiguous from 1, prev_seq the tenant's last, versions rising, outbox empty."""
         assert self.value("select count(*) from bus.outbox") == 0
         n = self.sql("select count(*) as n, min(seq) as low, max(seq) as high, (select last_seq from bus.head)"
-                  " as head from bus.log")[0]
+                     " as head from bus.log")[0]
         assert n["low"] == 1 and n["high"] == n["n"] == n["head"], n
         assert not self.sql("select seq from (select seq, prev_seq, lag(seq, 1, 0::bigint) over (partition by"
-                         " tenant_id order by seq) as expected from bus.log) q where prev_seq <> expected limit 5")
+                            " tenant_id order by seq) as expected from bus.log) q where prev_seq <> expected limit 5")
         assert not self.sql("select aggregate, seq from (select aggregate, seq, aggregate_version as v, lag("
-                            "aggregate_version) over (partition by aggregate order by seq) as before from bus.log)"
+                            "aggregate_version) over (partition by tenant_id, aggregate order by seq) as before from bus.log)"
                             " q where before >= v limit 5"), "aggregate_version rises with seq"
         assert not self.sql("select event_id from bus.log group by 1 having count(*) > 1 limit 5")
         return n["n"]

@@ -232,7 +232,7 @@ class Worker(threading.Thread):
                          "ended": "reported", "reported": "closed"}[step]
         self.write(kind="visit", token=visit["token"], id=visit["id"], step=visit["step"], **self.at)
         if step == "ended":
-            self.write(kind="promise", token=promise, id=done.commitments[0].id, **self.at)
+            self.write(kind="promise", token=promise, id=done.commitments[0].id, **{**self.at, "tries": 0})
         if visit["step"] != "closed":
             self.visits.append(visit)
 

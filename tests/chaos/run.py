@@ -1,0 +1,225 @@
+"""One chaos run: a load with a ledger, faults by a seed, and a judgement. Prints a timeline and figures, writes
+build/chaos/report.{json,md}, and ends with 1 when anything that must hold does not.
+
+CHAOS_SEED, CHAOS_SECONDS (60), CHAOS_FAULTS (names of faults.py parted by commas; all), CHAOS_RATE (commands a
+second that are offered, 120), CHAOS_COMPANIES (2), CHAOS_REPORT (folder of the report).
+"""
+
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "acceptance"), str(TESTS / "support")]
+import contract  # noqa: E402
+
+contract.load()
+import tamper  # noqa: E402
+from chaos import Chaos  # noqa: E402
+from faults import FAULTS  # noqa: E402
+from stack import DAEMONS  # noqa: E402
+
+SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1 << 31))
+SECONDS = float(os.environ.get("CHAOS_SECONDS") or 60)
+NAMES = [n for n in (os.environ.get("CHAOS_FAULTS") or "").split(",") if n]
+RATE = float(os.environ.get("CHAOS_RATE") or 120)
+COMPANIES = int(os.environ.get("CHAOS_COMPANIES") or 2)
+REPORT = pathlib.Path(os.environ.get("CHAOS_REPORT") or TESTS.parent / "build/chaos")
+THREADS = 12  # of a company
+
+
+def chosen():
+    """Faults of this run, and those that the machine has not what they need for."""
+    unknown = [n for n in NAMES if n not in FAULTS]
+    if unknown:
+        sys.exit(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+    wanted = [FAULTS[n] for n in NAMES] or list(FAULTS.values())
+    possible = [f for f in wanted if not f.needs or f.needs()]
+    return possible, [f.name for f in wanted if f not in possible]
+
+
+class Deck:
+    """Faults in random order, each as often as its weight; then anew. Every fourth one has one of the network
+    in its midst."""
+
+    def __init__(self, faults, rng):
+        self.rng, self.faults, self.left = rng, faults, []
+        self.net = [f for f in faults if f.name.startswith("net_")]
+
+    def draw(self):
+        if not self.left:
+            self.left = [f for f in self.faults for _ in range(f.weight)]
+            self.rng.shuffle(self.left)
+        fault = self.left.pop()
+        beside = fault not in self.net and self.net and self.rng.random() < 0.25
+        return fault, self.rng.choice(self.net) if beside else None
+
+
+def do_faults(chaos, faults):
+    deck = Deck(faults, chaos.rng)
+    while time.monotonic() - chaos.load_began < SECONDS:
+        chaos.at_random()
+        entry = chaos.do(*deck.draw())
+        chaos.look_at_memory()
+        say(timeline_line(entry))
+
+
+def timeline_line(entry):
+    beside = f", with {entry['beside']}" if "beside" in entry else ""
+    return (f"{entry['at']:8.2f} s  {entry['fault']:20} {str(entry.get('what', '?')) + beside:58} "
+            f"{entry.get('seconds', 0):6.2f} s, works after {entry.get('recovery', float('nan')):.2f} s")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+# --- the judgement --------------------------------------------------------------------------------------
+
+
+def judge(chaos):
+    """[{name, ok, looked_at, detail}]: what is looked at in the order in which it makes sense."""
+    checks = []
+    with check(checks, "the load ends and everything comes to rest"):
+        chaos.stop_load()
+        chaos.settle()
+    judge = chaos.judge()
+    for name, look in (
+            ("every fault is got over, no daemon ends by itself", chaos.check_broken),
+            ("nothing acknowledged is missing, nothing is done twice", judge.check_nothing_missing_nothing_twice),
+            ("rows and events tell the same", judge.check_events_complete),
+            ("the log is contiguous, each aggregate in order", judge.check_log),
+            ("consumers are at the head and parked nothing", judge.check_consumers),
+            ("timers fired exactly once", judge.check_timers),
+            ("daily lists equal the database", judge.check_lists),
+            ("webhooks came, none missing, in order of each key", chaos.check_webhooks),
+            ("audit chains are intact", chaos.check_audit),
+            ("read models equal a rebuild", judge.check_rebuilds),
+            ("all daemons are ready", chaos.check_ready),
+            ("no sanitizer has anything to say", chaos.check_logs),
+            ("no daemon takes more memory than it may", chaos.check_memory)):
+        with check(checks, name) as entry:
+            entry["looked_at"] = look()
+    return checks
+
+
+@contextlib.contextmanager
+def check(checks, name):
+    entry = {"name": name, "ok": False, "looked_at": None, "detail": ""}
+    checks.append(entry)
+    try:
+        yield entry
+        entry["ok"] = True
+    except Exception as failure:  # whatever it is, the others are looked at too
+        entry["detail"] = str(failure)[:4000] or traceback.format_exc()
+    say(f"{'ok' if entry['ok'] else 'BROKEN':6} {name}" + (f": {entry['detail'][:600]}" if entry["detail"] else ""))
+
+
+# --- figures --------------------------------------------------------------------------------------------
+
+
+def figures(chaos, skipped):
+    kinds = collections.Counter(e["kind"] for e in chaos.entries())
+    tries = [e["tries"] for e in chaos.entries() if "tries" in e]
+    bad = ("refused", "unknown", "differs")
+    acknowledged = sum(n for kind, n in kinds.items() if kind not in bad)
+    recovery = sorted(e["recovery"] for e in chaos.timeline if "recovery" in e)
+    return {"seed": chaos.seed, "seconds": round(chaos.loaded_s, 1), "commands_sent": sum(tries),
+            "commands_acknowledged": acknowledged, **{f"commands_{kind}": kinds[kind] for kind in bad},
+            "replayed": sum(1 for e in chaos.entries() if e.get("replayed")), "by_kind": dict(sorted(kinds.items())),
+            "faults": len(chaos.timeline), "faults_by_class": dict(sorted(collections.Counter(
+                e["fault"] for e in chaos.timeline).items())),
+            "faults_beside": sum("beside" in e for e in chaos.timeline), "not_possible_here": skipped,
+            "recovery_p50_s": statistics.median(recovery) if recovery else None,
+            "recovery_max_s": recovery[-1] if recovery else None, "memory": memory(chaos),
+            "carried_bytes": {name: link.carried for name, link in chaos.proxy.links.items()}}
+
+
+def memory(chaos):
+    """Of each daemon: the most it took, and of the process that lived longest how it grew after its first minute."""
+    told = {}
+    for name in DAEMONS:
+        samples = chaos.memory[name]
+        lives = collections.defaultdict(list)
+        for pid, at, size in samples:
+            lives[pid].append((at, size))
+        longest = max(lives.values(), key=lambda life: life[-1][0] - life[0][0], default=[])
+        grown = [(at, size) for at, size in longest if at > longest[0][0] + 60]
+        told[name] = {"most_mib": round(max((s for _, _, s in samples), default=0) / (1 << 20), 1),
+                      "grew_mib": round((grown[-1][1] - grown[0][1]) / (1 << 20), 1) if len(grown) > 1 else None,
+                      "in_minutes": round((grown[-1][0] - grown[0][0]) / 60, 1) if len(grown) > 1 else None}
+    return told
+
+
+def markdown(report):
+    f = report["figures"]
+    lines = ["# Chaos run", "", f"Seed {f['seed']}, {f['seconds']} s under faults, commit {report['commit']}.", "",
+             "| figure | |", "| --- | --- |"]
+    lines += [f"| {key.replace('_', ' ')} | {value} |" for key, value in f.items()
+              if not isinstance(value, (dict, list))]
+    lines += ["", "| must hold | | looked at |", "| --- | --- | --- |"]
+    lines += [f"| {c['name']} | {'yes' if c['ok'] else '**NO** ' + c['detail'][:300].replace(chr(10), ' ')} | "
+              f"{c['looked_at']} |" for c in report["checks"]]
+    lines += ["", "| the judge finds | |", "| --- | --- |"]
+    lines += [f"| {m['name']} | {'yes' if m['found'] else '**NO**'} |" for m in report["tampering"]]
+    lines += ["", "| fault | times | works after: median, worst |", "| --- | --- | --- |"]
+    for name, count in f["faults_by_class"].items():
+        took = [e["recovery"] for e in report["timeline"] if e["fault"] == name and "recovery" in e]
+        lines.append(f"| {name} | {count} | " + (f"{statistics.median(took):.2f} s, {max(took):.2f} s |" if took else "|"))
+    lines += ["", "```", *map(timeline_line, report["timeline"]), "```", ""]
+    return "\n".join(lines)
+
+
+def write(report):
+    REPORT.mkdir(parents=True, exist_ok=True)
+    (REPORT / "report.json").write_text(json.dumps(report, indent=1))
+    (REPORT / "report.md").write_text(markdown(report))
+
+
+def commit():
+    binary = pathlib.Path(os.environ["DAYBOOK_BIN"]) / "daybook"
+    return os.popen(f"'{binary}' version").read().strip()  # a path of our own build
+
+
+def main():
+    faults, skipped = chosen()
+    names = {f.name for f in faults}
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="daybook-chaos-"))
+    chaos = Chaos(folder, SEED, RATE, soon=10 if SECONDS < 300 else 40, companies=COMPANIES, threads=THREADS,
+                  disk=bool(names & {"disk_data", "disk_wal"}), clock="clock_step" in names)
+    say(f"seed {SEED}, {SECONDS:.0f} s, {len(faults)} kinds of faults" +
+        (f"; not possible here: {', '.join(skipped)}" if skipped else ""))
+    good = False
+    try:
+        chaos.up()
+        chaos.start_load()
+        do_faults(chaos, faults)
+        checks = judge(chaos)
+        report = {"figures": figures(chaos, skipped), "commit": commit(), "checks": checks, "tampering": [],
+                  "timeline": chaos.timeline}
+        if all(c["ok"] for c in checks):
+            report["tampering"] = tamper.all(chaos, say)
+        write(report)
+        f = report["figures"]
+        say(json.dumps({k: v for k, v in f.items() if k != "carried_bytes"}, indent=1))
+        good = all(c["ok"] for c in checks) and all(t["found"] for t in report["tampering"])
+        say(f"{'all that must hold holds' if good else 'BROKEN'}: seed {SEED}, report in {REPORT}")
+    finally:
+        if not good:
+            shutil.copytree(folder / "stack/log", REPORT / "log", dirs_exist_ok=True)
+        chaos.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
