@@ -87,7 +87,7 @@ bool bus_socket_prepare(void *zmq_socket, const struct bus_address *address)
            set_key(zmq_socket, ZMQ_CURVE_SECRETKEY, address->secret_key);
 }
 
-bool bus_socket_connect(void *zmq_socket, const char *endpoints)
+static bool at_each(void *zmq_socket, const char *endpoints, int (*act)(void *, const char *))
 {
     for (const char *p = endpoints; *p;) {
         char one[256];
@@ -96,13 +96,24 @@ bool bus_socket_connect(void *zmq_socket, const char *endpoints)
             return false;
         memcpy(one, p, len);
         one[len] = '\0';
-        if (zmq_connect(zmq_socket, one) != 0)
+        if (act(zmq_socket, one) != 0)
             return false;
         p += len;
         if (*p == ',' && *++p == '\0')
             return false;
     }
     return *endpoints != '\0';
+}
+
+bool bus_socket_connect(void *zmq_socket, const char *endpoints)
+{
+    return at_each(zmq_socket, endpoints, zmq_connect);
+}
+
+bool bus_socket_reconnect(void *zmq_socket, const char *endpoints)
+{
+    return at_each(zmq_socket, endpoints, zmq_disconnect) &&
+           at_each(zmq_socket, endpoints, zmq_connect);
 }
 
 struct bus_client *bus_client_new(void *zmq_context, const struct bus_address *address)

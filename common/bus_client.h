@@ -29,6 +29,10 @@ NODISCARD bool bus_socket_prepare(void *zmq_socket, const struct bus_address *ad
 /* Connects to each of several endpoints parted by commas (two buses). False: one is malformed. */
 NODISCARD bool bus_socket_connect(void *zmq_socket, const char *endpoints);
 
+/* Gives up the connections that the socket has, and what is on its way, for new ones: what stands between
+ * may have forgotten a connection without a word, and then nobody else finds out (F32). */
+NODISCARD bool bus_socket_reconnect(void *zmq_socket, const char *endpoints);
+
 struct bus_client;
 
 struct bus_client *bus_client_new(void *zmq_context, const struct bus_address *address);

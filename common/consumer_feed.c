@@ -186,6 +186,20 @@ void consumer_listen(struct consumer *c, int64_t timeout_us)
 
 /* --- what is asked for --- */
 
+/*
+ * The bus itself is asked, so silence is not a slow service: it hangs, or the connection is one that only
+ * we believe in (F26, F32). A new one harms neither.
+ */
+static void ask_anew(struct consumer *c)
+{
+    struct bus_client *bus = bus_client_new(c->env.zmq_context, c->env.bus);
+
+    if (!bus)
+        return;
+    bus_client_free(c->bus);
+    c->bus = bus;
+}
+
 static enum err ask(struct consumer *c, const char *method, const ProtobufCMessage *message,
                     void *answer_out)
 {
@@ -198,6 +212,8 @@ static enum err ask(struct consumer *c, const char *method, const ProtobufCMessa
                                                         .traceparent = trace_of_chores(),
                                                         .timeout_us = ASK_US },
                                  c->feed, &answer);
+    if (e == ERR_DEADLINE_EXCEEDED && !answer.result)
+        ask_anew(c);
     memcpy(answer_out, &answer.message, sizeof answer.message);
     return e;
 }

@@ -212,7 +212,7 @@ class Chaos(UnderLoad):
                 if beside:
                     self.do_beside(beside, entry)
             entry["seconds"] = round(time.monotonic() - began, 2)
-            entry["recovery"] = round(self.recovered(), 2)
+            entry["recovery"], entry["last"] = self.recovered()
         except AssertionError as failure:
             self.break_(f"after {fault.name} {entry.get('what', '')}", failure)
         self.check_pids(before, entry)
@@ -227,18 +227,19 @@ class Chaos(UnderLoad):
         time.sleep(self.rng.uniform(*fault.seconds))  # the fault is there meanwhile
 
     def recovered(self):
-        started = time.monotonic()
-        missing = set()
+        """Seconds, and who was the last to work."""
+        started, missing, last = time.monotonic(), set(), []
 
         def all_work():
             missing.clear()
             missing.update(n for n in (*PROBES, "gateway") if not self.works(n))
+            last[:] = sorted(missing) or last
             return not missing
         try:
             wait_until(all_work, RECOVERY * SLACK, "everything worked again")
         except Failed as failure:
             raise Failed(f"{failure}: {sorted(missing)}") from None
-        return time.monotonic() - started
+        return round(time.monotonic() - started, 2), last
 
     def check_pids(self, before, entry):
         """No daemon ends because of what is done to another one."""

@@ -23,10 +23,8 @@ def faketime():
 
 
 def own_mounts():
-    """Root, in a mount namespace that is not the machine's: what is mounted ends with us."""
-    with contextlib.suppress(OSError):
-        return os.geteuid() == 0 and os.readlink("/proc/self/ns/mnt") != os.readlink("/proc/1/ns/mnt")
-    return False
+    """Root, in a mount namespace of our own (run.sh): what is mounted ends with us."""
+    return os.geteuid() == 0 and os.environ.get("CHAOS_OWN_MOUNTS") == "1"
 
 
 class Disk:

@@ -26,6 +26,7 @@ import threading
 
 CHUNK = 64 * 1024
 SLICE = 512  # of a slow link
+KEEPALIVE = 15  # seconds after which a server would find out by TCP, which a unix socket has not
 FAULTS = ("delay", "slow", "hole", "cut", "reset", "half_open_client", "half_open_server")
 RST = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is dropped, the other side gets a reset
 
@@ -63,9 +64,10 @@ class Connection:
                 self.link.carried += len(data)
 
     async def swallow(self):
-        with contextlib.suppress(OSError):
-            while await self.deaf[0].read(CHUNK):
-                pass
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(KEEPALIVE if self.deaf is self.server else None):
+                while await self.deaf[0].read(CHUNK):
+                    pass
 
     def end(self, abruptly=False):
         for _, writer in (self.client, self.server):

@@ -76,7 +76,8 @@ def do_faults(chaos, faults):
 def timeline_line(entry):
     beside = f", with {entry['beside']}" if "beside" in entry else ""
     return (f"{entry['at']:8.2f} s  {entry['fault']:20} {str(entry.get('what', '?')) + beside:58} "
-            f"{entry.get('seconds', 0):6.2f} s, works after {entry.get('recovery', float('nan')):.2f} s")
+            f"{entry.get('seconds', 0):6.2f} s, works after {entry.get('recovery', float('nan')):.2f} s "
+            f"{' '.join(entry.get('last', []))}")
 
 
 def say(text):
@@ -139,7 +140,7 @@ def figures(chaos, skipped):
             "faults": len(chaos.timeline), "faults_by_class": dict(sorted(collections.Counter(
                 e["fault"] for e in chaos.timeline).items())),
             "faults_beside": sum("beside" in e for e in chaos.timeline), "not_possible_here": skipped,
-            "recovery_p50_s": statistics.median(recovery) if recovery else None,
+            "recovery_p50_s": round(statistics.median(recovery), 2) if recovery else None,
             "recovery_max_s": recovery[-1] if recovery else None, "memory": memory(chaos),
             "carried_bytes": {name: link.carried for name, link in chaos.proxy.links.items()}}
 

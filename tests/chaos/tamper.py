@@ -46,6 +46,8 @@ DAMAGE = {
 
 def in_copy(chaos):
     """Each damage in a transaction of its own that is rolled back, together with the question."""
+    chaos.stack.psql("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = 'daybook'",
+                     database="postgres")  # those of half-open connections, that were never told
     chaos.stack.psql(f"create database {COPY} template daybook", database="postgres")
     for name, (check, damage) in DAMAGE.items():
         def sql(query, damage=damage):

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-SECONDS = 75
+SECONDS = 50
 SEED = 20261130
 
 

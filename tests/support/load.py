@@ -276,7 +276,7 @@ class Worker(threading.Thread):
     def found(self):
         token = self.token()
         done = self.command(self.rep, "customer", token, CUSTOMERS + "CustomerService/Create", {
-            "customer": {"name": token, "industry": "bakery"}})
+            "customer": {"name": token, "industry": "bakery"}, "allowDuplicate": True})
         if done:
             self.own.append(done.customer.id)
             self.write(kind="customer", token=token, id=done.customer.id, **self.at)

@@ -12,6 +12,7 @@
 #include "common/bus_request.h"
 #include "common/clock.h"
 #include "common/id.h"
+#include "common/log.h"
 #include "common/pb_access.h"
 
 #define BUCKETS 4096
@@ -19,6 +20,8 @@
 #define SWEEP_US (100 * MSEC_US)
 #define ANSWER_ARENA (8 * MIB)
 #define BURST 256
+#define SILENT_US                                                                                  \
+    (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
 
 struct upstream_call {
     struct upstream_call *next_bucket;
@@ -38,6 +41,8 @@ struct calls {
 struct upstream {
     void *socket;
     int fd;
+    const char *endpoint;
+    int64_t silent_us;   /* since when calls expire and nothing comes; 0: not so */
     struct arena *arena; /* of the answer at hand */
     struct upstream_call *buckets[BUCKETS];
     struct calls waiting, sent;
@@ -55,6 +60,7 @@ struct upstream *upstream_new(void *zmq_context, const struct bus_address *addre
 
     if (!u)
         return NULL;
+    u->endpoint = address->endpoint;
     u->arena = arena_new(ANSWER_ARENA);
     u->socket = zmq_socket(zmq_context, ZMQ_DEALER);
     if (u->arena && u->socket && bus_socket_prepare(u->socket, address) &&
@@ -255,6 +261,20 @@ static struct upstream_call *find_expired(const struct upstream *u, int64_t now_
     return NULL;
 }
 
+/* One service that hangs is silent too, but then its callers lose nothing by a new connection: who still
+ * waits has been waiting for as long as those whose time is up. */
+static void notice_silence(struct upstream *u, int64_t now_us)
+{
+    if (!u->silent_us)
+        u->silent_us = now_us;
+    if (now_us - u->silent_us < SILENT_US)
+        return;
+    u->silent_us = 0;
+    bool ok = bus_socket_reconnect(u->socket, u->endpoint);
+    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "ok",
+             ok ? "yes" : "no", NULL);
+}
+
 /* Requests and answers are lost where a bus or a service dies. A callback may end other calls, so
  * each is looked for anew. */
 static void sweep(struct upstream *u)
@@ -265,8 +285,10 @@ static void sweep(struct upstream *u)
     if (now_us < u->sweep_us)
         return;
     u->sweep_us = now_us + SWEEP_US;
-    while ((c = find_expired(u, now_us)))
+    while ((c = find_expired(u, now_us))) {
+        notice_silence(u, now_us);
         finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
+    }
 }
 
 int64_t upstream_wait_us(struct upstream *u)
@@ -293,6 +315,8 @@ void upstream_run(struct upstream *u)
         arena_reset(u->arena);
     }
     u->more = n == BURST;
+    if (n > 0)
+        u->silent_us = 0;
     sweep(u);
     upstream_send(u);
 }
