@@ -103,11 +103,30 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
     return at;
 }
 
+/* A connection may be one that only we believe in (F26, F32). A service that hangs while nobody asks for
+ * anything else looks the same; then a caller with much time loses his answer, and repeats with his key. */
+static void notice_silence(struct upstream *u, const struct upstream_call *c)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (c->waits || c->request.deadline_us > now_us)
+        return;
+    if (!u->silent_us)
+        u->silent_us = now_us;
+    if (now_us - u->silent_us < SILENT_US)
+        return;
+    u->silent_us = 0;
+    bool ok = bus_socket_reconnect(u->socket, u->endpoint);
+    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "ok",
+             ok ? "yes" : "no", NULL);
+}
+
 void upstream_forget(struct upstream *u, struct upstream_call *c)
 {
     struct upstream_call **at = place_of(u, c->request.request_id);
 
     assert(*at == c);
+    notice_silence(u, c); /* whoever noticed first that its time is up, we or the caller */
     *at = c->next_bucket;
     take_out(c->waits ? &u->waiting : &u->sent, c);
     zmq_msg_close(&c->message);
@@ -261,20 +280,6 @@ static struct upstream_call *find_expired(const struct upstream *u, int64_t now_
     return NULL;
 }
 
-/* One service that hangs is silent too, but then its callers lose nothing by a new connection: who still
- * waits has been waiting for as long as those whose time is up. */
-static void notice_silence(struct upstream *u, int64_t now_us)
-{
-    if (!u->silent_us)
-        u->silent_us = now_us;
-    if (now_us - u->silent_us < SILENT_US)
-        return;
-    u->silent_us = 0;
-    bool ok = bus_socket_reconnect(u->socket, u->endpoint);
-    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "ok",
-             ok ? "yes" : "no", NULL);
-}
-
 /* Requests and answers are lost where a bus or a service dies. A callback may end other calls, so
  * each is looked for anew. */
 static void sweep(struct upstream *u)
@@ -285,10 +290,8 @@ static void sweep(struct upstream *u)
     if (now_us < u->sweep_us)
         return;
     u->sweep_us = now_us + SWEEP_US;
-    while ((c = find_expired(u, now_us))) {
-        notice_silence(u, now_us);
+    while ((c = find_expired(u, now_us)))
         finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
-    }
 }
 
 int64_t upstream_wait_us(struct upstream *u)
@@ -310,13 +313,12 @@ void upstream_run(struct upstream *u)
     int n = 0;
 
     for (; n < BURST && bus_frames_receive(u->socket, &f); n++) {
+        u->silent_us = 0;
         take_answer(u, &f);
         bus_frames_close(&f);
         arena_reset(u->arena);
     }
     u->more = n == BURST;
-    if (n > 0)
-        u->silent_us = 0;
     sweep(u);
     upstream_send(u);
 }
