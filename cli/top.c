@@ -313,7 +313,7 @@ static bool show_services(struct cli *c, const json_t *services)
 {
     static const char *const headers[] = { "SERVICE",  ">WORKERS", ">BUSY", ">QUEUED",
                                            ">CALLS/S", ">REFUSED", NULL };
-    json_t *sorted[DAEMONS_MAX], *s;
+    json_t *sorted[DAEMONS_MAX] = { NULL }, *s;
     size_t n = 0, i;
     json_array_foreach(services, i, s)
     {

@@ -68,7 +68,7 @@ static void count_occurrences(const ProtobufCMessageDescriptor *type, struct wir
 static enum err put_sub_message(struct merge *m, const struct wire_part *part,
                                 struct wire_cursor content)
 {
-    uint8_t *at;
+    uint8_t *at = NULL;
     enum err e = wire_put(&m->out, part->head.p, part->head.end);
     if (!e)
         e = wire_open_length(&m->out, LENGTH_MOST, &at);

@@ -30,7 +30,7 @@ const char *wire_nul_find(const void *data, size_t len)
 {
     const char *p = data, *end = p + len;
     /* memchr() is many times faster than memmem() for a short needle, and C0 is rare. */
-    for (; p < end && (p = memchr(p, WIRE_NUL[0], (size_t)(end - p))); p++)
+    for (; p < end && (p = memchr(p, (unsigned char)WIRE_NUL[0], (size_t)(end - p))); p++)
         if (end - p >= WIRE_NUL_LEN && p[1] == WIRE_NUL[1])
             return p;
     return NULL;
