@@ -119,8 +119,8 @@ acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-bo
 	$(Q)$(PYTEST) tests/acceptance
 
 # Preloaded into daemons by tests/crash/test_memory.py.
-FAILMALLOC := $(B)/tests/support/failmalloc.so
-$(FAILMALLOC): tests/support/failmalloc.c
+FAILMALLOC := $(B)/tests/crash/failmalloc.so
+$(FAILMALLOC): tests/crash/failmalloc.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(CFLAGS_COMMON) $(WARN) -O1 -fPIC -shared -o $@ $<

@@ -2,7 +2,7 @@
 was acknowledged is there once, no process ends, and afterwards all is well.
 
 Commands that fail for want of memory are told so and repeated; libraries get what they ask for (see
-tests/support/failmalloc.c, which is preloaded).
+tests/crash/failmalloc.c, which is preloaded).
 """
 
 import os
