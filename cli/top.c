@@ -38,6 +38,7 @@ struct served {
 
 struct top {
     struct cli *c;
+    char *list; /* of DAYBOOK_STATUS, cut up: names and addresses */
     struct daemon daemons[DAEMONS_MAX];
     size_t n;
     int now; /* which page is of this look */
@@ -52,7 +53,9 @@ struct top {
 static bool find_daemons(struct top *t)
 {
     const char *list = cli_setting(t->c, "STATUS");
-    char *rest = strdup(list ? list : ""); /* as long as the command */
+
+    t->list = strdup(list ? list : "");
+    char *rest = t->list;
 
     for (char *one; rest && (one = strsep(&rest, " ,\n"));) {
         char *equals = strchr(one, '=');
@@ -67,6 +70,15 @@ static bool find_daemons(struct top *t)
         sbuf_init(&d->page[1], PAGE_LIMIT);
     }
     return t->n > 0;
+}
+
+static void forget_daemons(struct top *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        sbuf_fini(&t->daemons[i].page[0]);
+        sbuf_fini(&t->daemons[i].page[1]);
+    }
+    free(t->list);
 }
 
 static void look(struct top *t)
@@ -411,16 +423,14 @@ int cmd_top(struct cli *c)
     if (!cli_number(c, "count", 1, INT64_MAX, 0, &count))
         return EXIT_USAGE;
     t = (struct top){ .c = c };
-    if (!find_daemons(&t))
+    if (!find_daemons(&t)) {
+        forget_daemons(&t);
         return cli_unset(c, "DAYBOOK_STATUS is not set, or not NAME=HOST:PORT of each daemon's "
                             "admin listener, parted by spaces");
+    }
     if (!cli_bus(c, &status)) /* said once, and the rest is shown */
         status = 0;
     status = run(&t, every_us, count);
-    for (size_t i = 0; i < t.n; i++) {
-        sbuf_fini(&t.daemons[i].page[0]);
-        sbuf_fini(&t.daemons[i].page[1]);
-    }
-    free((char *)(uintptr_t)t.daemons[0].name);
+    forget_daemons(&t);
     return status;
 }
