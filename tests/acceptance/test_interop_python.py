@@ -89,9 +89,9 @@ def test_f01_f03_f07_a_call_centre_outlives_a_power_cut_and_its_own_death(compan
             note(line)
 
     with centre(desk, "follow", file) as follower, centre(desk, "log", file) as logger:
-        log(logger, 10)
         wait_until(lambda: heard(file), SECONDS, "the follower heard something")
-        stack.cut_power()
+        log(logger, 10)
+        stack.cut_power()  # at once: there are calls left
         logger.until("^again: ")
         logger.kill()
         follower.until("^again: ")
