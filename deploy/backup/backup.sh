@@ -33,6 +33,7 @@ archive() { # folder, path, name
 
 base() { # folder, keep
     local name to
+    [[ $2 =~ ^[1-9][0-9]*$ ]] || die "KEEP is how many base backups stay, 1 at least, not $2"
     name=$(date -u +%Y%m%dT%H%M%SZ)
     to=$1/base/$name
     mkdir -p "$1/base" "$1/wal"
@@ -61,12 +62,13 @@ forget_old() { # folder, keep
 }
 
 restore() { # folder, data, time
-    local all from='' stamp
+    local all from='' stamp until=''
+    [ -z "$3" ] || until=$(date -d "$3" +%s) || die "TIME is like '2026-11-30 02:59:00+08', not $3"
     [ -z "$(ls -A "$2" 2>/dev/null)" ] || die "$2 is not empty"
     mapfile -t all < <(find "$1/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' | sort)
     for base in "${all[@]}"; do # the newest that was complete before that time
         stamp=$(stat -c %Y "$base/backup_manifest")
-        [ -n "$3" ] && [ "$stamp" -gt "$(date -d "$3" +%s)" ] || from=$base
+        [ -n "$until" ] && [ "$stamp" -gt "$until" ] || from=$base
     done
     [ -n "$from" ] || die "no base backup is older than ${3:-now}"
     mkdir -p "$2"

@@ -224,4 +224,9 @@ def test_a_backup_that_would_do_harm_is_refused(stack):
     for _ in range(2):
         backup.must("base", backup.folder, "1")
     assert len(list((backup.folder / "base").iterdir())) == 1
+    for keep in ("0", "-1", "some"):
+        assert "KEEP" in backup.run("base", backup.folder, keep).stderr
+    assert len(list((backup.folder / "base").iterdir())) == 1, "none was thrown away"
+    unreadable = backup.run("restore", backup.folder, empty, "yesteryear")
+    assert unreadable.returncode == 1 and "TIME" in unreadable.stderr and not empty.exists()
     assert backup.run("what").returncode == 64
