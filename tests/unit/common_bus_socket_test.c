@@ -14,27 +14,31 @@
 #include "common/bus_client.h"
 #include "common/clock.h"
 
-#define MESSAGES 60000 /* more than all queues on the way hold */
+#define MESSAGE_BYTES 1000
+#define QUEUED 10000 /* what the subscriber's own queue holds */
+#define FULL_MS 1000 /* nothing has moved for so long: all queues on the way are full */
 #define WAIT_MS 10000
 #define QUIET_MS                                                                                   \
     11000 /* the first heartbeat behind the end would bring its error, the second the abort */
 
-/* The bus: says where it is, and publishes without an end. */
+/* The bus: says where it is, publishes until no queue on the way takes any more, says so, and waits. */
 static void publish(int to)
 {
     void *zmq = zmq_ctx_new(), *pub = zmq_socket(zmq, ZMQ_XPUB);
-    char where[100], text[100] = { 0 };
+    char where[100], text[MESSAGE_BYTES] = { 0 };
     size_t size = sizeof(where);
-    int unlimited = 0;
+    int few = 100, wait = 1, full_ms = FULL_MS;
 
-    if (zmq_setsockopt(pub, ZMQ_SNDHWM, &unlimited, sizeof(unlimited)) ||
+    if (zmq_setsockopt(pub, ZMQ_SNDHWM, &few, sizeof(few)) ||
+        zmq_setsockopt(pub, ZMQ_XPUB_NODROP, &wait, sizeof(wait)) ||
+        zmq_setsockopt(pub, ZMQ_SNDTIMEO, &full_ms, sizeof(full_ms)) ||
         zmq_bind(pub, "tcp://127.0.0.1:*") ||
         zmq_getsockopt(pub, ZMQ_LAST_ENDPOINT, where, &size) ||
         write(to, where, sizeof(where)) != sizeof(where))
         _exit(1);
     (void)zmq_recv(pub, text, sizeof(text), 0); /* somebody has subscribed */
-    for (int i = 0; i < MESSAGES; i++)
-        (void)zmq_send(pub, text, sizeof(text), 0);
+    for (int sent = 0, last = 0; last >= 0 || sent <= QUEUED; sent += last >= 0)
+        last = zmq_send(pub, text, sizeof(text), 0);
     if (write(to, "", 1) == 1)
         (void)pause();
     _exit(1);
@@ -43,7 +47,7 @@ static void publish(int to)
 static size_t read_all(void *sub)
 {
     zmq_pollitem_t item = { .socket = sub, .events = ZMQ_POLLIN };
-    char text[100];
+    char text[MESSAGE_BYTES];
     size_t n = 0;
 
     for (; zmq_poll(&item, 1, n ? 200 : WAIT_MS) > 0; n++)
@@ -72,7 +76,7 @@ static void one_that_is_behind_outlives_its_bus(void **state)
     assert_int_equal(kill(bus, SIGKILL), 0);
     assert_int_equal(waitpid(bus, NULL, 0), bus);
     (void)poll(NULL, 0, QUIET_MS); /* nothing is to happen: that is what is tested */
-    assert_true(read_all(sub) >= 10000);
+    assert_true(read_all(sub) >= QUEUED);
     zmq_close(sub);
     zmq_ctx_term(zmq);
     close(pipes[0]);
