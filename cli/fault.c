@@ -7,6 +7,7 @@
  */
 #include "cli/cli.h"
 
+#include "common/bus_request.h"
 #include "common/clock.h"
 #include "common/protojson.h"
 #include "common/schema.h"
@@ -76,26 +77,10 @@ int cli_fail(const struct cli *c, enum err e, const char *fmt, ...)
 
 /* --- details ---------------------------------------------------------------------------------- */
 
-static const ProtobufCMessage *detail(struct arena *a, const PbCallResult *r,
-                                      const ProtobufCMessageDescriptor *type)
-{
-    for (size_t i = 0; r && r->status && i < r->status->n_details; i++) {
-        const Google__Protobuf__Any *any = r->status->details[i];
-        const char *slash = strrchr(any->type_url, '/');
-        ProtobufCMessage *m = NULL;
-        struct wire_fault fault;
-        if (slash && strcmp(slash + 1, type->name) == 0 &&
-            wire_unpack(type, any->value.data, any->value.len, &wire_limits_internal, a, &m,
-                        &fault) == ERR_OK)
-            return m;
-    }
-    return NULL;
-}
-
 int64_t fault_retry_us(struct arena *a, const PbCallResult *result)
 {
     const Google__Rpc__RetryInfo *r =
-        (const void *)detail(a, result, &google__rpc__retry_info__descriptor);
+        (const void *)bus_request_detail(result, &google__rpc__retry_info__descriptor, a);
     if (!r || !r->retry_delay || r->retry_delay->seconds < 0 || r->retry_delay->nanos < 0)
         return 0;
     return MIN(r->retry_delay->seconds, 3600) * SECOND_US + r->retry_delay->nanos / 1000;
@@ -122,15 +107,15 @@ static void line(struct arena *a, const char *label, const char *subject, const 
 static void show_fields(struct arena *a, const PbCallResult *r)
 {
     const Google__Rpc__BadRequest *bad =
-        (const void *)detail(a, r, &google__rpc__bad_request__descriptor);
+        (const void *)bus_request_detail(r, &google__rpc__bad_request__descriptor, a);
     for (size_t i = 0; bad && i < bad->n_field_violations; i++)
         line(a, "field", bad->field_violations[i]->field, bad->field_violations[i]->description);
     const Google__Rpc__PreconditionFailure *unmet =
-        (const void *)detail(a, r, &google__rpc__precondition_failure__descriptor);
+        (const void *)bus_request_detail(r, &google__rpc__precondition_failure__descriptor, a);
     for (size_t i = 0; unmet && i < unmet->n_violations; i++)
         line(a, "needs", unmet->violations[i]->subject, unmet->violations[i]->description);
     const Google__Rpc__ResourceInfo *about =
-        (const void *)detail(a, r, &google__rpc__resource_info__descriptor);
+        (const void *)bus_request_detail(r, &google__rpc__resource_info__descriptor, a);
     const char *name =
         about ? arena_printf(a, "%s %s", about->resource_type, about->resource_name) : NULL;
     if (name)
@@ -141,7 +126,7 @@ static void show_result(const struct cli *c, const char *what, enum err e, const
 {
     struct arena *a = c->arena;
     const Google__Rpc__ErrorInfo *info =
-        (const void *)detail(a, r, &google__rpc__error_info__descriptor);
+        (const void *)bus_request_detail(r, &google__rpc__error_info__descriptor, a);
     const char *message = text_plain(a, r->status ? r->status->message : "");
 
     prefix(c);

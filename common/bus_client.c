@@ -279,10 +279,19 @@ enum err bus_client_call(struct bus_client *c, const struct bus_request *request
     struct bus_request r = *request;
     if (!r.request_id)
         r.request_id = id_text(id_new(), text);
-    enum err e = bus_client_send(c, &r, a);
-    if (e)
-        return e;
+    int64_t until_us = start_us + MIN(r.timeout_us, BUS_TIMEOUT_MAX_US);
     struct awaited awaited = { .request_id = r.request_id, .type = method->output };
-    int64_t left_us = start_us + MIN(r.timeout_us, BUS_TIMEOUT_MAX_US) - clock_monotonic_us();
-    return bus_client_receive(c, left_us, a, type_of_awaited, &awaited, answer_out);
+    enum err e;
+    /* A bus that stops refuses; the socket sends by turns, so the next try is the other one's (F09). */
+    for (int tries = 1;; tries++) {
+        e = bus_client_send(c, &r, a);
+        if (e)
+            return e;
+        e = bus_client_receive(c, until_us - clock_monotonic_us(), a, type_of_awaited, &awaited,
+                               answer_out);
+        r.timeout_us = until_us - clock_monotonic_us();
+        if (e != ERR_UNAVAILABLE || tries == BUS_REQUEST_TRIES || r.timeout_us < SECOND_US / 10 ||
+            !bus_request_met_drain(answer_out->result, a))
+            return e;
+    }
 }

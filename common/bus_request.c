@@ -3,6 +3,7 @@
 
 #include "common/mdp.h"
 #include "common/wire.h"
+#include "google/rpc/error_details.pb-c.h"
 
 #define ANSWER_FRAMES 5
 
@@ -36,4 +37,29 @@ const PbCallResult *bus_request_result(struct bus_frames *f, struct arena *a)
                     zmq_msg_size(&f->frame[3]), &wire_limits_internal, a, &result, &fault))
         return NULL;
     return (const PbCallResult *)result;
+}
+
+const ProtobufCMessage *bus_request_detail(const PbCallResult *result,
+                                           const ProtobufCMessageDescriptor *type, struct arena *a)
+{
+    for (size_t i = 0; result && result->status && i < result->status->n_details; i++) {
+        const Google__Protobuf__Any *any = result->status->details[i];
+        const char *slash = strrchr(any->type_url, '/');
+        ProtobufCMessage *m = NULL;
+        struct wire_fault fault;
+        if (slash && strcmp(slash + 1, type->name) == 0 &&
+            wire_unpack(type, any->value.data, any->value.len, &wire_limits_internal, a, &m,
+                        &fault) == ERR_OK)
+            return m;
+    }
+    return NULL;
+}
+
+bool bus_request_met_drain(const PbCallResult *result, struct arena *a)
+{
+    if (!result->status || result->status->code != ERR_UNAVAILABLE)
+        return false;
+    const Google__Rpc__ErrorInfo *info =
+        (const void *)bus_request_detail(result, &google__rpc__error_info__descriptor, a);
+    return info && strcmp(info->reason, "DRAINING") == 0;
 }

@@ -18,5 +18,12 @@ NODISCARD bool bus_request_send(void *socket, const char *service, const char *m
                                 zmq_msg_t *context, zmq_msg_t *message);
 /* The result of a final answer, in the arena, whose message is frame 4; NULL: it is none. */
 const PbCallResult *bus_request_result(struct bus_frames *f, struct arena *a);
+/* A detail of its failure; NULL: there is none. */
+const ProtobufCMessage *bus_request_detail(const PbCallResult *result,
+                                           const ProtobufCMessageDescriptor *type, struct arena *a);
+/* Refused by a bus or a replica that stops: nothing was done, and another one takes it (F09). */
+bool bus_request_met_drain(const PbCallResult *result, struct arena *a);
+/* So often one request is sent, if that is all that is in its way. */
+#define BUS_REQUEST_TRIES 3
 
 #endif

@@ -1,7 +1,7 @@
 # Tests: unit (C, no server), integration (C, private servers), acceptance, crash and demo (Python, a
 # private stack). tests/run-all.sh runs them all, one stage after the other.
 
-.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos chaos-check demo-check check-sql
+.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos chaos-check lifecycle lifecycle-check demo-check check-sql
 
 # tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
 TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
@@ -136,6 +136,13 @@ chaos: all $(VENV)/ok ## faults of all kinds by a seed under load, then judge: C
 		tests/chaos/run.sh $(VENV)/bin/python
 chaos-check: all $(VENV)/ok
 	$(Q)$(PYTEST) tests/chaos
+
+# F09, F55 to F57; F54 too, which needs the history: it builds the version before the last changes of schemas.
+lifecycle: all $(VENV)/ok ## drain, rolling upgrade from the version before, migration, rotation under load
+	$(Q)tests/lifecycle/previous.sh $(BUILD)/previous
+	$(Q)DAYBOOK_PREVIOUS="$(CURDIR)/$(BUILD)/previous/bin" $(PYTEST) tests/lifecycle
+lifecycle-check: all $(VENV)/ok
+	$(Q)$(PYTEST) tests/lifecycle
 
 demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples
 	$(Q)$(PYTEST) tests/demo

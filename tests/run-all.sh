@@ -35,6 +35,7 @@ stage "Connect's suite" make "$@" conformance
 [ "$(uname -m)" != x86_64 ] || stage "protobuf's suite" make "$@" protobuf-conformance
 stage "crash tests" make "$@" crash-check
 stage "chaos tests" make "$@" chaos-check
+stage "life cycle" make "$@" lifecycle-check
 stage "build by the other compiler" make "$@" CC=clang all
 export DAYBOOK_TEST_SLACK=3 # sanitized daemons are several times slower
 stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit

@@ -11,6 +11,8 @@
 #include "common/log.h"
 
 #define TICK_US (100 * MSEC_US)
+#define QUIET_US (300 * MSEC_US) /* of a bus that stops */
+#define QUIET_MAX_US (2 * SECOND_US)
 #define EXPORT_US SECOND_US
 #define BURST 512 /* messages between two looks at the clock's work */
 #define SCRATCH_BYTES (4 * MIB)
@@ -339,15 +341,33 @@ static void turn(struct broker *b)
     serve_clock(b);
 }
 
+/*
+ * What is under way, and then until nobody has asked for a moment: each client is told that we stop
+ * with his first request, and asks the other bus from then on. Who had none on his way when the
+ * connections end loses nothing (F09). Clients that go on asking us are left after a while.
+ */
+static bool is_drained(const struct broker *b, int64_t began_us)
+{
+    int64_t now_us = clock_monotonic_us();
+    return b->nrequests == 0 &&
+           (now_us - b->refused_at_us >= QUIET_US || now_us - began_us >= QUIET_MAX_US);
+}
+
+static void drain(struct broker *b)
+{
+    int64_t began_us = clock_monotonic_us();
+    b->draining = true;
+    b->refused_at_us = began_us;
+    while (!is_drained(b, began_us) && clock_monotonic_us() - began_us < b->config.drain_timeout_us)
+        turn(b);
+}
+
 void broker_run(struct broker *b, bool (*stopping)(void *arg), void *arg)
 {
     serve_clock(b);
     while (!stopping(arg))
         turn(b);
-    b->draining = true;
-    int64_t until_us = clock_monotonic_us() + b->config.drain_timeout_us;
-    while (b->nrequests > 0 && clock_monotonic_us() < until_us)
-        turn(b);
+    drain(b);
     request_fail_all(b, FAULT_DRAINING);
     b->now_us = clock_monotonic_us();
     workers_dismiss(b);

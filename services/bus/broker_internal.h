@@ -63,6 +63,7 @@ struct broker {
     const char *user; /* who sent it: User-Id, NULL for inproc */
     int64_t tick_at_us, export_at_us;
     bool draining;
+    int64_t refused_at_us; /* when it was last told that it is stopping */
 };
 
 /* Frame of the message at hand by its position in in.m. */

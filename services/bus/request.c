@@ -463,6 +463,7 @@ static struct service *admit(struct broker *b, const struct identity *who)
         return NULL;
     }
     if (b->draining) {
+        b->refused_at_us = b->now_us;
         refuse(b, FAULT_DRAINING, "", NULL, NULL);
         return NULL;
     }

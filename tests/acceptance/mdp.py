@@ -9,12 +9,14 @@ protoc (see conftest.py). Nothing here shares code with the daemons.
     print(made.customer.id)
 
 A request is the frames MDPC02, 01, service, method, CallContext, request message; the answer is
-MDPC02, 03, service, CallResult, response message (ZeroMQ RFC 18). Three things matter to a client:
+MDPC02, 03, service, CallResult, response message (ZeroMQ RFC 18). Four things matter to a client:
 
 * Each request has an id, which comes back in CallResult; an answer with another id is a late one,
   of a request that was given up, and is dropped.
 * Commands carry an idempotency key. After a timeout or UNAVAILABLE nobody knows whether the command
   was done: send it again with the same key, and it takes effect once.
+* Of two buses, use one. When it stops, it refuses what it has not begun, with the reason DRAINING, and
+  ends the connection soon after: go to the other one, and send it again there.
 * A DEALER socket never gets stuck after a lost answer, as a REQ socket does.
 """
 
@@ -119,7 +121,8 @@ class Client:
         self.metadata = {}                # of the last answer
         self.late = 0                     # answers that were dropped
         self.calls = 0                    # made, repeated ones each time
-        self.endpoint, self.keys = endpoint, keys
+        self.buses, self.keys = endpoint.split(","), keys
+        random.shuffle(self.buses)
         self.open()
 
     def open(self):
@@ -131,7 +134,15 @@ class Client:
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if self.keys:
             self.keys.put_on(self.socket)
-        self.socket.connect(self.endpoint)
+        self.socket.immediate = len(self.buses) > 1  # one that is away gets nothing
+        self.socket.connect(self.buses[0])
+
+    def go_on(self):
+        """To the next bus, if there are several."""
+        if len(self.buses) > 1:
+            self.buses.append(self.buses.pop(0))
+            self.close()
+            self.open()
 
     def close(self):
         self.socket.close()
@@ -160,10 +171,17 @@ class Client:
         context = self.context(key, timeout, **context_fields)
         service, name = method.split("/")
         self.send(service, name.encode(), context.SerializeToString(), request.SerializeToString())
-        result, body = self.receive(context.request_id, time.monotonic() + timeout + 1)
+        try:
+            result, body = self.receive(context.request_id, time.monotonic() + timeout + 1)
+        except NoAnswer:
+            self.go_on()
+            raise
         self.metadata = dict(result.metadata)
         if result.HasField("status"):
-            raise error_of(result.status)
+            error = error_of(result.status)
+            if error.reason == "DRAINING":
+                self.go_on()
+            raise error
         return response_class.FromString(body)
 
     def command(self, method, request=None, key=None, patience=30.0, **context_fields):
@@ -174,6 +192,8 @@ class Client:
         """The body frames as they are, so that tests can send what no client should. A connection
         whose key was refused does not try again by itself, and takes nothing: then a new one is
         opened."""
+        if self.socket.immediate and not self.socket.poll(1000, zmq.POLLOUT):
+            self.go_on()
         try:
             self.socket.send_multipart([CLIENT_02, REQUEST, service.encode(), *body], zmq.DONTWAIT)
         except zmq.Again:

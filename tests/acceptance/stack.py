@@ -16,9 +16,10 @@ import urllib.request
 import mdp
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from local_stack import DAEMONS, ROOT, Failed, LocalStack, is_alive, run, wait_until  # noqa: E402
+from local_stack import DAEMONS, ROOT, Failed, LocalStack, Replica, free_port, is_alive, run, wait_until  # noqa: E402
 
-__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Stack", "is_alive", "stamp", "wait_until"]
+__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Replica", "Stack", "free_port", "is_alive", "stamp",
+           "wait_until"]
 
 UTC = dt.timezone.utc
 # Sanitized daemons on a busy machine are several times slower; limits of time are stretched by this.
@@ -44,6 +45,11 @@ class Stack(LocalStack):
                          DAYBOOK_HTTP_ADDRESS_CONNECTIONS="0", **settings)
         self.env = {}
         self.clients = []
+
+    def use(self, binaries):
+        """For what is started from now on."""
+        self.bin = pathlib.Path(binaries)
+        self.settings["DAYBOOK_STACK_BIN"] = str(self.bin)
 
     # --- up and down ------------------------------------------------------------------------------
 

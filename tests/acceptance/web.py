@@ -7,11 +7,12 @@ import http.client
 import itertools
 import json
 import os
-import socket
 import subprocess
 
 from company import CUSTOMERS, DIRECTORY, SECONDS
-from stack import wait_until
+from stack import Replica, free_port, wait_until
+
+__all__ = ["END", "LIST", "Answer", "Caller", "Gateway", "Stream", "calls_of", "elsewhere", "free_port", "new_key"]
 
 LIST = CUSTOMERS + "CustomerService/List"
 END = 2  # the flag of a stream's last envelope
@@ -119,41 +120,17 @@ def calls_of(stack, code):
                if line.startswith("daybook_gateway_requests_total") and f'code="{code}"' in line)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Gateway:
+class Gateway(Replica):
     """One more gateway of a stack, with settings of its own; Caller takes it for the stack."""
 
     numbers = itertools.count(1)
 
     def __init__(self, stack, variables=None, stdout=None, **settings):
-        """variables: those with names of their own; stdout: a descriptor, else a log of the stack's."""
+        super().__init__(stack, "gateway", stack.folder / f"log/gateway-{next(self.numbers)}.log", variables=variables,
+                         stdout=stdout, **settings)
         self.stack = stack
-        self.env = {**stack.settings, **stack.env_of("gateway"),
-                    "DAYBOOK_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-                    "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
-                    **{f"DAYBOOK_{name}": str(value) for name, value in settings.items()},
-                    **(variables or {})}
-        self.log = stack.folder / f"log/gateway-{next(self.numbers)}.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen([stack.bin / "daybook-gateway"], env=self.env, stdin=subprocess.DEVNULL,
-                                            stdout=log if stdout is None else stdout, stderr=log)
-        wait_until(self.is_ready, SECONDS, "the gateway is ready")
-
-    def is_ready(self):
-        assert self.process.poll() is None, self.log.read_text()
-        return subprocess.run([self.stack.bin / "daybook-gateway", "--health"], env=self.env,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-
-    def env_of(self, name):
-        assert name == "gateway"
-        return self.env
+        self.until_ready(SECONDS)
 
     def stop(self):
         """True: it has drained."""
-        self.process.terminate()
-        return self.process.wait(timeout=2 * SECONDS) == 0
+        return self.drain(2 * SECONDS) == 0

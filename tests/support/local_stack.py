@@ -4,6 +4,7 @@ import os
 import pathlib
 import shlex
 import signal
+import socket
 import subprocess
 import time
 
@@ -45,6 +46,12 @@ def read_env(path):
     if "PATH" in env:
         env["PATH"] = os.path.expandvars(env["PATH"])
     return env
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def process_fields(pid):
@@ -122,3 +129,43 @@ class LocalStack:
         family = [pid, *children_of(pid)]
         os.kill(pid, number)
         wait_until(lambda: not any(map(is_alive, family)), seconds, f"{name} was gone")
+
+
+class Replica:
+    """One more process of a daemon of a stack: with its settings and keys, but those given here."""
+
+    def __init__(self, stack, name, log, binaries=None, variables=None, stdout=None, **settings):
+        """variables: those with names of their own; stdout: a descriptor, else the log."""
+        self.name, self.log = name, log
+        self.program = pathlib.Path(binaries or stack.bin) / f"daybook-{name}"
+        own = {"ADMIN_LISTEN": f"127.0.0.1:{free_port()}"}
+        if name == "gateway":
+            own["HTTP_LISTEN"] = f"127.0.0.1:{free_port()}"
+        self.env = {**stack.settings, **stack.env_of(name), **(variables or {}),
+                    **{f"DAYBOOK_{key}": str(value) for key, value in {**own, **settings}.items()}}
+        with self.log.open("a") as file:
+            self.process = subprocess.Popen([self.program], env=self.env, stdin=subprocess.DEVNULL,
+                                            stdout=file if stdout is None else stdout, stderr=file)
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        return subprocess.run([self.program, "--health"], env=self.env, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode == 0
+
+    def until_ready(self, seconds=20):
+        wait_until(self.is_ready, seconds, f"{self.program} was ready")
+        return self
+
+    def env_of(self, name):
+        assert name == self.name
+        return self.env
+
+    def drain(self, seconds=40):
+        """SIGTERM, and its exit status."""
+        self.process.terminate()
+        return self.process.wait(timeout=seconds)
+
+    def end(self):
+        """Whatever it does."""
+        self.process.kill()
+        self.process.wait()

@@ -1,15 +1,22 @@
 /*
  * upstream.c - see upstream.h.
  *
- * The socket has IMMEDIATE set: what no bus takes stays here, in order, for a second at most, so
+ * The sockets have IMMEDIATE set: what no bus takes stays here, in order, for a second at most, so
  * that a bus that is started anew costs nobody his request (F02).
+ *
+ * Each bus has a socket of its own. One that stops says DRAINING to whatever it has not begun: that
+ * goes out again, and for a while nothing more goes to a bus that has said so. A socket for all
+ * would send by turns, until the connection ends under a request (F09).
  */
 #include "services/gateway/connect/upstream.h"
 
 #include <assert.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "common/bus_request.h"
+#include "common/bus_worker.h"
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/log.h"
@@ -20,13 +27,23 @@
 #define SWEEP_US (100 * MSEC_US)
 #define ANSWER_ARENA (8 * MIB)
 #define BURST 256
+#define SHUN_US SECOND_US
 #define SILENT_US                                                                                  \
     (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
+
+struct link {
+    void *socket;
+    char *endpoint;
+    int64_t shunned_until_us;
+    int64_t silent_us; /* since when calls expire and nothing comes; 0: not so */
+};
 
 struct upstream_call {
     struct upstream_call *next_bucket;
     struct upstream_call *next, *prev; /* of the list that it is in */
     bool waits;                        /* in that of those not sent yet, else of those sent */
+    int tries;                         /* that it was sent */
+    struct link *link;                 /* by which, at last */
     struct upstream_request request;   /* without its message */
     int64_t take_before_us;
     upstream_done_fn *done;
@@ -39,10 +56,9 @@ struct calls {
 };
 
 struct upstream {
-    void *socket;
-    int fd;
-    const char *endpoint;
-    int64_t silent_us;   /* since when calls expire and nothing comes; 0: not so */
+    struct link links[BUS_WORKER_BUSES_MAX];
+    size_t nlinks, turn; /* turn: whose it is */
+    int fd;              /* an epoll of theirs */
     struct arena *arena; /* of the answer at hand */
     struct upstream_call *buckets[BUCKETS];
     struct calls waiting, sent;
@@ -53,19 +69,45 @@ struct upstream {
 
 /* --- life --------------------------------------------------------------------------------------- */
 
+static bool open_link(struct upstream *u, void *zmq_context, const struct bus_address *address,
+                      const char *endpoint)
+{
+    void *socket = zmq_socket(zmq_context, ZMQ_DEALER);
+    struct epoll_event event = { .events = EPOLLIN };
+    int fd = -1;
+    size_t size = sizeof(fd);
+
+    if (!socket)
+        return false;
+    struct link *l = &u->links[u->nlinks++];
+    *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint) };
+    return l->endpoint && bus_socket_prepare(socket, address) &&
+           zmq_connect(socket, endpoint) == 0 && zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
+           epoll_ctl(u->fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static bool open_links(struct upstream *u, void *zmq_context, const struct bus_address *address)
+{
+    char *endpoints = strdup(address->endpoint);
+    char *save = NULL;
+    bool ok = endpoints != NULL;
+
+    for (char *one = ok ? strtok_r(endpoints, ",", &save) : NULL; ok && one;
+         one = strtok_r(NULL, ",", &save))
+        ok = u->nlinks < ARRAY_LEN(u->links) && open_link(u, zmq_context, address, one);
+    free(endpoints);
+    return ok && u->nlinks > 0;
+}
+
 struct upstream *upstream_new(void *zmq_context, const struct bus_address *address)
 {
     struct upstream *u = calloc(1, sizeof(*u));
-    size_t size = sizeof(u->fd);
 
     if (!u)
         return NULL;
-    u->endpoint = address->endpoint;
     u->arena = arena_new(ANSWER_ARENA);
-    u->socket = zmq_socket(zmq_context, ZMQ_DEALER);
-    if (u->arena && u->socket && bus_socket_prepare(u->socket, address) &&
-        bus_socket_connect(u->socket, address->endpoint) &&
-        zmq_getsockopt(u->socket, ZMQ_FD, &u->fd, &size) == 0)
+    u->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (u->arena && u->fd >= 0 && open_links(u, zmq_context, address))
         return u;
     upstream_free(u);
     return NULL;
@@ -105,20 +147,21 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
 
 /* A connection may be one that only we believe in (F26, F32). A service that hangs while nobody asks for
  * anything else looks the same; then a caller with much time loses his answer, and repeats with his key. */
-static void notice_silence(struct upstream *u, const struct upstream_call *c)
+static void notice_silence(const struct upstream_call *c)
 {
     int64_t now_us = clock_monotonic_us();
+    struct link *l = c->link;
 
     if (c->waits || c->request.deadline_us > now_us)
         return;
-    if (!u->silent_us)
-        u->silent_us = now_us;
-    if (now_us - u->silent_us < SILENT_US)
+    if (!l->silent_us)
+        l->silent_us = now_us;
+    if (now_us - l->silent_us < SILENT_US)
         return;
-    u->silent_us = 0;
-    bool ok = bus_socket_reconnect(u->socket, u->endpoint);
-    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "ok",
-             ok ? "yes" : "no", NULL);
+    l->silent_us = 0;
+    bool ok = bus_socket_reconnect(l->socket, l->endpoint);
+    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
+             l->endpoint, "ok", ok ? "yes" : "no", NULL);
 }
 
 void upstream_forget(struct upstream *u, struct upstream_call *c)
@@ -126,7 +169,7 @@ void upstream_forget(struct upstream *u, struct upstream_call *c)
     struct upstream_call **at = place_of(u, c->request.request_id);
 
     assert(*at == c);
-    notice_silence(u, c); /* whoever noticed first that its time is up, we or the caller */
+    notice_silence(c); /* whoever noticed first that its time is up, we or the caller */
     *at = c->next_bucket;
     take_out(c->waits ? &u->waiting : &u->sent, c);
     zmq_msg_close(&c->message);
@@ -142,8 +185,12 @@ void upstream_free(struct upstream *u)
         upstream_forget(u, u->waiting.first);
     while (u->sent.first)
         upstream_forget(u, u->sent.first);
-    if (u->socket)
-        zmq_close(u->socket);
+    for (size_t i = 0; i < u->nlinks; i++) {
+        zmq_close(u->links[i].socket);
+        free(u->links[i].endpoint);
+    }
+    if (u->fd >= 0)
+        close(u->fd);
     arena_free(u->arena);
     free(u);
 }
@@ -158,16 +205,33 @@ size_t upstream_open(const struct upstream *u)
     return u->open;
 }
 
-static bool may(struct upstream *u, int event)
+static bool may(struct link *l, int event)
 {
     int events = 0;
     size_t size = sizeof(events);
-    return zmq_getsockopt(u->socket, ZMQ_EVENTS, &events, &size) == 0 && events & event;
+    return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) == 0 && events & event;
+}
+
+/* By turns, of those that take requests; one that stops only when there is no other. */
+static struct link *pick(struct upstream *u)
+{
+    int64_t now_us = clock_monotonic_us();
+    struct link *last_resort = NULL;
+
+    for (size_t i = 0; i < u->nlinks; i++) {
+        struct link *l = &u->links[u->turn++ % u->nlinks];
+        if (!may(l, ZMQ_POLLOUT))
+            continue;
+        if (l->shunned_until_us <= now_us)
+            return l;
+        last_resort = l;
+    }
+    return last_resort;
 }
 
 bool upstream_is_connected(struct upstream *u)
 {
-    return may(u, ZMQ_POLLOUT);
+    return pick(u) != NULL;
 }
 
 /* --- asking ------------------------------------------------------------------------------------- */
@@ -219,15 +283,19 @@ static bool pack_context(const struct upstream_request *r, zmq_msg_t *frame)
     return bus_request_pack(frame, &context.base);
 }
 
-static bool send_call(struct upstream *u, struct upstream_call *c)
+static bool send_call(struct link *l, struct upstream_call *c)
 {
-    zmq_msg_t context;
+    zmq_msg_t context, message;
 
     if (!pack_context(&c->request, &context))
         return false;
+    zmq_msg_init(&message);
     bool sent =
-        bus_request_send(u->socket, c->request.service, c->request.method, &context, &c->message);
+        zmq_msg_copy(&message, &c->message) == 0 && /* shares it: there may be another try */
+        bus_request_send(l->socket, c->request.service, c->request.method, &context, &message);
+    zmq_msg_close(&message);
     zmq_msg_close(&context);
+    c->tries += sent;
     return sent;
 }
 
@@ -242,12 +310,15 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
 
 void upstream_send(struct upstream *u)
 {
-    while (u->waiting.first && may(u, ZMQ_POLLOUT)) {
+    struct link *l;
+
+    while (u->waiting.first && (l = pick(u))) {
         struct upstream_call *c = u->waiting.first;
-        if (!send_call(u, c))
+        if (!send_call(l, c))
             break;
         take_out(&u->waiting, c);
         c->waits = false;
+        c->link = l;
         append(&u->sent, c);
     }
     int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
@@ -257,7 +328,21 @@ void upstream_send(struct upstream *u)
 
 /* --- answers ------------------------------------------------------------------------------------ */
 
-static void take_answer(struct upstream *u, struct bus_frames *f)
+/* It waits for a bus anew; false: it has done so often enough. */
+static bool ask_again(struct upstream *u, struct upstream_call *c)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    if (c->waits || c->tries >= BUS_REQUEST_TRIES || c->request.deadline_us <= now_us)
+        return false;
+    take_out(&u->sent, c);
+    c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
+    c->waits = true;
+    append(&u->waiting, c);
+    return true;
+}
+
+static void take_answer(struct upstream *u, struct link *l, struct bus_frames *f)
 {
     const PbCallResult *r = bus_request_result(f, u->arena);
     struct id id;
@@ -265,6 +350,12 @@ static void take_answer(struct upstream *u, struct bus_frames *f)
     if (!r || !id_parse(r->request_id, &id))
         return;
     struct upstream_call *c = *place_of(u, id);
+    if (bus_request_met_drain(r, u->arena)) {
+        /* A replica may have said it in its bus's place: then that rests for nothing, no more. */
+        l->shunned_until_us = clock_monotonic_us() + SHUN_US;
+        if (c && ask_again(u, c))
+            return;
+    }
     if (c)
         finish(u, c,
                &(struct upstream_answer){ .result = r,
@@ -298,8 +389,11 @@ int64_t upstream_wait_us(struct upstream *u)
 {
     int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
 
-    if (u->more || may(u, ZMQ_POLLIN) || (u->waiting.first && may(u, ZMQ_POLLOUT)))
+    if (u->more || (u->waiting.first && pick(u)))
         return 0;
+    for (size_t i = 0; i < u->nlinks; i++)
+        if (may(&u->links[i], ZMQ_POLLIN))
+            return 0;
     if (u->sent.first)
         wait_us = MAX(0, u->sweep_us - now_us);
     if (u->waiting.first)
@@ -307,18 +401,26 @@ int64_t upstream_wait_us(struct upstream *u)
     return wait_us;
 }
 
-void upstream_run(struct upstream *u)
+static int take_answers(struct upstream *u, struct link *l)
 {
     struct bus_frames f;
     int n = 0;
 
-    for (; n < BURST && bus_frames_receive(u->socket, &f); n++) {
-        u->silent_us = 0;
-        take_answer(u, &f);
+    for (; n < BURST && bus_frames_receive(l->socket, &f); n++) {
+        l->silent_us = 0;
+        take_answer(u, l, &f);
         bus_frames_close(&f);
         arena_reset(u->arena);
     }
-    u->more = n == BURST;
+    return n;
+}
+
+void upstream_run(struct upstream *u)
+{
+    u->more = false;
+    for (size_t i = 0; i < u->nlinks; i++)
+        if (take_answers(u, &u->links[i]) == BURST)
+            u->more = true;
     sweep(u);
     upstream_send(u);
 }

@@ -1,0 +1,97 @@
+"""A stack with two of each daemon, two buses too, and everybody connected to both."""
+
+import os
+import shutil
+import time
+
+from company import Company
+from stack import DAEMONS, SLACK, Replica, Stack, free_port, wait_until
+from steady import SCOPES, Steady
+from web import new_key
+
+READY = 20 * SLACK
+
+
+class Pair:
+    """binaries: those of another version; settings: of all daemons."""
+
+    def __init__(self, folder, binaries=None, **settings):
+        # Two of all with eight workers each would not find the connections that PostgreSQL allows here.
+        self.folder, self.settings = folder, {"DAYBOOK_WORKERS": "4", **settings}
+        self.stack = Stack(folder / "stack")
+        if binaries:
+            self.stack.use(binaries)
+        self.replicas, self.load = {}, None
+
+    def up(self):
+        self.stack.up()
+        one = {key: self.stack.env[key] for key in ("DAYBOOK_BUS_ENDPOINT", "DAYBOOK_BUS_EVENTS")}
+        self.second = {key: f"tcp://127.0.0.1:{free_port()}" for key in one}
+        both = {key: f"{one[key]},{self.second[key]}" for key in one}
+        for name in DAEMONS:
+            own = {"DAYBOOK_BUS_LISTEN": one["DAYBOOK_BUS_ENDPOINT"],
+                   "DAYBOOK_BUS_EVENTS_LISTEN": one["DAYBOOK_BUS_EVENTS"]} if name == "bus" else {}
+            if name == "gateway":
+                own = {"DAYBOOK_DRAIN_DELAY": "2s", "DAYBOOK_HTTP_RATE": "0"}
+            self.stack.write_settings(name, **both, **own, **self.settings)
+        for name in DAEMONS:
+            self.restart(name)
+        for name in DAEMONS:
+            self.start_second(name)
+        self.wait_ready()
+        self.endpoint = both["DAYBOOK_BUS_ENDPOINT"]
+        self.company = Company(self.stack)
+        self.shops = [self.company.customer("rep").id for _ in range(4)]
+        self.api_key = new_key(self.company, scopes=SCOPES, employeeId=self.company.ids["gm"]).api_key
+
+    def remove(self):
+        if self.load:
+            self.load.ending.set()
+        for replica in self.replicas.values():
+            replica.end()
+        if os.environ.get("LIFECYCLE_KEEP_LOGS"):
+            shutil.copytree(self.stack.folder / "log", os.environ["LIFECYCLE_KEEP_LOGS"], dirs_exist_ok=True)
+        self.stack.remove()
+
+    def restart(self, name):
+        self.stack.kill(name, 15)
+        self.stack.start(name)
+
+    def start_second(self, name, **settings):
+        if name == "bus":
+            settings = {"BUS_LISTEN": self.second["DAYBOOK_BUS_ENDPOINT"],
+                        "BUS_EVENTS_LISTEN": self.second["DAYBOOK_BUS_EVENTS"], **settings}
+        replica = Replica(self.stack, name, self.stack.folder / f"log/{name}-second.log", **settings)
+        self.replicas[name] = replica
+        if self.load and name == "gateway":
+            self.load.balancer.add("second", replica.env)
+        return replica
+
+    def wait_ready(self):
+        for name in DAEMONS:
+            wait_until(lambda n=name: self.stack.healthy(n), READY, f"{name} was ready")
+        for replica in self.replicas.values():
+            replica.until_ready(READY)
+
+    # --- load -------------------------------------------------------------------------------------
+
+    def start_load(self, **how):
+        self.load = Steady(self.company, self.shops, self.api_key, self.endpoint, **how)
+        self.load.balancer.add("first", self.stack.env_of("gateway"))
+        self.load.balancer.add("second", self.replicas["gateway"].env)
+        self.load.start()
+        return self.load
+
+    # --- one after the other ----------------------------------------------------------------------
+
+    def drain_second(self, name):
+        """Seconds that it took; it must end with 0."""
+        began = time.monotonic()
+        status = self.replicas[name].drain()
+        assert status == 0, f"{name} ended with {status}"
+        return time.monotonic() - began
+
+    def drain_first(self, name):
+        began = time.monotonic()
+        self.stack.kill(name, 15)
+        return time.monotonic() - began
