@@ -178,6 +178,12 @@ static void name_instance(struct daemon *d)
     snprintf(d->application_name, sizeof d->application_name, "daybook-%s/%s", d->def->name, host);
 }
 
+void daemon_refuse_setting(struct daemon *d, const char *what)
+{
+    d->refused = true;
+    log_error("daemon.setting_refused", what, NULL);
+}
+
 static bool start_hook(struct daemon *d)
 {
     if (!d->def->start)
@@ -267,6 +273,8 @@ static int run(struct daemon *d)
         } else {
             if (start_hook(d))
                 status = run_started(d);
+            else if (d->refused)
+                status = DAEMON_EXIT_SETTINGS;
             daemon_wake_fini(d);
         }
         trace_stop();

@@ -105,6 +105,8 @@ const char *daemon_cache_password(const struct daemon *d);
 void *daemon_zmq_context(struct daemon *d);
 const struct bus_address *daemon_bus_address(const struct daemon *d); /* with its own key */
 const struct setting *daemon_setting(const struct daemon *d, const char *key);
+/* For start(): what is wrong with a setting. The process then ends with 78 (F57). */
+void daemon_refuse_setting(struct daemon *d, const char *what);
 /* host name and pid: the owner of leases. */
 const char *daemon_instance(const struct daemon *d);
 /* False while this host's clock and the database's are more than 5 s apart: fire nothing then

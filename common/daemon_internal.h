@@ -79,6 +79,7 @@ struct daemon {
     struct setting *common; /* own copy of the table */
     struct setting *tables[2];
     size_t ntables;
+    bool refused; /* settings, by the daemon's own start */
 
     char instance[96];
     uint8_t origin[BUS_WAKE_ORIGIN_LEN];

@@ -12,7 +12,7 @@
 
 #define TICK_US (100 * MSEC_US)
 #define QUIET_US (300 * MSEC_US) /* of a bus that stops */
-#define QUIET_MAX_US (2 * SECOND_US)
+#define QUIET_MAX_US SECOND_US
 #define EXPORT_US SECOND_US
 #define BURST 512 /* messages between two looks at the clock's work */
 #define SCRATCH_BYTES (4 * MIB)

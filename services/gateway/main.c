@@ -217,7 +217,7 @@ static bool take_tokens(struct gateway *g, struct daemon *d, struct identity_con
         g->keys = c->keys = jwks_source_new(place, text_of(d, "JWT_JWKS_NETWORKS"),
                                             daemon_setting(d, "JWT_JWKS_REFRESH")->i64, &reason);
     if (!g->keys)
-        log_error("gateway.tokens", reason, "jwks", place, NULL);
+        daemon_refuse_setting(d, reason);
     return g->keys != NULL;
 }
 
@@ -236,13 +236,12 @@ static bool make_identity(struct gateway *g, struct daemon *d)
         return false;
     g->identity = identity_new(&c);
     if (!g->identity)
-        log_error("gateway.proxies", "HTTP_TRUSTED_PROXIES must be networks such as 10.1.0.0/16",
-                  NULL);
+        daemon_refuse_setting(d, "HTTP_TRUSTED_PROXIES must be networks such as 10.1.0.0/16");
     return g->identity != NULL;
 }
 
 /* How we are seen from outside; unless set, where the loops listen. False: logged. */
-static bool find_public_url(const struct daemon *d, const char *listening, struct public_url *out)
+static bool find_public_url(struct daemon *d, const char *listening, struct public_url *out)
 {
     const char *set = daemon_setting(d, "HTTP_PUBLIC_URL")->text;
     char text[PUBLIC_URL_MAX];
@@ -251,8 +250,8 @@ static bool find_public_url(const struct daemon *d, const char *listening, struc
     if (set && *set ? public_url_parse(set, out)
                     : public_url_parse(text, out) || public_url_parse("http://localhost", out))
         return true;
-    log_error("gateway.settings",
-              "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://, a host, and perhaps a port", NULL);
+    daemon_refuse_setting(
+        d, "HTTP_PUBLIC_URL must be http:// or https://, a host, and perhaps a port");
     return false;
 }
 

@@ -128,8 +128,9 @@ class Client:
     def open(self):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
-        self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)  # notices a bus that is gone without a word
-        self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
+        if len(self.buses) == 1:  # of several, who does not answer is left
+            self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)  # notices a bus that is gone without a word
+            self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         if self.keys:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import time
 
 from company import Company
@@ -16,7 +17,6 @@ class Pair:
     """binaries: those of another version; settings: of all daemons."""
 
     def __init__(self, folder, binaries=None, **settings):
-        # Two of all with eight workers each would not find the connections that PostgreSQL allows here.
         self.folder, self.settings = folder, {"DAYBOOK_WORKERS": "4", **settings}
         self.stack = Stack(folder / "stack")
         if binaries:
@@ -25,6 +25,10 @@ class Pair:
 
     def up(self):
         self.stack.up()
+        # Two of all, and a third where one is replaced, need more than the local stack has.
+        self.stack.psql("alter system set max_connections = 250")
+        self.stack.kill("postgres", signal.SIGINT)
+        self.stack.start("postgres")
         one = {key: self.stack.env[key] for key in ("DAYBOOK_BUS_ENDPOINT", "DAYBOOK_BUS_EVENTS")}
         self.second = {key: f"tcp://127.0.0.1:{free_port()}" for key in one}
         both = {key: f"{one[key]},{self.second[key]}" for key in one}
@@ -54,18 +58,26 @@ class Pair:
         self.stack.remove()
 
     def restart(self, name):
-        self.stack.kill(name, 15)
+        self.stack.kill(name, signal.SIGTERM)
         self.stack.start(name)
 
-    def start_second(self, name, **settings):
+    def start_second(self, name, place="second", **settings):
+        """place: "third" for one more, which does not take the second one's place."""
         if name == "bus":
             settings = {"BUS_LISTEN": self.second["DAYBOOK_BUS_ENDPOINT"],
                         "BUS_EVENTS_LISTEN": self.second["DAYBOOK_BUS_EVENTS"], **settings}
-        replica = Replica(self.stack, name, self.stack.folder / f"log/{name}-second.log", **settings)
-        self.replicas[name] = replica
+        replica = Replica(self.stack, name, self.stack.folder / f"log/{name}-{place}.log", **settings)
+        self.replicas[name if place == "second" else f"{name} {place}"] = replica
         if self.load and name == "gateway":
-            self.load.balancer.add("second", replica.env)
+            self.load.balancer.add(place, replica.env)
         return replica
+
+    def drop(self, name, place):
+        """One that was started beside the two."""
+        status = self.replicas.pop(f"{name} {place}").drain()
+        assert status == 0, f"{name} ended with {status}"
+        if name == "gateway":
+            self.load.balancer.remove(place)
 
     def wait_ready(self):
         for name in DAEMONS:
@@ -93,5 +105,5 @@ class Pair:
 
     def drain_first(self, name):
         began = time.monotonic()
-        self.stack.kill(name, 15)
+        self.stack.kill(name, signal.SIGTERM)
         return time.monotonic() - began

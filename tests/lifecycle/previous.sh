@@ -18,7 +18,8 @@ rm -rf "$out"
 mkdir -p "$out/src"
 git archive "$commit" | tar -x -C "$out/src"
 # Its make has options of its own; what this one was called with is not for it.
-env -u MAKEFLAGS -u MAKELEVEL -u WERROR -u SAN make -C "$out/src" -j"$(nproc)" COMMIT="$commit" all >"$out/build.log" 2>&1 || {
+env -u MAKEFLAGS -u MAKELEVEL -u WERROR -u SAN make -C "$out/src" -j"$(nproc)" COMMIT="$commit" all \
+    >"$out/build.log" 2>&1 || {
     echo "commit $commit does not build; see $out/build.log" >&2
     exit 1
 }

@@ -9,6 +9,7 @@ import collections
 import http.client
 import itertools
 import json
+import select
 import threading
 import time
 import uuid
@@ -52,6 +53,11 @@ class Balancer:
 
     def look(self):
         self.ready = frozenset(http_at for http_at, admin in self.doors.values() if is_ready(admin))
+
+
+def was_ended(connection):
+    """By the other side while nothing was asked: a proxy takes such a connection out of its pool."""
+    return connection.sock and select.select([connection.sock], [], [], 0)[0]
 
 
 def is_ready(admin):
@@ -146,7 +152,7 @@ class HttpWorker(Worker):
             return "no gateway is ready"
         address = doors[next(self.load.turns) % len(doors)]
         connection = self.connections.get(address)
-        if not connection:
+        if not connection or was_ended(connection):
             connection = self.connections[address] = http.client.HTTPConnection(address, timeout=TIMEOUT + 2)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.load.api_key}",
                    "Connect-Timeout-Ms": str(TIMEOUT * 1000)}
@@ -210,11 +216,11 @@ class Steady:
     def faults(self):
         return [fault for worker in self.workers for fault in worker.faults]
 
-    def check(self):
-        """No call has failed."""
+    def check(self, known=()):
+        """No call has failed, but for the known ones."""
         errors = [worker.error for worker in self.workers if worker.error]
         assert not errors, errors
-        faults = self.faults()
+        faults = [fault for fault in self.faults() if fault not in known]
         by_kind = collections.Counter((method, fault[:120]) for _, _, method, fault in faults)
         assert not faults, f"{len(faults)} of {self.sum('calls')} calls failed: {by_kind}, e.g. {faults[:5]}"
 

@@ -27,10 +27,9 @@ bool webhooks_init(struct webhooks *w, struct daemon *d, const char *public_url)
     w->sender = webhook_sender_new(&(struct webhook_sender_config){
         .conninfo = daemon_conninfo(d), .instance = daemon_instance(d), .http = &w->config });
     if (!w->sender)
-        log_error("webhook.no_start",
-                  "WEBHOOK_ALLOW is not a list of networks, WEBHOOK_CA_FILE holds no certificate "
-                  "(PEM) that we may read, or no memory",
-                  NULL);
+        daemon_refuse_setting(d,
+                              "WEBHOOK_ALLOW is not a list of networks, WEBHOOK_CA_FILE holds no "
+                              "certificate (PEM) that we may read, or no memory");
     return w->sender != NULL;
 }
 
