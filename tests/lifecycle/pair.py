@@ -46,7 +46,8 @@ class Pair:
         self.endpoint = both["DAYBOOK_BUS_ENDPOINT"]
         self.company = Company(self.stack)
         self.shops = [self.company.customer("rep").id for _ in range(4)]
-        self.api_key = new_key(self.company, scopes=SCOPES, employeeId=self.company.ids["gm"]).api_key
+        key = new_key(self.company, scopes=SCOPES, employeeId=self.company.ids["gm"])
+        self.scopes, self.api_key, self.key_id = SCOPES, key.api_key, key.credential.id
 
     def remove(self):
         if self.load:

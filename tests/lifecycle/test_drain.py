@@ -2,7 +2,6 @@
 fails, what is under way is answered, and the process ends with 0 within 30 s."""
 
 import pytest
-from pair import Pair
 from stack import DAEMONS
 from steady import handled
 
@@ -10,37 +9,31 @@ TOOK = {}
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    pair = Pair(tmp_path_factory.mktemp("pair"))
-    try:
-        pair.up()
-        pair.start_load()
-        yield pair
-        pair.load.stop()
-        pair.stack.down()
-    finally:
-        pair.remove()
+def load(pair):
+    load = pair.start_load()
+    yield load
+    load.stop()
 
 
 @pytest.mark.parametrize("name", DAEMONS)
-def test_f09_a_replica_that_stops_fails_nobody(pair, name):
+def test_f09_a_replica_that_stops_fails_nobody(pair, load, name):
     for n in range(3):
         before = handled(pair.replicas[name].env)
-        pair.load.goes_on(200)
+        load.goes_on(200)
         assert name == "bus" or handled(pair.replicas[name].env) > before, "it has had its part of the load"
         TOOK[name] = max(TOOK.get(name, 0), pair.drain_second(name))
-        pair.load.goes_on(200)
+        load.goes_on(200)
         pair.start_second(name).until_ready()
-        pair.load.goes_on(100)
-        pair.load.check()
+        load.goes_on(100)
+        load.check()
     assert TOOK[name] <= 30
 
 
-def test_f09_what_was_acknowledged_is_there_once(pair, capsys):
-    pair.load.stop()
-    pair.load.check()
+def test_f09_what_was_acknowledged_is_there_once(pair, load, capsys):
+    load.stop()
+    load.check()
     pair.stack.settle()
-    commands = pair.load.check_ledger()
+    commands = load.check_ledger()
     with capsys.disabled():
-        print(f"\n{pair.load.summary()}, {commands} commands acknowledged; drained in at most "
+        print(f"\n{load.summary()}, {commands} commands acknowledged; drained in at most "
               + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in TOOK.items()))

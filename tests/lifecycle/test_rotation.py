@@ -1,0 +1,158 @@
+"""F56: secrets are changed while calls come in; none fails, and what was taken away is refused within ten seconds.
+Tokens' keys: tests/acceptance/test_http_identity.py. Webhooks' secrets: tests/acceptance/test_webhooks.py."""
+
+import pathlib
+import subprocess
+import time
+
+import mdp
+import pytest
+from company import CUSTOMERS, DIRECTORY
+from stack import wait_until
+from web import Caller, new_key
+
+LIST = CUSTOMERS + "CustomerService/List"
+REFUSED = 10  # seconds until what was taken away is refused
+
+
+@pytest.fixture(scope="module")
+def load(pair):
+    load = pair.start_load()
+    yield load
+    load.stop()
+
+
+def restart_both(pair, name):
+    """With what their files and settings say now: a third one first, so that there are always two."""
+    pair.start_second(name, place="third").until_ready()
+    pair.drain_second(name)
+    pair.start_second(name).until_ready()
+    pair.drain_first(name)
+    pair.stack.start(name)
+    wait_until(lambda: pair.stack.healthy(name), 20, f"{name} was ready")
+    pair.drop(name, "third")
+
+
+# --- the password of a database role ------------------------------------------------------------------
+
+
+class Password:
+    """PostgreSQL asks one role for its password from now on; the daemon's libpq reads it from a file for each
+    connection. The socket is enough: it asks as TCP does."""
+
+    def __init__(self, pair, role):
+        self.stack, self.role = pair.stack, role
+        self.file = pair.stack.folder / f"keys/{role}.pgpass"
+        self.now = None
+
+    def change(self, password):
+        """The role first: connections that stand go on, and new ones are tried again until the file is there too."""
+        self.stack.psql(f"alter role {self.role} password '{password}'")
+        self.write(password)
+
+    def write(self, password):
+        new = self.file.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(f"*:*:*:{self.role}:{password}\n")
+        new.rename(self.file)
+        self.now = password
+
+    def demand(self):
+        hba = (self.stack.folder / "pg").resolve() / "pg_hba.conf"
+        hba.write_text(f"local all {self.role} scram-sha-256\n{hba.read_text()}")
+        self.stack.psql("select pg_reload_conf()")
+        wait_until(lambda: not self.opens("wrong"), REFUSED, "PostgreSQL asked for the password")
+
+    def opens(self, password):
+        psql = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
+        return subprocess.run([psql, "-X", "-w", "-Atc", "select 1", "-d", self.stack.conninfo(self.role)],
+                              env={"PGPASSWORD": password}, capture_output=True).returncode == 0
+
+    def close_connections(self):
+        """What stands is ended, one after the other, so that all are made with the new password."""
+        for row in self.stack.sql(f"select pid from pg_stat_activity where usename = '{self.role}' and state = 'idle'"):
+            self.stack.psql(f"select pg_terminate_backend({row['pid']})")
+            time.sleep(0.02)  # not all at once
+
+
+def test_f56_the_password_of_a_daemon_s_role(pair, load):
+    password = Password(pair, "daybook_customers")
+    password.change("first")
+    url = pair.stack.env_of("customers")["DAYBOOK_DB_URL"]
+    pair.stack.change_env("customers", DAYBOOK_DB_URL=f"{url} passfile={password.file}")
+    restart_both(pair, "customers")
+    password.demand()
+    load.goes_on(200)
+    password.change("second")
+    assert password.opens("second") and not password.opens("first")
+    load.goes_on(200)
+    since = pair.stack.value("select now()::text")
+    restart_both(pair, "customers")
+    assert not pair.stack.sql("select pid from pg_stat_activity where usename = 'daybook_customers'"
+                              f" and backend_start < '{since}'"), "all connections are of the new password"
+    load.goes_on(200)
+    load.check()
+
+
+def test_f56_a_password_is_read_anew_without_a_restart(pair, load):
+    """Connections that end, as a server's restart ends them, are made again with what the file says."""
+    password = Password(pair, "daybook_customers")
+    password.change("third")
+    password.close_connections()
+    load.goes_on(400)
+    assert pair.stack.healthy("customers") and pair.replicas["customers"].is_ready()
+    load.check()
+
+
+# --- keys ---------------------------------------------------------------------------------------------
+
+
+def admitted(stack, keys):
+    client = mdp.Client(stack.env["DAYBOOK_BUS_ENDPOINT"], keys, timeout=1)
+    try:
+        return client.is_served("daybook.customers.v1.CustomerService", timeout=1)
+    except mdp.NoAnswer:
+        return False
+    finally:
+        client.close()
+
+
+def test_f56_the_curve_key_of_a_daemon(pair, load):
+    stack = pair.stack
+    old = stack.keys("visits")
+    subprocess.run([stack.bin / "daybook", "keygen", stack.folder / "keys/visits-new", "--kind", "daemon"], check=True,
+                   stdout=subprocess.DEVNULL)
+    new = stack.keys("visits-new")
+    (stack.folder / "keys/admitted/visits-new.pub").write_text((stack.folder / "keys/visits-new.pub").read_text())
+    wait_until(lambda: admitted(stack, new), REFUSED, "the new key was admitted")
+    assert admitted(stack, old)
+    stack.change_env("visits", DAYBOOK_BUS_PUBLIC_KEY=new.public.decode(),
+                     DAYBOOK_BUS_SECRET_KEY_FILE=str(stack.folder / "keys/visits-new.key"))
+    restart_both(pair, "visits")
+    load.goes_on(200)
+    (stack.folder / "keys/admitted/visits.pub").unlink()
+    wait_until(lambda: not admitted(stack, old), REFUSED, "the old key was refused")
+    load.goes_on(200)
+    load.check()
+
+
+def test_f56_an_api_key(pair, load):
+    company = pair.company
+    old = load.api_key
+    load.api_key = new_key(company, scopes=pair.scopes, employeeId=company.ids["gm"]).api_key
+    load.goes_on(200)  # what was asked with the old one is answered
+    caller = Caller(pair.stack, old)
+    assert caller.post(LIST).status == 200, "both hold"
+    company.system.command(DIRECTORY + "CredentialService/RevokeApiKey", {"id": pair.key_id})
+    wait_until(lambda: caller.post(LIST).status == 401, REFUSED, "the old key was refused")
+    load.goes_on(200)
+    load.check()
+
+
+def test_f56_what_was_acknowledged_is_there_once(pair, load, capsys):
+    load.stop()
+    load.check()
+    pair.stack.settle()
+    commands = load.check_ledger()
+    with capsys.disabled():
+        print(f"\n{load.summary()}, {commands} commands acknowledged")
