@@ -358,8 +358,11 @@ static void drain(struct broker *b)
     int64_t began_us = clock_monotonic_us();
     b->draining = true;
     b->refused_at_us = began_us;
-    while (!is_drained(b, began_us) && clock_monotonic_us() - began_us < b->config.drain_timeout_us)
+    while (!is_drained(b, began_us) &&
+           clock_monotonic_us() - began_us < b->config.drain_timeout_us) {
+        request_fail_unserved(b); /* our own service was taken back a moment ago */
         turn(b);
+    }
 }
 
 void broker_run(struct broker *b, bool (*stopping)(void *arg), void *arg)

@@ -106,6 +106,8 @@ void request_fail(struct broker *b, struct request *r, enum fault fault);
 void request_orphaned(struct broker *b, struct request *r);
 /* Its time has come. */
 void request_expired(struct broker *b, struct request *r);
+/* Of a bus that stops: what waits for a service that has no worker here, and gets none any more. */
+void request_fail_unserved(struct broker *b);
 /* Answers all that are left; those that a worker has had, WORKER_LOST. */
 void request_fail_all(struct broker *b, enum fault fault);
 

@@ -4,6 +4,7 @@
  */
 #include <zmq.h>
 
+#include "common/clock.h"
 #include "common/config.h"
 #include "common/daemon.h"
 #include "common/directory.h"
@@ -16,6 +17,7 @@
 #include "services/bus/zap.h"
 
 #define OWN_ENDPOINT "inproc://daybook.bus"
+#define DIRECTORY_WAIT_US (5 * SECOND_US)
 
 static struct setting settings[] = {
     { .key = "BUS_LISTEN",
@@ -110,6 +112,7 @@ static struct setting settings[] = {
 };
 
 struct bus {
+    int64_t started_us;
     struct keyring *keyring;
     struct zap *zap;
     struct broker *broker;
@@ -252,12 +255,27 @@ static void stop(void *data)
 static void *start(struct daemon *d, bool *ok_out)
 {
     struct bus *bus = calloc(1, sizeof(*bus));
+    if (bus)
+        bus->started_us = clock_monotonic_us();
     *ok_out = bus && open_all(d, bus);
     if (*ok_out)
         return bus;
     if (bus)
         stop(bus);
     return NULL;
+}
+
+/* At first EventService waits a little for the directory, without which it refuses people: one that is
+ * started anew beside another bus would do so to some of them (F09). */
+static bool ready(void *data, const char **reason_out)
+{
+    const struct bus *bus = data;
+    CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
+
+    if (dir || clock_monotonic_us() - bus->started_us > DIRECTORY_WAIT_US)
+        return true;
+    *reason_out = "waits for the directory, 5 s at most";
+    return false;
 }
 
 /* --- threads -------------------------------------------------------------------------------- */
@@ -304,10 +322,11 @@ int main(int argc, char **argv)
         .nmigrations = bus_migrations_len,
         .threads = threads,
         .nthreads = ARRAY_LEN(threads),
-        /* The directory is looked at for keys, but EventService must not wait for it: consumers of
-         * the directory's own events need the bus first. */
+        /* The directory is looked at for keys, but EventService must not wait for it for ever:
+         * consumers of the directory's own events need the bus first. */
         .no_directory = true,
         .start = start,
+        .ready = ready,
         .stop = stop,
         .bus_endpoint = OWN_ENDPOINT,
     };

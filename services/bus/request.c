@@ -353,6 +353,19 @@ void request_fail_all(struct broker *b, enum fault fault)
     }
 }
 
+/* In any order; one that is passed over, since another took its place, is found in the next turn. */
+void request_fail_unserved(struct broker *b)
+{
+    for (size_t i = 0; i < b->deadlines.count;) {
+        struct request *r = (struct request *)(void *)((char *)b->deadlines.heap[i] -
+                                                       offsetof(struct request, expiry));
+        if (r->worker || r->service->workers > 0)
+            i++;
+        else
+            request_fail(b, r, given_up(r, FAULT_DRAINING));
+    }
+}
+
 /* --- taking --------------------------------------------------------------------------------- */
 
 static bool frames_fit(struct broker *b)

@@ -6,6 +6,7 @@ columns that it knows: one of the version before would drop what daemons of this
 missing or there twice, and the log has no hole.
 """
 
+import http.client
 import os
 import random
 import subprocess
@@ -14,6 +15,8 @@ import time
 import pytest
 from pair import Pair
 from stack import DAEMONS, wait_until
+from steady import TIMEOUT, handled
+from test_migration import migrator, program, until_done
 
 PREVIOUS = os.environ.get("DAYBOOK_PREVIOUS")
 CURRENT = os.environ.get("DAYBOOK_BIN")
@@ -44,11 +47,11 @@ def version_of(binaries):
 def check(pair):
     """No call has failed, but for those that a stopping bus has refused or lost while gateways or buses of the version
     before were there: those gateways do not ask the other bus, and those buses end their connections at once. It is
-    told or in doubt, never acknowledged. When N-1 is 5ec0e7e or later, nothing is excused any more."""
+    told or in doubt, never acknowledged; and those buses refuse people in their first moment. When N-1 is 5ec0e7e or later, nothing is excused any more."""
     began = pair.load.began
     windows = [(a - began - 6.5, b - began + 0.5) for a, b in pair.bus_stops]
     known = [f for f in pair.load.faults() if any(a <= f[0] <= b for a, b in windows)
-             and ("DRAINING" in f[3] or "no answer" in f[3] or "stopping" in f[3] or f[3].startswith("504"))]
+             and ("DRAINING" in f[3] or "NO_WORKER" in f[3] or "no answer" in f[3] or "not known yet" in f[3] or f[3].startswith("504"))]
     pair.known = len(known)
     pair.load.check(known)
 
@@ -62,16 +65,16 @@ def replace(pair, name, binaries):
         pair.load.goes_on(50)
     pair.drain_second(name)
     pair.stack.use(binaries)
+    pair.start_second(name).until_ready()
     if name == "bus":
         pair.bus_stops.append((began, time.monotonic()))
-    pair.start_second(name).until_ready()
     pair.load.goes_on(50)
     at = time.monotonic()
     pair.drain_first(name)
-    if name == "bus":
-        pair.bus_stops.append((at, time.monotonic()))
     pair.stack.start(name)
     wait_until(lambda: pair.stack.healthy(name), 20, f"{name} was ready")
+    if name == "bus":
+        pair.bus_stops.append((at, time.monotonic()))
     if name != "bus":
         pair.load.goes_on(50)
         pair.drop(name, "third")
@@ -85,14 +88,59 @@ def test_f54_the_versions_differ(pair):
     check(pair)
 
 
-def test_f54_f55_old_daemons_go_on_while_the_schema_is_brought_up_to_date(pair):
-    before = pair.stack.value("select count(*) from directory.schema_version")
+def readiness(env):
+    connection = http.client.HTTPConnection(env["DAYBOOK_ADMIN_LISTEN"], timeout=5)
+    connection.request("GET", "/readyz?verbose")
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_f55_new_daemons_on_the_old_schema_wait_for_the_new_one(pair):
+    """They say why they are not ready and take no requests; all by itself they serve once it is there."""
     pair.stack.use(CURRENT)
-    done = pair.stack.daybook("migrate")
-    assert done.returncode == 0, done.stderr
+    pair.waiting = {name: pair.start_second(name, place="early") for name in ("directory", "gateway")}
+    for replica in pair.waiting.values():
+        wait_until(lambda r=replica: is_told(r, '"database"') and readiness(r.env)[0] == 503, 20, "it was up, not ready")
+        assert "the schema is older than this program" in readiness(replica.env)[1]
+    pair.load.goes_on(200)
+    assert all(handled(replica.env) == 0 for replica in pair.waiting.values())
+    check(pair)
+
+
+def is_told(replica, word):
+    try:
+        return word in readiness(replica.env)[1]
+    except OSError:
+        return False
+
+
+def test_f54_f55_old_daemons_go_on_while_the_schema_is_brought_up_to_date(pair):
+    """A migrator waits for a lock and is killed; of two that come after it, both end well."""
+    before = pair.stack.value("select count(*) from directory.schema_version")
+    holder = subprocess.Popen([program("psql"), "-X", "-q", "-d", pair.stack.conninfo()], stdin=subprocess.PIPE,
+                              text=True)
+    holder.stdin.write("begin; lock table bus.log in access share mode;\n")
+    holder.stdin.flush()
+    waits = ("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%ALTER TABLE%'")
+    wait_until(lambda: pair.stack.value("select count(*) from pg_locks where relation = 'bus.log'::regclass and"
+                                        " mode = 'AccessShareLock'"), 10, "the lock was held")
+    one = migrator(pair.stack, "daybook")
+    wait_until(lambda: pair.stack.value(waits), 20, "the migrator waited")
+    one.kill()
+    one.communicate()
+    two = [migrator(pair.stack, "daybook") for _ in range(2)]
+    wait_until(lambda: pair.stack.value(waits), 20, "another one waited")
+    pair.load.goes_on(200)
+    holder.communicate()  # the end of its session: the lock is free
+    for process in two:
+        until_done(process)
     assert pair.stack.value("select count(*) from directory.schema_version") > before
+    for name, replica in pair.waiting.items():
+        replica.until_ready()
+        pair.drop(name, "early")
     pair.load.goes_on(400)
     check(pair)
+    assert max(worker.slowest for worker in pair.load.workers)[0] <= TIMEOUT + 1
 
 
 def order():

@@ -300,6 +300,31 @@ static void a_stopping_bus_answers_what_it_took_and_dismisses_its_workers(void *
     bus_close(&bus);
 }
 
+/* Else it would wait to its deadline, although the other bus would serve it. */
+static void a_stopping_bus_lets_go_what_waits_for_a_worker_that_left_F09(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "echo"), *c = dealer(&bus);
+    say(w, "MDPW02|\6");
+    do { /* until it has left */
+        say(c, "MDPC02|\1|mmi.service|echo");
+        hear(c, &m);
+    } while (memcmp(m.part[3], "404", 3) != 0);
+    say(c, "MDPC02|\1|echo|1");
+    say(c, "MDPC02|\1|mmi.service|echo");
+    expect(c, "MDPC02|\3|mmi.service|404"); /* so the first one waits */
+    atomic_store(&bus.stop, true);
+    expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "DRAINING");
+    pthread_join(bus.thread, NULL);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),
         cmocka_unit_test(a_stopping_bus_answers_what_it_took_and_dismisses_its_workers),
+        cmocka_unit_test(a_stopping_bus_lets_go_what_waits_for_a_worker_that_left_F09),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     schema_fini();
