@@ -25,11 +25,13 @@
 #define RETRY_DELAY_MS 250
 #define SCHEMA_NAME_MAX 40
 
-/* ${schema} and ${role} are replaced in these as in migrations. */
+/* ${schema} and ${role} are replaced in these as in migrations. A migration that waits for one table may
+ * hold another: it gives up well before the 2 s that daemons wait for that, and comes again (F55). */
 static const char begin_sql[] = "BEGIN;\n"
                                 "SET LOCAL lock_timeout = '2s';\n"
                                 "SET LOCAL statement_timeout = '10min';\n"
-                                "SELECT pg_advisory_xact_lock(" LOCK_KEY ");\n";
+                                "SELECT pg_advisory_xact_lock(" LOCK_KEY ");\n"
+                                "SET LOCAL lock_timeout = '500ms';\n";
 
 /* Roles belong to the cluster: a migrator of another database may make the same one meanwhile. */
 static const char prepare_sql[] =

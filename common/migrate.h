@@ -3,7 +3,7 @@
  *
  * Each schema has a table schema_version(component, version, name, applied_at). Migrations are
  * numbered from 0001 in file order and applied one transaction each under an advisory lock, with
- * lock_timeout 2 s and retries; so two migrators at once, and one killed half-way, do no harm.
+ * lock_timeout 500 ms and retries; so two migrators at once, and one killed half-way, do no harm.
  * `${schema}` in the text stands for the schema's name, `${role}` for the daemon's database role.
  * The tables that every daemon has (idempotency, consumer_cursor, parked_event) come from
  * common/migrations and are applied first, counted by themselves as component "common".

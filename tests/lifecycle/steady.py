@@ -76,7 +76,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.load, self.number, self.made = load, number, itertools.count(1)
         self.calls, self.asked_again, self.slowest = 0, 0, (0.0, "", 0)
-        self.faults, self.acknowledged = [], []
+        self.faults, self.told, self.acknowledged = [], [], []
         self.error = None
 
     def run(self):
@@ -216,18 +216,23 @@ class Steady:
     def faults(self):
         return [fault for worker in self.workers for fault in worker.faults]
 
+    def failed(self):
+        return sum(len(worker.faults) + len(worker.told) for worker in self.workers)
+
     def check(self, known=()):
         """No call has failed, but for the known ones."""
         errors = [worker.error for worker in self.workers if worker.error]
         assert not errors, errors
         faults = [fault for fault in self.faults() if fault not in known]
+        for worker in self.workers:
+            worker.told, worker.faults = worker.told + worker.faults, []  # each fails one test
         by_kind = collections.Counter((method, fault[:120]) for _, _, method, fault in faults)
         assert not faults, f"{len(faults)} of {self.sum('calls')} calls failed: {by_kind}, e.g. {faults[:5]}"
 
     def check_ledger(self):
         """What was acknowledged is there once; what is there was acknowledged, or has failed."""
         acknowledged = [entry for worker in self.workers for entry in worker.acknowledged]
-        failed = len(self.faults())
+        failed = self.failed()
         for method, table, column in ((CUSTOMERS + "InteractionService/RecordInteraction", "customers.interaction",
                                        "content"),
                                       (VISITS + "CommitmentService/Add", "visits.commitment", "text")):
@@ -242,7 +247,7 @@ class Steady:
     def summary(self):
         seconds = time.monotonic() - self.began
         return (f"{self.sum('calls')} calls in {seconds:.0f} s ({self.calls(BusWorker)} over the bus, "
-                f"{self.calls(HttpWorker)} over HTTP), {len(self.faults())} failed, {self.sum('asked_again')} asked "
+                f"{self.calls(HttpWorker)} over HTTP), {self.failed()} failed, {self.sum('asked_again')} asked "
                 f"again since a bus stopped; slowest {max(w.slowest for w in self.workers)}")
 
 

@@ -139,7 +139,10 @@ def test_f56_the_curve_key_of_a_daemon(pair, load):
 def test_f56_an_api_key(pair, load):
     company = pair.company
     old = load.api_key
-    load.api_key = new_key(company, scopes=pair.scopes, employeeId=company.ids["gm"]).api_key
+    new = new_key(company, scopes=pair.scopes, employeeId=company.ids["gm"]).api_key
+    other = Caller(pair.replicas["gateway"], new)
+    wait_until(lambda: other.post(LIST).status == 200, REFUSED, "the other gateway knew the new key too")
+    load.api_key = new
     load.goes_on(200)  # what was asked with the old one is answered
     caller = Caller(pair.stack, old)
     assert caller.post(LIST).status == 200, "both hold"

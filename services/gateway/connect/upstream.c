@@ -27,7 +27,7 @@
 #define SWEEP_US (100 * MSEC_US)
 #define ANSWER_ARENA (8 * MIB)
 #define BURST 256
-#define SHUN_US SECOND_US
+#define SHUN_US (5 * SECOND_US) /* longer than a bus stays that stops */
 #define SILENT_US                                                                                  \
     (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
 
