@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,6 +27,7 @@
 #define DESCRIPTORS 65536
 /* After the drain everybody has been told; whoever takes longer is left behind. */
 #define JOIN_TIMEOUT_US (5 * SECOND_US)
+#define SCHEMA_LOOK_MS 20
 
 /* --- what hooks may ask ----------------------------------------------------------------------- */
 
@@ -75,11 +77,20 @@ const char *daemon_instance(const struct daemon *d)
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
+/* On an older schema a consumer or an engine fails at each event and timer, and parks them (F55). */
+static bool await_schema(const struct daemon *d)
+{
+    while (d->def->schema && !atomic_load(&d->health.schema_ok) && !daemon_stopping(d))
+        poll(NULL, 0, SCHEMA_LOOK_MS);
+    return !daemon_stopping(d);
+}
+
 static void *thread_main(void *arg)
 {
     struct daemon_running *t = arg;
     struct daemon *d = t->daemon;
-    t->run(d, t->arg);
+    if (!t->on_schema || await_schema(d))
+        t->run(d, t->arg);
     if (t != &d->probe) {
         if (!daemon_stopping(d)) {
             log_error("daemon.thread_lost", "a thread ended by itself", "thread", t->name, NULL);
@@ -113,12 +124,16 @@ static bool start_own_threads(struct daemon *d)
     if (!d->threads)
         return false;
     for (size_t i = 0; i < def->nthreads; i++)
-        d->threads[d->nthreads++] = (struct daemon_running){
-            .daemon = d, .name = def->threads[i].name, .run = def->threads[i].run, .arg = d->data
-        };
-    if (def->consumer)
         d->threads[d->nthreads++] =
-            (struct daemon_running){ .daemon = d, .name = "consumer", .run = daemon_consumer_run };
+            (struct daemon_running){ .daemon = d,
+                                     .name = def->threads[i].name,
+                                     .run = def->threads[i].run,
+                                     .arg = d->data,
+                                     .on_schema = def->threads[i].on_schema };
+    if (def->consumer)
+        d->threads[d->nthreads++] = (struct daemon_running){
+            .daemon = d, .name = "consumer", .run = daemon_consumer_run, .on_schema = true
+        };
     atomic_store(&d->threads_left, (int)d->nthreads);
     for (size_t i = 0; i < d->nthreads; i++)
         if (!daemon_thread_start(&d->threads[i])) {

@@ -35,6 +35,7 @@ struct daemon; /* the running daemon */
 struct daemon_thread {
     const char *name;
     void (*run)(struct daemon *d, void *daemon_data);
+    bool on_schema; /* begins when the schema is one that this program knows */
 };
 
 /* Same contract as call_answer(). */

@@ -48,6 +48,7 @@ struct daemon_running {
     const char *name;
     void (*run)(struct daemon *d, void *arg);
     void *arg;
+    bool on_schema; /* begins when the schema is known to be new enough */
     pthread_t thread;
     bool started;
     atomic_bool ended;

@@ -304,9 +304,9 @@ static void run_relay(struct daemon *d, void *data)
 }
 
 static const struct daemon_thread threads[] = {
-    { "broker", run_broker },
-    { "publish", run_publisher },
-    { "relay", run_relay },
+    { "broker", run_broker, false },
+    { "publish", run_publisher, false },
+    { "relay", run_relay, true },
 };
 
 int main(int argc, char **argv)

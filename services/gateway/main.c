@@ -343,16 +343,16 @@ int main(int argc, char **argv)
     static struct method methods[METHODS_MAX];
     size_t nmethods = collect_methods(methods);
     static const struct daemon_thread threads[] = {
-        { "http-0", front_run },
-        { "http-1", front_run },
-        { "token-keys", run_keys },
-        { "webhooks", webhooks_run_sender },
-        { "webhook-leases", webhooks_run_leases },
-        { "webhook-listener", webhooks_run_listener },
-        { "files", run_files },
-        { "transfers-0", run_transfers },
-        { "transfers-1", run_transfers },
-        { "transfer-chores", run_chores },
+        { "http-0", front_run, false },
+        { "http-1", front_run, false },
+        { "token-keys", run_keys, false },
+        { "webhooks", webhooks_run_sender, true },
+        { "webhook-leases", webhooks_run_leases, true },
+        { "webhook-listener", webhooks_run_listener, true },
+        { "files", run_files, true },
+        { "transfers-0", run_transfers, true },
+        { "transfers-1", run_transfers, true },
+        { "transfer-chores", run_chores, true },
     };
 
     schema_init(); /* the consumer hears all events of it */

@@ -214,11 +214,11 @@ static void run_delivery_1(struct daemon *d, void *data)
 }
 
 static const struct daemon_thread threads[] = {
-    { "timers-0", run_timers_0 },     { "timers-1", run_timers_1 },
-    { "reader", run_reader },         { "leases", run_leases },
-    { "listener", run_listener },     { "chores", run_chores },
-    { "lists", run_lists },           { "delivery-0", run_delivery_0 },
-    { "delivery-1", run_delivery_1 },
+    { "timers-0", run_timers_0, true },     { "timers-1", run_timers_1, true },
+    { "reader", run_reader, true },         { "leases", run_leases, true },
+    { "listener", run_listener, true },     { "chores", run_chores, true },
+    { "lists", run_lists, true },           { "delivery-0", run_delivery_0, true },
+    { "delivery-1", run_delivery_1, true },
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
