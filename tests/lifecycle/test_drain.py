@@ -2,7 +2,7 @@
 fails, what is under way is answered, and the process ends with 0 within 30 s."""
 
 import pytest
-from stack import DAEMONS
+from stack import DAEMONS, SLACK, wait_until
 from steady import handled
 
 TOOK = {}
@@ -27,6 +27,18 @@ def test_f09_a_replica_that_stops_fails_nobody(pair, load, name):
         load.goes_on(100)
         load.check()
     assert TOOK[name] <= 30
+
+
+def test_f09_both_buses_are_replaced_one_right_after_the_other(pair, load):
+    """Who has just been told to leave the first one must not stay with the second one."""
+    pair.drain_second("bus")
+    pair.start_second("bus").until_ready()
+    load.goes_on(50)
+    pair.drain_first("bus")
+    pair.stack.start("bus")
+    wait_until(lambda: pair.stack.healthy("bus"), 20 * SLACK, "the bus was ready")
+    load.goes_on(200)
+    load.check()
 
 
 def test_f09_what_was_acknowledged_is_there_once(pair, load, capsys):

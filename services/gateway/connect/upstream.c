@@ -212,7 +212,8 @@ static bool may(struct link *l, int event)
     return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) == 0 && events & event;
 }
 
-/* By turns, of those that take requests; one that stops only when there is no other. */
+/* By turns, of those that take requests; one that stops only when there is no other, and then the one that has
+ * said so first: it may have been started anew since, while the other one stops. */
 static struct link *pick(struct upstream *u)
 {
     int64_t now_us = clock_monotonic_us();
@@ -224,7 +225,8 @@ static struct link *pick(struct upstream *u)
             continue;
         if (l->shunned_until_us <= now_us)
             return l;
-        last_resort = l;
+        if (!last_resort || l->shunned_until_us < last_resort->shunned_until_us)
+            last_resort = l;
     }
     return last_resort;
 }
