@@ -15,6 +15,7 @@
 
 #include "cli/cli.h"
 #include "common/bus_frames.h"
+#include "common/bus_peers.h"
 #include "common/clock.h"
 #include "common/mdp.h"
 #include "common/protojson.h"
@@ -201,6 +202,7 @@ struct tail {
     struct cli *c;
     struct filter filter;
     void *sub;
+    struct bus_peers *peers;
     int64_t cursor; /* last seq that was dealt with */
     int64_t left;   /* events still to show */
     struct id log_id;
@@ -214,9 +216,11 @@ static bool subscribe(struct tail *t)
     struct bus_address address = cli_bus_address(t->c);
     char topic[64];
     snprintf(topic, sizeof topic, "%s%s", t->c->tenant, *t->c->tenant ? "/" : "");
-    return zmq_setsockopt(t->sub, ZMQ_SUBSCRIBE, topic, strlen(topic)) == 0 &&
-           zmq_setsockopt(t->sub, ZMQ_SUBSCRIBE, BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD)) == 0 &&
-           bus_socket_prepare(t->sub, &address) && bus_socket_connect(t->sub, address.events);
+    if (zmq_setsockopt(t->sub, ZMQ_SUBSCRIBE, topic, strlen(topic)) == 0 &&
+        zmq_setsockopt(t->sub, ZMQ_SUBSCRIBE, BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD)) == 0 &&
+        bus_socket_prepare(t->sub, &address))
+        t->peers = bus_peers_new(t->sub, address.events);
+    return t->peers != NULL;
 }
 
 static int take(struct tail *t, const Event *event)
@@ -316,6 +320,7 @@ static int follow(struct tail *t)
     while (status == 0 && t->left > 0 && !interrupted) {
         zmq_pollitem_t item = { .socket = t->sub, .events = ZMQ_POLLIN };
         bool more = zmq_poll(&item, 1, LOOK_AGAIN_MS) == 0;
+        (void)bus_peers_follow(t->peers);
         struct bus_frames f;
         while (status == 0 && t->left > 0 && bus_frames_receive(t->sub, &f)) {
             more |= hear(t, &f, &status);
@@ -445,6 +450,7 @@ static int tail_log(struct cli *c)
     }
     if (t.sub)
         zmq_close(t.sub);
+    bus_peers_free(t.peers);
     c->principal = NULL;
     arena_free(kept);
     return status;

@@ -13,6 +13,7 @@
 #include <zmq.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_peers.h"
 #include "common/bus_request.h"
 #include "common/clock.h"
 #include "common/id.h"
@@ -29,7 +30,10 @@
 #define Z85_KEY_LEN 40
 
 struct bus_client {
+    void *zmq_context;
+    struct bus_address address;
     void *socket;
+    struct bus_peers *peers;
 };
 
 /*
@@ -87,33 +91,31 @@ bool bus_socket_prepare(void *zmq_socket, const struct bus_address *address)
            set_key(zmq_socket, ZMQ_CURVE_SECRETKEY, address->secret_key);
 }
 
-static bool at_each(void *zmq_socket, const char *endpoints, int (*act)(void *, const char *))
+static void close_socket(struct bus_client *c)
 {
-    for (const char *p = endpoints; *p;) {
-        char one[256];
-        size_t len = strcspn(p, ",");
-        if (len == 0 || len >= sizeof one)
-            return false;
-        memcpy(one, p, len);
-        one[len] = '\0';
-        if (act(zmq_socket, one) != 0)
-            return false;
-        p += len;
-        if (*p == ',' && *++p == '\0')
-            return false;
+    if (c->socket)
+        zmq_close(c->socket);
+    bus_peers_free(c->peers);
+    c->socket = NULL;
+    c->peers = NULL;
+}
+
+/* In place of the one there is, if any; that stays where this fails. */
+static bool open_socket(struct bus_client *c)
+{
+    void *socket = zmq_socket(c->zmq_context, ZMQ_DEALER);
+    struct bus_peers *peers = NULL;
+
+    if (socket && bus_socket_prepare(socket, &c->address))
+        peers = bus_peers_new(socket, c->address.endpoint);
+    if (peers) {
+        close_socket(c);
+        c->socket = socket;
+        c->peers = peers;
+    } else if (socket) {
+        zmq_close(socket);
     }
-    return *endpoints != '\0';
-}
-
-bool bus_socket_connect(void *zmq_socket, const char *endpoints)
-{
-    return at_each(zmq_socket, endpoints, zmq_connect);
-}
-
-bool bus_socket_reconnect(void *zmq_socket, const char *endpoints)
-{
-    return at_each(zmq_socket, endpoints, zmq_disconnect) &&
-           at_each(zmq_socket, endpoints, zmq_connect);
+    return peers != NULL;
 }
 
 struct bus_client *bus_client_new(void *zmq_context, const struct bus_address *address)
@@ -121,9 +123,9 @@ struct bus_client *bus_client_new(void *zmq_context, const struct bus_address *a
     struct bus_client *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->socket = zmq_socket(zmq_context, ZMQ_DEALER);
-    if (c->socket && bus_socket_prepare(c->socket, address) &&
-        bus_socket_connect(c->socket, address->endpoint))
+    c->zmq_context = zmq_context;
+    c->address = *address;
+    if (open_socket(c))
         return c;
     bus_client_free(c);
     return NULL;
@@ -133,18 +135,30 @@ void bus_client_free(struct bus_client *c)
 {
     if (!c)
         return;
-    if (c->socket)
-        zmq_close(c->socket);
+    close_socket(c);
     free(c);
 }
 
-/* Waits for an event on the socket; false: the (monotonic) time is up. */
+/* A bus that moves costs the socket: with IMMEDIATE set libzmq lets a request go by a connection that
+ * is being ended, and that would be the very next one. */
+static void follow(struct bus_client *c)
+{
+    if (!bus_peers_has_moved(c->peers) || !open_socket(c))
+        (void)bus_peers_follow(c->peers);
+}
+
+/* Waits for an event on the socket; false: the (monotonic) time is up. Addresses are followed before
+ * a request is sent and not while an answer is due, which comes by the connection that stands. */
 static bool wait_for(struct bus_client *c, short event, int64_t until_us)
 {
     for (;;) {
+        int64_t left_us = MAX(0, until_us - clock_monotonic_us()), wait_us = left_us;
+        if (event == ZMQ_POLLOUT) {
+            follow(c);
+            wait_us = MIN(wait_us, bus_peers_wait_us(c->peers));
+        }
         zmq_pollitem_t item = { .socket = c->socket, .events = event };
-        int64_t left_us = until_us - clock_monotonic_us();
-        int n = zmq_poll(&item, 1, left_us <= 0 ? 0 : (long)((left_us + MSEC_US - 1) / MSEC_US));
+        int n = zmq_poll(&item, 1, (long)((wait_us + MSEC_US - 1) / MSEC_US));
         if (n > 0)
             return true;
         if (left_us <= 0)

@@ -2,7 +2,8 @@
  * bus_client.h - asking services over the bus, blocking, with deadlines.
  *
  * One DEALER; a late answer to an earlier call is recognised by its request id and dropped.
- * Reconnects by itself. One thread at a time.
+ * Reconnects by itself, and follows the addresses of the buses' names (bus_peers.h). One thread at a
+ * time.
  */
 #ifndef DAYBOOK_COMMON_BUS_CLIENT_H
 #define DAYBOOK_COMMON_BUS_CLIENT_H
@@ -26,15 +27,9 @@ struct bus_address {
  * False: a key is malformed. */
 NODISCARD bool bus_socket_prepare(void *zmq_socket, const struct bus_address *address);
 
-/* Connects to each of several endpoints parted by commas (two buses). False: one is malformed. */
-NODISCARD bool bus_socket_connect(void *zmq_socket, const char *endpoints);
-
-/* Gives up the connections that the socket has, and what is on its way, for new ones: what stands between
- * may have forgotten a connection without a word, and then nobody else finds out (F32). */
-NODISCARD bool bus_socket_reconnect(void *zmq_socket, const char *endpoints);
-
 struct bus_client;
 
+/* The texts of address are borrowed for life. NULL: a malformed endpoint or key, or no memory. */
 struct bus_client *bus_client_new(void *zmq_context, const struct bus_address *address);
 void bus_client_free(struct bus_client *c);
 

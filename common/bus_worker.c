@@ -22,9 +22,11 @@
 #include <sodium.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_peers.h"
 #include "common/log.h"
 #include "common/mdp.h"
 #include "common/metrics.h"
+#include "common/resolve.h"
 
 #define HEARTBEAT_US (MDP_HEARTBEAT_MS * MSEC_US)
 #define EXPIRY_US (MDP_EXPIRY_MS * MSEC_US)
@@ -32,6 +34,8 @@
 #define BACKOFF_CAP_US (5 * SECOND_US)
 /* How long a request may be on its way that crosses our DISCONNECT. */
 #define LEAVE_GRACE_US (250 * MSEC_US)
+/* How often a name is asked for whose address is not known yet. */
+#define UNKNOWN_US (50 * MSEC_US)
 #define READ_BURST 64
 #define ADDR_MAX 255
 
@@ -42,7 +46,9 @@ struct slot;
 
 struct link {
     struct slot *slot;
-    const char *endpoint;
+    const char *endpoint; /* as it was named */
+    const struct resolve *name;
+    uint64_t name_generation; /* the address that it was opened with */
     enum link_state state;
     void *socket;
     void *monitor;
@@ -73,6 +79,7 @@ struct bus_worker {
     struct bus_worker_def def;
     char *endpoints; /* with NULs for commas */
     size_t nbuses;
+    struct resolve *names[BUS_WORKER_BUSES_MAX];
     struct slot *slots;
     struct link *links; /* nslots * nbuses, slot by slot */
     size_t nlinks;
@@ -190,6 +197,11 @@ static int descriptor_of(void *socket)
 
 static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
 {
+    char address[RESOLVE_TEXT_MAX];
+    if (!resolve_get(l->name, address, &l->name_generation)) {
+        l->retry_at_us = now_us + UNKNOWN_US;
+        return;
+    }
     l->socket = zmq_socket(w->def.zmq_context, ZMQ_DEALER);
     if (!l->socket || !bus_socket_prepare(l->socket, w->def.address)) {
         lose(l, "no_socket", now_us);
@@ -199,7 +211,7 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
     l->fd = descriptor_of(l->socket);
     l->monitor_fd = l->monitor ? descriptor_of(l->monitor) : -1;
     l->look = l->look_monitor = true;
-    if (zmq_connect(l->socket, l->endpoint) != 0) {
+    if (!bus_peers_connect(l->socket, address)) {
         lose(l, "no_socket", now_us);
         return;
     }
@@ -328,6 +340,24 @@ static void read_link(struct bus_worker *w, struct link *l, int64_t now_us)
     }
 }
 
+/* Only the first is known to be about our key. A bus that is killed ends connections in the middle of
+ * their handshake, and one that cannot read what our idea of its key has encrypted does so too. */
+static void on_handshake_failed(const struct link *l, uint16_t event)
+{
+    count_dropped("handshake");
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        log_warn("bus.handshake_failed", "the bus does not admit this daemon's key", "bus",
+                 l->endpoint, NULL);
+    else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        log_warn("bus.handshake_broken", "what answers there does not speak as the bus does", "bus",
+                 l->endpoint, NULL);
+    else
+        log_info("bus.handshake_ended",
+                 "the connection ended before it was agreed: the bus ended, or it has another key "
+                 "than BUS_SERVER_KEY",
+                 "bus", l->endpoint, NULL);
+}
+
 /* Events are two frames: uint16 event, uint32 value; then the endpoint. */
 static void read_monitor(struct link *l, int64_t now_us)
 {
@@ -339,12 +369,11 @@ static void read_monitor(struct link *l, int64_t now_us)
             memcpy(&event, zmq_msg_data(&f.frame[0]), sizeof event);
         bus_frames_close(&f);
         if (event == ZMQ_EVENT_DISCONNECTED) {
+            resolve_again(l->name);
             if (l->state == LINK_UP)
                 lose(l, "connection", now_us);
         } else if (event) {
-            count_dropped("handshake");
-            log_warn("bus.handshake_failed", "the bus does not admit this daemon's key", "bus",
-                     l->endpoint, NULL);
+            on_handshake_failed(l, event);
         }
     }
 }
@@ -370,10 +399,26 @@ static void close_if_left(struct bus_worker *w, struct link *l, int64_t now_us)
     l->attempt = 0;
 }
 
+/* The name leads elsewhere now. What runs at the old address is answered there, if that still lives. */
+static void follow_name(struct link *l, int64_t now_us)
+{
+    if (l->name_generation == resolve_generation(l->name))
+        return;
+    if (l->state == LINK_UP) {
+        log_info("bus.moved", "the bus has another address", "bus", l->endpoint, NULL);
+        leave(l, now_us);
+    } else if (l->state == LINK_CONNECTING) {
+        close_sockets(l);
+        l->state = LINK_BACKOFF;
+        l->retry_at_us = now_us;
+    }
+}
+
 static void tend(struct bus_worker *w, struct link *l, int64_t now_us)
 {
     if (l->state == LINK_BACKOFF && !w->enlisted)
         l->state = LINK_OFF; /* lost while it was leaving: it has left */
+    follow_name(l, now_us);
     if (l->state == LINK_BACKOFF && l->job_state == JOB_FREE && now_us >= l->retry_at_us)
         open_link(w, l, now_us);
     if (l->state == LINK_CONNECTING)
@@ -418,6 +463,9 @@ static bool split_endpoints(struct bus_worker *w, const char **endpoint)
             *p++ = '\0';
         if (!*endpoint[w->nbuses])
             return false;
+        w->names[w->nbuses] = resolve_acquire_endpoint(endpoint[w->nbuses]);
+        if (!w->names[w->nbuses])
+            return false;
     }
     return true;
 }
@@ -443,6 +491,7 @@ struct bus_worker *bus_worker_new(const struct bus_worker_def *def)
         struct link *l = &w->links[i];
         l->slot = &w->slots[i / w->nbuses];
         l->endpoint = endpoint[i % w->nbuses];
+        l->name = w->names[i % w->nbuses];
         l->job.worker = l->slot->index;
         l->job.owner = l;
     }
@@ -460,6 +509,8 @@ void bus_worker_free(struct bus_worker *w)
         assert(w->links[i].job_state != JOB_RUNNING);
         close_sockets(&w->links[i]);
     }
+    for (size_t i = 0; i < w->nbuses; i++)
+        resolve_release(w->names[i]);
     free(w->links);
     free(w->slots);
     free(w->endpoints);

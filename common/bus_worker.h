@@ -11,6 +11,8 @@
  *              |   BACKOFF <+   DISCONNECT, silence, connection lost, our own stall
  *              +-----+
  *
+ * A link whose bus's name has another address (resolve.h) leaves the old one and is opened anew.
+ *
  * With two buses a slot may be sent two requests: the second waits (pool_job.waited_us).
  */
 #ifndef DAYBOOK_COMMON_BUS_WORKER_H

@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/num.h"
+#include "common/resolve.h"
 
 #define BUDGET_US (50 * MSEC_US)
 #define CIRCUIT_US SECOND_US
@@ -67,14 +68,16 @@ static struct metric circuit_gauge = {
 static atomic_int open_circuits;
 
 struct cache {
-    char host[HOST_MAX];     /* or path */
-    int port;                /* 0: host is the path of a socket */
-    char *password;          /* NULL: none */
-    redisContext *redis;     /* NULL: not connected */
-    char sha[SHA_LEN + 1];   /* of the script, as the server told it; "" = not yet */
-    int64_t closed_until_us; /* the circuit is open until then */
-    bool open;               /* counted in open_circuits */
-    int64_t deadline_us;     /* of the present call */
+    char host[HOST_MAX];      /* or path */
+    int port;                 /* 0: host is the path of a socket */
+    struct resolve *name;     /* of host; NULL for a path */
+    uint64_t name_generation; /* the address that is connected to */
+    char *password;           /* NULL: none */
+    redisContext *redis;      /* NULL: not connected */
+    char sha[SHA_LEN + 1];    /* of the script, as the server told it; "" = not yet */
+    int64_t closed_until_us;  /* the circuit is open until then */
+    bool open;                /* counted in open_circuits */
+    int64_t deadline_us;      /* of the present call */
 };
 
 /* --- life --- */
@@ -103,7 +106,8 @@ static bool take_address(struct cache *c, const char *address)
     memcpy(c->host, address, len);
     c->host[len] = '\0';
     c->port = (int)port;
-    return true;
+    c->name = port ? resolve_acquire_host(c->host) : NULL;
+    return !port || c->name;
 }
 
 struct cache *cache_new(const char *address, const char *password)
@@ -142,6 +146,7 @@ void cache_free(struct cache *c)
     if (c == NULL)
         return;
     disconnect(c);
+    resolve_release(c->name);
     set_open(c, false);
     if (c->password)
         sodium_memzero(c->password, strlen(c->password));
@@ -276,14 +281,31 @@ static bool ended_meanwhile(const struct cache *c)
     return poll(&p, 1, 0) != 0;
 }
 
+static bool moved_meanwhile(const struct cache *c)
+{
+    return c->name && resolve_generation(c->name) != c->name_generation;
+}
+
+/* hiredis would look a name up by itself, for as long as that takes. */
+static bool connect_to(struct cache *c)
+{
+    char address[RESOLVE_TEXT_MAX];
+
+    if (!c->name)
+        c->redis = redisConnectUnixNonBlock(c->host);
+    else if (resolve_wait(c->name, c->deadline_us) &&
+             resolve_get(c->name, address, &c->name_generation))
+        c->redis = redisConnectNonBlock(address, c->port);
+    return connected_in_time(c);
+}
+
 static enum err ensure_connected(struct cache *c)
 {
-    if (c->redis && ended_meanwhile(c))
+    if (c->redis && (ended_meanwhile(c) || moved_meanwhile(c)))
         disconnect(c);
     if (c->redis)
         return ERR_OK;
-    c->redis = c->port ? redisConnectNonBlock(c->host, c->port) : redisConnectUnixNonBlock(c->host);
-    if (!connected_in_time(c))
+    if (!connect_to(c))
         return trip(c, "cannot connect");
     if (!authenticate(c))
         return trip(c, "cannot authenticate");

@@ -1,8 +1,9 @@
 /*
  * cache.h - one Redis connection with a budget: a cache that is slow counts as away.
  *
- * Every call has 50 ms; a failure opens the circuit, which tries again after a second. While it is
- * open calls return ERR_UNAVAILABLE at once. One thread at a time.
+ * Every call has 50 ms, looking the host's name up included (resolve.h); a failure opens the circuit,
+ * which tries again after a second. While it is open calls return ERR_UNAVAILABLE at once. One thread
+ * at a time.
  */
 #ifndef DAYBOOK_COMMON_CACHE_H
 #define DAYBOOK_COMMON_CACHE_H

@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_peers.h"
 #include "common/clock.h"
 #include "common/mdp.h"
 #include "common/pb_access.h"
@@ -36,41 +37,47 @@ static bool subscribe(void *sub)
     return zmq_setsockopt(sub, ZMQ_SUBSCRIBE, BUS_TOPIC_HEAD, strlen(BUS_TOPIC_HEAD)) == 0;
 }
 
-static void *open_sub(const struct consumer *c)
+static void close_sub(struct consumer *c)
+{
+    if (c->sub)
+        zmq_close(c->sub);
+    bus_peers_free(c->sub_peers);
+    c->sub = NULL;
+    c->sub_peers = NULL;
+}
+
+/* In place of the one there is, if any; that stays where this fails. */
+static bool open_sub(struct consumer *c)
 {
     void *sub = zmq_socket(c->env.zmq_context, ZMQ_SUB);
+    struct bus_peers *peers = NULL;
 
-    if (sub && bus_socket_prepare(sub, c->env.bus) && subscribe(sub) &&
-        bus_socket_connect(sub, c->env.bus->events))
-        return sub;
-    if (sub)
+    if (sub && bus_socket_prepare(sub, c->env.bus) && subscribe(sub))
+        peers = bus_peers_new(sub, c->env.bus->events);
+    if (peers) {
+        close_sub(c);
+        c->sub = sub;
+        c->sub_peers = peers;
+    } else if (sub) {
         zmq_close(sub);
-    return NULL;
+    }
+    return peers != NULL;
 }
 
 bool consumer_feed_open(struct consumer *c)
 {
-    c->sub = open_sub(c);
-    c->bus = c->sub ? bus_client_new(c->env.zmq_context, c->env.bus) : NULL;
+    c->bus = open_sub(c) ? bus_client_new(c->env.zmq_context, c->env.bus) : NULL;
     return c->bus != NULL;
 }
 
 bool consumer_feed_reopen(struct consumer *c)
 {
-    void *sub = open_sub(c);
-
-    if (!sub)
-        return false;
-    zmq_close(c->sub);
-    c->sub = sub;
-    return true;
+    return open_sub(c);
 }
 
 void consumer_feed_close(struct consumer *c)
 {
-    if (c->sub)
-        zmq_close(c->sub);
-    c->sub = NULL;
+    close_sub(c);
     bus_client_free(c->bus);
     c->bus = NULL;
 }
@@ -160,7 +167,17 @@ static enum heard hear(struct consumer *c, struct bus_frames *f)
 static bool wait_for_first(struct consumer *c, int64_t timeout_us)
 {
     zmq_pollitem_t item = { .socket = c->sub, .events = ZMQ_POLLIN };
-    return zmq_poll(&item, 1, (long)((timeout_us + MSEC_US - 1) / MSEC_US)) > 0;
+    int64_t until_us = clock_monotonic_us() + timeout_us, left_us = timeout_us;
+
+    for (;; left_us = MAX(0, until_us - clock_monotonic_us())) {
+        (void)bus_peers_follow(c->sub_peers);
+        int64_t wait_us = MIN(left_us, bus_peers_wait_us(c->sub_peers));
+        int n = zmq_poll(&item, 1, (long)((wait_us + MSEC_US - 1) / MSEC_US));
+        if (n > 0)
+            return true;
+        if (n < 0 || left_us <= wait_us)
+            return false;
+    }
 }
 
 void consumer_listen(struct consumer *c, int64_t timeout_us)

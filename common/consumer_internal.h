@@ -71,6 +71,7 @@ struct consumer {
     struct consumer_env env;
     struct db *db;
     void *sub;
+    struct bus_peers *sub_peers;
     struct bus_client *bus;
     struct arena *feed; /* events of the batch */
     struct arena *work; /* one transaction */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_peers.h"
 #include "common/clock.h"
 #include "common/daemon_internal.h"
 #include "common/log.h"
@@ -31,6 +32,7 @@ struct loop {
     struct daemon *d;
     int signal_fd;
     void *events; /* SUB for wake channels; NULL until one is heard */
+    struct bus_peers *events_peers;
     int events_fd;
     bool look_events; /* read them, whatever the poll says (bus_worker.c) */
     zmq_pollitem_t *items;
@@ -110,20 +112,27 @@ static bool is_drained(const struct loop *l)
 
 /* --- wakes ------------------------------------------------------------------------------------ */
 
+static void close_events(struct loop *l)
+{
+    if (l->events)
+        zmq_close(l->events);
+    bus_peers_free(l->events_peers);
+    l->events = NULL;
+    l->events_peers = NULL;
+}
+
 static void open_events(struct loop *l)
 {
     struct daemon *d = l->d;
     size_t size = sizeof l->events_fd;
     l->events = zmq_socket(d->zmq, ZMQ_SUB);
-    if (l->events && bus_socket_prepare(l->events, &d->address) &&
-        bus_socket_connect(l->events, d->address.events) &&
-        zmq_getsockopt(l->events, ZMQ_FD, &l->events_fd, &size) == 0)
+    if (l->events && bus_socket_prepare(l->events, &d->address))
+        l->events_peers = bus_peers_new(l->events, d->address.events);
+    if (l->events_peers && zmq_getsockopt(l->events, ZMQ_FD, &l->events_fd, &size) == 0)
         return;
     log_error("daemon.no_events", "cannot hear wakes from the bus", "address", d->address.events,
               NULL);
-    if (l->events)
-        zmq_close(l->events);
-    l->events = NULL;
+    close_events(l);
 }
 
 static void subscribe(struct loop *l, const char *channel)
@@ -213,6 +222,10 @@ static void serve_bus(struct loop *l, int64_t now_us)
 {
     struct daemon_health *h = &l->d->health;
     l->next_us = now_us + TURN_MAX_US;
+    if (l->events) {
+        l->look_events |= bus_peers_follow(l->events_peers);
+        l->next_us = MIN(l->next_us, now_us + bus_peers_wait_us(l->events_peers));
+    }
     if (l->draining)
         l->next_us = MIN(l->next_us, l->drain_until_us);
     if (!l->d->bus)
@@ -289,8 +302,7 @@ static void loop_fini(struct loop *l)
 {
     if (l->signal_fd >= 0)
         close(l->signal_fd);
-    if (l->events)
-        zmq_close(l->events);
+    close_events(l);
     free(l->items);
 }
 

@@ -64,6 +64,10 @@ $(JSON_PIPE): $(call obj,tests/interop/protojson/pipe.c) $(TESTDATA_OBJS) $(COMM
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
+# These say what names lead to, and that a lookup hangs.
+DNS_TESTS := common_resolve_test common_bus_peers_test
+$(DNS_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += -Wl,--wrap=getaddrinfo
+
 # This test turns the wall clock.
 $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 
@@ -91,7 +95,7 @@ check-sql: $(B)/tools/check_sql ## prepare every statement against the migrated 
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
 THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_trace common_admin \
-	common_pool common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
+	common_pool common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))

@@ -118,8 +118,7 @@ static void turn(struct loop *l)
 
     wait_us = MIN(wait_us, connect_wait_us(l->connect, now_us));
     wait_us = MIN(wait_us, streams_wait_us(l->streams));
-    if (recent_has_more(l->recent))
-        wait_us = 0;
+    wait_us = MIN(wait_us, recent_wait_us(l->recent));
     wait_us = MIN(wait_us, upstream_wait_us(l->upstream)); /* last, as it says */
     (void)poll(fds, ARRAY_LEN(fds), (int)((wait_us + MSEC_US - 1) / MSEC_US));
     upstream_run(l->upstream);

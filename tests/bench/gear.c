@@ -5,6 +5,7 @@
 
 #include <zmq.h>
 
+#include "common/bus_peers.h"
 #include "common/num.h"
 
 #define CONNECT_MS 5000
@@ -62,7 +63,7 @@ void *gear_connect(void *zmq_context, int type, const struct bus_address *addres
                    const char *endpoint)
 {
     void *s = zmq_socket(zmq_context, type);
-    if (!s || !bus_socket_prepare(s, address) || !bus_socket_connect(s, endpoint))
+    if (!s || !bus_socket_prepare(s, address) || !bus_peers_connect(s, endpoint))
         die("cannot connect to '%s': %s", endpoint, zmq_strerror(zmq_errno()));
     zmq_pollitem_t item = { .socket = s, .events = ZMQ_POLLOUT };
     if (type == ZMQ_DEALER && zmq_poll(&item, 1, CONNECT_MS) != 1)

@@ -12,6 +12,7 @@
 #include <zmq.h>
 
 #include "common/bus_client.h"
+#include "common/bus_peers.h"
 #include "common/clock.h"
 
 #define MESSAGE_BYTES 1000
@@ -70,7 +71,7 @@ static void one_that_is_behind_outlives_its_bus(void **state)
     void *zmq = zmq_ctx_new(), *sub = zmq_socket(zmq, ZMQ_SUB);
     assert_true(bus_socket_prepare(sub, &(struct bus_address){ .endpoint = where }));
     assert_int_equal(zmq_setsockopt(sub, ZMQ_SUBSCRIBE, "", 0), 0);
-    assert_true(bus_socket_connect(sub, where));
+    assert_true(bus_peers_connect(sub, where));
     assert_int_equal(read(pipes[0], &done, 1), 1);
 
     assert_int_equal(kill(bus, SIGKILL), 0);

@@ -6,6 +6,7 @@
 #include <zmq.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_peers.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/protojson.h"
@@ -31,6 +32,7 @@ struct slot {
 
 struct recent {
     void *socket;
+    struct bus_peers *peers;
     int fd;
     bool heard; /* log id and head are known */
     bool more;
@@ -54,9 +56,9 @@ struct recent *recent_new(void *zmq_context, const struct bus_address *address)
         return NULL;
     r->socket = zmq_socket(zmq_context, ZMQ_SUB);
     if (r->socket && bus_socket_prepare(r->socket, address) &&
-        zmq_setsockopt(r->socket, ZMQ_SUBSCRIBE, "", 0) == 0 &&
-        bus_socket_connect(r->socket, address->events) &&
-        zmq_getsockopt(r->socket, ZMQ_FD, &r->fd, &size) == 0)
+        zmq_setsockopt(r->socket, ZMQ_SUBSCRIBE, "", 0) == 0)
+        r->peers = bus_peers_new(r->socket, address->events);
+    if (r->peers && zmq_getsockopt(r->socket, ZMQ_FD, &r->fd, &size) == 0)
         return r;
     recent_free(r);
     return NULL;
@@ -91,6 +93,7 @@ void recent_free(struct recent *r)
     begin_anew(r, 0);
     if (r->socket)
         zmq_close(r->socket);
+    bus_peers_free(r->peers);
     free(r);
 }
 
@@ -204,6 +207,7 @@ bool recent_run(struct recent *r)
     int n = 0;
     int64_t first = r->first, next = r->next, head = r->head;
 
+    (void)bus_peers_follow(r->peers);
     for (; n < BURST && bus_frames_receive(r->socket, &f); n++) {
         take(r, &f);
         bus_frames_close(&f);
@@ -218,9 +222,9 @@ bool recent_is_live(const struct recent *r)
     return r->heard && clock_monotonic_us() - r->heard_us < SILENT_US;
 }
 
-bool recent_has_more(const struct recent *r)
+int64_t recent_wait_us(const struct recent *r)
 {
-    return r->more;
+    return r->more ? 0 : bus_peers_wait_us(r->peers);
 }
 
 /* --- reading ------------------------------------------------------------------------------------ */

@@ -29,7 +29,7 @@ void recent_free(struct recent *r);
 int recent_fd(const struct recent *r);
 /* Takes what was published. True: something is new. To be run once a turn. */
 bool recent_run(struct recent *r);
-bool recent_has_more(const struct recent *r); /* run again at once */
+int64_t recent_wait_us(const struct recent *r); /* until it is to be run again */
 
 /* False: nothing was heard yet, nor whether there is anything. */
 bool recent_head(const struct recent *r, struct id *log_id_out, int64_t *seq_out);

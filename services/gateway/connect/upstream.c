@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/bus_peers.h"
 #include "common/bus_request.h"
 #include "common/bus_worker.h"
 #include "common/clock.h"
@@ -33,6 +34,7 @@
 
 struct link {
     void *socket;
+    struct bus_peers *peers; /* one: by the name of the bus */
     char *endpoint;
     int64_t shunned_until_us;
     int64_t silent_us; /* since when calls expire and nothing comes; 0: not so */
@@ -159,7 +161,7 @@ static void notice_silence(const struct upstream_call *c)
     if (now_us - l->silent_us < SILENT_US)
         return;
     l->silent_us = 0;
-    bool ok = bus_socket_reconnect(l->socket, l->endpoint);
+    bool ok = bus_peers_reconnect(l->peers);
     log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
              l->endpoint, "ok", ok ? "yes" : "no", NULL);
 }
@@ -187,6 +189,7 @@ void upstream_free(struct upstream *u)
         upstream_forget(u, u->sent.first);
     for (size_t i = 0; i < u->nlinks; i++) {
         zmq_close(u->links[i].socket);
+        bus_peers_free(u->links[i].peers);
         free(u->links[i].endpoint);
     }
     if (u->fd >= 0)
@@ -393,11 +396,13 @@ int64_t upstream_wait_us(struct upstream *u)
 
     if (u->more || (u->waiting.first && pick(u)))
         return 0;
-    for (size_t i = 0; i < u->nlinks; i++)
+    for (size_t i = 0; i < u->nlinks; i++) {
         if (may(&u->links[i], ZMQ_POLLIN))
             return 0;
+        wait_us = MIN(wait_us, bus_peers_wait_us(u->links[i].peers));
+    }
     if (u->sent.first)
-        wait_us = MAX(0, u->sweep_us - now_us);
+        wait_us = MIN(wait_us, MAX(0, u->sweep_us - now_us));
     if (u->waiting.first)
         wait_us = MIN(wait_us, MAX(0, u->waiting.first->take_before_us - now_us));
     return wait_us;
@@ -408,6 +413,7 @@ static int take_answers(struct upstream *u, struct link *l)
     struct bus_frames f;
     int n = 0;
 
+    (void)bus_peers_follow(l->peers);
     for (; n < BURST && bus_frames_receive(l->socket, &f); n++) {
         l->silent_us = 0;
         take_answer(u, l, &f);

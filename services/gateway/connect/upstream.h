@@ -47,7 +47,7 @@ void upstream_forget(struct upstream *u, struct upstream_call *call);
 /* Readable when there may be something to do; to be run once a turn all the same, since libzmq
  * signals by edges. */
 int upstream_fd(const struct upstream *u);
-/* INT64_MAX: nothing waits. To be asked last before the wait: looking at the socket uses up the edge
+/* Until it is to be run again at the latest. To be asked last before the wait: looking at the socket uses up the edge
  * of its descriptor. */
 int64_t upstream_wait_us(struct upstream *u);
 /* Takes answers, and sends what waits. */
