@@ -273,18 +273,39 @@ static void release_name(struct name *n)
 
 /* --- endpoints -------------------------------------------------------------------------------- */
 
+/* "::1" or "[::1]", with a zone or without. */
+static bool is_v6(const char *host)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr in6;
+    bool brackets = host[0] == '[';
+    size_t len = strlen(host);
+
+    if (brackets && (len < 2 || host[len - 1] != ']'))
+        return false;
+    size_t n = strcspn(host + brackets, brackets ? "%]" : "%");
+    if (n >= sizeof text)
+        return false;
+    memcpy(text, host + brackets, n);
+    text[n] = '\0';
+    return inet_pton(AF_INET6, text, &in6) == 1;
+}
+
+/* inet_aton() lets anything follow a space. */
 static bool is_numeric(const char *host)
 {
     struct in_addr in4;
-    return strchr(host, ':') || inet_aton(host, &in4);
+    return is_v6(host) || (!strpbrk(host, " \t\n\v\f\r") && inet_aton(host, &in4));
 }
 
 static bool is_name(const char *host, size_t len)
 {
+    if (len == 0 || len > HOST_MAX)
+        return false;
     for (size_t i = 0; i < len; i++)
         if (!isalnum((unsigned char)host[i]) && !strchr("-._", host[i]))
             return false;
-    return len > 0 && len <= HOST_MAX;
+    return true;
 }
 
 /* text[at], len characters of it, is the host. */

@@ -84,6 +84,9 @@ static void what_libzmq_would_not_take_or_would_look_up_is_refused(void **state)
     assert_null(resolve_acquire_endpoint(longer));
     assert_null(resolve_acquire_host(""));
     assert_null(resolve_acquire_host("a b"));
+    assert_null(resolve_acquire_host("a:b"));
+    assert_null(resolve_acquire_host("127.0.0.1 a"));
+    assert_null(resolve_acquire_host("[::1"));
 }
 
 static void a_name_becomes_its_address(void **state)
