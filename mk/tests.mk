@@ -1,7 +1,7 @@
 # Tests: unit (C, no server), integration (C, private servers), acceptance, crash and demo (Python, a
 # private stack). tests/run-all.sh runs them all, one stage after the other.
 
-.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos chaos-check lifecycle lifecycle-check demo-check check-sql
+.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
 
 # tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
 TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
@@ -90,6 +90,8 @@ $(B)/tools/check_sql: $(call obj,tools/check_sql.c tests/support/servers.c tests
 
 check-sql: $(B)/tools/check_sql ## prepare every statement against the migrated schemas
 	$(Q)$(B)/tools/check_sql $(SQL_AREAS)
+check-distribution: $(B)/tools/check_sql ## could every table be spread over shards by company? (part of check-sql)
+	$(Q)$(B)/tools/check_sql --distribution $(SQL_AREAS)
 
 # --- threads -------------------------------------------------------------------------------------
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp

@@ -5,8 +5,9 @@
  *
  * On a PostgreSQL of its own it runs deploy/roles.sql as superuser, migrates every area as
  * daybook_owner, then prepares each sql/<name>.sql as its daemon's role and plans it with NULLs,
- * which also tells whether the role may do what the statement does. One line for each fault; exits
- * 1 when there was any.
+ * which also tells whether the role may do what the statement does. Then it looks whether all tables
+ * could be spread over shards (check_distribution.sql; alone with --distribution). One line for each
+ * fault; exits 1 when there was any.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -251,6 +252,21 @@ static void check_area(const struct area *area, const char *schema)
     free(conninfo);
 }
 
+/* --- distribution --- */
+
+static void check_distribution(void)
+{
+    char *text = read_text("tools/check_distribution.sql");
+    PGconn *conn = PQconnectdb(servers_conninfo(servers));
+    PGresult *res = done(conn, PQexec(conn, text), "tools/check_distribution.sql");
+
+    for (int i = 0; i < PQntuples(res); i++)
+        fault(PQgetvalue(res, i, 0), PQgetvalue(res, i, 1));
+    PQclear(res);
+    PQfinish(conn);
+    free(text);
+}
+
 /* The bus and the directory first, since the others' migrations may refer to them. */
 static int rank(const struct area *a)
 {
@@ -271,8 +287,9 @@ int main(int argc, char **argv)
     /* A daemon's schema, for the statements that all daemons have: the gateway's role may read API
      * keys besides. */
     const char *any = "bus";
+    bool statements_too = argc < 2 || strcmp(argv[1], "--distribution") != 0;
 
-    for (int i = 1; i < argc && n < ARRAY_LEN(areas); i++) {
+    for (int i = statements_too ? 1 : 2; i < argc && n < ARRAY_LEN(areas); i++) {
         const char *slash = strrchr(argv[i], '/');
         areas[n++] = (struct area){ argv[i], slash ? slash + 1 : argv[i] };
     }
@@ -283,8 +300,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n; i++)
         if (rank(&areas[i]) == 2 && !is_every_schemas(&areas[i]) && strcmp(any, "gateway") != 0)
             any = areas[i].name;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && statements_too; i++)
         check_area(&areas[i], is_every_schemas(&areas[i]) ? any : areas[i].name);
+    check_distribution();
     servers_stop(servers);
     printf("check-sql: %zu areas, %d statements, %d faults\n", n, statements, faults);
     return faults ? 1 : 0;
