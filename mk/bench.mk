@@ -15,3 +15,7 @@ $(GRAPHILE):
 .PHONY: bench
 bench: all $(BIN)/test-echo $(BENCH_BINS) $(GRAPHILE) ## measure beside the limits: one table, build/bench.json
 	$(Q)BENCH_BUILD=$(BUILD) python3 tests/bench/run.py
+
+.PHONY: size
+size: all $(VENV)/ok ## what a rep's day costs in rows, bytes, events: build/size.md
+	$(Q)$(PYTEST:-m%=) tests/bench/size.py
