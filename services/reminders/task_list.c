@@ -19,6 +19,8 @@
 #define KEPT_US (2 * SECOND_US)
 #define FLIGHT_US (2 * SECOND_US) /* how long others wait for whoever builds a list */
 #define LIST_TTL_MS (10 * 60 * 1000)
+#define LIST_TASKS_MAX 1000 /* that list_build.sql reads */
+#define FULL_LIST_US (5 * SECOND_US)
 #define REFRESH_LIMIT_US (2 * SECOND_US)
 #define REFRESH_ARENA (8 * MIB)
 #define MAGIC "DTL1"
@@ -446,9 +448,12 @@ static enum err serve_anew(struct task_lists *t, struct db *db, struct cache *ca
 }
 
 /* Overdue is a matter of time: a list that was built before a due time that has passed since is
- * old, whatever its version. */
+ * old, whatever its version. What a full list left out goes to its top when it becomes overdue, and
+ * nobody knows when from the list. */
 static bool has_aged(const PbDailyTaskList *list, int64_t now_us)
 {
+    if (list->n_tasks >= LIST_TASKS_MAX && now_us - wire_time_us(list->built_at) >= FULL_LIST_US)
+        return true;
     for (size_t i = 0; i < list->n_tasks; i++) {
         const PbDailyTask *task = list->tasks[i];
         if (task->kind == DAYBOOK__REMINDERS__V1__TASK_KIND__TASK_KIND_REMINDER && !task->overdue &&

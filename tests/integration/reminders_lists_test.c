@@ -68,6 +68,35 @@ static void time_alone_makes_a_task_overdue(void **state)
     assert_string_equal(today(), "!TMR-01 11 / CACHE");
 }
 
+/* A thousand done ones stand before it, so that it is not in the list until it goes to its top. */
+static void what_a_full_list_left_out_shows_when_it_is_overdue(void **state)
+{
+    (void)state;
+    reset();
+    a_question_for_today(0x11);
+    assert_int_equal(
+        db_script(rig->admin,
+                  "INSERT INTO reminders.obligation SELECT (jsonb_populate_record(o,"
+                  " jsonb_build_object('id', gen_random_uuid(), 'subject', 'questions/' || n,"
+                  " 'state', 'done', 'closed_at', '2026-11-16T00:30:00Z', 'next_us', null,"
+                  " 'next_step', null, 'due_at', o.due_at - interval '1 hour'))).*"
+                  " FROM reminders.obligation o, generate_series(1, 1000) n",
+                  clock_monotonic_us() + WAIT_US),
+        ERR_OK);
+    forget();
+    for (int i = 0; i < 2; i++) { /* from the database, from the cache */
+        json_t *full = rig_ok(rig, "rep", TASKS, "GetDailyTasks", "{}");
+        const json_t *tasks = json_object_get(json_object_get(full, "list"), "tasks");
+        assert_int_equal(json_array_size(tasks), 1000);
+        assert_string_equal(rig_text(full, "list.tasks.0.done"), "true");
+        json_decref(full);
+    }
+    rig_time(rig, "2026-11-16T07:00:00Z");
+    json_t *got = rig_ok(rig, "rep", TASKS, "GetDailyTasks", "{}");
+    assert_string_equal(rig_text(got, "list.tasks.0.overdue"), "true");
+    json_decref(got);
+}
+
 /* --- never wrong ----------------------------------------------------------------------------- */
 
 static void a_change_shows_at_once_in_the_process_that_made_it(void **state)
@@ -453,6 +482,7 @@ int main(void)
         cmocka_unit_test(lists_duties_and_visits_of_the_day_in_order),
         cmocka_unit_test(who_may_see_a_list),
         cmocka_unit_test(time_alone_makes_a_task_overdue),
+        cmocka_unit_test(what_a_full_list_left_out_shows_when_it_is_overdue),
         cmocka_unit_test(a_change_shows_at_once_in_the_process_that_made_it),
         cmocka_unit_test(a_lost_invalidation_is_noticed_within_a_second),
         cmocka_unit_test(the_refresher_builds_what_changed_before_anybody_asks),
