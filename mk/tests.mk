@@ -152,3 +152,16 @@ lifecycle-check: all $(VENV)/ok
 
 demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples
 	$(Q)$(PYTEST) tests/demo
+
+# --- high availability ---------------------------------------------------------------------------
+# Patroni of a version that operations allow; Debian 12's (3.0.2) lets a leader that hung take its lock back.
+PATRONI := $(BUILD)/patroni
+$(PATRONI)/ok:
+	@echo "  VENV    patroni"
+	$(Q)/usr/bin/python3 -m venv $(PATRONI)
+	$(Q)$(PATRONI)/bin/pip --quiet --disable-pip-version-check install 'patroni[etcd3]==4.1.5' psycopg2-binary==2.9.10
+	@touch $@
+
+.PHONY: ha
+ha: all $(VENV)/ok $(PATRONI)/ok ## fail-over of PostgreSQL, etcd, Redis and bus under load; as root, needs more packages
+	$(Q)tests/ha/enter.sh $(PATRONI) env $(PYTEST) tests/ha

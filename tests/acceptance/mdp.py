@@ -95,16 +95,20 @@ def error_of(status):
     return CallError(CODES[status.code], status.message, details)
 
 
-def repeat(call, patience, *words, **named):
-    """What the call gives, however often it must be made, with growing random pauses."""
+def repeat(call, patience, *words, failed=None, **named):
+    """What the call gives, however often it must be made, with growing random pauses. failed: gets why, of the
+    tries that came to nothing."""
+    failed = [] if failed is None else failed
     until, pause = time.monotonic() + patience, 0.05
     while True:
         try:
             return call(*words, **named)
         except NoAnswer:
+            failed.append("no answer")
             if time.monotonic() > until:
                 raise
         except CallError as error:
+            failed.append(error.code)
             if error.code not in ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED",
                                   "RESOURCE_EXHAUSTED") or time.monotonic() > until:
                 raise
@@ -113,7 +117,8 @@ def repeat(call, patience, *words, **named):
 
 
 class Client:
-    """One connection. Not for several threads at once: make one each."""
+    """One connection, to one of several buses (endpoint "a,b"). Not for several threads at once: make
+    one each."""
 
     def __init__(self, endpoint, keys=None, principal=None, timeout=10.0):
         self.timeout = timeout
@@ -121,6 +126,7 @@ class Client:
         self.metadata = {}                # of the last answer
         self.late = 0                     # answers that were dropped
         self.calls = 0                    # made, repeated ones each time
+        self.failed = []                  # why, of the last command's tries that came to nothing
         self.buses, self.keys = endpoint.split(","), keys
         random.shuffle(self.buses)
         self.open()
@@ -187,7 +193,9 @@ class Client:
 
     def command(self, method, request=None, key=None, patience=30.0, **context_fields):
         """A call that is repeated with its key until it is known what became of it."""
-        return repeat(self.call, patience, method, request, key=key or str(uuid.uuid4()), **context_fields)
+        self.failed = []
+        return repeat(self.call, patience, method, request, failed=self.failed, key=key or str(uuid.uuid4()),
+                      **context_fields)
 
     def send(self, service, *body):
         """The body frames as they are, so that tests can send what no client should. A connection

@@ -83,7 +83,8 @@ class WebClient:
         return json_format.ParseDict(body, mdp.method_classes(method)[1]())
 
     def command(self, method, request, key, patience):
-        return mdp.repeat(self.call, patience, method, request, key=key)
+        self.failed = []
+        return mdp.repeat(self.call, patience, method, request, failed=self.failed, key=key)
 
 
 class Worker(threading.Thread):
@@ -137,7 +138,7 @@ class Worker(threading.Thread):
                        began=started, at=time.time(), tries=client.calls - calls, error=repr(error))
             return None
         self.at = {"began": started, "at": time.time(), "key": key, "tries": client.calls - calls,
-                   "replayed": "idempotent-replayed" in client.metadata}
+                   "failed": client.failed, "replayed": "idempotent-replayed" in client.metadata}
         if self.rng.random() < self.settings.get("repeats", 0):
             self.repeat(client, kind, token, method, request, key, answer)
         return answer

@@ -40,12 +40,13 @@ class UnderLoad:
     processes of so many threads for each company; soon: seconds within which the short deadlines lie;
     web: some of the commands come over HTTP."""
 
-    def __init__(self, folder, run, seed, rate, soon, companies=1, processes=2, threads=48, web=False, repeats=0):
+    def __init__(self, folder, run, seed, rate, soon, companies=1, processes=2, threads=48, web=False, repeats=0,
+                 stack=None):
         self.folder, self.run, self.seed = pathlib.Path(folder), run, seed
         self.rng = random.Random(seed)
         self.rate, self.soon, self.repeats = rate, soon, repeats
         self.count, self.processes, self.threads, self.web = companies, processes, threads, web
-        self.stack = Stack(self.folder / "stack")
+        self.stack = stack or Stack(self.folder / "stack")
         self.ledger = self.folder / "ledger"
         self.ledger.mkdir(parents=True)
         self.load, self.loaded_s = [], 0.0
