@@ -19,12 +19,13 @@ install: man ## programs, man pages, units, contract and documents below DESTDIR
 	$(Q)install -m 755 deploy/debian/daybook-setup $(DESTDIR)$(PREFIX)/sbin
 	$(Q)install -m 644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	$(Q)install -m 644 deploy/systemd/daybook.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/daybook.conf
-	$(Q)install -d $(SHARE)/{daybook/prometheus,daybook/grafana,daybook/nginx,bash-completion/completions,man/man1,man/man8,doc/daybook}
+	$(Q)install -d $(SHARE)/{daybook/prometheus,daybook/grafana,daybook/nginx,daybook/ha,bash-completion/completions,man/man1,man/man8,doc/daybook}
 	$(Q)install -m 644 deploy/roles.sql $(SHARE)/daybook
 	$(Q)install -m 755 deploy/backup/backup.sh $(SHARE)/daybook
 	$(Q)install -m 644 deploy/prometheus/*.yml $(SHARE)/daybook/prometheus
 	$(Q)install -m 644 deploy/grafana/dashboards/*.json $(SHARE)/daybook/grafana
 	$(Q)cp -r --no-preserve=mode,ownership deploy/nginx/. $(SHARE)/daybook/nginx
+	$(Q)cp -r --no-preserve=mode,ownership deploy/ha/. $(SHARE)/daybook/ha
 	$(Q)cp -r --no-preserve=mode,ownership proto $(SHARE)/daybook
 	$(Q)$(CLI_BIN) completion bash > $(SHARE)/bash-completion/completions/daybook
 	$(Q)install -m 644 $(MAN)/man1/*.1 $(SHARE)/man/man1
