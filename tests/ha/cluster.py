@@ -167,7 +167,7 @@ class HaStack(Stack):
         wait_until(lambda: self.redis_masters() == ["redis1"] and self.sentinels_agree(), 30, "Redis was watched", 0.1)
 
     def make_database(self):
-        wait_until(self.is_writer, 30, "HAProxy led to the leader", 0.1)
+        wait_until(self.proxy_knows, 30, "HAProxy led to the leader", 0.1)
         self.psql("create database daybook", database="postgres")
         self.psql((ROOT / "deploy/roles.sql").read_text())
         self.psql(f"alter role daybook_owner password '{self.passwords['daybook']}'")
@@ -176,11 +176,10 @@ class HaStack(Stack):
         for name in ("bus", *DAEMONS):
             self.psql(f"alter role daybook_{name} password '{self.passwords['daybook']}'")
 
-    def is_writer(self):
-        try:
-            return self.psql("select pg_is_in_recovery()", database="postgres").strip() == "f"
-        except AssertionError:
-            return False
+    def proxy_knows(self):
+        """HAProxy takes all for leaders until it has asked them."""
+        log = (self.folder / "log/haproxy.log").read_text()
+        return len(set(re.findall(r"Server (\w+/\w+) is DOWN", log))) == 3  # two of PostgreSQL, one of Redis
 
     def start_daemons(self):
         self.make_keys()
