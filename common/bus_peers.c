@@ -36,12 +36,17 @@ bool bus_peers_connect(void *zmq_socket, const char *address)
            zmq_connect(zmq_socket, address) == 0;
 }
 
-static bool is_connected(const struct bus_peers *p, const char *address)
+static bool is_among_first(const struct bus_peers *p, size_t n, const char *address)
 {
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < n; i++)
         if (p->peers[i].generation && strcmp(p->peers[i].at, address) == 0)
             return true;
     return false;
+}
+
+static bool is_connected(const struct bus_peers *p, const char *address)
+{
+    return is_among_first(p, p->n, address);
 }
 
 /* False: not known yet, or libzmq does not take it. */
@@ -122,13 +127,9 @@ bool bus_peers_reconnect(struct bus_peers *p)
 {
     bool ok = true;
     for (size_t i = 0; i < p->n; i++) {
-        size_t same = 0;
-        while (!p->peers[same].generation || strcmp(p->peers[same].at, p->peers[i].at) != 0)
-            if (++same >= i)
-                break;
-        if (p->peers[i].generation && same >= i)
-            ok &= zmq_disconnect(p->socket, p->peers[i].at) == 0 &&
-                  bus_peers_connect(p->socket, p->peers[i].at);
+        const char *at = p->peers[i].at;
+        if (p->peers[i].generation && !is_among_first(p, i, at))
+            ok &= zmq_disconnect(p->socket, at) == 0 && bus_peers_connect(p->socket, at);
     }
     return ok;
 }

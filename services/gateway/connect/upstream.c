@@ -84,7 +84,8 @@ static bool open_link(struct upstream *u, void *zmq_context, const struct bus_ad
     struct link *l = &u->links[u->nlinks++];
     *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint) };
     return l->endpoint && bus_socket_prepare(socket, address) &&
-           zmq_connect(socket, endpoint) == 0 && zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
+           (l->peers = bus_peers_new(socket, endpoint)) &&
+           zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
            epoll_ctl(u->fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
