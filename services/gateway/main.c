@@ -236,7 +236,7 @@ static bool make_identity(struct gateway *g, struct daemon *d)
         return false;
     g->identity = identity_new(&c);
     if (!g->identity)
-        daemon_refuse_setting(d, "HTTP_TRUSTED_PROXIES must be networks such as 10.1.0.0/16");
+        daemon_refuse_setting(d, "DAYBOOK_HTTP_TRUSTED_PROXIES: networks such as 10.1.0.0/16");
     return g->identity != NULL;
 }
 
@@ -251,7 +251,7 @@ static bool find_public_url(struct daemon *d, const char *listening, struct publ
                     : public_url_parse(text, out) || public_url_parse("http://localhost", out))
         return true;
     daemon_refuse_setting(
-        d, "HTTP_PUBLIC_URL must be http:// or https://, a host, and perhaps a port");
+        d, "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://, a host, and perhaps a port");
     return false;
 }
 

@@ -370,7 +370,7 @@ def test_a_wrong_public_url_is_said_at_the_start(stack):
     env = {**os.environ, **stack.env_of("gateway"), "DAYBOOK_HTTP_LISTEN": "127.0.0.1:0",
            "DAYBOOK_ADMIN_LISTEN": "127.0.0.1:0", "DAYBOOK_HTTP_PUBLIC_URL": "daybook.example.com/x"}
     done = subprocess.run([stack.bin / "daybook-gateway"], env=env, text=True, capture_output=True, timeout=120)
-    assert done.returncode != 0 and "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://" in done.stdout + done.stderr
+    assert done.returncode == 78 and "DAYBOOK_HTTP_PUBLIC_URL: http:// or https://" in done.stdout + done.stderr
 
 
 # --- a subscriber -------------------------------------------------------------------------------------

@@ -27,9 +27,9 @@ bool webhooks_init(struct webhooks *w, struct daemon *d, const char *public_url)
     w->sender = webhook_sender_new(&(struct webhook_sender_config){
         .conninfo = daemon_conninfo(d), .instance = daemon_instance(d), .http = &w->config });
     if (!w->sender)
-        daemon_refuse_setting(d,
-                              "WEBHOOK_ALLOW is not a list of networks, WEBHOOK_CA_FILE holds no "
-                              "certificate (PEM) that we may read, or no memory");
+        daemon_refuse_setting(
+            d, "DAYBOOK_WEBHOOK_ALLOW is not a list of networks, DAYBOOK_WEBHOOK_CA_FILE holds no "
+               "certificate (PEM) that we may read, or no memory");
     return w->sender != NULL;
 }
 
