@@ -47,11 +47,11 @@ static enum err take_stored(struct call *call, const PGresult *res)
         return ERR_INTERNAL;
     stored->same = strcmp(fingerprint, call->state->fingerprint) == 0;
     stored->reply_type = arena_strdup(call->arena, type);
-    if (stored->reply_type == NULL ||
-        !db_row_bytes(&row, "reply", call->arena, &stored->reply, &stored->reply_len))
+    if (stored->reply_type == NULL)
         return ERR_RESOURCE_EXHAUSTED;
-    stored->found = true;
-    return ERR_OK;
+    enum err e = db_row_bytes(&row, "reply", call->arena, &stored->reply, &stored->reply_len);
+    stored->found = e == ERR_OK;
+    return e;
 }
 
 static enum err check_lookup(void *ctx, const PGresult *res)

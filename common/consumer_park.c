@@ -183,12 +183,12 @@ static enum err next_waiting(struct consumer *c, struct waiting *out)
     struct db_row row = { .res = res };
     out->seq = db_row_i64(&row, "seq");
     out->attempts = db_row_i32(&row, "attempts");
-    if (row.bad || !db_row_bytes(&row, "event", c->feed, &data, &len))
-        return ERR_INTERNAL;
-    e = wire_unpack(&daybook__bus__v1__event__descriptor, data, len, &wire_limits_internal, c->feed,
-                    &m, &fault);
+    e = row.bad ? ERR_INTERNAL : db_row_bytes(&row, "event", c->feed, &data, &len);
+    if (e == ERR_OK)
+        e = wire_unpack(&daybook__bus__v1__event__descriptor, data, len, &wire_limits_internal,
+                        c->feed, &m, &fault);
     if (e)
-        return ERR_INTERNAL; /* we packed it ourselves */
+        return e == ERR_RESOURCE_EXHAUSTED ? e : ERR_INTERNAL; /* we packed it ourselves */
     out->event = (PbEvent *)m;
     return ERR_OK;
 }

@@ -180,9 +180,9 @@ bool db_row_bool(struct db_row *row, const char *column);
 struct id db_row_id(struct db_row *row, const char *column);
 struct id db_row_id_or_nil(struct db_row *row, const char *column); /* nil where it is NULL */
 int64_t db_row_time(struct db_row *row, const char *column); /* timestamptz -> microseconds */
-/* bytea; false: bad. */
-bool db_row_bytes(struct db_row *row, const char *column, struct arena *a, uint8_t **data_out,
-                  size_t *len_out);
+/* bytea. ERR_INTERNAL: NULL or malformed, the row is bad; ERR_RESOURCE_EXHAUSTED: the arena is full. */
+NODISCARD enum err db_row_bytes(struct db_row *row, const char *column, struct arena *a,
+                                uint8_t **data_out, size_t *len_out);
 
 /* Values as parameters, written into the arena; NULL when it is full. */
 NODISCARD char *db_text_i64(struct arena *a, int64_t v);

@@ -116,15 +116,14 @@ int64_t db_row_time(struct db_row *row, const char *column)
     return us;
 }
 
-bool db_row_bytes(struct db_row *row, const char *column, struct arena *a, uint8_t **data_out,
-                  size_t *len_out)
+enum err db_row_bytes(struct db_row *row, const char *column, struct arena *a, uint8_t **data_out,
+                      size_t *len_out)
 {
     const char *text = need(row, column);
+    enum err e = text ? db_parse_bytes(text, a, data_out, len_out) : ERR_INTERNAL;
 
-    if (text && db_parse_bytes(text, a, data_out, len_out))
-        return true;
-    row->bad = true;
-    return false;
+    row->bad |= e == ERR_INTERNAL;
+    return e;
 }
 
 /* --- texts of PostgreSQL --- */
@@ -144,19 +143,21 @@ bool db_parse_time(const char *text, int64_t *us_out)
     return time_parse(buf, us_out);
 }
 
-bool db_parse_bytes(const char *text, struct arena *a, uint8_t **data_out, size_t *len_out)
+enum err db_parse_bytes(const char *text, struct arena *a, uint8_t **data_out, size_t *len_out)
 {
     size_t digits = strlen(text), len = 0;
 
     if (digits < 2 || text[0] != '\\' || text[1] != 'x' || digits % 2 != 0)
-        return false;
+        return ERR_INTERNAL;
     uint8_t *data = arena_alloc(a, digits / 2);
-    if (data == NULL || sodium_hex2bin(data, digits / 2, text + 2, digits - 2, NULL, &len, NULL) ||
+    if (data == NULL)
+        return ERR_RESOURCE_EXHAUSTED;
+    if (sodium_hex2bin(data, digits / 2, text + 2, digits - 2, NULL, &len, NULL) ||
         len != digits / 2 - 1)
-        return false;
+        return ERR_INTERNAL;
     *data_out = data;
     *len_out = len;
-    return true;
+    return ERR_OK;
 }
 
 char *db_text_i64(struct arena *a, int64_t v)

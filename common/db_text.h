@@ -10,8 +10,8 @@
 
 /* timestamptz; false: no such text, infinity, or a year past 9999. */
 NODISCARD bool db_parse_time(const char *text, int64_t *us_out);
-/* bytea in hex, into the arena. False also when it is full. */
-NODISCARD bool db_parse_bytes(const char *text, struct arena *a, uint8_t **data_out,
-                              size_t *len_out);
+/* bytea in hex, into the arena. ERR_INTERNAL: no such text; ERR_RESOURCE_EXHAUSTED: the arena is full. */
+NODISCARD enum err db_parse_bytes(const char *text, struct arena *a, uint8_t **data_out,
+                                  size_t *len_out);
 
 #endif

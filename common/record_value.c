@@ -265,10 +265,10 @@ static enum err parse_bytes(const char *text, struct arena *a, void *out)
 {
     ProtobufCBinaryData v = { 0 };
 
-    if (!db_parse_bytes(text, a, &v.data, &v.len)) /* its form, or the arena is full */
-        return arena_alloc(a, strlen(text) / 2) ? ERR_INTERNAL : ERR_RESOURCE_EXHAUSTED;
-    memcpy(out, &v, sizeof v);
-    return ERR_OK;
+    enum err e = db_parse_bytes(text, a, &v.data, &v.len);
+    if (e == ERR_OK)
+        memcpy(out, &v, sizeof v);
+    return e;
 }
 
 static enum err parse_message(const ProtobufCFieldDescriptor *field, Oid column_type,

@@ -115,6 +115,9 @@ void request_fail_all(struct broker *b, enum fault fault);
 
 void refuse(struct broker *b, enum fault fault, const char *request_id, const char *detail,
             struct service *s);
+/* As context_take() said. */
+void refuse_context(struct broker *b, enum err why, const struct wire_fault *fault,
+                    struct service *s);
 /* mmi.* (RFC 8). */
 void manage(struct broker *b);
 /* BusService. */

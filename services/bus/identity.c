@@ -12,6 +12,7 @@
 #define USER_MAX 64
 #define SCOPES_MAX 64
 #define PRINCIPAL_FIELD 0x12 /* field 2, length-delimited */
+#define SPARE_PRINCIPAL 4096
 
 struct known {
     struct hnode node;
@@ -186,7 +187,8 @@ static void fill_principal(PbPrincipal *p, struct draft *d, char tenant[static I
     p->n_scopes = d->nscopes;
 }
 
-static struct known *known_make(struct draft *d, const char *user)
+/* Without memory in the spare place; NULL: too large for that. */
+static struct known *known_make(struct draft *d, const char *user, struct known *spare)
 {
     char tenant[ID_TEXT_MAX], actor[ID_TEXT_MAX], *roles[DIR_ROLES_MAX], *scopes[SCOPES_MAX];
     PbPrincipal p;
@@ -194,6 +196,8 @@ static struct known *known_make(struct draft *d, const char *user)
     size_t len = daybook__common__v1__principal__get_packed_size(&p);
 
     struct known *k = malloc(sizeof(*k) + len + 11);
+    if (!k && len + 11 <= SPARE_PRINCIPAL)
+        k = spare;
     if (!k)
         return NULL;
     k->identity = d->identity;
@@ -220,8 +224,9 @@ static void forget(struct identity_cache *c)
 
 bool identity_cache_init(struct identity_cache *c, struct keyring *k)
 {
-    *c = (struct identity_cache){ .keyring = k };
-    return hmap_init(&c->known);
+    *c = (struct identity_cache){ .keyring = k,
+                                  .spare = malloc(sizeof(*c->spare) + SPARE_PRINCIPAL) };
+    return hmap_init(&c->known) && c->spare;
 }
 
 void identity_cache_fini(struct identity_cache *c)
@@ -229,6 +234,7 @@ void identity_cache_fini(struct identity_cache *c)
     if (c->known.buckets)
         forget(c);
     hmap_fini(&c->known);
+    free(c->spare);
 }
 
 bool identity_cache_refresh(struct identity_cache *c)
@@ -253,10 +259,11 @@ static const struct identity *learn(struct identity_cache *c, const char *user)
     struct draft d = { .identity = { .expires_at_us = INT64_MAX } };
     resolve(&d, c->keyring, dir, user);
     d.identity.hears_own = hears_own(&d);
-    struct known *k = known_make(&d, user);
+    struct known *k = known_make(&d, user, c->spare);
     if (!k)
         return &nobody;
-    hmap_insert(&c->known, &k->node, k->user, strlen(k->user));
+    if (k != c->spare)
+        hmap_insert(&c->known, &k->node, k->user, strlen(k->user));
     return &k->identity;
 }
 

@@ -86,9 +86,12 @@ struct identity {
     size_t principal_len;
 };
 
+struct known;
+
 struct identity_cache {
     struct keyring *keyring;
     struct hmap known;
+    struct known *spare; /* without memory nobody is told that his key is not registered */
     uint64_t generation;
     int64_t directory_revision;
 };
@@ -96,11 +99,11 @@ struct identity_cache {
 NODISCARD bool identity_cache_init(struct identity_cache *c, struct keyring *k);
 void identity_cache_fini(struct identity_cache *c);
 /*
- * Forgets everything when keys have changed, true then; to be called once a turn of the loop. What
- * identity_of() returned is valid until the next call.
+ * Forgets everything when keys have changed, true then; to be called once a turn of the loop.
  */
 bool identity_cache_refresh(struct identity_cache *c);
-/* user: the User-Id, NULL for inproc. Never NULL; kind NONE: refuse. */
+/* user: the User-Id, NULL for inproc. Never NULL; kind NONE: refuse. Valid until the next call of it or
+ * of identity_cache_refresh(). */
 const struct identity *identity_of(struct identity_cache *c, const char *user);
 
 #endif

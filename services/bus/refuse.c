@@ -82,6 +82,20 @@ void refuse(struct broker *b, enum fault fault, const char *request_id, const ch
     reply(b, frames, 2);
 }
 
+void refuse_context(struct broker *b, enum err why, const struct wire_fault *fault,
+                    struct service *s)
+{
+    char detail[sizeof(fault->field) + sizeof(fault->reason) + 2];
+
+    if (why == ERR_INVALID_ARGUMENT) {
+        snprintf(detail, sizeof(detail), "%s%s%s", fault->field, fault->field[0] ? ": " : "",
+                 fault->reason);
+        refuse(b, FAULT_BAD_CONTEXT, "", detail, s);
+    } else {
+        refuse(b, why == ERR_PERMISSION_DENIED ? FAULT_PRINCIPAL : FAULT_MEMORY, "", NULL, s);
+    }
+}
+
 static bool is_served(struct broker *b, zmq_msg_t *name)
 {
     const struct service *s =
@@ -109,12 +123,13 @@ static void answer_bus_service(struct broker *b, const struct body *body,
                                const struct context *context)
 {
     zmq_msg_t frames[2];
-    ProtobufCMessage *m =
-        stats_answer(&b->registry, zmq_msg_data(body->method), body->method_len, b->scratch);
+    bool known;
+    ProtobufCMessage *m = stats_answer(&b->registry, zmq_msg_data(body->method), body->method_len,
+                                       b->scratch, &known);
     bool packed = m && answer_pack_message(m, body->json, &frames[1]);
     arena_reset(b->scratch);
     if (!packed) {
-        refuse(b, FAULT_UNKNOWN_METHOD, context->request_id, NULL, NULL);
+        refuse(b, known ? FAULT_MEMORY : FAULT_UNKNOWN_METHOD, context->request_id, NULL, NULL);
         return;
     }
     if (!answer_pack_ok(context->request_id, body->json, b->scratch, &frames[0])) {
@@ -142,8 +157,7 @@ void bus_service(struct broker *b, const struct identity *who)
                               body.context ? zmq_msg_size(body.context) : 0, body.json, &stamp,
                               b->scratch, &context, &fault);
     if (e) {
-        refuse(b, e == ERR_PERMISSION_DENIED ? FAULT_PRINCIPAL : FAULT_BAD_CONTEXT, "",
-               fault.reason, NULL);
+        refuse_context(b, e, &fault, NULL);
         return;
     }
     if (id_is_nil(context.tenant) || who->brings_system || context.reads_bus)

@@ -381,7 +381,6 @@ static bool take_context(struct broker *b, const struct identity *who, struct se
                          const struct body *body, struct context *out)
 {
     struct wire_fault fault;
-    char detail[sizeof(fault.field) + sizeof(fault.reason) + 2];
     const struct context_stamp stamp = { .who = who,
                                          .service = s->name,
                                          .service_len = s->name_len,
@@ -391,21 +390,9 @@ static bool take_context(struct broker *b, const struct identity *who, struct se
     enum err e = context_take(body->context ? zmq_msg_data(body->context) : NULL,
                               body->context ? zmq_msg_size(body->context) : 0, body->json, &stamp,
                               b->scratch, out, &fault);
-    switch (e) {
-    case ERR_OK:
-        return true;
-    case ERR_INVALID_ARGUMENT:
-        snprintf(detail, sizeof(detail), "%s%s%s", fault.field, fault.field[0] ? ": " : "",
-                 fault.reason);
-        refuse(b, FAULT_BAD_CONTEXT, "", detail, s);
-        return false;
-    case ERR_PERMISSION_DENIED:
-        refuse(b, FAULT_PRINCIPAL, "", NULL, s);
-        return false;
-    default:
-        refuse(b, FAULT_MEMORY, "", NULL, s);
-        return false;
-    }
+    if (e)
+        refuse_context(b, e, &fault, s);
+    return e == ERR_OK;
 }
 
 /* A request of one of ours: method and message are kept, the context becomes bytes of our own. */

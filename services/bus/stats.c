@@ -214,11 +214,13 @@ static ProtobufCMessage *get_stats(struct arena *a)
 }
 
 ProtobufCMessage *stats_answer(const struct registry *r, const char *method, size_t method_len,
-                               struct arena *a)
+                               struct arena *a, bool *known_out)
 {
+    *known_out = true;
     if (method_len == strlen("ListServices") && memcmp(method, "ListServices", method_len) == 0)
         return list_services(r, a);
     if (method_len == strlen("GetStats") && memcmp(method, "GetStats", method_len) == 0)
         return get_stats(a);
+    *known_out = false;
     return NULL;
 }

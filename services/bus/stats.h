@@ -55,8 +55,9 @@ void stats_count_rejected(struct service *s, const char *reason);
 /* Brings gauges and counters of the metrics page up to date; once a second, broker thread. */
 void stats_export(const struct registry *r);
 
-/* The answer of BusService/<method>, in the arena; NULL: no such method, or the arena is full. */
+/* The answer of BusService/<method>, in the arena; NULL: no such method, known_out says false then, or the
+ * arena is full. */
 ProtobufCMessage *stats_answer(const struct registry *r, const char *method, size_t method_len,
-                               struct arena *a);
+                               struct arena *a, bool *known_out);
 
 #endif

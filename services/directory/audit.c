@@ -73,7 +73,10 @@ enum err audit_read_head(struct db *db, struct arena *a, struct id tenant,
         return e;
     struct db_row row = { .res = res };
     head_out->number = db_row_i64(&row, "number");
-    if (!db_row_bytes(&row, "hash", a, &hash, &len) || len != AUDIT_HASH_BYTES || row.bad)
+    e = db_row_bytes(&row, "hash", a, &hash, &len);
+    if (e)
+        return e;
+    if (len != AUDIT_HASH_BYTES || row.bad)
         return ERR_INTERNAL;
     memcpy(head_out->hash, hash, len);
     return ERR_OK;

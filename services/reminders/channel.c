@@ -37,7 +37,7 @@ static enum err judge_url(struct call *call, const char *url)
     if (!http)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = http_out_check_url(http, url, &reason);
-    if (e)
+    if (e && e != ERR_RESOURCE_EXHAUSTED)
         e = call_fail(call, ERR_INVALID_ARGUMENT, "url", "cannot be called: %s", reason);
     http_out_free(http);
     return e;

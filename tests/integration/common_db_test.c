@@ -509,7 +509,7 @@ static void rows_come_as_values(void **state)
     assert_true(id_equal(db_row_id(&row, "id"), id));
     assert_true(db_row_time(&row, "at") == at_us);
     assert_true(db_row_time(&row, "cn") == INT64_C(1774722600250000));
-    assert_true(db_row_bytes(&row, "bytes", a, &bytes, &len));
+    assert_int_equal(db_row_bytes(&row, "bytes", a, &bytes, &len), ERR_OK);
     assert_int_equal(len, 3);
     assert_memory_equal(bytes, "\0\xff\n", 3);
     assert_true(db_row_is_null(&row, "none"));

@@ -78,6 +78,8 @@ void connect_reply(struct connect_call *call, const void *message, size_t len);
 void connect_fail(struct connect_call *call, const PbStatus *status);
 void connect_fail_as(struct connect_call *call, const struct connect_failure *f);
 void connect_fail_text(struct connect_call *call, enum err code, const char *text);
+/* why: ERR_RESOURCE_EXHAUSTED, or what else is wrong with a message of our own. */
+void connect_fail_to_write(struct connect_call *call, enum err why);
 
 /* The answer was given, or nobody waits for it: the call is not to be touched any more. */
 bool connect_is_over(const struct connect_call *call);

@@ -212,8 +212,9 @@ static void end_stream(struct connect_call *call, const PbStatus *status)
 
 /* --- messages ----------------------------------------------------------------------------------- */
 
-/* In the codec of the client; false: no memory, or an Any that cannot be written. */
-static bool to_codec(struct connect_call *call, const void *message, size_t len, struct sbuf *b)
+/* In the codec of the client. ERR_RESOURCE_EXHAUSTED: no memory; else it cannot be written, as an Any of unknown
+ * type. */
+static enum err to_codec(struct connect_call *call, const void *message, size_t len, struct sbuf *b)
 {
     ProtobufCMessage *m = NULL;
     struct wire_fault fault;
@@ -221,12 +222,24 @@ static bool to_codec(struct connect_call *call, const void *message, size_t len,
     sbuf_init(b, JSON_MAX);
     if (call->codec == CONNECT_PROTO) {
         sbuf_add(b, message, len);
-        return !b->bad;
+        return b->bad ? ERR_RESOURCE_EXHAUSTED : ERR_OK;
     }
     CLEANUP(arena_freep) struct arena *a = arena_new(JSON_MAX);
-    return a &&
-           !wire_unpack(call->method->output, message, len, &wire_limits_internal, a, &m, &fault) &&
-           !protojson_write(m, 0, b) && !b->bad;
+    if (!a)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err e =
+        wire_unpack(call->method->output, message, len, &wire_limits_internal, a, &m, &fault);
+    if (e == ERR_OK)
+        e = protojson_write(m, 0, b);
+    return b->bad ? ERR_RESOURCE_EXHAUSTED : e;
+}
+
+void connect_fail_to_write(struct connect_call *call, enum err why)
+{
+    if (why == ERR_RESOURCE_EXHAUSTED)
+        connect_fail_text(call, why, "there is no memory for the answer; ask again");
+    else
+        connect_fail_text(call, ERR_INTERNAL, "the answer cannot be written");
 }
 
 static bool wants_gzip(const struct connect_call *call, size_t len)
@@ -272,10 +285,11 @@ void connect_reply(struct connect_call *call, const void *message, size_t len)
 
     if (call->over)
         return;
-    if (to_codec(call, message, len, &b))
-        answer_unary(call, &b);
+    enum err e = to_codec(call, message, len, &b);
+    if (e)
+        connect_fail_to_write(call, e);
     else
-        connect_fail_text(call, ERR_INTERNAL, "the answer cannot be written");
+        answer_unary(call, &b);
 }
 
 /* For those who read headers only. */
@@ -352,9 +366,10 @@ bool connect_send(struct connect_call *call, const void *message, size_t len)
 
     if (call->over)
         return false;
-    if (to_codec(call, message, len, &b))
+    enum err e = to_codec(call, message, len, &b);
+    if (e == ERR_OK)
         return connect_send_encoded(call, b.data, b.len);
-    connect_fail_text(call, ERR_INTERNAL, "a message cannot be written");
+    connect_fail_to_write(call, e);
     return false;
 }
 

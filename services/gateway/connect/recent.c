@@ -246,35 +246,43 @@ const struct recent_event *recent_get(struct recent *r, int64_t seq)
     return seq >= r->first && seq < r->next ? &slot_of(r, seq)->event : NULL;
 }
 
-static char *make_json(const struct recent_event *e, size_t *len_out)
+static enum err make_json(const struct recent_event *e, char **json_out)
 {
     CLEANUP(arena_freep) struct arena *a = arena_new(ARENA);
     ProtobufCMessage *m = NULL;
     struct wire_fault fault;
-    struct sbuf b;
+    CLEANUP(sbuf_fini) struct sbuf b = { 0 };
 
-    if (!a || wire_unpack(&daybook__bus__v1__stream_events_response__descriptor, e->response,
-                          e->len, &wire_limits_internal, a, &m, &fault))
-        return NULL;
+    if (!a)
+        return ERR_RESOURCE_EXHAUSTED;
+    enum err err = wire_unpack(&daybook__bus__v1__stream_events_response__descriptor, e->response,
+                               e->len, &wire_limits_internal, a, &m, &fault);
+    if (err)
+        return err;
     sbuf_init(&b, JSON_MAX);
-    char *text = protojson_write(m, 0, &b) == ERR_OK ? sbuf_take(&b) : NULL;
-    *len_out = text ? strlen(text) : 0;
-    sbuf_fini(&b);
-    return text;
+    err = protojson_write(m, 0, &b);
+    if (err)
+        return err;
+    *json_out = sbuf_take(&b);
+    return *json_out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
-const char *recent_json(struct recent *r, int64_t seq, size_t *len_out)
+enum err recent_json(struct recent *r, int64_t seq, const char **json_out, size_t *len_out)
 {
     struct slot *s = seq >= r->first && seq < r->next ? slot_of(r, seq) : NULL;
 
     if (!s)
-        return NULL;
+        return ERR_OUT_OF_RANGE;
     if (!s->json) {
-        s->json = make_json(&s->event, &s->event.json_len);
+        enum err e = make_json(&s->event, &s->json);
+        if (e)
+            return e;
         s->event.json = s->json;
+        s->event.json_len = strlen(s->json);
         s->bytes += s->event.json_len;
         r->bytes += s->event.json_len;
     }
+    *json_out = s->json;
     *len_out = s->event.json_len;
-    return s->json;
+    return ERR_OK;
 }

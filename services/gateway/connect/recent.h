@@ -39,7 +39,9 @@ bool recent_is_live(const struct recent *r);
 int64_t recent_first(const struct recent *r);
 /* NULL: not held. */
 const struct recent_event *recent_get(struct recent *r, int64_t seq);
-/* The event as JSON, made once; NULL: no memory. */
-const char *recent_json(struct recent *r, int64_t seq, size_t *len_out);
+/* The event as JSON, made once. ERR_OUT_OF_RANGE: not held; ERR_RESOURCE_EXHAUSTED: no memory;
+ * ERR_INVALID_ARGUMENT: of a type that this program does not know. */
+NODISCARD enum err recent_json(struct recent *r, int64_t seq, const char **json_out,
+                               size_t *len_out);
 
 #endif

@@ -218,12 +218,16 @@ static void send_held(struct stream *s, const struct recent_event *e)
 {
     size_t len = e->len;
     const void *data = e->response;
+    const char *json;
 
-    if (connect_is_json(s->call))
-        data = recent_json(s->all->recent, e->seq, &len);
-    if (!data) {
-        end(s, ERR_INTERNAL, "a message cannot be written");
-        return;
+    if (connect_is_json(s->call)) {
+        enum err err = recent_json(s->all->recent, e->seq, &json, &len);
+        if (err) {
+            forget(s);
+            connect_fail_to_write(s->call, err);
+            return;
+        }
+        data = json;
     }
     s->told_us = clock_monotonic_us();
     took(s, connect_send_encoded(s->call, data, len));

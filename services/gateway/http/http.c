@@ -253,6 +253,8 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
     }
     if (!x->handed) {
         http_came(l, x->on);
+        if (x->fault == HTTP_NO_MEMORY && !x->response)
+            http_answer(x, 503, NULL, 0);
         x->handed = true;
         if (!x->response)
             l->handler.handle(l->handler.arg, x);
@@ -344,6 +346,8 @@ void http_add_header(struct http_exchange *x, const char *name, const char *valu
 {
     char *n = arena_strdup(x->arena, name), *v = arena_strdup(x->arena, value);
 
+    if (!n || !v)
+        x->headless = true;
     if (!n || !v || x->nheaders == HTTP_ANSWER_HEADERS_MAX || strpbrk(value, "\r\n")) {
         log_warn("http.header", "an answer's header is not sent", "name", name, NULL);
         return;
@@ -359,6 +363,10 @@ static void set_response(struct http_exchange *x, unsigned status, struct MHD_Re
         return;
     }
     assert(!x->response);
+    if (x->headless && response) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
     x->response = response;
     x->status = status;
     if (!response)

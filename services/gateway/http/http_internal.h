@@ -56,6 +56,7 @@ struct http_exchange {
     struct sbuf out;     /* of a stream: [out_sent, len) was not taken */
     size_t out_sent;
     size_t nheaders;
+    bool headless; /* there was no memory for one */
     const char *headers[HTTP_ANSWER_HEADERS_MAX][2];
 };
 

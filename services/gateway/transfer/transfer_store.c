@@ -114,8 +114,9 @@ enum err transfer_store_read(struct transfer_store *s, struct transfer_id t, con
         return e;
     struct db_row row = { .res = res };
     int64_t first = db_row_i64(&row, "at");
-    if (!db_row_bytes(&row, "bytes", s->arena, &data, &len))
-        return ERR_RESOURCE_EXHAUSTED;
+    e = db_row_bytes(&row, "bytes", s->arena, &data, &len);
+    if (e)
+        return e;
     if (row.bad || first > at)
         return ERR_INTERNAL;
     size_t skip = (size_t)MIN(at - first, (int64_t)len);
@@ -470,10 +471,11 @@ static enum err read_principal(struct transfer_store *s, struct db_row *row,
     uint8_t *data = NULL;
     size_t len = 0;
 
-    if (!db_row_bytes(row, "_principal", s->arena, &data, &len))
-        return ERR_INTERNAL;
-    enum err e = wire_unpack(&daybook__common__v1__principal__descriptor, data, len,
-                             &wire_limits_internal, s->arena, &m, &fault);
+    enum err e = db_row_bytes(row, "_principal", s->arena, &data, &len);
+    if (e)
+        return e;
+    e = wire_unpack(&daybook__common__v1__principal__descriptor, data, len, &wire_limits_internal,
+                    s->arena, &m, &fault);
     *out = (const PbPrincipal *)m;
     return e;
 }

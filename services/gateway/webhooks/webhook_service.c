@@ -134,9 +134,10 @@ static enum err judge_url(struct call *call, const char *url)
     if (!http)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = http_out_check_url(http, url, &reason);
+    if (e && e != ERR_RESOURCE_EXHAUSTED)
+        e = call_fail(call, ERR_INVALID_ARGUMENT, "endpoint.url", "cannot be called: %s", reason);
     http_out_free(http);
-    return e ? call_fail(call, ERR_INVALID_ARGUMENT, "endpoint.url", "cannot be called: %s", reason)
-             : ERR_OK;
+    return e;
 }
 
 static bool is_begin_of_type(const char *prefix)
