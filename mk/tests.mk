@@ -124,12 +124,30 @@ $(ASYNCAPI):
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
-# Preloaded into daemons by tests/crash/test_memory.py.
+# Preloaded into programs: lets allocations fail.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so
 $(FAILMALLOC): tests/crash/failmalloc.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(CFLAGS_COMMON) $(WARN) -O1 -fPIC -shared -o $@ $<
+
+# Not tests of a second and more, nor those that wait for what does not come when it could not be sent. Who has no memory
+# for the schema, ends at the start.
+UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_workers common_admin common_bus_client common_bus_peers \
+	common_bus_socket common_bus_worker common_clock common_http_out common_log common_resolve common_tz common_wire_nul \
+	gateway_http gateway_jwt gateway_pieces gateway_stream
+UNIT_SWEEP_BINS = $(filter-out $(UNIT_SWEEP_NOT:%=$(B)/tests/unit/%_test),$(UNIT_BINS))
+UNIT_SWEEP_SPARED = $(call obj,common/schema.c $(wildcard tests/support/*.c))
+SWEEP_CHECK := every_method customers directory policies scoring visits questions delivery
+SWEEP_TESTS := $(SWEEP_CHECK) calls cli_repair events http_repair transfer webhooks
+SWEEP = PYTHONPATH=tests/crash:tests/acceptance:tests/support DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)"
+.PHONY: allocations allocations-check
+allocations: all $(VENV)/ok $(FAILMALLOC) $(UNIT_BINS) ## each allocation of unit tests, and of a request of each method, fails once
+	$(Q)$(SWEEP) $(VENV)/bin/python tests/crash/unit_sweep.py $(UNIT_SWEEP_SPARED) -- \
+		$(foreach b,$(UNIT_SWEEP_BINS),$(b) $(B)/obj/tests/unit/$(notdir $(b)).o)
+	$(Q)$(SWEEP) $(PYTEST) -p sweep $(SWEEP_TESTS:%=tests/acceptance/test_%.py)
+allocations-check:
+	$(Q)UNIT_SWEEP=10 $(MAKE) --no-print-directory SWEEP_TESTS="$(SWEEP_CHECK)" allocations
 
 crash: all $(VENV)/ok $(FAILMALLOC) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash

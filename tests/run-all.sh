@@ -34,6 +34,7 @@ stage "Connect's suite" make "$@" conformance
 # Its runner exists for this processor only.
 [ "$(uname -m)" != x86_64 ] || stage "protobuf's suite" make "$@" protobuf-conformance
 stage "crash tests" make "$@" crash-check
+stage "allocations that fail" make "$@" allocations-check
 stage "chaos tests" make "$@" chaos-check
 stage "life cycle" make "$@" lifecycle-check
 stage "build by the other compiler" make "$@" CC=clang all

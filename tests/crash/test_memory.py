@@ -6,11 +6,9 @@ tests/crash/failmalloc.c, which is preloaded).
 """
 
 import os
-import pathlib
-import signal
-import struct
 
 import pytest
+from scarcity import make_scarce
 from stack import DAEMONS, wait_until
 from wreck import Wreck
 
@@ -19,45 +17,17 @@ EVERY = (31, 7, 2, 1)  # one of so many allocations fails
 ENOUGH = 10  # of them, in each daemon and for each of these
 
 
-class Scarcity:
-    """The control file of a daemon: every so many allocations one fails; how many have."""
-
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
-        self.path.write_bytes(bytes(16))
-
-    def set(self, every):
-        with open(self.path, "r+b") as file:
-            file.write(struct.pack("=Q", every))
-
-    @property
-    def failed(self):
-        return struct.unpack("=QQ", self.path.read_bytes())[1]
-
-
 @pytest.fixture(scope="module")
 def wreck(tmp_path_factory):
     wreck = Wreck(tmp_path_factory.mktemp("memory"), SEED, rate=200, soon=10)
     try:
         wreck.up()
-        make_scarce(wreck.stack, wreck.folder / "scarce", wreck)
+        wreck.scarcity = make_scarce(wreck.stack, wreck.folder / "scarce")
         wreck.start_load()
         yield wreck
         wreck.stack.down()
     finally:
         wreck.remove()
-
-
-def make_scarce(stack, folder, wreck):
-    """Every daemon is started anew with the library that refuses."""
-    folder.mkdir()
-    wreck.scarcity = {name: Scarcity(folder / name) for name in DAEMONS}
-    for name in DAEMONS:
-        stack.kill(name, signal.SIGTERM)
-        stack.write_settings(name, FAILMALLOC_FILE=folder / name, LD_PRELOAD=os.environ["DAYBOOK_FAILMALLOC"])
-        stack.start(name)
-    for name in DAEMONS:
-        wait_until(lambda name=name: stack.healthy(name), 60, f"{name} is ready")
 
 
 def test_no_daemon_ends_for_want_of_memory(wreck):
