@@ -79,7 +79,7 @@ def test_f56_the_password_of_a_daemon_s_role(pair, load):
     password = Password(pair, "daybook_customers")
     password.change("first")
     url = pair.stack.env_of("customers")["DAYBOOK_DB_URL"]
-    pair.stack.change_env("customers", DAYBOOK_DB_URL=f"{url} passfile={password.file}")
+    pair.stack.write_settings("customers", DAYBOOK_DB_URL=f"{url} passfile={password.file}")
     restart_both(pair, "customers")
     password.demand()
     load.goes_on(200)
@@ -126,8 +126,8 @@ def test_f56_the_curve_key_of_a_daemon(pair, load):
     (stack.folder / "keys/admitted/visits-new.pub").write_text((stack.folder / "keys/visits-new.pub").read_text())
     wait_until(lambda: admitted(stack, new), REFUSED, "the new key was admitted")
     assert admitted(stack, old)
-    stack.change_env("visits", DAYBOOK_BUS_PUBLIC_KEY=new.public.decode(),
-                     DAYBOOK_BUS_SECRET_KEY_FILE=str(stack.folder / "keys/visits-new.key"))
+    stack.write_settings("visits", DAYBOOK_BUS_PUBLIC_KEY=new.public.decode(),
+                         DAYBOOK_BUS_SECRET_KEY_FILE=str(stack.folder / "keys/visits-new.key"))
     restart_both(pair, "visits")
     load.goes_on(200)
     (stack.folder / "keys/admitted/visits.pub").unlink()
