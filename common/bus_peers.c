@@ -128,8 +128,13 @@ bool bus_peers_reconnect(struct bus_peers *p)
     bool ok = true;
     for (size_t i = 0; i < p->n; i++) {
         const char *at = p->peers[i].at;
-        if (p->peers[i].generation && !is_among_first(p, i, at))
-            ok &= zmq_disconnect(p->socket, at) == 0 && bus_peers_connect(p->socket, at);
+        if (!p->peers[i].generation || is_among_first(p, i, at))
+            continue;
+        (void)zmq_disconnect(p->socket, at);
+        if (!bus_peers_connect(p->socket, at)) {
+            p->peers[i].generation = 0; /* following tries again */
+            ok = false;
+        }
     }
     return ok;
 }

@@ -34,8 +34,10 @@
 #define BACKOFF_CAP_US (5 * SECOND_US)
 /* How long a request may be on its way that crosses our DISCONNECT. */
 #define LEAVE_GRACE_US (250 * MSEC_US)
-/* How often a name is asked for whose address is not known yet. */
+/* How often a name is asked for whose address is not known yet: one that is found at all is found soon. */
 #define UNKNOWN_US (50 * MSEC_US)
+#define UNKNOWN_LONG_US (250 * MSEC_US)
+#define UNKNOWN_SOON 40 /* times */
 #define READ_BURST 64
 #define ADDR_MAX 255
 
@@ -57,6 +59,7 @@ struct link {
     bool look, look_monitor;                   /* read, whatever the poll says */
     uint64_t generation;                       /* counts sockets */
     unsigned attempt;                          /* since the bus last spoke */
+    unsigned unknown;                          /* how often the name had no address */
     int64_t retry_at_us;                       /* BACKOFF */
     int64_t beat_at_us, heard_at_us;
     int64_t leave_at_us; /* LEAVING: may close from then on */
@@ -199,9 +202,11 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
 {
     char address[RESOLVE_TEXT_MAX];
     if (!resolve_get(l->name, address, &l->name_generation)) {
-        l->retry_at_us = now_us + UNKNOWN_US;
+        l->unknown += l->unknown < UNKNOWN_SOON;
+        l->retry_at_us = now_us + (l->unknown < UNKNOWN_SOON ? UNKNOWN_US : UNKNOWN_LONG_US);
         return;
     }
+    l->unknown = 0;
     l->socket = zmq_socket(w->def.zmq_context, ZMQ_DEALER);
     if (!l->socket || !bus_socket_prepare(l->socket, w->def.address)) {
         lose(l, "no_socket", now_us);

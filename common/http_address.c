@@ -132,6 +132,12 @@ struct http_networks *http_networks_new(const char *text)
     return NULL;
 }
 
+bool http_networks_ok(const char *text)
+{
+    struct http_networks n;
+    return read_networks(text, &n);
+}
+
 void http_networks_free(struct http_networks *n)
 {
     free(n);

@@ -19,6 +19,8 @@ struct http_networks;
 /* CIDR forms and single addresses parted by commas; NULL or "" = none. NULL: malformed or no
  * memory. */
 struct http_networks *http_networks_new(const char *text);
+/* Well-formed, by the same rules; asks for no memory. */
+bool http_networks_ok(const char *text);
 void http_networks_free(struct http_networks *n);
 /* Whether the text is one network, "10.1.0.0/16" or an address alone. */
 bool http_network_ok(const char *text);

@@ -105,7 +105,7 @@ void http_out_free(struct http_out *h)
     free(h);
 }
 
-bool http_out_trust(struct http_out *h, const char *file)
+bool http_out_authorities_ok(const char *file)
 {
     FILE *f = fopen(file, "re");
     char line[256];
@@ -115,9 +115,15 @@ bool http_out_trust(struct http_out *h, const char *file)
         has_some = strncmp(line, "-----BEGIN CERTIFICATE-----", 27) == 0;
     if (f)
         (void)fclose(f);
-    if (has_some)
-        h->authorities = file;
     return has_some;
+}
+
+bool http_out_trust(struct http_out *h, const char *file)
+{
+    if (!http_out_authorities_ok(file))
+        return false;
+    h->authorities = file;
+    return true;
 }
 
 size_t http_out_running(const struct http_out *h)

@@ -17,6 +17,8 @@ struct http_out;
  * allow_plain: http besides https. NULL: allow is malformed or no memory. */
 struct http_out *http_out_new(const char *allow, bool allow_plain);
 void http_out_free(struct http_out *h);
+/* A certificate can be read there. */
+bool http_out_authorities_ok(const char *file);
 /* Trusts the certificate authorities in this file (PEM) too, besides those of the system; before
  * the first request. The text is borrowed. False: no certificate can be read there. */
 NODISCARD bool http_out_trust(struct http_out *h, const char *file);

@@ -6,6 +6,7 @@
 
 #include "common/consumer_service.h"
 #include "common/daemon.h"
+#include "common/http_address.h"
 #include "common/log.h"
 #include "common/schema.h"
 #include "services/gateway/calendar/calendar_feed.h"
@@ -216,7 +217,7 @@ static bool take_tokens(struct gateway *g, struct daemon *d, struct identity_con
     else
         g->keys = c->keys = jwks_source_new(place, text_of(d, "JWT_JWKS_NETWORKS"),
                                             daemon_setting(d, "JWT_JWKS_REFRESH")->i64, &reason);
-    if (!g->keys)
+    if (!g->keys && reason)
         daemon_refuse_setting(d, reason);
     return g->keys != NULL;
 }
@@ -234,9 +235,11 @@ static bool make_identity(struct gateway *g, struct daemon *d)
     g->uses = c.uses = key_use_new();
     if (!g->failures || !g->requests || !g->uses || !take_tokens(g, d, &c))
         return false;
-    g->identity = identity_new(&c);
-    if (!g->identity)
+    if (!http_networks_ok(c.trusted_proxies)) {
         daemon_refuse_setting(d, "DAYBOOK_HTTP_TRUSTED_PROXIES: networks such as 10.1.0.0/16");
+        return false;
+    }
+    g->identity = identity_new(&c);
     return g->identity != NULL;
 }
 

@@ -9,8 +9,8 @@
  *
  * FAILMALLOC_NOT names a file of pairs of such numbers, from and to: parts of the program, as nm tells
  * them, that are no code of ours, but a test's. When that program is ended by SIGSEGV or SIGABRT, its exit status
- * is 99 if that was within the call, out of the test, in which the allocation failed, and else 98: then the test
- * has gone on with what it was not given.
+ * is 99 if that was within the call, out of the test, in which the allocation failed, or if libc found the heap
+ * broken; else 98: then the test has gone on with what it was not given.
  */
 #include <dlfcn.h>
 #include <execinfo.h>
@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,10 +99,25 @@ static uintptr_t test_call(void)
     return 0;
 }
 
+/* Whether it was libc that gave up, since what it had given out was returned twice or written over. */
+static int heap_is_broken(void)
+{
+    static const char *const names[] = { "free", "cfree", "malloc", "calloc", "realloc" };
+    void *frames[FRAMES];
+    int n = backtrace(frames, FRAMES);
+    Dl_info info;
+
+    for (int i = 0; i < n && !is_spared((uintptr_t)frames[i]); i++)
+        for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+            if (dladdr(frames[i], &info) && info.dli_sname && strcmp(info.dli_sname, names[k]) == 0)
+                return 1;
+    return 0;
+}
+
 static void on_fault(int number)
 {
-    (void)number;
-    _exit(test_call() == failed_for ? EXIT_CODE : EXIT_TEST);
+    int ours = test_call() == failed_for || (number == SIGABRT && heap_is_broken());
+    _exit(ours ? EXIT_CODE : EXIT_TEST);
 }
 
 static int is_the_one_of_every(uint64_t before)

@@ -44,6 +44,7 @@ class Sweep:
         self.stack, self.scarcity = None, {}
         self.lock = threading.Lock()
         self.times, self.failed, self.hit_at = {}, {}, 0.0
+        self.at = {}  # where the next call of a command goes on
         self.ended, self.wrong = [], []
 
     @contextlib.contextmanager
@@ -59,7 +60,7 @@ class Sweep:
     def repeat(self, daemon, method, ask):
         """What ask() gives when no allocation fails in it. ask: gives an answer, and what the caller was told."""
         before, scarce = self.stack.pid(daemon), self.scarcity[daemon]
-        until, n, odd, doubted = time.monotonic() + SECONDS, 1, "", 0
+        until, n, odd, doubted = time.monotonic() + SECONDS, self.at.get((daemon, method), 1), "", 0
         while True:
             failed = scarce.failed
             scarce.fail_in(0 if odd else n)
@@ -83,10 +84,12 @@ class Sweep:
             else:
                 if odd and not is_same(odd, told):
                     self.wrong.append(f"{daemon}, allocation {n} of {method}: {odd}, not {told}")
-                if not hit and not odd or told == "OK" and not is_query(method):
-                    self.times[daemon, method] = self.times.get((daemon, method), 0) + 1
-                    return answer
+                ended = not hit and not odd
                 n, odd = n + 1, ""
+                if ended or told == "OK" and not is_query(method):  # what is done is done: on with the next call
+                    self.at[daemon, method] = 1 if ended else n
+                    self.times[daemon, method] = self.times.get((daemon, method), 0) + ended
+                    return answer
 
     def patiently(self, ask):
         """A daemon that could not keep its session with PostgreSQL opens another one soon."""
@@ -177,8 +180,13 @@ def never_tried():
     return sorted(set(contract.methods()) - {method for _, method in sweep.times})
 
 
+def unharmed():
+    """Daemons in which no allocation failed: the allocator was not there."""
+    return sorted({daemon for daemon, _ in sweep.times} - {daemon for (daemon, _), n in sweep.failed.items() if n})
+
+
 def pytest_sessionfinish(session):
-    if sweep.ended or sweep.wrong or never_tried():
+    if sweep.ended or sweep.wrong or never_tried() or unharmed() or not sweep.failed:
         session.exitstatus = 1
 
 
@@ -187,7 +195,8 @@ def pytest_terminal_summary(terminalreporter):
     write(f"allocations that failed: {sum(sweep.failed.values())}, in requests of "
           f"{len({method for _, method in sweep.times})} methods")
     for title, lines in (("daemons that ended", sweep.ended), ("callers that were told something else", sweep.wrong),
-                         ("methods that were never tried", never_tried())):
+                         ("methods that were never tried to their end", never_tried()),
+                         ("daemons without a failed allocation", unharmed())):
         write(f"{title}: {len(lines)}")
         for line in lines:
             write(f"  {line}")

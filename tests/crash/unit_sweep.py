@@ -40,7 +40,7 @@ class Program:
         (self.folder / "not").write_bytes(b"".join(struct.pack("=QQ", start, end)
                                                    for name, start, end in functions(binary)
                                                    if name in own))
-        self.faults, self.spoilt = [], 0
+        self.faults, self.spoilt, self.asked = [], 0, 0
 
     def run(self, number):
         """Its exit status while that allocation fails (0: none does), and how many it asked for."""
@@ -58,6 +58,7 @@ class Program:
     def sweep(self):
         status, asked = self.run(0)
         assert status == 0, f"{self.binary}: {status}"
+        self.asked = asked
         numbers = range(1, asked + 1, max(1, -(-asked // MOST)))
         for number in numbers:
             status, _ = self.run(number)
@@ -74,6 +75,9 @@ def main():
         programs = [Program(binary, own, spared, folder) for binary, own in zip(rest[::2], rest[1::2], strict=True)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             failed = sum(pool.map(Program.sweep, programs))
+    silent = [p.binary.name for p in programs if p.asked == 0]
+    print(f"without an allocation of ours: {' '.join(silent) or 'none'}")
+    assert len(silent) < len(programs) / 2, "the allocator is not there"
     faults = [fault for program in programs for fault in program.faults]
     print(f"unit tests: {failed} allocations failed, in {len(programs)} programs; "
           f"{sum(p.spoilt for p in programs)} times the test went on without what it was not given; faults: {len(faults)}")

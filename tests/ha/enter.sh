@@ -30,7 +30,7 @@ cat >"$hosts" <<HOSTS
 127.0.3.1 bus1
 127.0.3.2 bus2
 HOSTS
-HOSTS=$hosts unshare --net --mount bash -c '
+HOSTS=$hosts unshare --net --mount --pid --fork --kill-child --mount-proc bash -c '
     ip link set lo up
     mount --bind "$HOSTS" /etc/hosts
     mount --bind "$1" /mnt

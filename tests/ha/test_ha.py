@@ -64,6 +64,8 @@ class Story:
     def seen(self, began, ended):
         """Longest gap between two acknowledgements, and the failed tries of commands that were under way."""
         entries = list(self.load.entries())
+        given_up = [e for e in entries if "error" in e]
+        assert not given_up, given_up[:3]
         at = sorted(e["at"] for e in entries if "at" in e and began - 1 <= e["at"] <= ended)
         gap = max((b - a for a, b in zip(at, at[1:])), default=ended - began)
         failed = collections.Counter(why for e in entries if "at" in e and began <= e["at"] and e["began"] <= ended

@@ -167,6 +167,14 @@ def test_f54_forward(pair, name):
         check(pair)
 
 
+def test_f54_buses_of_this_version_stop_among_their_like(pair):
+    """Nothing is excused."""
+    pair.drain_second("bus")
+    pair.start_second("bus").until_ready()
+    pair.load.goes_on(200)
+    pair.load.check()
+
+
 def test_f54_new_fields_go_through(pair):
     before = new_fields(pair)
     pair.load.goes_on(200)
@@ -181,6 +189,7 @@ def test_f54_back(pair, name):
 def test_f54_nothing_lost_nothing_twice(pair, capsys):
     pair.load.stop()
     check(pair)
+    assert pair.known < 0.02 * sum(worker.calls for worker in pair.load.workers)
     pair.stack.settle()
     commands = pair.load.check_ledger()
     holes = pair.stack.sql("select seq from (select seq, lag(seq) over (order by seq) as before from bus.log) s"

@@ -97,6 +97,8 @@ static void add_pair(struct connect_call *call, struct connect_pair *list, size_
     struct arena *a = http_arena(call->x);
     struct connect_pair pair = { arena_strdup(a, name), arena_strdup(a, value) };
 
+    if (!pair.name || !pair.value)
+        http_spoil(call->x);
     if (*n == CONNECT_NAMES_MAX || !pair.name || !pair.value)
         log_warn("connect.header", "an answer's header is not sent", "name", name, NULL);
     else
@@ -237,7 +239,9 @@ static enum err to_codec(struct connect_call *call, const void *message, size_t 
 void connect_fail_to_write(struct connect_call *call, enum err why)
 {
     if (why == ERR_RESOURCE_EXHAUSTED)
-        connect_fail_text(call, why, "there is no memory for the answer; ask again");
+        connect_fail_text(
+            call, why,
+            "there is no memory for the answer, or it is too large: ask again, or for less");
     else
         connect_fail_text(call, ERR_INTERNAL, "the answer cannot be written");
 }

@@ -209,11 +209,12 @@ size_t upstream_open(const struct upstream *u)
     return u->open;
 }
 
-static bool may(struct link *l, int event)
+/* Reading them uses up the edge of the descriptor: whoever waits for either looks at one reading. */
+static int events_of(struct link *l)
 {
     int events = 0;
     size_t size = sizeof(events);
-    return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) == 0 && events & event;
+    return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
 }
 
 /* By turns, of those that take requests; one that stops only when there is no other, and then the one that has
@@ -225,7 +226,7 @@ static struct link *pick(struct upstream *u)
 
     for (size_t i = 0; i < u->nlinks; i++) {
         struct link *l = &u->links[u->turn++ % u->nlinks];
-        if (!may(l, ZMQ_POLLOUT))
+        if (!(events_of(l) & ZMQ_POLLOUT))
             continue;
         if (l->shunned_until_us <= now_us)
             return l;
@@ -237,7 +238,10 @@ static struct link *pick(struct upstream *u)
 
 bool upstream_is_connected(struct upstream *u)
 {
-    return pick(u) != NULL;
+    for (size_t i = 0; i < u->nlinks; i++)
+        if (events_of(&u->links[i]) & ZMQ_POLLOUT)
+            return true;
+    return false;
 }
 
 /* --- asking ------------------------------------------------------------------------------------- */
@@ -394,11 +398,12 @@ static void sweep(struct upstream *u)
 int64_t upstream_wait_us(struct upstream *u)
 {
     int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
+    int wanted = u->waiting.first ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
 
-    if (u->more || (u->waiting.first && pick(u)))
+    if (u->more)
         return 0;
     for (size_t i = 0; i < u->nlinks; i++) {
-        if (may(&u->links[i], ZMQ_POLLIN))
+        if (events_of(&u->links[i]) & wanted)
             return 0;
         wait_us = MIN(wait_us, bus_peers_wait_us(u->links[i].peers));
     }

@@ -175,8 +175,7 @@ static enum MHD_Result queue(struct http_exchange *x)
 {
     for (size_t i = 0; i < x->nheaders; i++)
         if (MHD_add_response_header(x->response, x->headers[i][0], x->headers[i][1]) != MHD_YES)
-            log_warn("http.header", "an answer's header is not sent", "name", x->headers[i][0],
-                     NULL);
+            return MHD_NO; /* no memory: the connection ends */
     x->nheaders = 0;
     if (x->loop->quiesced)
         (void)MHD_add_response_header(x->response, "Connection", "close");
@@ -227,6 +226,8 @@ static enum MHD_Result refuse_framing(struct http_exchange *x)
  * sends (Expect) is told at once. */
 static enum MHD_Result begin_handling(struct http_exchange *x)
 {
+    if (x->fault == HTTP_NO_MEMORY) /* nobody knows the path */
+        http_answer(x, 503, NULL, 0);
     if (!x->fault && x->loop->handler.begin)
         x->loop->handler.begin(x->loop->handler.arg, x);
     return x->response && http_header(x, "Expect") ? queue(x) : MHD_YES;
@@ -253,10 +254,8 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
     }
     if (!x->handed) {
         http_came(l, x->on);
-        if (x->fault == HTTP_NO_MEMORY && !x->response)
-            http_answer(x, 503, NULL, 0);
         x->handed = true;
-        if (!x->response)
+        if (!x->over)
             l->handler.handle(l->handler.arg, x);
     }
     if (x->response)
@@ -342,12 +341,17 @@ void *http_data(const struct http_exchange *x)
 
 /* --- answers ------------------------------------------------------------------------------------ */
 
+void http_spoil(struct http_exchange *x)
+{
+    x->headless = true;
+}
+
 void http_add_header(struct http_exchange *x, const char *name, const char *value)
 {
     char *n = arena_strdup(x->arena, name), *v = arena_strdup(x->arena, value);
 
     if (!n || !v)
-        x->headless = true;
+        http_spoil(x);
     if (!n || !v || x->nheaders == HTTP_ANSWER_HEADERS_MAX || strpbrk(value, "\r\n")) {
         log_warn("http.header", "an answer's header is not sent", "name", name, NULL);
         return;

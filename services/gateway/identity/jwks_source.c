@@ -11,6 +11,7 @@
 
 #include "common/arena.h"
 #include "common/clock.h"
+#include "common/http_address.h"
 #include "common/http_out.h"
 #include "common/log.h"
 #include "common/metrics.h"
@@ -251,8 +252,15 @@ static bool prepare_http(struct jwks_source *s, const char *networks, const char
     s->is_plain = strncmp(s->place, "http://", 7) == 0;
     s->http = http_out_new(networks, s->is_plain);
     s->arena = arena_new(MIB);
-    *reason_out = "the networks are malformed, or out of memory";
-    return s->http && s->arena && http_out_check_url(s->http, s->place, reason_out) == ERR_OK;
+    if (!http_networks_ok(networks)) {
+        *reason_out = "DAYBOOK_JWT_JWKS_NETWORKS: networks such as 10.1.0.0/16";
+        return false;
+    }
+    enum err e = s->http && s->arena ? http_out_check_url(s->http, s->place, reason_out)
+                                     : ERR_RESOURCE_EXHAUSTED;
+    if (e == ERR_RESOURCE_EXHAUSTED)
+        *reason_out = NULL;
+    return e == ERR_OK;
 }
 
 struct jwks_source *jwks_source_new(const char *place, const char *networks, int64_t refresh_us,
@@ -260,7 +268,7 @@ struct jwks_source *jwks_source_new(const char *place, const char *networks, int
 {
     struct jwks_source *s = calloc(1, sizeof(*s));
 
-    *reason_out = "out of memory";
+    *reason_out = NULL;
     metric_register(&looks_total);
     if (!s || !make_condition(s)) {
         free(s);

@@ -4,6 +4,8 @@
 #include "services/gateway/webhooks/webhook_threads.h"
 
 #include "common/log.h"
+#include "common/http_address.h"
+#include "common/http_out.h"
 #include "common/mdp.h"
 
 const struct webhook_config *webhook_config_of(const void *daemon_data)
@@ -24,12 +26,14 @@ bool webhooks_init(struct webhooks *w, struct daemon *d, const char *public_url)
         .authorities = daemon_setting(d, "WEBHOOK_CA_FILE")->text,
         .public_url = public_url,
     };
-    w->sender = webhook_sender_new(&(struct webhook_sender_config){
-        .conninfo = daemon_conninfo(d), .instance = daemon_instance(d), .http = &w->config });
-    if (!w->sender)
+    if (!http_networks_ok(w->config.allow))
+        daemon_refuse_setting(d, "DAYBOOK_WEBHOOK_ALLOW: networks such as 10.1.0.0/16");
+    else if (w->config.authorities && !http_out_authorities_ok(w->config.authorities))
         daemon_refuse_setting(
-            d, "DAYBOOK_WEBHOOK_ALLOW is not a list of networks, DAYBOOK_WEBHOOK_CA_FILE holds no "
-               "certificate (PEM) that we may read, or no memory");
+            d, "DAYBOOK_WEBHOOK_CA_FILE holds no certificate (PEM) that we may read");
+    else
+        w->sender = webhook_sender_new(&(struct webhook_sender_config){
+            .conninfo = daemon_conninfo(d), .instance = daemon_instance(d), .http = &w->config });
     return w->sender != NULL;
 }
 
