@@ -162,6 +162,13 @@ static enum err check_log(struct db *db, struct findings *f)
     return e ? e : add_rows(f, "log", res, "without a gap, to its head");
 }
 
+static enum err check_sealed(struct db *db, struct findings *f)
+{
+    CLEANUP(db_result_clear) PGresult *res = NULL;
+    enum err e = db_exec(db, &sql_doctor_sealed, NULL, &res);
+    return e ? e : add_rows(f, "sealed", res, "under one master key");
+}
+
 static enum err check_consumers(struct cli *c, struct db *db, struct findings *f)
 {
     enum err e = ERR_OK;
@@ -197,6 +204,8 @@ static enum err check_content(struct cli *c, struct db *db, struct findings *f)
         e = check_outbox(c, db, f);
     if (!e)
         e = check_consumers(c, db, f);
+    if (!e)
+        e = check_sealed(db, f);
     if (!e) /* last, since from here on only one company's rows are seen */
         e = check_timers(c, db, f);
     return e;

@@ -20,7 +20,9 @@
 #include "common/daemon_internal.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/reseal.h"
 #include "common/schema.h"
+#include "common/secret.h"
 #include "common/version.h"
 
 #define SOCKETS_MAX 4096
@@ -117,10 +119,15 @@ bool daemon_thread_start(struct daemon_running *t)
     return true;
 }
 
+static void run_reseal(struct daemon *d, void *arg UNUSED)
+{
+    reseal_run(d, d->def->sealed, d->def->nsealed);
+}
+
 static bool start_own_threads(struct daemon *d)
 {
     const struct daemon_def *def = d->def;
-    d->threads = calloc(def->nthreads + 1, sizeof *d->threads);
+    d->threads = calloc(def->nthreads + 2, sizeof *d->threads); /* and a consumer, and reseal */
     if (!d->threads)
         return false;
     for (size_t i = 0; i < def->nthreads; i++)
@@ -133,6 +140,10 @@ static bool start_own_threads(struct daemon *d)
     if (def->consumer)
         d->threads[d->nthreads++] = (struct daemon_running){
             .daemon = d, .name = "consumer", .run = daemon_consumer_run, .on_schema = true
+        };
+    if (def->nsealed && *secret_old_key_id())
+        d->threads[d->nthreads++] = (struct daemon_running){
+            .daemon = d, .name = "reseal", .run = run_reseal, .on_schema = true
         };
     atomic_store(&d->threads_left, (int)d->nthreads);
     for (size_t i = 0; i < d->nthreads; i++)

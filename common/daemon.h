@@ -63,6 +63,9 @@ struct daemon_def {
     bool proves_api_keys;
     /* Seals fields, or lists by pages: their tokens are another replica's too. */
     bool needs_master_key;
+    /* What it keeps sealed, for a change of the master key. */
+    const struct reseal_table *sealed;
+    size_t nsealed;
     /* Optional. Makes daemon_data once, before threads start; NULL return with *ok_out false =
      * stop. */
     void *(*start)(struct daemon *d, bool *ok_out);

@@ -47,6 +47,14 @@ static const struct setting common_settings[] = {
       .type = SETTING_TEXT,
       .secret = true,
       .help = "64 hex digits from which the keys of sealed fields and page tokens are derived." },
+    { .key = "MASTER_KEY_NEXT",
+      .type = SETTING_TEXT,
+      .secret = true,
+      .help = "Will take the place of MASTER_KEY; what others seal under it is opened, too." },
+    { .key = "MASTER_KEY_OLD",
+      .type = SETTING_TEXT,
+      .secret = true,
+      .help = "The master key before; what is sealed under it is opened, and sealed anew." },
     { .key = "ADMIN_LISTEN",
       .type = SETTING_TEXT,
       .default_value = "127.0.0.1:0",
@@ -192,12 +200,22 @@ static bool apply_clock(struct daemon *d)
 static bool apply_master_key(struct daemon *d)
 {
     const char *hex = daemon_setting(d, "MASTER_KEY")->text;
+    const char *next = daemon_setting(d, "MASTER_KEY_NEXT")->text;
+    const char *old = daemon_setting(d, "MASTER_KEY_OLD")->text;
     uint8_t page_key[32];
 
     if (hex && !secret_init(hex))
         return fault("MASTER_KEY", "must be 64 hex digits");
+    if (next && old)
+        return fault("MASTER_KEY_NEXT", "goes with MASTER_KEY_OLD in no daemon: one or the other");
+    if (next && (!hex || !secret_init_other(next, false)))
+        return fault("MASTER_KEY_NEXT", "must be 64 hex digits, and goes with MASTER_KEY");
+    if (old && (!hex || !secret_init_other(old, true)))
+        return fault("MASTER_KEY_OLD", "must be 64 hex digits, and goes with MASTER_KEY");
     secret_derive("page", page_key);
     page_set_key(page_key);
+    if (secret_derive_other("page", page_key))
+        page_set_other_key(page_key);
     return true;
 }
 

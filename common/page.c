@@ -25,8 +25,11 @@
 #define CLOCK_SKEW_US (5 * MINUTE_US) /* between the daemons of an installation */
 #define BASE64 sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
-static uint8_t page_key[32];
-static bool page_has_key;
+/* The first makes tokens, the second is accepted, too. */
+static struct {
+    uint8_t key[32];
+    bool known;
+} keys_of_ours[2];
 
 struct writer {
     uint8_t data[CONTENT_MAX];
@@ -42,10 +45,20 @@ enum err page_size(int32_t wanted, int32_t *size_out)
     return ERR_OK;
 }
 
+static void set_key(size_t i, const uint8_t key[static 32])
+{
+    memcpy(keys_of_ours[i].key, key, sizeof(keys_of_ours[i].key));
+    keys_of_ours[i].known = true;
+}
+
 void page_set_key(const uint8_t key[static 32])
 {
-    memcpy(page_key, key, sizeof(page_key));
-    page_has_key = true;
+    set_key(0, key);
+}
+
+void page_set_other_key(const uint8_t key[static 32])
+{
+    set_key(1, key);
 }
 
 static void hash_filter(const char *filter, uint8_t out[static HASH_BYTES])
@@ -53,10 +66,22 @@ static void hash_filter(const char *filter, uint8_t out[static HASH_BYTES])
     crypto_generichash(out, HASH_BYTES, (const uint8_t *)filter, strlen(filter), NULL, 0);
 }
 
-static void mac(const uint8_t *data, size_t n, uint8_t out[static MAC_BYTES])
+static void mac(size_t key, const uint8_t *data, size_t n, uint8_t out[static MAC_BYTES])
 {
-    assert(page_has_key); /* page_set_key() was forgotten */
-    crypto_generichash(out, MAC_BYTES, data, n, page_key, sizeof(page_key));
+    crypto_generichash(out, MAC_BYTES, data, n, keys_of_ours[key].key,
+                       sizeof(keys_of_ours[key].key));
+}
+
+static bool mac_is_right(const uint8_t *data, size_t n, const uint8_t given[static MAC_BYTES])
+{
+    uint8_t right[MAC_BYTES];
+    bool any = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(keys_of_ours); i++) {
+        mac(i, data, n, right);
+        any |= keys_of_ours[i].known && sodium_memcmp(right, given, MAC_BYTES) == 0;
+    }
+    return any;
 }
 
 static void put(struct writer *w, const void *p, size_t n)
@@ -98,7 +123,8 @@ enum err page_token_write(const char *filter, const char *const *keys, struct ar
     }
     if (w.full)
         return ERR_RESOURCE_EXHAUSTED;
-    mac(w.data, w.n, w.data + w.n);
+    assert(keys_of_ours[0].known); /* page_set_key() was forgotten */
+    mac(0, w.data, w.n, w.data + w.n);
     w.n += MAC_BYTES;
 
     size_t size = sodium_base64_ENCODED_LEN(w.n, BASE64);
@@ -147,11 +173,8 @@ static enum err get_keys(const uint8_t *p, const uint8_t *end, size_t nkeys, str
 /* Who may see the difference between a forged token and an old one: nobody. */
 static bool is_ours(const uint8_t *data, size_t n, const char *filter)
 {
-    uint8_t right_mac[MAC_BYTES], hash[HASH_BYTES];
-    if (n < HEAD_BYTES + MAC_BYTES)
-        return false;
-    mac(data, n - MAC_BYTES, right_mac);
-    if (sodium_memcmp(right_mac, data + n - MAC_BYTES, MAC_BYTES) != 0)
+    uint8_t hash[HASH_BYTES];
+    if (n < HEAD_BYTES + MAC_BYTES || !mac_is_right(data, n - MAC_BYTES, data + n - MAC_BYTES))
         return false;
     hash_filter(filter, hash);
     int64_t age_us = clock_wall_us() - (int64_t)get_number(data + 1, 8) * SECOND_US;

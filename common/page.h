@@ -20,6 +20,8 @@ NODISCARD enum err page_size(int32_t wanted, int32_t *size_out);
 
 /* Key of tokens: 32 bytes, derived from the master secret; call once at start. */
 void page_set_key(const uint8_t key[static 32]);
+/* Tokens made with this one are accepted, too; call at start. */
+void page_set_other_key(const uint8_t key[static 32]);
 
 /* filter: any text that stands for the other parameters (method, tenant, actor, filters).
  * keys: values of the last row, ended by NULL, at most PAGE_KEYS_MAX. */

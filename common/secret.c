@@ -17,56 +17,83 @@
 #define KEY_ID_BYTES 4
 #define BASE64 sodium_base64_VARIANT_URLSAFE_NO_PADDING
 #define CLEAR_MOST (1 * MIB)
+#define PREFIX_LEN (3 + 2 * KEY_ID_BYTES + 1) /* "v1:<key id>:" */
 
 _Static_assert(KEY_BYTES == MASTER_BYTES, "derived keys have the size of BLAKE2b's usual key");
 
-/* Set by secret_init() before threads start, constant afterwards. */
-static unsigned char *master;                        /* in guarded memory */
-static char sealed_prefix[3 + 2 * KEY_ID_BYTES + 2]; /* "v1:<key id>:" */
+struct master {
+    unsigned char *key;            /* in guarded memory; NULL: none */
+    char id[2 * KEY_ID_BYTES + 1]; /* hex; tells which key sealed something, and nothing about it */
+};
 
-/* BLAKE2b of purpose, NUL and tenant under the master key, which is there. */
-static void derive(const char *purpose, struct id tenant, unsigned char out[static KEY_BYTES])
+/* Set before threads start, constant afterwards. */
+static struct master own, other;
+static bool other_is_old;
+
+/* BLAKE2b of purpose, NUL and tenant under a master key that is there. */
+static void derive(const struct master *m, const char *purpose, struct id tenant,
+                   unsigned char out[static KEY_BYTES])
 {
     crypto_generichash_state state;
-    (void)crypto_generichash_init(&state, master, MASTER_BYTES, KEY_BYTES);
+    (void)crypto_generichash_init(&state, m->key, MASTER_BYTES, KEY_BYTES);
     (void)crypto_generichash_update(&state, (const unsigned char *)purpose, strlen(purpose) + 1);
     (void)crypto_generichash_update(&state, tenant.b, sizeof(tenant.b));
     (void)crypto_generichash_final(&state, out, KEY_BYTES);
     sodium_memzero(&state, sizeof(state));
 }
 
-static void name_key(void)
+static void name_key(struct master *m)
 {
     unsigned char id[KEY_BYTES];
-    char hex[2 * KEY_ID_BYTES + 1];
-    derive("key-id", (struct id){ { 0 } }, id);
-    sodium_bin2hex(hex, sizeof(hex), id, KEY_ID_BYTES);
-    (void)snprintf(sealed_prefix, sizeof(sealed_prefix), "v1:%s:", hex);
+    derive(m, "key-id", (struct id){ { 0 } }, id);
+    sodium_bin2hex(m->id, sizeof(m->id), id, KEY_ID_BYTES);
 }
 
-bool secret_init(const char *master_hex)
+static bool take_key(struct master *m, const char *hex)
 {
     size_t len;
-    if (sodium_init() < 0 || !master_hex || strlen(master_hex) != 2 * MASTER_BYTES)
+    if (sodium_init() < 0 || !hex || strlen(hex) != 2 * MASTER_BYTES)
         return false;
     unsigned char *key = sodium_malloc(MASTER_BYTES);
     if (!key)
         return false;
-    if (sodium_hex2bin(key, MASTER_BYTES, master_hex, strlen(master_hex), NULL, &len, NULL) != 0 ||
+    if (sodium_hex2bin(key, MASTER_BYTES, hex, strlen(hex), NULL, &len, NULL) != 0 ||
         len != MASTER_BYTES) {
         sodium_free(key);
         return false;
     }
     (void)sodium_mprotect_readonly(key); /* a hardening only: where it is refused, go on */
-    sodium_free(master);
-    master = key;
-    name_key();
+    sodium_free(m->key);
+    m->key = key;
+    name_key(m);
     return true;
+}
+
+bool secret_init(const char *master_hex)
+{
+    return take_key(&own, master_hex);
+}
+
+bool secret_init_other(const char *master_hex, bool is_old)
+{
+    bool ok = take_key(&other, master_hex);
+    other_is_old = ok && is_old;
+    return ok;
 }
 
 bool secret_ready(void)
 {
-    return master != NULL;
+    return own.key != NULL;
+}
+
+const char *secret_key_id(void)
+{
+    return own.id;
+}
+
+const char *secret_old_key_id(void)
+{
+    return other_is_old ? other.id : "";
 }
 
 /* Daemons that need it do not start without (daemon_def.needs_master_key). */
@@ -91,15 +118,14 @@ char *secret_seal(struct arena *a, struct id tenant, const char *what, const cha
     if (len > CLEAR_MOST || !must_be_ready())
         return NULL;
     size_t box_len = NONCE_BYTES + len + TAG_BYTES;
-    size_t prefix_len = strlen(sealed_prefix);
     size_t text_len = sodium_base64_encoded_len(box_len, BASE64); /* with the NUL */
     unsigned char *box = arena_alloc(a, box_len);
-    char *sealed = arena_alloc(a, prefix_len + text_len);
+    char *sealed = arena_alloc(a, PREFIX_LEN + text_len);
     if (!box || !sealed)
         return NULL;
 
     unsigned char key[KEY_BYTES];
-    derive("seal", tenant, key);
+    derive(&own, "seal", tenant, key);
     randombytes_buf(box, NONCE_BYTES);
     int failed = crypto_aead_xchacha20poly1305_ietf_encrypt(
         box + NONCE_BYTES, NULL, (const unsigned char *)clear, len, (const unsigned char *)what,
@@ -107,9 +133,22 @@ char *secret_seal(struct arena *a, struct id tenant, const char *what, const cha
     sodium_memzero(key, sizeof(key));
     if (failed)
         return NULL;
-    memcpy(sealed, sealed_prefix, prefix_len);
-    sodium_bin2base64(sealed + prefix_len, text_len, box, box_len, BASE64);
+    (void)snprintf(sealed, PREFIX_LEN + 1, "v1:%s:", own.id);
+    sodium_bin2base64(sealed + PREFIX_LEN, text_len, box, box_len, BASE64);
     return sealed;
+}
+
+/* Of ours; NULL: not sealed, or under a key that we do not have. */
+static const struct master *sealed_under(const char *sealed)
+{
+    const struct master *const masters[] = { &own, &other };
+
+    for (size_t i = 0; i < ARRAY_LEN(masters); i++)
+        if (masters[i]->key && strncmp(sealed, "v1:", 3) == 0 &&
+            strncmp(sealed + 3, masters[i]->id, 2 * KEY_ID_BYTES) == 0 &&
+            sealed[PREFIX_LEN - 1] == ':')
+            return masters[i];
+    return NULL;
 }
 
 enum err secret_open(struct arena *a, struct id tenant, const char *what, const char *sealed,
@@ -124,11 +163,11 @@ enum err secret_open(struct arena *a, struct id tenant, const char *what, const 
     }
     if (!must_be_ready())
         return ERR_INTERNAL;
-    size_t prefix_len = strlen(sealed_prefix);
-    if (strncmp(sealed, sealed_prefix, prefix_len) != 0)
-        return ERR_DATA_LOSS; /* not sealed, or under a key that we do not have */
+    const struct master *m = sealed_under(sealed);
+    if (!m)
+        return ERR_DATA_LOSS;
 
-    const char *text = sealed + prefix_len;
+    const char *text = sealed + PREFIX_LEN;
     size_t most = strlen(text); /* base64 is longer than what it says */
     unsigned char *box = arena_alloc(a, most + 1);
     if (!box)
@@ -143,7 +182,7 @@ enum err secret_open(struct arena *a, struct id tenant, const char *what, const 
         return ERR_RESOURCE_EXHAUSTED;
 
     unsigned char key[KEY_BYTES];
-    derive("seal", tenant, key);
+    derive(m, "seal", tenant, key);
     int failed = crypto_aead_xchacha20poly1305_ietf_decrypt(
         (unsigned char *)clear, NULL, NULL, box + NONCE_BYTES, box_len - NONCE_BYTES,
         (const unsigned char *)what, strlen(what), box, key);
@@ -154,14 +193,12 @@ enum err secret_open(struct arena *a, struct id tenant, const char *what, const 
     return ERR_OK;
 }
 
-bool secret_blind_index(struct id tenant, const char *kind, const char *normalised,
-                        char out[static BLIND_INDEX_TEXT])
+static void index_under(const struct master *m, struct id tenant, const char *kind,
+                        const char *normalised, char out[static BLIND_INDEX_TEXT])
 {
-    if (!must_be_ready())
-        return false;
     unsigned char key[KEY_BYTES], hash[(BLIND_INDEX_TEXT - 1) / 2];
     crypto_generichash_state state;
-    derive("blind-index", tenant, key);
+    derive(m, "blind-index", tenant, key);
     (void)crypto_generichash_init(&state, key, sizeof(key), sizeof(hash));
     /* with its NUL, so that kind and value cannot run into each other */
     (void)crypto_generichash_update(&state, (const unsigned char *)kind, strlen(kind) + 1);
@@ -170,6 +207,23 @@ bool secret_blind_index(struct id tenant, const char *kind, const char *normalis
     sodium_bin2hex(out, BLIND_INDEX_TEXT, hash, sizeof(hash));
     sodium_memzero(key, sizeof(key));
     sodium_memzero(&state, sizeof(state));
+}
+
+bool secret_blind_index(struct id tenant, const char *kind, const char *normalised,
+                        char out[static BLIND_INDEX_TEXT])
+{
+    if (!must_be_ready())
+        return false;
+    index_under(&own, tenant, kind, normalised, out);
+    return true;
+}
+
+bool secret_other_blind_index(struct id tenant, const char *kind, const char *normalised,
+                              char out[static BLIND_INDEX_TEXT])
+{
+    if (!other.key)
+        return false;
+    index_under(&other, tenant, kind, normalised, out);
     return true;
 }
 
@@ -242,25 +296,46 @@ char *secret_mask_email(struct arena *a, const char *email)
 /* --- tokens
  * ---------------------------------------------------------------------------------------- */
 
-bool secret_hash_token(const char *token, char out_hex[static 65])
+static void hash_under(const struct master *m, const char *token,
+                       char out_hex[static TOKEN_HASH_TEXT])
+{
+    unsigned char key[KEY_BYTES], hash[32];
+    derive(m, "token", (struct id){ { 0 } }, key);
+    (void)crypto_generichash(hash, sizeof(hash), (const unsigned char *)token, strlen(token), key,
+                             sizeof(key));
+    sodium_bin2hex(out_hex, TOKEN_HASH_TEXT, hash, sizeof(hash));
+    sodium_memzero(key, sizeof(key));
+}
+
+bool secret_hash_token(const char *token, char out_hex[static TOKEN_HASH_TEXT])
 {
     if (!must_be_ready())
         return false;
-    unsigned char key[KEY_BYTES], hash[32];
-    derive("token", (struct id){ { 0 } }, key);
-    (void)crypto_generichash(hash, sizeof(hash), (const unsigned char *)token, strlen(token), key,
-                             sizeof(key));
-    sodium_bin2hex(out_hex, 65, hash, sizeof(hash));
-    sodium_memzero(key, sizeof(key));
+    hash_under(&own, token, out_hex);
+    return true;
+}
+
+bool secret_other_hash_token(const char *token, char out_hex[static TOKEN_HASH_TEXT])
+{
+    if (!other.key)
+        return false;
+    hash_under(&other, token, out_hex);
     return true;
 }
 
 void secret_derive(const char *purpose, uint8_t out[static 32])
 {
     if (secret_ready())
-        derive(purpose, (struct id){ { 0 } }, out);
+        derive(&own, purpose, (struct id){ { 0 } }, out);
     else
         randombytes_buf(out, 32);
+}
+
+bool secret_derive_other(const char *purpose, uint8_t out[static 32])
+{
+    if (other.key)
+        derive(&other, purpose, (struct id){ { 0 } }, out);
+    return other.key != NULL;
 }
 
 char *secret_random_text(struct arena *a, size_t nbytes)

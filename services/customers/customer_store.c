@@ -5,6 +5,7 @@
 
 #include "common/authority.h"
 #include "common/num.h"
+#include "common/reseal.h"
 #include "common/sbuf.h"
 #include "common/secret.h"
 #include "services/customers/customer_rules.h"
@@ -140,37 +141,46 @@ enum err customer_store_update(struct call *call, PbCustomer *customer)
     return e;
 }
 
-/* Blind index of a phone as text; NULL for none. */
-static enum err phone_index(struct call *call, const char *phone, char **out)
-{
-    char *normal = secret_normalise_phone(call->arena, phone);
+typedef bool index_fn(struct id tenant, const char *kind, const char *normalised,
+                      char out[static BLIND_INDEX_TEXT]);
 
-    *out = NULL;
-    if (!normal)
-        return ERR_RESOURCE_EXHAUSTED;
-    if (!*normal)
-        return ERR_OK;
-    *out = arena_alloc(call->arena, BLIND_INDEX_TEXT);
-    if (!*out)
-        return ERR_RESOURCE_EXHAUSTED;
-    return secret_blind_index(call->tenant, "phone", normal, *out) ? ERR_OK : ERR_INTERNAL;
+/* Blind index of a phone as text, "" for none. NULL: no memory. */
+static char *phone_index(struct arena *a, struct id tenant, const char *phone, index_fn *make)
+{
+    char *normal = secret_normalise_phone(a, phone);
+    char *index = normal ? arena_alloc(a, BLIND_INDEX_TEXT) : NULL;
+
+    if (index && (!*normal || !make(tenant, "phone", normal, index)))
+        *index = '\0';
+    return index;
 }
+
+/* --- a change of the master key ----------------------------------------------------------------- */
+
+static char *index_of(struct arena *a, struct id tenant, const char *phone)
+{
+    return phone_index(a, tenant, phone, secret_blind_index);
+}
+
+const struct reseal_table contact_sealed = { .name = "contact",
+                                             .next = &sql_contact_sealed_next,
+                                             .put = &sql_contact_sealed_put,
+                                             .first = "contact.phone",
+                                             .second = "contact.email",
+                                             .index_of = index_of };
 
 enum err contact_store_insert(struct call *call, PbContact *contact)
 {
     char *what_phone = arena_printf(call->arena, "contact.phone:%s", contact->id);
     char *what_email = arena_printf(call->arena, "contact.email:%s", contact->id);
-    char *index;
+    char *index = index_of(call->arena, call->tenant, contact->phone);
 
-    if (!what_phone || !what_email)
+    if (!what_phone || !what_email || !index)
         return ERR_RESOURCE_EXHAUSTED;
-    enum err e = phone_index(call, contact->phone, &index);
-    if (e)
-        return e;
     const struct record_extra extras[] = {
         { "phone_sealed", secret_seal(call->arena, call->tenant, what_phone, contact->phone) },
         { "email_sealed", secret_seal(call->arena, call->tenant, what_email, contact->email) },
-        { "phone_index", index },
+        { "phone_index", *index ? index : NULL },
     };
     if (*contact->phone) /* no stars for what is not there */
         contact->phone = secret_mask_phone(call->arena, contact->phone);
@@ -192,27 +202,31 @@ static int reason_of(const char *text)
 
 enum { DUP_ROW, DUP_NAME, DUP_CITY, DUP_CREDIT, DUP_PHONE, DUP_EXCEPT, DUP_COLUMNS };
 
+static void add_row(struct sbuf *columns, const char *const values[static DUP_COLUMNS])
+{
+    for (int c = 0; c < DUP_COLUMNS; c++) {
+        sbuf_add_char(&columns[c], columns[c].len ? ',' : '{');
+        sbuf_add_pg_element(&columns[c], values[c]);
+    }
+}
+
+/* A phone may have been indexed under either master key. */
 static enum err fill_columns(struct call *call, const struct duplicate_query *queries, size_t n,
                              struct sbuf *columns)
 {
     char number[24];
 
     for (size_t i = 0; i < n; i++) {
-        char *index;
-        enum err e = phone_index(call, queries[i].phone, &index);
-        if (e)
-            return e;
+        const struct duplicate_query *q = &queries[i];
+        char *index = index_of(call->arena, call->tenant, q->phone);
+        char *other = phone_index(call->arena, call->tenant, q->phone, secret_other_blind_index);
+        if (!index || !other)
+            return ERR_RESOURCE_EXHAUSTED;
         snprintf(number, sizeof(number), "%zu", i);
-        const char *values[DUP_COLUMNS] = { number,
-                                            queries[i].name_key,
-                                            queries[i].city_code,
-                                            queries[i].credit_code,
-                                            index ? index : "",
-                                            queries[i].except_id };
-        for (int c = 0; c < DUP_COLUMNS; c++) {
-            sbuf_add_char(&columns[c], i ? ',' : '{');
-            sbuf_add_pg_element(&columns[c], values[c]);
-        }
+        add_row(columns, (const char *[]){ number, q->name_key, q->city_code, q->credit_code, index,
+                                           q->except_id });
+        if (*other)
+            add_row(columns, (const char *[]){ number, "", "", "", other, q->except_id });
     }
     return ERR_OK;
 }

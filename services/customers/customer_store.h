@@ -34,6 +34,9 @@ int64_t customer_store_version(const PbCustomer *customer);
 /* Inserts a contact (personal fields sealed) and masks it in place for answers and events. */
 NODISCARD enum err contact_store_insert(struct call *call, PbContact *contact);
 
+/* For a change of the master key. */
+extern const struct reseal_table contact_sealed;
+
 /* One question of "is this a duplicate?" */
 struct duplicate_query {
     const char *name_key;

@@ -4,6 +4,7 @@
 #include "common/daemon.h"
 #include "services/customers/sql.h"
 #include "services/customers/customers.h"
+#include "services/customers/customer_store.h"
 
 int main(int argc, char **argv)
 {
@@ -17,6 +18,8 @@ int main(int argc, char **argv)
         .migrations = customers_migrations,
         .nmigrations = customers_migrations_len,
         .needs_master_key = true,
+        .sealed = &contact_sealed,
+        .nsealed = 1,
     };
 
     return daemon_run(&def, argc, argv);

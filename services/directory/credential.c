@@ -463,7 +463,7 @@ enum err credential_list(struct call *call, const ProtobufCMessage *request,
 
 /* --- use ---------------------------------------------------------------------------------------- */
 
-#define USE_TEXT_MAX 64 /* an element of either array */
+#define USE_TEXT_MAX 68 /* an element of any of the arrays */
 
 typedef Daybook__Directory__V1__NoteUseRequest PbNoteUseRequest;
 
@@ -474,9 +474,9 @@ static bool tells_of_uses(const struct call *call)
            (!directory_is_employee(call) && authority_has_scope(call, CREDENTIAL_SCOPE_EDGE));
 }
 
-/* Of the uses, or of the refusals; used_at goes with uses only. */
+/* Of the uses, or of the refusals; used_at and hashes go with uses only. */
 static bool list_uses(struct call *call, const PbNoteUseRequest *req, bool refused,
-                      struct sbuf *ids, struct sbuf *times)
+                      struct sbuf *ids, struct sbuf *times, struct sbuf *hashes)
 {
     char before = '{';
 
@@ -488,37 +488,40 @@ static bool list_uses(struct call *call, const PbNoteUseRequest *req, bool refus
             continue;
         sbuf_addf(ids, "%c%s", before, req->uses[i]->credential_id);
         sbuf_addf(times, "%c\"%s\"", before, at);
+        sbuf_addf(hashes, "%c\"%s\"", before, req->uses[i]->secret_hash);
         before = ',';
     }
-    if (before == '{') {
-        sbuf_add_char(ids, '{');
-        sbuf_add_char(times, '{');
-    }
-    sbuf_add_char(ids, '}');
-    sbuf_add_char(times, '}');
-    return !ids->bad && !times->bad;
+    struct sbuf *const lists[] = { ids, times, hashes };
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        sbuf_add_text(lists[i], before == '{' ? "{}" : "}");
+    return !ids->bad && !times->bad && !hashes->bad;
+}
+
+static void init_lists(struct sbuf *ids, struct sbuf *times, struct sbuf *hashes)
+{
+    sbuf_init(ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    sbuf_init(times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
+    sbuf_init(hashes, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
 }
 
 static enum err write_uses(struct call *call, const PbNoteUseRequest *req)
 {
-    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 }, hashes = { 0 };
 
-    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
-    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
-    if (!list_uses(call, req, false, &ids, &times))
+    init_lists(&ids, &times, &hashes);
+    if (!list_uses(call, req, false, &ids, &times, &hashes))
         return ERR_RESOURCE_EXHAUSTED;
-    const char *params[] = { call_tenant_text(call), ids.data, times.data };
+    const char *params[] = { call_tenant_text(call), ids.data, times.data, hashes.data };
     return db_queue(call->db, &sql_credential_note_use, params);
 }
 
 /* Whose keys were refused; keys that are not there any more are passed over. */
 static enum err find_refused(struct call *call, const PbNoteUseRequest *req, PGresult **res_out)
 {
-    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 };
+    CLEANUP(sbuf_fini) struct sbuf ids = { 0 }, times = { 0 }, hashes = { 0 };
 
-    sbuf_init(&ids, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
-    sbuf_init(&times, USE_TEXT_MAX * CREDENTIAL_USES_MAX);
-    if (!list_uses(call, req, true, &ids, &times))
+    init_lists(&ids, &times, &hashes);
+    if (!list_uses(call, req, true, &ids, &times, &hashes))
         return ERR_RESOURCE_EXHAUSTED;
     const char *params[] = { call_tenant_text(call), ids.data };
     return db_exec(call->db, &sql_credential_actors, params, res_out);

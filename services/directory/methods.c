@@ -126,6 +126,7 @@ static const struct check note_use_checks[] = {
     { "uses[].used_at", CHECK_REQUIRED | CHECK_TIME, 0, 0 },
     { "uses[].refused", CHECK_LENGTH | CHECK_CODE, 0, 64 },
     { "uses[].remote_address", CHECK_LENGTH, 0, 45 },
+    { "uses[].secret_hash", CHECK_LENGTH | CHECK_CODE, 0, 64 },
     END,
 };
 

@@ -18,6 +18,7 @@
 #include "services/gateway/transfer/transfer_http.h"
 #include "services/gateway/transfer/transfer_threads.h"
 #include "services/gateway/connect/upstream.h"
+#include "services/gateway/webhooks/webhook.h"
 #include "services/gateway/webhooks/webhook_threads.h"
 
 #define METHODS_MAX 64
@@ -373,6 +374,8 @@ int main(int argc, char **argv)
         .nthreads = ARRAY_LEN(threads),
         .proves_api_keys = true,
         .needs_master_key = true,
+        .sealed = &endpoint_sealed,
+        .nsealed = 1,
         .start = start,
         .stop = stop,
         .ready = ready,

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/reseal.h"
 #include "common/secret.h"
 #include "common/columns.h"
 #include "services/reminders/attempt.h"
@@ -92,6 +93,12 @@ char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner, c
     char *name = delivery_secret_name(a, owner);
     return name ? secret_seal(a, tenant, name, secret) : NULL;
 }
+
+const struct reseal_table channel_sealed = { .name = "channel",
+                                             .next = &sql_channel_sealed_next,
+                                             .put = &sql_channel_sealed_put,
+                                             .first = "channel",
+                                             .second = "channel" };
 
 /* --- life ------------------------------------------------------------------------------------ */
 

@@ -46,6 +46,8 @@ int64_t delivery_quiet_us(const char *span, const struct tz *tz, int64_t now_us)
 
 /* Under what name a channel's secret is sealed. */
 NODISCARD char *delivery_secret_name(struct arena *a, struct id owner);
+/* For a change of the master key. */
+extern const struct reseal_table channel_sealed;
 NODISCARD char *delivery_seal_secret(struct arena *a, struct id tenant, struct id owner,
                                      const char *secret);
 

@@ -279,6 +279,8 @@ int main(int argc, char **argv)
         .migrations = reminders_migrations,
         .nmigrations = reminders_migrations_len,
         .needs_master_key = true,
+        .sealed = &channel_sealed,
+        .nsealed = 1,
         .threads = threads,
         .nthreads = ARRAY_LEN(threads),
         .uses_cache = true,

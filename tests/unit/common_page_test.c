@@ -191,6 +191,22 @@ static void keys_too_long_for_a_token_are_an_error(void **state)
     arena_free(small);
 }
 
+/* The last one: the other key stays. */
+static void a_token_of_the_other_key_is_taken_F56(void **state)
+{
+    (void)state;
+    const char *keys[PAGE_KEYS_MAX];
+    char *token = token_of("filter", (const char *const[]){ "key", NULL });
+    page_set_key(key_b);
+    assert_int_equal(page_token_read(token, "filter", arena, keys), ERR_INVALID_ARGUMENT);
+    page_set_other_key(key_a);
+    assert_int_equal(page_token_read(token, "filter", arena, keys), ERR_OK);
+    assert_string_equal(keys[0], "key");
+    token = token_of("filter", (const char *const[]){ "new", NULL });
+    assert_int_equal(page_token_read(token, "filter", arena, keys), ERR_OK);
+    assert_string_equal(keys[0], "new");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +218,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_token_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_token_lives_three_days, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_too_long_for_a_token_are_an_error, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_token_of_the_other_key_is_taken_F56, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,46 @@ static void another_master_key_opens_nothing(void **state)
     assert_int_equal(secret_open(arena, tenant_1, "x", sealed, &clear), ERR_OK);
 }
 
+/* The last one: the other key stays. */
+static void another_key_opens_and_finds_and_proves_too_F56(void **state)
+{
+    (void)state;
+    char *clear = NULL;
+    char index[BLIND_INDEX_TEXT], index_before[BLIND_INDEX_TEXT];
+    char token[TOKEN_HASH_TEXT], token_before[TOKEN_HASH_TEXT];
+    uint8_t derived[32], derived_before[32];
+
+    assert_false(secret_other_blind_index(tenant_1, "phone", "1", index));
+    assert_false(secret_other_hash_token("secret part", token));
+    assert_false(secret_derive_other("page", derived));
+    char *before = secret_seal(arena, tenant_1, "x", "text");
+    assert_true(secret_blind_index(tenant_1, "phone", "1", index_before));
+    assert_true(secret_hash_token("secret part", token_before));
+    secret_derive("page", derived_before);
+
+    assert_false(secret_init_other("00", true));
+    assert_true(secret_init(KEY_B));
+    assert_true(secret_init_other(KEY_A, true));
+    assert_int_equal(secret_open(arena, tenant_1, "x", before, &clear), ERR_OK);
+    assert_string_equal(clear, "text");
+    assert_int_equal(secret_open(arena, tenant_2, "x", before, &clear), ERR_DATA_LOSS);
+    assert_memory_equal(before + 3, secret_old_key_id(), 8);
+    char *after = secret_seal(arena, tenant_1, "x", "text");
+    assert_memory_equal(after + 3, secret_key_id(), 8);
+    assert_string_not_equal(secret_key_id(), secret_old_key_id());
+    assert_int_equal(secret_open(arena, tenant_1, "x", after, &clear), ERR_OK);
+
+    assert_true(secret_other_blind_index(tenant_1, "phone", "1", index));
+    assert_string_equal(index, index_before);
+    assert_true(secret_other_hash_token("secret part", token));
+    assert_string_equal(token, token_before);
+    assert_true(secret_derive_other("page", derived));
+    assert_memory_equal(derived, derived_before, 32);
+
+    assert_true(secret_init_other(KEY_A, false));
+    assert_string_equal(secret_old_key_id(), ""); /* the next one: nothing is changed for it */
+}
+
 static void without_memory_it_fails_cleanly(void **state)
 {
     (void)state;
@@ -262,6 +302,7 @@ int main(void)
         CASE(tokens_hash_the_same_way_each_time),
         CASE(random_texts_fit_into_urls),
         CASE(a_value_of_an_earlier_release_opens),
+        CASE(another_key_opens_and_finds_and_proves_too_F56),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

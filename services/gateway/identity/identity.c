@@ -20,7 +20,6 @@
 
 #define SCHEME "Bearer "
 #define KEY_PREFIX "dbk_"
-#define HASH_TEXT 65
 #define FORWARDED_MAX (64 * KIB) /* more than a header has */
 
 struct identity {
@@ -38,8 +37,9 @@ struct proving {
     struct proof *proof;
     const char *text; /* why not */
     int64_t wait_us;
-    const struct limit *reached; /* NULL: none */
-    bool guessed;                /* it counts against the address */
+    const struct limit *reached;    /* NULL: none */
+    bool guessed;                   /* it counts against the address */
+    char new_hash[TOKEN_HASH_TEXT]; /* of the key; "": it has it */
 };
 
 static struct metric proofs_total = {
@@ -202,19 +202,28 @@ static bool cut(const char *token, struct id *id_out, const char **secret_out)
     return id_parse(text, id_out);
 }
 
-/* The hash is made even where there is no such key, so that time does not tell which there are. */
-static const struct dir_key *find_key(const struct directory *dir, const char *token, find_fn *find)
+/* The hash is made even where there is no such key, so that time does not tell which there are. new_hash_out: "",
+ * or what the hash is under the master key that is to stay. */
+static const struct dir_key *find_key(const struct directory *dir, const char *token, find_fn *find,
+                                      char new_hash_out[static TOKEN_HASH_TEXT])
 {
-    static const char nobody[HASH_TEXT] = "";
-    char hash[HASH_TEXT];
+    static const char nobody[TOKEN_HASH_TEXT] = "";
+    char hash[TOKEN_HASH_TEXT], other[TOKEN_HASH_TEXT];
     const char *secret;
     struct id id;
 
+    *new_hash_out = '\0';
     if (!cut(token, &id, &secret) || !secret_hash_token(secret, hash))
         return NULL;
+    bool has_other = secret_other_hash_token(secret, other);
     const struct dir_key *key = find(dir, id);
-    const char *want = key && strlen(key->secret_hash) == HASH_TEXT - 1 ? key->secret_hash : nobody;
-    return sodium_memcmp(hash, want, HASH_TEXT) == 0 ? key : NULL;
+    const char *want =
+        key && strlen(key->secret_hash) == TOKEN_HASH_TEXT - 1 ? key->secret_hash : nobody;
+    bool is = sodium_memcmp(hash, want, TOKEN_HASH_TEXT) == 0;
+    bool is_other = has_other && sodium_memcmp(other, want, TOKEN_HASH_TEXT) == 0;
+    if (is_other && !is && *secret_old_key_id())
+        memcpy(new_hash_out, hash, TOKEN_HASH_TEXT);
+    return is || is_other ? key : NULL;
 }
 
 static bool has_expired(const struct dir_key *key)
@@ -226,7 +235,7 @@ static void note_use(struct proving *p, const struct dir_key *key)
 {
     p->proof->holder = p->proof->credential = key->credential;
     if (p->i->config.uses)
-        key_use_note(p->i->config.uses, key->tenant, key->credential, clock_now_us());
+        key_use_note(p->i->config.uses, key->tenant, key->credential, clock_now_us(), p->new_hash);
 }
 
 /* Somebody has the secret, and uses it where or when he may not: that is for the audit trail (F61). */
@@ -243,7 +252,8 @@ static enum err prove_key(struct proving *p, const char *token)
 {
     bool is_key = strncmp(token, KEY_PREFIX, strlen(KEY_PREFIX)) == 0;
     const struct dir_key *key =
-        is_key ? find_key(p->dir, token + strlen(KEY_PREFIX), directory_api_key) : NULL;
+        is_key ? find_key(p->dir, token + strlen(KEY_PREFIX), directory_api_key, p->new_hash)
+               : NULL;
     const struct dir_employee *e = NULL;
 
     p->guessed = !key;
@@ -277,7 +287,7 @@ static enum err prove_feed(struct proving *p, const char *token)
         p->wait_us = SECOND_US;
         return refuse(p, ERR_UNAVAILABLE, "the directory is not loaded yet; try again");
     }
-    const struct dir_key *key = find_key(p->dir, token, directory_calendar_feed);
+    const struct dir_key *key = find_key(p->dir, token, directory_calendar_feed, p->new_hash);
     p->guessed = !key;
     if (!key || has_expired(key))
         return refuse(p, ERR_NOT_FOUND, none);

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/secret.h"
 #include "common/trace.h"
 #include "daybook/directory/v1/directory.pb-c.h"
 
@@ -38,6 +39,7 @@ struct slot {
     int64_t used_us;
     int64_t told_us; /* monotonic: the last time that it was sent; 0: never */
     bool waits;      /* used or refused since */
+    char new_hash[TOKEN_HASH_TEXT];
     struct refusals refusals[REFUSALS_MAX];
 };
 
@@ -100,7 +102,8 @@ static struct slot *slot_of(struct key_use *u, struct id credential)
     return spare;
 }
 
-void key_use_note(struct key_use *u, struct id tenant, struct id credential, int64_t used_us)
+void key_use_note(struct key_use *u, struct id tenant, struct id credential, int64_t used_us,
+                  const char *new_hash)
 {
     pthread_mutex_lock(&u->lock);
     struct slot *s = slot_of(u, credential);
@@ -108,6 +111,7 @@ void key_use_note(struct key_use *u, struct id tenant, struct id credential, int
         u->waiting += !s->waits;
         s->tenant = tenant;
         s->used_us = used_us;
+        snprintf(s->new_hash, sizeof(s->new_hash), "%s", new_hash);
         s->waits = true;
     }
     pthread_mutex_unlock(&u->lock);
@@ -226,7 +230,8 @@ static Daybook__Directory__V1__NoteUseRequest *make_request(struct key_use *u)
     request->uses = arena_array(a, USES_MAX, sizeof(void *));
     for (size_t i = 0; request->uses && i < u->n; i++) {
         struct slot *s = u->batch[i];
-        if (s->used_us && !add_use(a, request, s, s->used_us))
+        PbKeyUse *used = s->used_us ? add_use(a, request, s, s->used_us) : NULL;
+        if (s->used_us && !(used && (used->secret_hash = arena_strdup(a, s->new_hash))))
             return NULL;
         for (const struct refusals *r = s->refusals; r < s->refusals + REFUSALS_MAX; r++) {
             PbKeyUse *use = r->n ? add_use(a, request, s, r->last_us) : NULL;

@@ -16,8 +16,10 @@ struct key_use;
 struct key_use *key_use_new(void);    /* NULL: no memory */
 void key_use_free(struct key_use *u); /* after the upstream that it used */
 
-/* Thread-safe. used_us: domain time. */
-void key_use_note(struct key_use *u, struct id tenant, struct id credential, int64_t used_us);
+/* Thread-safe. used_us: domain time. new_hash: of the key's secret, which the directory shall keep from
+ * now on (F56); "": none. */
+void key_use_note(struct key_use *u, struct id tenant, struct id credential, int64_t used_us,
+                  const char *new_hash);
 /* The key is genuine, and was refused. reason: static; address: "" = not known. */
 void key_use_refused(struct key_use *u, struct id tenant, struct id credential, int64_t at_us,
                      const char *reason, const char *address);

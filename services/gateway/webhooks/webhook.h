@@ -50,6 +50,9 @@ NODISCARD char *webhook_seal_secret(struct arena *a, struct id tenant, struct id
 NODISCARD enum err webhook_open_secret(struct arena *a, struct id tenant, struct id endpoint,
                                        const char *sealed, char **clear_out);
 
+/* For a change of the master key. */
+extern const struct reseal_table endpoint_sealed;
+
 /* What handlers and threads of the daemon share about outgoing calls; read-only. */
 struct webhook_config {
     const char *allow; /* http_out.h */

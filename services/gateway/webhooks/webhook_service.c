@@ -4,6 +4,7 @@
 #include "common/authority.h"
 #include "common/call_page.h"
 #include "common/http_out.h"
+#include "common/reseal.h"
 #include "common/schema.h"
 #include "common/secret.h"
 #include "common/webhook_signature.h"
@@ -54,6 +55,12 @@ enum err webhook_open_secret(struct arena *a, struct id tenant, struct id endpoi
     char *name = secret_name(a, endpoint);
     return name ? secret_open(a, tenant, name, sealed, clear_out) : ERR_RESOURCE_EXHAUSTED;
 }
+
+const struct reseal_table endpoint_sealed = { .name = "endpoint",
+                                              .next = &sql_endpoint_sealed_next,
+                                              .put = &sql_endpoint_sealed_put,
+                                              .first = "webhook",
+                                              .second = "webhook" };
 
 /* --- what all of them need ---------------------------------------------------------------------- */
 

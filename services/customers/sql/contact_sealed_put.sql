@@ -1,0 +1,4 @@
+-- params: tenant_id id phone_before email_before phone_sealed email_sealed phone_index
+UPDATE customers.contact
+   SET phone_sealed = $5::text, email_sealed = $6::text, phone_index = $7::text
+ WHERE tenant_id = $1::uuid AND id = $2::uuid AND phone_sealed = $3::text AND email_sealed = $4::text
