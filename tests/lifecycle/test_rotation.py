@@ -193,7 +193,8 @@ def test_f56_the_master_key(pair, load):
     new = key_file(stack, "master-new", secrets.token_hex(32))
     old = key_file(stack, "master-old",
                    pathlib.Path(stack.env_of("customers")["DAYBOOK_MASTER_KEY_FILE"]).read_text())
-    made = new_key(company, scopes=["customers.read", "customers.personal", "tenant.all", "webhooks.write"])
+    made = new_key(company, scopes=["customers.read", "customers.personal", "tenant.all", "events.read",
+                                       "webhooks.write"])
     caller = Caller(stack, made.api_key)
     shop = company.customer("rep").id
     company.rep.command(CUSTOMERS + "ContactService/Create", {"contact": {
