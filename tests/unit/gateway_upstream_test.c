@@ -1,0 +1,314 @@
+/* Calls over two buses, which this test is: they go by turns, what a bus refuses since it stops goes out again by
+ * the other, and answers that nobody waits for are dropped (F09, F34). */
+#include "common/base.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <zmq.h>
+
+#include "common/bus_frames.h"
+#include "common/bus_request.h"
+#include "common/mdp.h"
+#include "common/schema.h"
+#include "common/wire.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "services/gateway/connect/upstream.h"
+#include "tests/support/waiting.h"
+
+#define SERVICE "daybook.customers.v1.CustomerService"
+#define BUSES 2
+#define LIMIT_US (5 * SECOND_US)
+
+struct seen {
+    int n; /* answers */
+    enum err code;
+    int status; /* of the service, or of a bus */
+};
+
+struct fixture {
+    void *zmq, *bus[BUSES];
+    struct upstream *upstream;
+    struct arena *arena;
+    PbPrincipal principal;
+};
+
+/* One request that a bus has got. */
+struct asked {
+    int bus;
+    zmq_msg_t peer;
+    char request_id[ID_TEXT_MAX];
+};
+
+static void run(struct fixture *f)
+{
+    (void)upstream_wait_us(f->upstream); /* as a loop asks each turn */
+    (void)upstream_is_connected(f->upstream);
+    upstream_run(f->upstream);
+}
+
+static int set_up(void **state)
+{
+    static struct fixture f;
+    static const char *const at[BUSES] = { "inproc://one", "inproc://two" };
+
+    schema_init();
+    f = (struct fixture){ .zmq = zmq_ctx_new(), .arena = arena_new(MIB) };
+    for (int i = 0; i < BUSES; i++) {
+        f.bus[i] = zmq_socket(f.zmq, ZMQ_ROUTER);
+        assert_int_equal(zmq_bind(f.bus[i], at[i]), 0);
+    }
+    daybook__common__v1__principal__init(&f.principal);
+    f.upstream =
+        upstream_new(f.zmq, &(struct bus_address){ .endpoint = "inproc://one,inproc://two" });
+    *state = &f;
+    return f.upstream && f.arena ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    upstream_free(f->upstream);
+    for (int i = 0; i < BUSES; i++)
+        zmq_close(f->bus[i]);
+    zmq_ctx_term(f->zmq);
+    arena_free(f->arena);
+    return 0;
+}
+
+static void done(void *arg, const struct upstream_answer *a)
+{
+    struct seen *s = arg;
+    s->n++;
+    s->code = a->code;
+    s->status = a->result && a->result->status ? a->result->status->code : 0;
+}
+
+static struct upstream_call *ask(struct fixture *f, struct seen *s)
+{
+    *s = (struct seen){ 0 };
+    struct upstream_call *c =
+        upstream_ask(f->upstream,
+                     &(struct upstream_request){ .service = SERVICE,
+                                                 .method = "Get",
+                                                 .message = "x",
+                                                 .len = 1,
+                                                 .request_id = id_new(),
+                                                 .principal = &f->principal,
+                                                 .deadline_us = clock_monotonic_us() + LIMIT_US },
+                     done, s);
+    assert_non_null(c);
+    return c;
+}
+
+static bool take(struct fixture *f, struct asked *out)
+{
+    struct bus_frames frames;
+    ProtobufCMessage *context;
+    struct wire_fault fault;
+
+    for (int i = 0; i < BUSES; i++) {
+        if (!bus_frames_receive(f->bus[i], &frames))
+            continue;
+        assert_int_equal(frames.n, 7);
+        assert_int_equal(wire_unpack(&daybook__common__v1__call_context__descriptor,
+                                     zmq_msg_data(&frames.frame[5]), zmq_msg_size(&frames.frame[5]),
+                                     &wire_limits_internal, f->arena, &context, &fault),
+                         0);
+        assert_int_equal(zmq_msg_size(&frames.frame[6]), 1); /* the message, each time */
+        out->bus = i;
+        snprintf(out->request_id, sizeof(out->request_id), "%s",
+                 ((const PbCallContext *)context)->request_id);
+        zmq_msg_init(&out->peer);
+        zmq_msg_move(&out->peer, &frames.frame[0]);
+        bus_frames_close(&frames);
+        return true;
+    }
+    run(f);
+    return false;
+}
+
+static struct asked until_asked(struct fixture *f)
+{
+    struct asked a;
+    WAIT_UNTIL(take(f, &a), LIMIT_US);
+    return a;
+}
+
+/* reason: of an ErrorInfo, or NULL. */
+static void answer(struct fixture *f, struct asked *to, enum err code, char *reason)
+{
+    PbCallResult result = DAYBOOK__COMMON__V1__CALL_RESULT__INIT;
+    Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT, *details = &any;
+    char url[] = "type.googleapis.com/google.rpc.ErrorInfo";
+    uint8_t *packed;
+    size_t len;
+
+    result.request_id = to->request_id;
+    status.code = (int)code;
+    result.status = code ? &status : NULL;
+    if (reason) {
+        info.reason = reason;
+        any.type_url = url;
+        assert_int_equal(wire_pack(&info.base, f->arena, &any.value.data, &any.value.len), 0);
+        status.details = &details;
+        status.n_details = 1;
+    }
+    assert_int_equal(wire_pack(&result.base, f->arena, &packed, &len), 0);
+    assert_true(bus_send_frame(f->bus[to->bus], &to->peer, true));
+    assert_true(bus_send(f->bus[to->bus], MDP_CLIENT_02, MDP_HEADER_LEN, true));
+    assert_true(bus_send_byte(f->bus[to->bus], MDP02_C_FINAL, true));
+    assert_true(bus_send(f->bus[to->bus], SERVICE, strlen(SERVICE), true));
+    assert_true(bus_send(f->bus[to->bus], packed, len, true));
+    assert_true(bus_send(f->bus[to->bus], "", 0, false));
+    zmq_msg_close(&to->peer);
+}
+
+static bool is_over(struct fixture *f, const struct seen *s)
+{
+    run(f);
+    return s->n > 0;
+}
+
+static void it_goes_by_turns_whoever_asks_in_between(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen[8];
+    int got[BUSES] = { 0 };
+
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
+        (void)ask(f, &seen[i]);
+        for (size_t k = 0; k < i; k++)
+            run(f);
+        struct asked a = until_asked(f);
+        got[a.bus]++;
+        answer(f, &a, ERR_OK, NULL);
+        WAIT_UNTIL(is_over(f, &seen[i]), LIMIT_US);
+        assert_int_equal(seen[i].code, ERR_OK);
+    }
+    assert_int_equal(got[0], 4);
+    assert_int_equal(got[1], 4);
+    assert_int_equal(upstream_open(f->upstream), 0);
+}
+
+static void what_a_stopping_bus_refuses_goes_to_the_other_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen, next;
+
+    (void)ask(f, &seen);
+    struct asked a = until_asked(f);
+    int stops = a.bus;
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    a = until_asked(f);
+    assert_int_equal(a.bus, 1 - stops);
+    assert_int_equal(seen.n, 0);
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.n, 1);
+    assert_int_equal(seen.status, ERR_OK);
+
+    for (int i = 0; i < 4; i++) { /* for a while nothing goes to the one that stops */
+        (void)ask(f, &next);
+        a = until_asked(f);
+        assert_int_equal(a.bus, 1 - stops);
+        answer(f, &a, ERR_OK, NULL);
+        WAIT_UNTIL(is_over(f, &next), LIMIT_US);
+    }
+}
+
+static void of_two_that_stop_the_one_that_said_so_first_is_asked_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+
+    (void)ask(f, &seen);
+    struct asked a = until_asked(f);
+    int first = a.bus;
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    a = until_asked(f);
+    assert_int_equal(a.bus, 1 - first);
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    a = until_asked(f);
+    assert_int_equal(a.bus, first); /* it may have been started anew since */
+    assert_int_equal(seen.n, 0);
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US); /* that was the last try */
+    assert_int_equal(seen.code, ERR_OK);
+    assert_int_equal(seen.status, ERR_UNAVAILABLE);
+    assert_int_equal(upstream_open(f->upstream), 0);
+}
+
+static void other_refusals_are_the_callers(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+
+    (void)ask(f, &seen);
+    struct asked a = until_asked(f);
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "NO_WORKER" });
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.status, ERR_UNAVAILABLE);
+}
+
+static void what_nobody_waits_for_is_dropped_F34(void **state)
+{
+    struct fixture *f = *state;
+    struct seen given_up, seen;
+
+    struct upstream_call *c = ask(f, &given_up);
+    struct asked late = until_asked(f);
+    upstream_forget(f->upstream, c);
+    answer(f, &late, ERR_UNAVAILABLE, (char[]){ "DRAINING" }); /* is not sent again either */
+
+    (void)ask(f, &seen);
+    struct asked a = until_asked(f);
+    assert_string_not_equal(a.request_id, late.request_id);
+    struct asked twice = { .bus = a.bus };
+    snprintf(twice.request_id, sizeof(twice.request_id), "%s", a.request_id);
+    zmq_msg_init(&twice.peer);
+    zmq_msg_copy(&twice.peer, &a.peer);
+    answer(f, &a, ERR_OK, NULL);
+    answer(f, &twice, ERR_INTERNAL, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    (void)ask(f, &given_up); /* another round trip: what came before it was looked at */
+    a = until_asked(f);
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &given_up), LIMIT_US);
+    assert_int_equal(seen.n, 1);
+    assert_int_equal(seen.status, ERR_OK);
+    assert_int_equal(upstream_open(f->upstream), 0);
+}
+
+static void a_call_ends_at_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen = { 0 };
+
+    assert_non_null(
+        upstream_ask(f->upstream,
+                     &(struct upstream_request){ .service = SERVICE,
+                                                 .method = "Get",
+                                                 .request_id = id_new(),
+                                                 .principal = &f->principal,
+                                                 .deadline_us = clock_monotonic_us() + MSEC_US },
+                     done, &seen));
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.code, ERR_DEADLINE_EXCEEDED);
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(it_goes_by_turns_whoever_asks_in_between),
+        CASE(what_a_stopping_bus_refuses_goes_to_the_other_F09),
+        CASE(of_two_that_stop_the_one_that_said_so_first_is_asked_F09),
+        CASE(other_refusals_are_the_callers),
+        CASE(what_nobody_waits_for_is_dropped_F34),
+        CASE(a_call_ends_at_its_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
