@@ -48,8 +48,8 @@ static enum err put_row(struct db *db, struct arena *a, struct id tenant,
 {
     const char *id = db_row_text(row, "id"), *first = db_row_text(row, "first");
     const char *second = db_row_is_null(row, "second") ? NULL : db_row_text(row, "second");
-    const char *new_first, *new_second, *index = NULL;
-    char *clear, *unused;
+    const char *new_first = NULL, *new_second = NULL, *index = NULL;
+    char *clear = NULL, *unused;
 
     if (row->bad)
         return ERR_INTERNAL;
