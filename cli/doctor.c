@@ -166,7 +166,7 @@ static enum err check_sealed(struct db *db, struct findings *f)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
     enum err e = db_exec(db, &sql_doctor_sealed, NULL, &res);
-    return e ? e : add_rows(f, "sealed", res, "under one master key");
+    return e ? e : add_rows(f, "sealed", res, "nothing is sealed yet");
 }
 
 static enum err check_consumers(struct cli *c, struct db *db, struct findings *f)

@@ -209,9 +209,11 @@ static bool apply_master_key(struct daemon *d)
     if (next && old)
         return fault("MASTER_KEY_NEXT", "goes with MASTER_KEY_OLD in no daemon: one or the other");
     if (next && (!hex || !secret_init_other(next, false)))
-        return fault("MASTER_KEY_NEXT", "must be 64 hex digits, and goes with MASTER_KEY");
+        return fault("MASTER_KEY_NEXT",
+                     "must be 64 hex digits, another key than MASTER_KEY, and goes with it");
     if (old && (!hex || !secret_init_other(old, true)))
-        return fault("MASTER_KEY_OLD", "must be 64 hex digits, and goes with MASTER_KEY");
+        return fault("MASTER_KEY_OLD",
+                     "must be 64 hex digits, another key than MASTER_KEY, and goes with it");
     secret_derive("page", page_key);
     page_set_key(page_key);
     if (secret_derive_other("page", page_key))

@@ -9,11 +9,14 @@
 #include "common/directory.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/num.h"
 #include "common/secret.h"
 
-#define BATCH 200
+#define BATCH 1000 /* as the statements say */
 #define BATCH_US (10 * SECOND_US)
-#define ROUND_US MINUTE_US
+#define AGAIN_US SECOND_US /* after a pass that did not go to its end */
+#define BUSY_US MINUTE_US  /* after one that found something: others may still seal so */
+#define QUIET_US (10 * MINUTE_US)
 #define ARENA (16 * MIB)
 
 static struct metric resealed_total = {
@@ -25,7 +28,8 @@ static struct metric resealed_total = {
 
 /* --- one batch ---------------------------------------------------------------------------------- */
 
-/* NULL and "" stay as they are. clear_out: NULL where there is none. */
+/* One column. What is not sealed under the old key stays as it is; so does what cannot be opened: it is no worse than
+ * before. clear_out: NULL where nothing was opened. */
 static enum err seal_anew(struct arena *a, struct id tenant, const char *as, const char *id,
                           const char *before, const char **sealed_out, char **clear_out)
 {
@@ -35,16 +39,29 @@ static enum err seal_anew(struct arena *a, struct id tenant, const char *as, con
     *clear_out = NULL;
     if (!what)
         return ERR_RESOURCE_EXHAUSTED;
-    if (!before || !*before)
+    if (!secret_is_old(before))
         return ERR_OK;
     enum err e = secret_open(a, tenant, what, before, clear_out);
+    if (e == ERR_DATA_LOSS) {
+        log_error("secret.lost", "a sealed field was altered or moved: it stays as it is", "field",
+                  what, NULL);
+        return ERR_OK;
+    }
     if (!e)
         *sealed_out = secret_seal(a, tenant, what, *clear_out);
     return e ? e : *sealed_out ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
 }
 
+static void count_row(void *ctx, const PGresult *res)
+{
+    int64_t *n = ctx, rows = 0;
+
+    if (num_i64(PQcmdTuples((PGresult *)(uintptr_t)res), 0, 1, &rows))
+        *n += rows;
+}
+
 static enum err put_row(struct db *db, struct arena *a, struct id tenant,
-                        const struct reseal_table *t, struct db_row *row)
+                        const struct reseal_table *t, struct db_row *row, int64_t *changed)
 {
     const char *id = db_row_text(row, "id"), *first = db_row_text(row, "first");
     const char *second = db_row_is_null(row, "second") ? NULL : db_row_text(row, "second");
@@ -58,94 +75,125 @@ static enum err put_row(struct db *db, struct arena *a, struct id tenant,
         e = seal_anew(a, tenant, t->second, id, second, &new_second, &unused);
     if (!e && clear && t->index_of)
         e = (index = t->index_of(a, tenant, clear)) ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
-    char *tenant_text = db_text_id(a, tenant);
-    if (e || !tenant_text)
-        return e ? e : ERR_RESOURCE_EXHAUSTED;
+    if (e || (new_first == first && new_second == second))
+        return e;
     const char *const params[] = {
-        tenant_text, id, first, second, new_first, new_second, index && *index ? index : NULL
+        db_text_id(a, tenant),         id, first, second, new_first, new_second,
+        index && *index ? index : NULL
     };
-    return db_queue(db, t->put, params);
+    return params[0] ? db_queue_take(db, t->put, params, count_row, changed)
+                     : ERR_RESOURCE_EXHAUSTED;
 }
 
-/* A row that cannot be opened is passed over: it is no worse than before, and others wait. */
 static enum err put_rows(struct db *db, struct arena *a, struct id tenant,
-                         const struct reseal_table *t, const PGresult *res, struct id *after)
+                         const struct reseal_table *t, const PGresult *res, struct id *after,
+                         int64_t *changed)
 {
     enum err e = ERR_OK;
 
     for (struct db_row row = { .res = res }; row.row < PQntuples(res) && !e; row.row++) {
         *after = db_row_id(&row, "id");
-        e = put_row(db, a, tenant, t, &row);
-        if (e == ERR_DATA_LOSS) {
-            log_error("secret.lost", "sealed by nobody we know, or altered: it stays as it is",
-                      "table", t->name, "id", db_row_text(&row, "id"), NULL);
-            e = ERR_OK;
-        } else if (!e) {
-            metric_add(&resealed_total, 1, (const char *const[]){ t->name });
-        }
+        e = put_row(db, a, tenant, t, &row, changed);
     }
     return e;
 }
 
 enum err reseal_batch(struct db *db, struct arena *a, struct id tenant,
-                      const struct reseal_table *t, struct id *after, bool *left_out)
+                      const struct reseal_table *t, struct id *after, int64_t *changed_out,
+                      bool *left_out)
 {
-    char *pattern = arena_printf(a, "v1:%s:%%", secret_old_key_id());
-    const char *const params[] = { db_text_id(a, tenant), db_text_id(a, *after), pattern };
+    const char *const params[] = { db_text_id(a, tenant), db_text_id(a, *after) };
     CLEANUP(db_result_clear) PGresult *res = NULL;
 
+    *changed_out = 0;
     *left_out = false;
-    if (!params[0] || !params[1] || !pattern)
+    if (!params[0] || !params[1])
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = db_begin(db, &tenant, clock_monotonic_us() + BATCH_US);
     if (!e)
         e = db_exec(db, t->next, params, &res);
     if (!e)
-        e = put_rows(db, a, tenant, t, res, after);
+        e = put_rows(db, a, tenant, t, res, after, changed_out);
     if (!e)
         e = db_commit(db);
-    if (e)
+    if (e) {
         db_rollback(db);
-    *left_out = !e && PQntuples(res) == BATCH;
-    return e;
+        return e;
+    }
+    *left_out = PQntuples(res) == BATCH;
+    metric_add(&resealed_total, *changed_out, (const char *const[]){ t->name });
+    return ERR_OK;
 }
 
 /* --- all of them -------------------------------------------------------------------------------- */
 
-static enum err do_table(struct daemon *d, struct db *db, struct arena *a, struct id tenant,
-                         const struct reseal_table *t)
+struct pass {
+    struct daemon *d;
+    struct db *db;
+    struct arena *arena; /* of a batch */
+    int64_t changed;
+};
+
+static enum err do_table(struct pass *p, struct id tenant, const struct reseal_table *t)
 {
     struct id after = { { 0 } };
     bool left = true;
     enum err e = ERR_OK;
 
-    while (left && !e && !daemon_stopping(d)) {
-        arena_reset(a);
-        e = reseal_batch(db, a, tenant, t, &after, &left);
+    while (left && !e && !daemon_stopping(p->d)) {
+        int64_t changed;
+        arena_reset(p->arena);
+        e = reseal_batch(p->db, p->arena, tenant, t, &after, &changed, &left);
+        p->changed += changed;
     }
     return e;
 }
 
-static enum err do_all(struct daemon *d, struct db *db, struct arena *a,
-                       const struct reseal_table *tables, size_t n)
+/* The companies of now. NULL: no memory, or the directory is not there yet. */
+static struct id *list_tenants(size_t *n_out)
 {
     CLEANUP(directory_releasep) const struct directory *dir = directory_acquire();
     const struct dir_tenant *const *tenants;
-    size_t ntenants = dir ? directory_tenants(dir, &tenants) : 0;
-    enum err first = ERR_OK;
 
-    for (size_t i = 0; i < ntenants && !daemon_stopping(d); i++)
-        for (size_t k = 0; k < n; k++) {
-            enum err e = do_table(d, db, a, tenants[i]->id, &tables[k]);
-            first = first ? first : e;
-        }
-    return first;
+    *n_out = dir ? directory_tenants(dir, &tenants) : 0;
+    struct id *ids = dir ? calloc(*n_out + 1, sizeof(*ids)) : NULL;
+    for (size_t i = 0; ids && i < *n_out; i++)
+        ids[i] = tenants[i]->id;
+    return ids;
+}
+
+static enum err do_all(struct pass *p, const struct reseal_table *tables, size_t n)
+{
+    size_t ntenants;
+    struct id *tenants = list_tenants(&ntenants);
+    enum err e = tenants ? ERR_OK : ERR_UNAVAILABLE;
+
+    for (size_t i = 0; i < ntenants && !e && !daemon_stopping(p->d); i++)
+        for (size_t k = 0; k < n && !e; k++)
+            e = do_table(p, tenants[i], &tables[k]);
+    free(tenants);
+    return e;
+}
+
+static void tell(const struct pass *p, enum err e, bool *failing)
+{
+    char rows[24];
+
+    snprintf(rows, sizeof(rows), "%" PRId64, p->changed);
+    if (p->changed)
+        log_info("secret.resealed", "what was sealed under the old master key was sealed anew",
+                 "rows", rows, "old", secret_old_key_id(), NULL);
+    if (e && !*failing)
+        log_warn("secret.reseal_failed", "sealing anew did not go to its end; tried again", "code",
+                 err_name(e), NULL);
+    *failing = e != ERR_OK;
 }
 
 void reseal_run(struct daemon *d, const struct reseal_table *tables, size_t n)
 {
-    struct db *db = db_new(daemon_conninfo(d), "reseal");
-    struct arena *a = arena_new(ARENA);
+    struct pass p = { .d = d,
+                      .db = db_new(daemon_conninfo(d), "daybook-reseal"),
+                      .arena = arena_new(ARENA) };
     struct daemon_waiter *w = daemon_waiter_new(d, NULL);
     const void *data;
     size_t len;
@@ -154,15 +202,14 @@ void reseal_run(struct daemon *d, const struct reseal_table *tables, size_t n)
     metric_register(&resealed_total);
     log_info("secret.two_keys", "what is sealed under the old master key is sealed anew", "key",
              secret_key_id(), "old", secret_old_key_id(), NULL);
-    while (db && a && w && !daemon_stopping(d)) {
-        enum err e = do_all(d, db, a, tables, n);
-        if (e && !failing)
-            log_warn("secret.reseal_failed", "sealing anew did not go to its end; tried again",
-                     "code", err_name(e), NULL);
-        failing = e != ERR_OK;
-        (void)daemon_waiter_wait(w, ROUND_US, &data, &len);
+    while (p.db && p.arena && w && !daemon_stopping(d)) {
+        p.changed = 0;
+        enum err e = do_all(&p, tables, n);
+        if (!daemon_stopping(d))
+            tell(&p, e, &failing);
+        (void)daemon_waiter_wait(w, e ? AGAIN_US : p.changed ? BUSY_US : QUIET_US, &data, &len);
     }
     daemon_waiter_free(w);
-    arena_free(a);
-    db_free(db);
+    arena_free(p.arena);
+    db_free(p.db);
 }

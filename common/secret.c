@@ -76,9 +76,22 @@ bool secret_init(const char *master_hex)
 
 bool secret_init_other(const char *master_hex, bool is_old)
 {
-    bool ok = take_key(&other, master_hex);
+    bool ok = take_key(&other, master_hex) && strcmp(other.id, own.id) != 0;
     other_is_old = ok && is_old;
     return ok;
+}
+
+/* Of ours; NULL: not sealed, or under a key that we do not have. */
+static const struct master *sealed_under(const char *sealed)
+{
+    const struct master *const masters[] = { &own, &other };
+
+    for (size_t i = 0; i < ARRAY_LEN(masters); i++)
+        if (masters[i]->key && strncmp(sealed, "v1:", 3) == 0 &&
+            strncmp(sealed + 3, masters[i]->id, 2 * KEY_ID_BYTES) == 0 &&
+            sealed[PREFIX_LEN - 1] == ':')
+            return masters[i];
+    return NULL;
 }
 
 bool secret_ready(void)
@@ -94,6 +107,11 @@ const char *secret_key_id(void)
 const char *secret_old_key_id(void)
 {
     return other_is_old ? other.id : "";
+}
+
+bool secret_is_old(const char *sealed)
+{
+    return other_is_old && sealed && *sealed && sealed_under(sealed) == &other;
 }
 
 /* Daemons that need it do not start without (daemon_def.needs_master_key). */
@@ -136,19 +154,6 @@ char *secret_seal(struct arena *a, struct id tenant, const char *what, const cha
     (void)snprintf(sealed, PREFIX_LEN + 1, "v1:%s:", own.id);
     sodium_bin2base64(sealed + PREFIX_LEN, text_len, box, box_len, BASE64);
     return sealed;
-}
-
-/* Of ours; NULL: not sealed, or under a key that we do not have. */
-static const struct master *sealed_under(const char *sealed)
-{
-    const struct master *const masters[] = { &own, &other };
-
-    for (size_t i = 0; i < ARRAY_LEN(masters); i++)
-        if (masters[i]->key && strncmp(sealed, "v1:", 3) == 0 &&
-            strncmp(sealed + 3, masters[i]->id, 2 * KEY_ID_BYTES) == 0 &&
-            sealed[PREFIX_LEN - 1] == ':')
-            return masters[i];
-    return NULL;
 }
 
 enum err secret_open(struct arena *a, struct id tenant, const char *what, const char *sealed,

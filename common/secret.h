@@ -21,11 +21,14 @@
 
 /* master_hex: 64 hex digits (32 bytes). False: malformed, or libsodium does not start. */
 NODISCARD bool secret_init(const char *master_hex);
+/* False also for the own one once more. */
 NODISCARD bool secret_init_other(const char *master_hex, bool is_old);
 bool secret_ready(void);
 /* 8 hex digits, as in sealed values; "" without such a key. */
 const char *secret_key_id(void);
 const char *secret_old_key_id(void);
+/* Sealed under the old key, and to be sealed anew. */
+bool secret_is_old(const char *sealed);
 
 /* NULL or "" is given back as it is. NULL when out of memory or
  * without a master key. what: e.g. "contact.phone:<id>". */

@@ -9,8 +9,8 @@ WITH s AS (
 ), k AS (
     SELECT substr(sealed, 4, 8) AS key, count(*) AS n FROM s WHERE sealed <> '' GROUP BY 1
 )
-SELECT 'warn' AS level,
-       format('under %s master keys: %s; none may be taken away yet (secret.two_keys in the log names the old one)',
-              count(*), string_agg(format('%s (%s fields)', key, n), ', ' ORDER BY key)) AS detail
+SELECT CASE WHEN count(*) = 1 THEN 'ok' ELSE 'warn' END AS level,
+       CASE WHEN count(*) = 1 THEN 'all under the master key ' ELSE 'none of these master keys may be taken away yet: ' END
+       || string_agg(format('%s (%s fields)', key, n), ', ' ORDER BY key) AS detail
   FROM k
-HAVING count(*) > 1
+HAVING count(*) > 0

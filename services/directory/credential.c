@@ -474,6 +474,13 @@ static bool tells_of_uses(const struct call *call)
            (!directory_is_employee(call) && authority_has_scope(call, CREDENTIAL_SCOPE_EDGE));
 }
 
+/* While the master key is replaced, and never else: the hash is all there is of a key. */
+static bool is_to_be_kept(const Daybook__Directory__V1__KeyUse *use)
+{
+    return *secret_old_key_id() && strlen(use->secret_hash) == TOKEN_HASH_TEXT - 1 &&
+           strspn(use->secret_hash, "0123456789abcdef") == TOKEN_HASH_TEXT - 1;
+}
+
 /* Of the uses, or of the refusals; used_at and hashes go with uses only. */
 static bool list_uses(struct call *call, const PbNoteUseRequest *req, bool refused,
                       struct sbuf *ids, struct sbuf *times, struct sbuf *hashes)
@@ -488,7 +495,8 @@ static bool list_uses(struct call *call, const PbNoteUseRequest *req, bool refus
             continue;
         sbuf_addf(ids, "%c%s", before, req->uses[i]->credential_id);
         sbuf_addf(times, "%c\"%s\"", before, at);
-        sbuf_addf(hashes, "%c\"%s\"", before, req->uses[i]->secret_hash);
+        sbuf_addf(hashes, "%c\"%s\"", before,
+                  is_to_be_kept(req->uses[i]) ? req->uses[i]->secret_hash : "");
         before = ',';
     }
     struct sbuf *const lists[] = { ids, times, hashes };
@@ -558,7 +566,15 @@ static enum err write_refusals(struct call *call, const PbNoteUseRequest *req)
     return e;
 }
 
-/* Neither the company's lock nor a new revision: nothing that anybody decides by has changed. */
+static bool keeps_hashes(const PbNoteUseRequest *req)
+{
+    for (size_t i = 0; i < req->n_uses; i++)
+        if (is_to_be_kept(req->uses[i]))
+            return true;
+    return false;
+}
+
+/* Without the company's lock, and, but for hashes, a new revision: nothing that anybody decides by has changed. */
 enum err credential_note_use(struct call *call, const ProtobufCMessage *request,
                              ProtobufCMessage **reply_out)
 {
@@ -570,5 +586,7 @@ enum err credential_note_use(struct call *call, const ProtobufCMessage *request,
     if (!*reply_out)
         return ERR_RESOURCE_EXHAUSTED;
     enum err e = write_uses(call, req);
-    return e ? e : write_refusals(call, req);
+    if (!e)
+        e = write_refusals(call, req);
+    return !e && keeps_hashes(req) ? directory_changed(call) : e;
 }

@@ -144,7 +144,9 @@ static void another_key_opens_and_finds_and_proves_too_F56(void **state)
 
     assert_false(secret_init_other("00", true));
     assert_true(secret_init(KEY_B));
+    assert_false(secret_init_other(KEY_B, true)); /* no other one */
     assert_true(secret_init_other(KEY_A, true));
+    assert_true(secret_is_old(before));
     assert_int_equal(secret_open(arena, tenant_1, "x", before, &clear), ERR_OK);
     assert_string_equal(clear, "text");
     assert_int_equal(secret_open(arena, tenant_2, "x", before, &clear), ERR_DATA_LOSS);
@@ -153,6 +155,9 @@ static void another_key_opens_and_finds_and_proves_too_F56(void **state)
     assert_memory_equal(after + 3, secret_key_id(), 8);
     assert_string_not_equal(secret_key_id(), secret_old_key_id());
     assert_int_equal(secret_open(arena, tenant_1, "x", after, &clear), ERR_OK);
+    assert_false(secret_is_old(after));
+    assert_false(secret_is_old(""));
+    assert_false(secret_is_old(NULL));
 
     assert_true(secret_other_blind_index(tenant_1, "phone", "1", index));
     assert_string_equal(index, index_before);
@@ -163,6 +168,7 @@ static void another_key_opens_and_finds_and_proves_too_F56(void **state)
 
     assert_true(secret_init_other(KEY_A, false));
     assert_string_equal(secret_old_key_id(), ""); /* the next one: nothing is changed for it */
+    assert_false(secret_is_old(before));
 }
 
 static void without_memory_it_fails_cleanly(void **state)

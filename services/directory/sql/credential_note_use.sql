@@ -7,12 +7,12 @@ WITH used AS (
       JOIN unnest($2::uuid[], $3::timestamptz[], $4::text[]) AS u (id, used_at, secret_hash) ON u.id = c.id
      WHERE c.tenant_id = $1::uuid AND c.kind <> 'curve'
        AND (c.last_used_at IS NULL OR c.last_used_at < u.used_at
-            OR u.secret_hash <> '' AND c.secret_hash <> u.secret_hash)
+            OR u.secret_hash <> '' AND c.secret_hash <> u.secret_hash AND c.revoked_at IS NULL)
      ORDER BY c.id
        FOR UPDATE OF c
 )
 UPDATE directory.credential c
    SET last_used_at = greatest(c.last_used_at, used.used_at),
-       secret_hash = coalesce(nullif(used.secret_hash, ''), c.secret_hash)
+       secret_hash = CASE WHEN used.secret_hash <> '' AND c.revoked_at IS NULL THEN used.secret_hash ELSE c.secret_hash END
   FROM used
  WHERE c.tenant_id = $1::uuid AND c.id = used.id

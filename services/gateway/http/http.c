@@ -255,7 +255,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
     if (!x->handed) {
         http_came(l, x->on);
         x->handed = true;
-        if (!x->over)
+        if (!x->over && !x->response)
             l->handler.handle(l->handler.arg, x);
     }
     if (x->response)
@@ -352,7 +352,7 @@ void http_add_header(struct http_exchange *x, const char *name, const char *valu
 
     if (!n || !v)
         http_spoil(x);
-    if (!n || !v || x->nheaders == HTTP_ANSWER_HEADERS_MAX || strpbrk(value, "\r\n")) {
+    if (!n || !v || x->nheaders == HTTP_ANSWER_HEADERS_MAX || !*value || strpbrk(value, "\r\n\t")) {
         log_warn("http.header", "an answer's header is not sent", "name", name, NULL);
         return;
     }

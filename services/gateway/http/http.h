@@ -114,8 +114,8 @@ void *http_data(const struct http_exchange *x);
 
 /* The answer lacks something that it cannot do without: the connection ends instead. */
 void http_spoil(struct http_exchange *x);
-/* Before the answer. Names may come more than once. Values with line ends are dropped, logged; without
- * memory the answer is spoilt. */
+/* Before the answer. Names may come more than once. Values that are empty, or with line ends or tabs, are
+ * dropped, logged; without memory the answer is spoilt. */
 void http_add_header(struct http_exchange *x, const char *name, const char *value);
 /* The whole answer; body is copied. Once an exchange. */
 void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len);

@@ -1,6 +1,6 @@
--- params: tenant_id after sealed
+-- params: tenant_id after
 SELECT id, secret AS first, old_secret AS second
   FROM gateway.endpoint
- WHERE tenant_id = $1::uuid AND id > $2::uuid AND (secret LIKE $3::text OR old_secret LIKE $3::text)
+ WHERE tenant_id = $1::uuid AND id > $2::uuid
  ORDER BY id
- LIMIT 200
+ LIMIT 1000

@@ -1,8 +1,8 @@
--- params: tenant_id after sealed
+-- params: tenant_id after
 -- The company's own channel has the nil id, so the first look begins with it.
 SELECT owner_id AS id, secret AS first, old_secret AS second
   FROM reminders.channel
- WHERE tenant_id = $1::uuid AND (owner_id > $2::uuid OR owner_id = $2::uuid AND $2::uuid = '00000000-0000-0000-0000-000000000000')
-   AND (secret LIKE $3::text OR old_secret LIKE $3::text)
+ WHERE tenant_id = $1::uuid
+   AND (owner_id > $2::uuid OR owner_id = $2::uuid AND $2::uuid = '00000000-0000-0000-0000-000000000000')
  ORDER BY owner_id
- LIMIT 200
+ LIMIT 1000
