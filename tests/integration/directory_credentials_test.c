@@ -392,6 +392,46 @@ static void uses_of_a_key_are_taken_down_and_no_revision_is_made(void **state)
     assert_int_equal(number_of("SELECT revision AS n FROM directory.revision"), revision);
 }
 
+static bool has_hash(const char *id, const char *hash)
+{
+    return number_of("SELECT count(*) AS n FROM directory.credential WHERE id = '%s'"
+                     " AND secret_hash = '%s'",
+                     id, hash) == 1;
+}
+
+/* The last one: the old master key stays. */
+static void a_hash_is_taken_while_the_master_key_changes_and_never_else_F56(void **state)
+{
+    (void)state;
+    struct id t = small_company();
+    static const char *const edge[] = { "edge", NULL };
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define USE_HASH                                                                                   \
+    "{\"uses\":[{\"credentialId\":\"%s\",\"usedAt\":\"2026-03-02T08:00:00Z\",\"secretHash\":\"%"   \
+    "s\"}]}"
+    const Daybook__Directory__V1__CreateApiKeyResponse *made =
+        fine(say(system_of(t), CREDENTIAL, "CreateApiKey", "{\"label\":\"erp\"}"));
+    const char *id = arena_strdup(env.arena, made->credential->id);
+
+    fine(say(service_of(t, edge), CREDENTIAL, "NoteUse", USE_HASH, id, HASH));
+    assert_false(has_hash(id, HASH));
+
+    assert_true(secret_init_other(
+        "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff000102030405060708090a0b0c0d0e0f", true));
+    fine(say(service_of(t, edge), CREDENTIAL, "NoteUse", USE_HASH, id, "0123"));
+    assert_false(has_hash(id, "0123"));
+    int64_t revision = number_of("SELECT revision AS n FROM directory.revision");
+    fine(say(service_of(t, edge), CREDENTIAL, "NoteUse", USE_HASH, id, HASH));
+    assert_true(has_hash(id, HASH));
+    assert_true(number_of("SELECT revision AS n FROM directory.revision") > revision);
+
+    made = fine(say(system_of(t), CREDENTIAL, "CreateApiKey", "{\"label\":\"old\"}"));
+    id = arena_strdup(env.arena, made->credential->id);
+    fine(say(system_of(t), CREDENTIAL, "RevokeApiKey", "{\"id\":\"%s\"}", id));
+    fine(say(service_of(t, edge), CREDENTIAL, "NoteUse", USE_HASH, id, HASH));
+    assert_false(has_hash(id, HASH));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -404,6 +444,8 @@ int main(void)
                                before_each),
         cmocka_unit_test_setup(an_api_key_may_be_bound_to_networks, before_each),
         cmocka_unit_test_setup(uses_of_a_key_are_taken_down_and_no_revision_is_made, before_each),
+        cmocka_unit_test_setup(a_hash_is_taken_while_the_master_key_changes_and_never_else_F56,
+                               before_each),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
