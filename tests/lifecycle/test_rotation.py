@@ -234,7 +234,7 @@ def test_f56_the_master_key(pair, load):
 def hash_under(master, api_key):
     """As common/secret.h says: BLAKE2b under a key that is BLAKE2b of its purpose under the master key."""
     derived = hashlib.blake2b(b"token\0" + bytes(16), key=bytes.fromhex(master.read_text()), digest_size=32).digest()
-    return hashlib.blake2b(api_key.rsplit("_", 1)[1].encode(), key=derived, digest_size=32).hexdigest()
+    return hashlib.blake2b(api_key.split("_", 2)[2].encode(), key=derived, digest_size=32).hexdigest()
 
 
 def test_f56_what_was_acknowledged_is_there_once(pair, load, capsys):
