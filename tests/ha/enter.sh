@@ -35,4 +35,6 @@ HOSTS=$hosts unshare --net --mount --pid --fork --kill-child --mount-proc bash -
     mount --bind "$HOSTS" /etc/hosts
     mount --bind "$1" /mnt
     shift
-    exec "$@"' enter "$@"
+    # Not exec: this shell is the first process there, to which falls whatever is left behind, and it must be waited for.
+    "$@"
+    exit $?' enter "$@"
