@@ -22,16 +22,23 @@
 #define SCRIPT_MAX_BYTES (4 * MIB)
 #define SCRIPT_LIMIT_US (15 * MINUTE_US) /* one migration */
 #define RUN_LIMIT_US (30 * MINUTE_US)    /* all, with retries */
-#define RETRY_DELAY_MS 250
+#define RETRY_DELAY_MS 300               /* at least; twice that on average */
 #define SCHEMA_NAME_MAX 40
 
-/* ${schema} and ${role} are replaced in these as in migrations. A migration that waits for one table may
- * hold another: it gives up well before the 2 s that daemons wait for that, and comes again (F55). */
+/* Who waits for a table holds up all who come after him, and perhaps holds another table. So a migration gives up
+ * soon and comes again after a longer while: what it stands before goes on in between, even with two migrators
+ * (F55). An autovacuum makes way only for who waits longer than deadlock_timeout (1 s): now and then one try does,
+ * still well below the 2 s that daemons wait for a lock. */
+#define LOCK_WAIT "200ms"
+#define LOCK_WAIT_LONG "1200ms"
+#define LONG_EVERY 8
+
+/* ${schema} and ${role} are replaced in these as in migrations. The time for locks follows. */
 static const char begin_sql[] = "BEGIN;\n"
                                 "SET LOCAL lock_timeout = '2s';\n"
                                 "SET LOCAL statement_timeout = '10min';\n"
                                 "SELECT pg_advisory_xact_lock(" LOCK_KEY ");\n"
-                                "SET LOCAL lock_timeout = '500ms';\n";
+                                "SET LOCAL lock_timeout = '";
 
 /* Roles belong to the cluster: a migrator of another database may make the same one meanwhile. */
 static const char prepare_sql[] =
@@ -109,6 +116,7 @@ struct run {
     const char *schema;
     int64_t limit_us;
     int applied;
+    unsigned lock_timeouts; /* one after the other */
 };
 
 /* --- texts --- */
@@ -156,6 +164,8 @@ static enum err run_once(struct run *r, const char *const *texts, size_t n)
 
     sbuf_init(&script, SCRIPT_MAX_BYTES);
     add_sql(&script, r->schema, begin_sql);
+    bool is_long = r->lock_timeouts % LONG_EVERY == LONG_EVERY - 1;
+    sbuf_add_text(&script, is_long ? LOCK_WAIT_LONG "';\n" : LOCK_WAIT "';\n");
     for (size_t i = 0; i < n; i++)
         add_sql(&script, r->schema, texts[i]);
     sbuf_add_text(&script, "\n;COMMIT;");
@@ -166,6 +176,8 @@ static enum err run_once(struct run *r, const char *const *texts, size_t n)
     else
         e = db_script(r->db, script.data, MIN(r->limit_us, clock_monotonic_us() + SCRIPT_LIMIT_US));
     sbuf_fini(&script);
+    bool timed_out = e != ERR_OK && strcmp(db_last_error(r->db)->sqlstate, "55P03") == 0;
+    r->lock_timeouts = timed_out ? r->lock_timeouts + 1 : 0;
     return e;
 }
 
@@ -174,7 +186,7 @@ static bool wait_to_retry(const struct run *r, enum err e)
 {
     log_info("migrate.retry", err_name(e), "schema", r->schema, "sqlstate",
              db_last_error(r->db)->sqlstate, NULL);
-    poll(NULL, 0, 20 + (int)randombytes_uniform(RETRY_DELAY_MS));
+    poll(NULL, 0, RETRY_DELAY_MS + (int)randombytes_uniform(2 * RETRY_DELAY_MS));
     return clock_monotonic_us() < r->limit_us;
 }
 

@@ -222,6 +222,36 @@ static void a_server_that_dies_under_a_migration_is_waited_for_F11_F55(void **st
     db_free(holder);
 }
 
+#define OF_ITEM "SELECT count(*) AS n FROM pg_locks WHERE relation = 'shop.item'::regclass AND "
+
+/* Others go on with the table in between; now and then it waits as long as an autovacuum needs to make way. */
+static void a_table_in_use_is_waited_for_in_short_tries_and_a_long_one_F55(void **state)
+{
+    (void)state;
+    struct migrator m = { 0 };
+    struct db *db = connect_as("postgres"), *holder = connect_as("postgres");
+    struct db_stmt read = { "read", "SELECT count(*) AS n FROM shop.item", 0, NULL };
+    int applied = 0;
+
+    must(migrate_run(db, "shop", shop, 1, &applied));
+    must(db_begin(holder, NULL, in_ms(40000)));
+    must(db_queue(holder, &read, NULL));
+    must(db_flush(holder));
+    wait_for(OF_ITEM "granted");
+    assert_int_equal(pthread_create(&m.thread, NULL, migrate_thread, &m), 0);
+    for (int i = 0; i < 3; i++) {
+        wait_for(OF_ITEM "NOT granted");
+        script("SET lock_timeout = '900ms'; SELECT count(*) FROM shop.item; RESET lock_timeout");
+    }
+    wait_for(OF_ITEM "NOT granted AND clock_timestamp() - waitstart > interval '1 s'");
+    db_rollback(holder);
+    pthread_join(m.thread, NULL);
+    must(m.e);
+    assert_int_equal(m.applied, 2);
+    db_free(holder);
+    db_free(db);
+}
+
 static void a_faulty_migration_keeps_what_came_before(void **state)
 {
     (void)state;
@@ -347,6 +377,8 @@ int main(void)
         cmocka_unit_test_setup(a_migrator_killed_half_way_leaves_nothing_half_done_F55, set_up),
         cmocka_unit_test_setup(the_session_of_a_killed_migrator_may_finish_its_step_F55, set_up),
         cmocka_unit_test_setup(a_server_that_dies_under_a_migration_is_waited_for_F11_F55, set_up),
+        cmocka_unit_test_setup(a_table_in_use_is_waited_for_in_short_tries_and_a_long_one_F55,
+                               set_up),
         cmocka_unit_test_setup(a_faulty_migration_keeps_what_came_before, set_up),
         cmocka_unit_test_setup(the_role_has_its_timeouts_and_nothing_more, set_up),
         cmocka_unit_test_setup(an_operators_own_setting_is_left_alone, set_up),
