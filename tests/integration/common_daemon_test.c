@@ -70,26 +70,25 @@ static void start_program(struct stage *s, const char *program, const char *argu
     snprintf(bus, sizeof bus, "DAYBOOK_BUS_ENDPOINT=%s", s->router.endpoint);
     snprintf(events, sizeof events, "DAYBOOK_BUS_EVENTS=%s", s->events_endpoint);
     snprintf(admin, sizeof admin, "DAYBOOK_ADMIN_LISTEN=%s", s->admin);
-    const char *argv[16] = { "env",
-                             bus,
-                             events,
-                             admin,
-                             "DAYBOOK_WORKERS=1",
-                             "DAYBOOK_INSECURE_ENV_SECRETS=1",
-                             "DAYBOOK_DEBUG_DUMPABLE=1" /* the leak checker reads /proc */ };
+    union { /* exec changes none of them */
+        const char *text[16];
+        char *exec[16];
+    } argv = { .text = { "env", bus, events, admin, "DAYBOOK_WORKERS=1",
+                         "DAYBOOK_INSECURE_ENV_SECRETS=1",
+                         "DAYBOOK_DEBUG_DUMPABLE=1" /* the leak checker reads /proc */ } };
     size_t n = 7;
     for (size_t i = 0; extra && extra[i]; i++)
-        argv[n++] = extra[i];
-    assert_true(n + 3 <= ARRAY_LEN(argv));
-    argv[n++] = path_of(program);
-    argv[n++] = argument;
+        argv.text[n++] = extra[i];
+    assert_true(n + 3 <= ARRAY_LEN(argv.text));
+    argv.text[n++] = path_of(program);
+    argv.text[n++] = argument;
 
     s->pid = fork();
     assert_true(s->pid >= 0);
     if (s->pid > 0)
         return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execv("/usr/bin/env", (char *const *)argv);
+    execv("/usr/bin/env", argv.exec);
     _exit(127);
 }
 
