@@ -3,7 +3,7 @@
 # when all is there. As an ordinary user it needs sudo. --run-only leaves out what only tests need, --build-only
 # what only running needs, too.
 #
-# The servers of PostgreSQL's and Redis' packages are not ours: of what is installed here, none starts or
+# The servers of these packages (PostgreSQL, Redis, PgBouncer) are not ours: of what is installed here, none starts or
 # makes a cluster, now or at the next start of the machine. What was there before stays as it was.
 set -euo pipefail
 
@@ -14,7 +14,7 @@ wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprot
 wanted+=(python3 ca-certificates)
 if [ "${1:-}" != "--run-only" ] && [ "${1:-}" != "--build-only" ]; then
     wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl
-        openssl chromium-headless-shell groff-base cppcheck valgrind)
+        openssl chromium-headless-shell groff-base cppcheck valgrind pgbouncer)
     # Also there when Node comes from elsewhere, whose package clashes with Debian's npm.
     command -v npm >/dev/null || wanted+=(npm)
 fi
@@ -57,10 +57,11 @@ if is_missing postgresql; then # the next time: no cluster "main" that would sta
     echo 'create_main_cluster = false' | "${as_root[@]}" tee -a "$cluster_conf" >/dev/null
 fi
 install "${missing[@]}"
-if is_missing redis-server; then
+for server in redis-server pgbouncer; do
+    is_missing $server || continue
     if command -v systemctl >/dev/null; then
-        "${as_root[@]}" systemctl --quiet disable redis-server || true
+        "${as_root[@]}" systemctl --quiet disable $server || true
     else
-        "${as_root[@]}" update-rc.d redis-server disable
+        "${as_root[@]}" update-rc.d $server disable
     fi
-fi
+done
