@@ -20,6 +20,7 @@
 #include "common/metrics.h"
 #include "common/net.h"
 #include "common/sbuf.h"
+#include "common/thread.h"
 #include "common/version.h"
 
 #define CONNECTIONS 64
@@ -445,16 +446,6 @@ static void *run(void *arg)
     }
 }
 
-static bool start_thread(struct admin *a)
-{
-    sigset_t all, old;
-    (void)sigfillset(&all); /* signals are the main thread's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    errno = pthread_create(&a->thread, NULL, run, a);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return errno == 0;
-}
-
 static void free_admin(struct admin *a)
 {
     int saved = errno;
@@ -479,7 +470,7 @@ struct admin *admin_start(const char *address, const struct admin_hooks *hooks)
     a->listen_fd = net_listen(address, CONNECTIONS, a->address);
     if (a->listen_fd >= 0)
         a->wake_fd = eventfd(0, EFD_CLOEXEC);
-    if (a->wake_fd < 0 || !start_thread(a)) {
+    if (a->wake_fd < 0 || !thread_start(&a->thread, "admin", run, a)) {
         free_admin(a);
         return NULL;
     }

@@ -23,10 +23,13 @@
 #include "common/reseal.h"
 #include "common/schema.h"
 #include "common/secret.h"
+#include "common/thread.h"
 #include "common/version.h"
 
 #define SOCKETS_MAX 4096
 #define DESCRIPTORS 65536
+#define ZMQ_THREADS                                                                                \
+    2 /* which libzmq starts with its first socket: it ends the process when it can not */
 /* After the drain everybody has been told; whoever takes longer is left behind. */
 #define JOIN_TIMEOUT_US (5 * SECOND_US)
 #define SCHEMA_LOOK_MS 20
@@ -107,16 +110,8 @@ static void *thread_main(void *arg)
 
 bool daemon_thread_start(struct daemon_running *t)
 {
-    int e = pthread_create(&t->thread, NULL, thread_main, t);
-    t->started = e == 0;
-    if (e) {
-        log_error("daemon.no_thread", strerror(e), "thread", t->name, NULL);
-        return false;
-    }
-    char name[16];
-    snprintf(name, sizeof name, "%s", t->name);
-    pthread_setname_np(t->thread, name);
-    return true;
+    t->started = thread_start(&t->thread, t->name, thread_main, t);
+    return t->started;
 }
 
 static void run_reseal(struct daemon *d, void *arg UNUSED)
@@ -250,10 +245,11 @@ static int run_started(struct daemon *d)
 {
     int status = DAEMON_EXIT_BUG;
     if (daemon_workers_start(d)) {
-        if (!daemon_admin_start(d))
-            status = DAEMON_EXIT_SETTINGS;
-        else if (start_directory(d) && daemon_health_start(d) && start_own_threads(d))
-            status = daemon_loop(d);
+        status = daemon_admin_start(d);
+        if (status == DAEMON_EXIT_OK)
+            status = start_directory(d) && daemon_health_start(d) && start_own_threads(d)
+                         ? daemon_loop(d)
+                         : DAEMON_EXIT_BUG;
         daemon_unblock_signals(); /* nobody reads them now: let a second one end the process */
     }
     if (status != DAEMON_EXIT_OK) { /* threads that did start must hear of it */
@@ -279,6 +275,8 @@ static void raise_descriptors(void)
 static int run(struct daemon *d)
 {
     if (sodium_init() < 0)
+        return DAEMON_EXIT_BUG;
+    if (!thread_room(ZMQ_THREADS))
         return DAEMON_EXIT_BUG;
     d->zmq = zmq_ctx_new();
     if (!d->zmq || zmq_ctx_set(d->zmq, ZMQ_MAX_SOCKETS, SOCKETS_MAX) != 0)

@@ -286,16 +286,25 @@ static size_t ready_checks(void *ctx, struct admin_check *checks, size_t max)
     return n;
 }
 
-bool daemon_admin_start(struct daemon *d)
+static bool is_want(int e)
+{
+    return e == EAGAIN || e == ENOMEM || e == EMFILE || e == ENFILE || e == ENOBUFS;
+}
+
+int daemon_admin_start(struct daemon *d)
 {
     const char *address = daemon_setting(d, "ADMIN_LISTEN")->text;
     struct admin_hooks hooks = { .live = live_checks, .ready = ready_checks, .ctx = d };
     d->admin = admin_start(address, &hooks);
+    if (!d->admin && is_want(errno)) { /* of threads, memory, descriptors: no setting is wrong */
+        log_error("daemon.start_failed", strerror(errno), "for", "admin", NULL);
+        return DAEMON_EXIT_BUG;
+    }
     if (!d->admin) {
         (void)fprintf(stderr, "setting DAYBOOK_ADMIN_LISTEN: cannot listen on %s: %s\n", address,
                       strerror(errno));
-        return false;
+        return DAEMON_EXIT_SETTINGS;
     }
     log_info("daemon.admin", "admin listener is up", "address", admin_address(d->admin), NULL);
-    return true;
+    return DAEMON_EXIT_OK;
 }

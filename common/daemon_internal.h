@@ -195,7 +195,8 @@ void daemon_unblock_signals(void);
 /* daemon_health.c */
 NODISCARD bool daemon_health_start(struct daemon *d);
 void daemon_health_stop(struct daemon *d);
-NODISCARD bool daemon_admin_start(struct daemon *d);
+/* A status for the process: whoever starts it again (70), or changes the setting first (78). */
+NODISCARD int daemon_admin_start(struct daemon *d);
 
 /* daemon_consumer.c */
 void daemon_consumer_run(struct daemon *d, void *arg);

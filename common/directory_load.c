@@ -15,6 +15,7 @@
 #include "common/directory_snapshot.h"
 #include "common/log.h"
 #include "common/sql.h"
+#include "common/thread.h"
 
 #define LOOK_EVERY_US SECOND_US
 #define LOOK_BUDGET_US (10 * SECOND_US)
@@ -308,7 +309,7 @@ enum err directory_start(const char *conninfo, bool with_api_keys)
     refresher.held_revision = -1;
     refresher.db = db_new(conninfo, "directory-snapshot");
     pthread_mutex_lock(&refresher.lock);
-    refresher.running = refresher.db && pthread_create(&refresher.thread, NULL, refresh, NULL) == 0;
+    refresher.running = refresher.db && thread_start(&refresher.thread, "directory", refresh, NULL);
     pthread_mutex_unlock(&refresher.lock);
     if (refresher.running)
         return ERR_OK;

@@ -12,13 +12,13 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "common/sbuf.h"
+#include "common/thread.h"
 
 #define RING_LINES 4096
 #define LINE_MOST PIPE_BUF /* one write, which no other process's lines can cut in two */
@@ -349,17 +349,12 @@ static void name_instance(void)
 static bool start_writer(void)
 {
     pthread_condattr_t attr;
-    sigset_t all, old;
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&has_lines, &attr);
     (void)pthread_condattr_destroy(&attr);
-
-    (void)sigfillset(&all); /* signals are the main thread's; SIGPIPE comes back as EPIPE */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&writer, NULL, write_lines, NULL);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return failed == 0;
+    /* SIGPIPE, which it does not hear either, comes back as EPIPE */
+    return thread_start(&writer, "log", write_lines, NULL);
 }
 
 void log_start(const char *service)

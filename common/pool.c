@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "common/clock.h"
+#include "common/thread.h"
 
 struct worker {
     struct pool *pool;
@@ -56,15 +57,14 @@ static bool start_worker(struct worker *w, size_t index)
     if (!mailbox_init(&w->inbox))
         return false;
     atomic_fetch_add(&w->pool->alive, 1);
-    w->started = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+    char name[16];
+    snprintf(name, sizeof name, "worker-%u", (unsigned)(index % 1000));
+    w->started = thread_start(&w->thread, name, worker_main, w);
     if (!w->started) {
         atomic_fetch_sub(&w->pool->alive, 1);
         mailbox_fini(&w->inbox);
         return false;
     }
-    char name[16];
-    snprintf(name, sizeof name, "worker-%u", (unsigned)(index % 1000));
-    pthread_setname_np(w->thread, name);
     return true;
 }
 

@@ -12,13 +12,13 @@
 #include <ctype.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/num.h"
+#include "common/thread.h"
 
 #define LOOK_US (5 * SECOND_US)
 #define LOOK_UNKNOWN_US SECOND_US
@@ -181,23 +181,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are for others: the loop reads them, whoever was started first. */
-static bool start_thread(struct name *n)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-
-    if (pthread_attr_init(&attr) != 0)
-        return false;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool ok = pthread_attr_setstacksize(&attr, STACK_BYTES) == 0 &&
-              pthread_create(&n->thread, &attr, run, n) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return ok;
-}
-
 /* --- the table -------------------------------------------------------------------------------- */
 
 static bool init_condition(pthread_cond_t *c)
@@ -222,7 +205,7 @@ static struct name *new_name(const char *host, size_t len)
         free(n);
         return NULL;
     }
-    if (start_thread(n))
+    if (thread_start_small(&n->thread, "resolve", run, n, STACK_BYTES))
         return n;
     free_name(n);
     return NULL;

@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/trace_internal.h"
 
 #define DELAY_US (5 * SECOND_US)
@@ -273,19 +274,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-static bool start_thread(struct exporter *x)
-{
-    sigset_t all, old;
-
-    (void)sigfillset(&all); /* signals are the main thread's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&x->thread, NULL, run, x);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!failed)
-        pthread_setname_np(x->thread, "traces");
-    return failed == 0;
-}
-
 static void fini(struct exporter *x)
 {
     curl_easy_cleanup(x->curl);
@@ -318,7 +306,7 @@ bool trace_start(const struct trace_config *config)
     x->multi = curl_multi_init();
     x->headers = make_headers();
     if (x->curl && x->multi && x->headers && prepare(x) && trace_ring_open(&config->sampler)) {
-        x->started = start_thread(x);
+        x->started = thread_start(&x->thread, "traces", run, x);
         if (x->started)
             return true;
         trace_ring_close();

@@ -97,7 +97,7 @@ check-distribution: $(B)/tools/check_sql ## could every table be spread over sha
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
 THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_trace common_admin \
-	common_pool common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
+	common_pool common_thread common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
@@ -112,7 +112,8 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
-	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
+	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_FEWTHREADS="$(CURDIR)/$(FEWTHREADS)" \
+	DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
 	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
@@ -124,9 +125,10 @@ $(ASYNCAPI):
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
-# Preloaded into programs: lets allocations fail.
+# Preloaded into programs: let allocations fail, and threads.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so
-$(FAILMALLOC): tests/crash/failmalloc.c
+FEWTHREADS := $(B)/tests/crash/fewthreads.so
+$(FAILMALLOC) $(FEWTHREADS): $(B)/tests/crash/%.so: tests/crash/%.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(CFLAGS_COMMON) $(WARN) -O1 -fPIC -shared -o $@ $<
@@ -149,9 +151,9 @@ allocations: all $(VENV)/ok $(FAILMALLOC) $(UNIT_BINS) ## each allocation of uni
 allocations-check:
 	$(Q)UNIT_SWEEP=10 $(MAKE) --no-print-directory SWEEP_TESTS="$(SWEEP_CHECK)" allocations
 
-crash: all $(VENV)/ok $(FAILMALLOC) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
+crash: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
-crash-check: all $(VENV)/ok $(FAILMALLOC)
+crash-check: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS)
 	$(Q)$(PYTEST) tests/crash
 
 # As root in a mount namespace of its own, where the full disk is one of the faults.

@@ -211,7 +211,7 @@ static struct broker_config broker_config_of(struct daemon *d, struct bus *bus)
 static bool open_all(struct daemon *d, struct bus *bus)
 {
     const struct identity_plain plain = plain_of(d);
-    const char *reason = "out of memory";
+    const char *reason = "no memory or no thread is left";
     const char *direct = text_of(d, "DB_DIRECT_URL");
     bus->keyring = keyring_new(text_of(d, "BUS_KEYS"), &plain);
     if (!bus->keyring)

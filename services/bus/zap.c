@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/directory.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "services/bus/stats.h"
 
 #define ENDPOINT "inproc://zeromq.zap.01"
@@ -207,10 +208,8 @@ struct zap *zap_start(void *zmq_context, struct keyring *keyring)
     z->keyring = keyring;
     z->socket = zmq_socket(zmq_context, ZMQ_ROUTER);
     if (z->socket && zmq_setsockopt(z->socket, ZMQ_LINGER, &linger, sizeof(linger)) == 0 &&
-        zmq_bind(z->socket, ENDPOINT) == 0 && pthread_create(&z->thread, NULL, run, z) == 0) {
-        pthread_setname_np(z->thread, "zap");
+        zmq_bind(z->socket, ENDPOINT) == 0 && thread_start(&z->thread, "zap", run, z))
         return z;
-    }
     if (z->socket)
         zmq_close(z->socket);
     free(z);
