@@ -113,6 +113,7 @@ $(VENV)/ok: tests/requirements.txt
 	@touch $@
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_FEWTHREADS="$(CURDIR)/$(FEWTHREADS)" \
+	DAYBOOK_BADSYNC="$(CURDIR)/$(BADSYNC)" \
 	DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
 	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
@@ -125,10 +126,11 @@ $(ASYNCAPI):
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
-# Preloaded into programs: let allocations fail, and threads.
+# Preloaded into programs: let allocations fail, threads, and syncs of the disk.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so
 FEWTHREADS := $(B)/tests/crash/fewthreads.so
-$(FAILMALLOC) $(FEWTHREADS): $(B)/tests/crash/%.so: tests/crash/%.c
+BADSYNC := $(B)/tests/crash/badsync.so
+$(FAILMALLOC) $(FEWTHREADS) $(BADSYNC): $(B)/tests/crash/%.so: tests/crash/%.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(CFLAGS_COMMON) $(WARN) -O1 -fPIC -shared -o $@ $<
@@ -151,9 +153,9 @@ allocations: all $(VENV)/ok $(FAILMALLOC) $(UNIT_BINS) ## each allocation of uni
 allocations-check:
 	$(Q)UNIT_SWEEP=10 $(MAKE) --no-print-directory SWEEP_TESTS="$(SWEEP_CHECK)" allocations
 
-crash: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
+crash: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
-crash-check: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS)
+crash-check: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC)
 	$(Q)$(PYTEST) tests/crash
 
 # As root in a mount namespace of its own, where the full disk is one of the faults.
