@@ -7,6 +7,7 @@
  */
 #include <poll.h>
 
+#include "cli/companies.h"
 #include "cli/rows.h"
 #include "cli/sql.h"
 #include "cli/timers.h"
@@ -238,7 +239,7 @@ static enum err give_new_log_id(struct cli *c, struct db *db, struct findings *f
 static enum err outdate_lists(struct cli *c, struct db *db, struct findings *f)
 {
     int64_t n = 0;
-    enum err e = timers_for_companies(c, db, true, &sql_doctor_lists, NULL, add_bumped, &n);
+    enum err e = companies_each(c, db, true, &sql_doctor_lists, NULL, add_bumped, &n);
     return e ? e
              : add(f, "daily lists", "mended",
                    arena_printf(c->arena, "%" PRId64 " lists are built anew, whatever Redis has",

@@ -9,6 +9,7 @@
 
 #include <strings.h>
 
+#include "cli/companies.h"
 #include "cli/rows.h"
 #include "cli/sql.h"
 #include "common/clock.h"
@@ -19,7 +20,6 @@
 #define QUERY_TIMEOUT_US (10 * SECOND_US)
 #define TIMER_SERVICE "daybook.reminders.v1.TimerService"
 #define PAGE 1000
-#define PARAMS_MAX 5
 
 typedef Daybook__Reminders__V1__ListParkedTimersResponse Parked;
 typedef Daybook__Reminders__V1__ReplayTimersResponse Armed;
@@ -40,30 +40,6 @@ static const struct column armed_columns[] = {
     { NULL, "tenantId", "_tenant_id", COLUMN_TEXT }, { .key = NULL },
 };
 
-/* --- company by company ----------------------------------------------------------------------- */
-
-enum err timers_for_companies(struct cli *c, struct db *db, bool all, const struct db_stmt *stmt,
-                              const char *ids, db_check_fn *take, void *ctx)
-{
-    CLEANUP(db_result_clear) PGresult *res = NULL;
-    bool one = !all && *c->tenant;
-    enum err e = one ? ERR_OK : db_exec(db, &sql_companies, NULL, &res);
-    int n = one ? 1 : e ? 0 : PQntuples(res);
-
-    for (int i = 0; i < n && !e; i++) {
-        struct db_row row = { .res = res, .row = i };
-        /* all there are, however many: what else the statements take stays NULL */
-        const char *params[PARAMS_MAX] = { one ? c->tenant : db_row_text(&row, "tenant_id"), ids };
-        struct id tenant;
-        if (row.bad || !id_parse(params[0], &tenant))
-            return ERR_INTERNAL;
-        e = db_set_tenant(db, tenant);
-        if (!e)
-            e = db_queue_check(db, stmt, params, take, ctx);
-    }
-    return e ? e : db_flush(db);
-}
-
 static enum err add_waiting(void *ctx, const PGresult *res)
 {
     struct db_row row = { .res = res };
@@ -74,7 +50,7 @@ static enum err add_waiting(void *ctx, const PGresult *res)
 enum err timers_waiting(struct cli *c, struct db *db, int64_t *n_out)
 {
     int64_t n = 0;
-    enum err e = timers_for_companies(c, db, true, &sql_timers_waiting, NULL, add_waiting, &n);
+    enum err e = companies_each(c, db, true, &sql_timers_waiting, NULL, add_waiting, &n);
     if (!e)
         *n_out = n;
     return e;
@@ -125,7 +101,7 @@ static int parked(struct cli *c, json_t *list)
         return status;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = timers_for_companies(c, db, false, &sql_timers_parked, NULL, add_parked, list);
+        e = companies_each(c, db, false, &sql_timers_parked, NULL, add_parked, list);
     db_rollback(db);
     return e ? cli_fail(c, e, "parked timers cannot be read") : show_parked(c, list);
 }
@@ -220,8 +196,7 @@ static int replay(struct cli *c, json_t *list)
         return status;
     enum err e = db_begin(db, NULL, clock_monotonic_us() + QUERY_TIMEOUT_US);
     if (!e)
-        e = timers_for_companies(c, db, false, &sql_timers_replay, array_of_ids(c), add_armed,
-                                 list);
+        e = companies_each(c, db, false, &sql_timers_replay, array_of_ids(c), add_armed, list);
     if (!e)
         e = db_commit(db);
     db_rollback(db);
