@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/num.h"
+#include "common/reread.h"
 #include "common/resolve.h"
 
 #define BUDGET_US (50 * MSEC_US)
@@ -269,7 +270,10 @@ static bool authenticate(struct cache *c)
 {
     if (c->password == NULL)
         return true;
-    const struct arg args[] = { text_arg("AUTH"), text_arg(c->password) };
+    CLEANUP(reread_freep) char *password = reread(c->password, NULL);
+    if (!password)
+        return false;
+    const struct arg args[] = { text_arg("AUTH"), text_arg(password) };
     CLEANUP(free_reply) redisReply *reply = command(c, args, 2);
     return reply && reply->type == REDIS_REPLY_STATUS;
 }

@@ -16,7 +16,6 @@
 #include "common/num.h"
 
 #define PREFIX "DAYBOOK_"
-#define FILE_VALUE_MAX (64 * KIB)
 #define NAME_MAX_LEN 96
 #define INSECURE "DAYBOOK_INSECURE_ENV_SECRETS"
 
@@ -145,8 +144,7 @@ static bool set_value(FILE *out, struct setting *s, const char *suffix, const ch
 /* --- sources
  * --------------------------------------------------------------------------------------- */
 
-/* Reads a whole file of at most `size` - 1 bytes without a NUL. NULL, or what is wrong. */
-static const char *read_file(const char *path, char *buf, size_t size)
+const char *config_read_file(const char *path, char *buf, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t len = 0;
@@ -178,12 +176,12 @@ static const char *read_file(const char *path, char *buf, size_t size)
 static bool set_from_file(FILE *out, struct setting *s, const char *path)
 {
     char why[512];
-    char *buf = sodium_malloc(FILE_VALUE_MAX);
+    char *buf = sodium_malloc(CONFIG_FILE_VALUE_MAX);
     if (!buf) {
         fault(out, s, "_FILE", "out of memory");
         return false;
     }
-    const char *wrong = read_file(path, buf, FILE_VALUE_MAX);
+    const char *wrong = config_read_file(path, buf, CONFIG_FILE_VALUE_MAX);
     if (!wrong && s->secret && !*buf)
         wrong = "the file is empty";
     bool ok = false;
@@ -203,18 +201,21 @@ static bool secrets_by_env_allowed(void)
     return v && strcmp(v, "1") == 0;
 }
 
+const char *config_path(const struct setting *s)
+{
+    const char *path = env_of(s, "_FILE");
+    return path && *path ? path : NULL;
+}
+
 static bool load_one(FILE *out, struct setting *s)
 {
     const char *value = env_of(s, "");
-    const char *path = env_of(s, "_FILE");
+    const char *path = config_path(s);
     drop_text(s);
     s->i64 = 0;
     /* Compose hands on an unset variable as an empty one: a value for texts only. */
     if (value && !*value && (s->type != SETTING_TEXT || s->secret))
         value = NULL;
-    if (path && !*path)
-        path = NULL;
-
     if (value && path) {
         fault(out, s, "", "is also given by " PREFIX "..._FILE; keep one");
         return false;

@@ -42,6 +42,12 @@ void config_free(struct setting *const *tables, size_t ntables); /* wipes secret
 void config_print_help(struct setting *const *tables, size_t ntables, FILE *out);
 void config_print_effective(struct setting *const *tables, size_t ntables, FILE *out);
 
+#define CONFIG_FILE_VALUE_MAX (64 * KIB)
+/* The file that the value comes from; NULL: it does not come from one. Belongs to the environment. */
+const char *config_path(const struct setting *s);
+/* Reads such a file, of at most size - 1 bytes without a NUL, but its last newline. NULL, or what is wrong. */
+NODISCARD const char *config_read_file(const char *path, char *buf, size_t size);
+
 /* The setting with that key; aborts when there is none, since that is our bug. */
 const struct setting *config_get(struct setting *table, const char *key);
 

@@ -20,6 +20,7 @@
 #include "common/daemon_internal.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/reread.h"
 #include "common/reseal.h"
 #include "common/schema.h"
 #include "common/secret.h"
@@ -28,8 +29,7 @@
 
 #define SOCKETS_MAX 4096
 #define DESCRIPTORS 65536
-#define ZMQ_THREADS                                                                                \
-    2 /* which libzmq starts with its first socket: it ends the process when it can not */
+#define ZMQ_THREADS 2 /* which libzmq starts with the first socket, or ends the process */
 /* After the drain everybody has been told; whoever takes longer is left behind. */
 #define JOIN_TIMEOUT_US (5 * SECOND_US)
 #define SCHEMA_LOOK_MS 20
@@ -272,47 +272,61 @@ static void raise_descriptors(void)
         log_warn("daemon.descriptors", strerror(errno), NULL);
 }
 
+static int run_hooked(struct daemon *d)
+{
+    if (!daemon_wake_init(d)) {
+        log_error("daemon.start_failed", strerror(errno), NULL);
+        return DAEMON_EXIT_BUG;
+    }
+    int status = DAEMON_EXIT_BUG;
+    if (start_hook(d))
+        status = run_started(d);
+    else if (d->refused)
+        status = DAEMON_EXIT_SETTINGS;
+    daemon_wake_fini(d);
+    return status;
+}
+
+static int run_logged(struct daemon *d)
+{
+    daemon_watch_files(d);
+    if (!log_start(d->def->name))
+        return DAEMON_EXIT_BUG;
+    name_instance(d);
+    log_info("daemon.start", "starting", "version", daybook_version(), "instance", d->instance,
+             NULL);
+    schema_init();
+    daemon_traces_start(d);
+    int status = run_hooked(d);
+    trace_stop();
+    log_info("daemon.stop", status == DAEMON_EXIT_OK ? "drained" : "stopped", NULL);
+    log_stop();
+    return status;
+}
+
 static int run(struct daemon *d)
 {
     if (sodium_init() < 0)
         return DAEMON_EXIT_BUG;
-    if (!thread_room(ZMQ_THREADS))
+    if (!thread_room(ZMQ_THREADS, "libzmq")) /* before there is any socket or thread */
         return DAEMON_EXIT_BUG;
     d->zmq = zmq_ctx_new();
     if (!d->zmq || zmq_ctx_set(d->zmq, ZMQ_MAX_SOCKETS, SOCKETS_MAX) != 0)
         return DAEMON_EXIT_BUG;
-    int status = DAEMON_EXIT_SETTINGS;
     daemon_block_signals();
     raise_descriptors();
-    if (daemon_apply_settings(d)) {
-        status = DAEMON_EXIT_BUG;
-        log_start(d->def->name);
-        name_instance(d);
-        log_info("daemon.start", "starting", "version", daybook_version(), "instance", d->instance,
-                 NULL);
-        schema_init();
-        daemon_traces_start(d);
-        if (!daemon_wake_init(d)) {
-            log_error("daemon.start_failed", strerror(errno), NULL);
-        } else {
-            if (start_hook(d))
-                status = run_started(d);
-            else if (d->refused)
-                status = DAEMON_EXIT_SETTINGS;
-            daemon_wake_fini(d);
-        }
-        trace_stop();
-        log_info("daemon.stop", status == DAEMON_EXIT_OK ? "drained" : "stopped", NULL);
-        log_stop();
-    }
+    int status = daemon_apply_settings(d) ? run_logged(d) : DAEMON_EXIT_SETTINGS;
     zmq_ctx_term(d->zmq); /* waits for what is lingering, at most a second */
     schema_fini();
     metrics_stop();
+    reread_stop();
     return status;
 }
 
 static int check_config(struct daemon *d)
 {
+    if (!thread_room(ZMQ_THREADS, "libzmq"))
+        return DAEMON_EXIT_BUG;
     d->zmq = zmq_ctx_new();
     if (sodium_init() < 0 || !d->zmq)
         return DAEMON_EXIT_BUG;

@@ -9,6 +9,7 @@
 #include "common/db.h"
 #include "common/log.h"
 #include "common/page.h"
+#include "common/reread.h"
 #include "common/secret.h"
 #include "common/version.h"
 
@@ -113,7 +114,8 @@ void daemon_print_help(const struct daemon *d)
     for (size_t i = 0; i < ARRAY_LEN(arguments); i++)
         printf("  %-16s  %s\n", arguments[i].word, arguments[i].help);
     printf(
-        "\nExit status: 0 stopped in order, 64 usage, 78 settings, 75 try again later, 70 a bug.\n"
+        "\nExit status: 0 stopped in order, 64 usage, 78 settings, 75 try again later, 70 a bug,\n"
+        "or no room for threads, memory or descriptors: its log says which.\n"
         "Settings come from the environment:\n\n");
     config_print_help(d->tables, d->ntables, stdout);
 }
@@ -163,24 +165,56 @@ static bool fault(const char *key, const char *why)
     return false;
 }
 
-static bool apply_log_level(struct daemon *d)
+static const struct {
+    const char *name;
+    enum log_level level;
+} levels[] = {
+    { "debug", LOG_LEVEL_DEBUG },
+    { "info", LOG_LEVEL_INFO },
+    { "warn", LOG_LEVEL_WARN },
+    { "error", LOG_LEVEL_ERROR },
+};
+
+static const enum log_level *level_of(const char *text)
 {
-    static const struct {
-        const char *name;
-        enum log_level level;
-    } levels[] = {
-        { "debug", LOG_LEVEL_DEBUG },
-        { "info", LOG_LEVEL_INFO },
-        { "warn", LOG_LEVEL_WARN },
-        { "error", LOG_LEVEL_ERROR },
-    };
-    const char *text = daemon_setting(d, "LOG_LEVEL")->text;
     for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-        if (strcmp(levels[i].name, text) == 0) {
-            log_set_level(levels[i].level);
-            return true;
-        }
-    return fault("LOG_LEVEL", "must be debug, info, warn or error");
+        if (strcmp(levels[i].name, text) == 0)
+            return &levels[i].level;
+    return NULL;
+}
+
+static bool is_level(const char *text)
+{
+    return level_of(text) != NULL;
+}
+
+static bool apply_log_level(const struct daemon *d)
+{
+    const enum log_level *level = level_of(daemon_setting(d, "LOG_LEVEL")->text);
+    if (!level)
+        return fault("LOG_LEVEL", "must be debug, info, warn or error");
+    log_set_level(*level);
+    return true;
+}
+
+void daemon_reload(const struct daemon *d)
+{
+    const struct setting *setting = daemon_setting(d, "LOG_LEVEL");
+    CLEANUP(reread_freep) char *text = reread(setting->text, is_level);
+    if (text && config_path(setting))
+        log_set_level(*level_of(text));
+    log_info("daemon.reload", "what is not in a file holds until the next start", "log_level",
+             text ? text : "", NULL);
+}
+
+void daemon_watch_files(const struct daemon *d)
+{
+    static const char *const keys[] = { "DB_URL", "DB_DIRECT_URL", "REDIS_PASSWORD", "LOG_LEVEL" };
+    for (size_t t = 0; t < d->ntables; t++)
+        for (const struct setting *s = d->tables[t]; s->key; s++)
+            for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+                if (strcmp(s->key, keys[i]) == 0)
+                    reread_watch(s->key, s->text, config_path(s));
 }
 
 bool daemon_apply_prepare(const struct daemon *d)

@@ -286,7 +286,7 @@ static size_t ready_checks(void *ctx, struct admin_check *checks, size_t max)
     return n;
 }
 
-static bool is_want(int e)
+static bool is_shortage(int e)
 {
     return e == EAGAIN || e == ENOMEM || e == EMFILE || e == ENFILE || e == ENOBUFS;
 }
@@ -296,7 +296,8 @@ int daemon_admin_start(struct daemon *d)
     const char *address = daemon_setting(d, "ADMIN_LISTEN")->text;
     struct admin_hooks hooks = { .live = live_checks, .ready = ready_checks, .ctx = d };
     d->admin = admin_start(address, &hooks);
-    if (!d->admin && is_want(errno)) { /* of threads, memory, descriptors: no setting is wrong */
+    if (!d->admin &&
+        is_shortage(errno)) { /* of threads, memory, descriptors: no setting is wrong */
         log_error("daemon.start_failed", strerror(errno), "for", "admin", NULL);
         return DAEMON_EXIT_BUG;
     }

@@ -125,6 +125,9 @@ void daemon_print_version(const struct daemon *d);
 NODISCARD bool daemon_make_settings(struct daemon *d, enum daemon_action action);
 /* Judges what a table cannot say, and starts clock, log level and secrets. False: said why. */
 NODISCARD bool daemon_apply_settings(struct daemon *d);
+/* Passwords are read again from their files for each connection, the log level by daemon_reload(). */
+void daemon_watch_files(const struct daemon *d);
+void daemon_reload(const struct daemon *d); /* SIGHUP */
 /* For whatever connects to PostgreSQL. False: said why. */
 NODISCARD bool daemon_apply_prepare(const struct daemon *d);
 int daemon_migrate(struct daemon *d);
@@ -195,7 +198,7 @@ void daemon_unblock_signals(void);
 /* daemon_health.c */
 NODISCARD bool daemon_health_start(struct daemon *d);
 void daemon_health_stop(struct daemon *d);
-/* A status for the process: whoever starts it again (70), or changes the setting first (78). */
+/* The status to end with: 0, go on; 70, start it again; 78, change the setting first. */
 NODISCARD int daemon_admin_start(struct daemon *d);
 
 /* daemon_consumer.c */

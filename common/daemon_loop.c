@@ -91,7 +91,7 @@ static void read_signals(struct loop *l, int64_t now_us)
     struct signalfd_siginfo info;
     while (read(l->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGHUP) {
-            log_info("daemon.hangup", "settings hold until the next start", NULL);
+            daemon_reload(l->d);
         } else if (l->draining && now_us - l->drain_at_us < SIGNAL_TWICE_US) {
             continue;
         } else if (l->draining) {

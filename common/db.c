@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/num.h"
+#include "common/reread.h"
 
 #define CONNECT_LIMIT_US (3 * SECOND_US)
 #define CONNECT_LIMIT_TEXT "3"
@@ -84,8 +85,19 @@ static void on_notice(void *arg, const PGresult *notice)
               PQresultErrorField(notice, PG_DIAG_SQLSTATE), NULL);
 }
 
+static bool is_conninfo(const char *text)
+{
+    PQconninfoOption *parsed = PQconninfoParse(text, NULL);
+    bool good = parsed != NULL;
+    PQconninfoFree(parsed);
+    return good;
+}
+
 static PGconn *start_connecting(const struct db *db)
 {
+    CLEANUP(reread_freep) char *conninfo = reread(db->conninfo, is_conninfo);
+    if (!conninfo)
+        return NULL;
     /* What conninfo says itself comes after our defaults and wins. No `options`: poolers refuse
      * them. */
     const char *const keys[] = {
@@ -93,7 +105,7 @@ static PGconn *start_connecting(const struct db *db)
         "dbname",          "application_name", "client_encoding", NULL,
     };
     const char *const values[] = {
-        CONNECT_LIMIT_TEXT,   "5000", "10", "read-write", db->conninfo,
+        CONNECT_LIMIT_TEXT,   "5000", "10", "read-write", conninfo,
         db->application_name, "UTF8", NULL,
     };
     return PQconnectStartParams(keys, values, 1);
@@ -113,12 +125,10 @@ static bool wait_socket(PGconn *conn, PostgresPollingStatusType want, int64_t de
 /* For the log. Of a setting that it cannot read libpq quotes a part, which may be the password. */
 static const char *why_not(const struct db *db, const PGconn *conn)
 {
-    PQconninfoOption *parsed = PQconninfoParse(db->conninfo, NULL);
     const char *why = conn ? PQerrorMessage(conn) : "out of memory";
 
-    if (parsed == NULL)
+    if (!is_conninfo(db->conninfo))
         return "what is set for the database is neither a conninfo nor a URL";
-    PQconninfoFree(parsed);
     return why[0] ? why : "not connected in time";
 }
 

@@ -357,16 +357,17 @@ static bool start_writer(void)
     return thread_start(&writer, "log", write_lines, NULL);
 }
 
-void log_start(const char *service)
+bool log_start(const char *service)
 {
     if (atomic_load(&started))
-        return;
+        return true;
     (void)snprintf(service_name, sizeof(service_name), "%s", service);
     name_instance();
     readable = isatty(STDOUT_FILENO) == 1;
     metric_register(&dropped_total);
     atomic_store(&stop_at_us, 0);
-    atomic_store(&started, start_writer()); /* without a thread, lines go on to stderr */
+    atomic_store(&started, start_writer());
+    return atomic_load(&started);
 }
 
 /* What a writer that had to give up has left; counted, never silently gone. */

@@ -19,8 +19,9 @@ enum log_level {
     LOG_LEVEL_ERROR, /* a person must look */
 };
 
-/* Starts the writer thread. service: e.g. "visits". Before it, lines go to stderr directly. */
-void log_start(const char *service);
+/* Starts the writer thread. service: e.g. "visits". Before it, and when there is no room for a thread (false), lines
+ * go to stderr directly, and whoever reads that slowly holds up all who write. */
+bool log_start(const char *service);
 /* Writes out what is queued (at most 1 s) and ends the thread. */
 void log_stop(void);
 void log_set_level(enum log_level level);

@@ -63,8 +63,10 @@ static bool split(const char *address, char *host, size_t host_size, const char 
     return true;
 }
 
+/* False: errno says whether the address is wrong (EINVAL) or the time. */
 static bool resolve(const char *address, struct endpoint *out)
 {
+    errno = EINVAL;
     char host[NET_ADDRESS_MAX];
     const char *port;
     if (strncmp(address, "unix:", 5) == 0)
@@ -75,8 +77,12 @@ static bool resolve(const char *address, struct endpoint *out)
     const char *name = !*host ? "127.0.0.1" : strcmp(host, "*") == 0 ? "0.0.0.0" : host;
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
     struct addrinfo *found = NULL;
-    if (getaddrinfo(name, port, &hints, &found) != 0 || !found)
+    int e = getaddrinfo(name, port, &hints, &found);
+    if (e != 0 || !found) {
+        if (e != EAI_SYSTEM)
+            errno = e == EAI_MEMORY ? ENOMEM : e == EAI_AGAIN ? EAGAIN : EINVAL;
         return false;
+    }
     memcpy(&out->addr, found->ai_addr, found->ai_addrlen);
     out->len = found->ai_addrlen;
     freeaddrinfo(found);
@@ -129,10 +135,9 @@ static bool describe(int fd, const char *address, char out[static NET_ADDRESS_MA
 int net_listen(const char *address, int backlog, char actual_out[static NET_ADDRESS_MAX])
 {
     struct endpoint e = { 0 };
-    if (!address || !resolve(address, &e)) {
-        errno = EINVAL;
+    errno = EINVAL;
+    if (!address || !resolve(address, &e))
         return -1;
-    }
     CLEANUP(net_closep) int fd = new_socket(&e);
     if (fd < 0)
         return -1;

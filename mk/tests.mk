@@ -97,7 +97,7 @@ check-distribution: $(B)/tools/check_sql ## could every table be spread over sha
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
 THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_trace common_admin \
-	common_pool common_thread common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
+	common_pool common_thread common_reread common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
@@ -126,7 +126,7 @@ $(ASYNCAPI):
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
-# Preloaded into programs: let allocations fail, threads, and syncs of the disk.
+# Preloaded into programs, these let fail what is named: allocations, threads, syncs of the disk.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so
 FEWTHREADS := $(B)/tests/crash/fewthreads.so
 BADSYNC := $(B)/tests/crash/badsync.so

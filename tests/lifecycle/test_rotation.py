@@ -47,6 +47,7 @@ class Password:
     def __init__(self, pair, role):
         self.stack, self.role = pair.stack, role
         self.file = pair.stack.folder / f"keys/{role}.pgpass"
+        self.conninfo = pair.stack.folder / f"keys/{role}.conninfo"
         self.now = None
 
     def change(self, password):
@@ -60,6 +61,13 @@ class Password:
         new.write_text(f"*:*:*:{self.role}:{password}\n")
         new.rename(self.file)
         self.now = password
+
+    def put_into_conninfo(self, url, password):
+        """The other way: the file holds all of the setting."""
+        new = self.conninfo.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(f"{url} password={password}\n")
+        new.rename(self.conninfo)
 
     def demand(self):
         hba = (self.stack.folder / "pg").resolve() / "pg_hba.conf"
@@ -105,6 +113,25 @@ def test_f56_a_password_is_read_anew_without_a_restart(pair, load):
     password.close_connections()
     load.goes_on(400)
     assert pair.stack.healthy("customers") and pair.replicas["customers"].is_ready()
+    load.check()
+
+
+def test_f56_a_conninfo_is_read_anew_without_a_restart(pair, load):
+    """As Compose and Kubernetes have it: the password stands in the file of DAYBOOK_DB_URL_FILE."""
+    password = Password(pair, "daybook_visits")
+    password.change("first")
+    url = pair.stack.env_of("visits")["DAYBOOK_DB_URL"]
+    password.put_into_conninfo(url, "first")
+    pair.stack.write_settings("visits", DAYBOOK_DB_URL=None, DAYBOOK_DB_URL_FILE=password.conninfo)
+    restart_both(pair, "visits")
+    password.demand()
+    load.goes_on(200)
+    pair.stack.psql("alter role daybook_visits password 'second'")
+    password.put_into_conninfo(url, "second")
+    password.close_connections()
+    assert password.opens("second") and not password.opens("first")
+    load.goes_on(400)
+    assert pair.stack.healthy("visits") and pair.replicas["visits"].is_ready()
     load.check()
 
 

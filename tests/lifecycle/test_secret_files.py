@@ -1,7 +1,7 @@
 """F57: a file that a setting is to be read from is missing, empty, cut, unreadable or a directory: the daemon does
 not start, with 78 and the name of what is wrong, and shows nothing of the content. The settings are those that each
 daemon tells of, so that a new one is tried too. What is read again while it runs keeps what it had: JWKS files
-(tests/acceptance/test_http_identity.py), the bus's folder of keys (below)."""
+(tests/acceptance/test_http_identity.py), the bus's folder of keys and the database's password (below)."""
 
 import os
 import re
@@ -89,6 +89,36 @@ def test_f57_certificate_authorities_that_are_none(tmp_path):
     (tmp_path / "text").write_text("no certificate")
     for what in ("missing", "empty", "text"):
         assert "WEBHOOK_CA_FILE" in refusal("gateway", WEBHOOK_CA_FILE=tmp_path / what)
+
+
+def test_f57_a_daemon_keeps_a_password_whose_file_is_gone_and_reads_its_log_level(tmp_path):
+    """DB_URL_FILE is read for each connection, LOG_LEVEL_FILE at SIGHUP."""
+    stack = Stack(tmp_path / "stack")
+    conninfo, level, log = tmp_path / "conninfo", tmp_path / "level", tmp_path / "log"
+    try:
+        stack.up()
+        conninfo.write_text(stack.env_of("visits")["DAYBOOK_DB_URL"] + " password=s3cret")
+        level.write_text("info\n")
+        log.write_text("")
+        stack.write_settings("visits", DAYBOOK_DB_URL=None, DAYBOOK_DB_URL_FILE=conninfo, DAYBOOK_LOG_LEVEL_FILE=level)
+        replica = Replica(stack, "visits", log).until_ready(20 * SLACK)
+        for text in ("", "no conninfo"):
+            conninfo.write_text(text)
+            stack.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'daybook_visits'")
+            wait_until(lambda: '"setting.kept"' in log.read_text(), 20 * SLACK, "it told of the file")
+            wait_until(replica.is_ready, 20 * SLACK, "it was ready with what it had")
+        assert log.read_text().count('"setting.kept"') == 1 and "s3cret" not in log.read_text()
+        for text, holds in (("debug", True), ("nonsense", True), ("info", False)):
+            level.write_text(text)
+            before = log.read_text().count('"daemon.reload"')
+            replica.process.send_signal(signal.SIGHUP)
+            wait_until(lambda before=before: log.read_text().count('"daemon.reload"') > before, 20 * SLACK, "it read it")
+            last = [line for line in log.read_text().splitlines() if '"daemon.reload"' in line][-1]
+            assert ('"log_level":"debug"' in last) is holds, last
+        assert replica.drain() == 0
+        stack.down()
+    finally:
+        stack.remove()
 
 
 def test_f57_the_bus_keeps_a_key_whose_file_is_being_written(tmp_path):

@@ -11,7 +11,7 @@
 #include "common/thread.h"
 
 struct seen {
-    bool hears_term, hears_pipe;
+    bool hears_term, hears_pipe, hears_fault;
 };
 
 static void *look(void *arg)
@@ -22,6 +22,7 @@ static void *look(void *arg)
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
     seen->hears_term = !sigismember(&blocked, SIGTERM);
     seen->hears_pipe = !sigismember(&blocked, SIGPIPE);
+    seen->hears_fault = !sigismember(&blocked, SIGSEGV) && !sigismember(&blocked, SIGBUS);
     return arg;
 }
 
@@ -34,7 +35,7 @@ static void *wait_here(void *barrier)
 static void signals_are_for_the_first_thread(void **state)
 {
     (void)state;
-    struct seen seen = { true, true };
+    struct seen seen = { true, true, false };
     sigset_t before, after;
     pthread_t t;
     void *result;
@@ -45,6 +46,7 @@ static void signals_are_for_the_first_thread(void **state)
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     assert_ptr_equal(result, &seen);
     assert_false(seen.hears_term || seen.hears_pipe);
+    assert_true(seen.hears_fault);
     for (int number = 1; number < SIGRTMAX; number++)
         assert_int_equal(sigismember(&before, number), sigismember(&after, number));
 }
@@ -73,7 +75,7 @@ static void one_that_can_not_be_is_told(void **state)
     errno = 0;
     assert_false(thread_start_small(&t, "huge", wait_here, NULL, (size_t)1 << 60));
     assert_true(errno != 0);
-    assert_true(thread_room(2)); /* that one has cost none */
+    assert_true(thread_room(2, "two")); /* that one has cost none */
 }
 
 int main(void)

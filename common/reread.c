@@ -1,0 +1,105 @@
+#include "common/reread.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/config.h"
+#include "common/log.h"
+
+struct watched {
+    const char *setting, *loaded, *path;
+    char *last; /* NULL: as it was loaded; its own */
+    bool faulty;
+};
+
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER; /* of last and faulty; the rest is constant */
+static struct watched watched[REREAD_MAX];
+static size_t nwatched;
+
+void reread_watch(const char *setting, const char *text, const char *path)
+{
+    if (nwatched < REREAD_MAX && text && path)
+        watched[nwatched++] = (struct watched){ .setting = setting, .loaded = text, .path = path };
+}
+
+static char *copy_of(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+void reread_free(char *copy)
+{
+    if (copy)
+        sodium_memzero(copy, strlen(copy));
+    free(copy);
+}
+
+void reread_freep(char **copy)
+{
+    reread_free(*copy);
+}
+
+/* NULL, or what is wrong with the file. */
+static const char *read_into(const struct watched *w, char *text, reread_good_fn *good)
+{
+    const char *wrong = config_read_file(w->path, text, CONFIG_FILE_VALUE_MAX);
+    if (!wrong && !*text)
+        wrong = "the file is empty";
+    if (!wrong && good && !good(text))
+        wrong = "what it holds cannot be used";
+    return wrong;
+}
+
+/* Takes what was read, or keeps what was there. Under the lock. */
+static char *take(struct watched *w, const char *wrong, const char *text)
+{
+    const char *last = w->last ? w->last : w->loaded;
+    if (wrong) {
+        if (!w->faulty)
+            log_warn("setting.kept", wrong, "setting", w->setting, "file", w->path, NULL);
+        w->faulty = true;
+        return copy_of(last);
+    }
+    w->faulty = false;
+    if (strcmp(last, text) != 0) {
+        char *now = copy_of(text);
+        if (!now)
+            return NULL;
+        reread_free(w->last);
+        w->last = now;
+        log_info("setting.read_anew", "holds for new connections", "setting", w->setting, NULL);
+    }
+    return copy_of(text);
+}
+
+char *reread(const char *text, reread_good_fn *good)
+{
+    struct watched *w = watched, *end = watched + nwatched;
+    while (w < end && strcmp(w->loaded, text) != 0)
+        w++;
+    if (w == end)
+        return copy_of(text);
+    char *now = sodium_init() < 0 ? NULL : sodium_malloc(CONFIG_FILE_VALUE_MAX);
+    if (!now)
+        return NULL;
+    const char *wrong = read_into(w, now, good); /* may wait for a disk: before the lock */
+    pthread_mutex_lock(&lock);
+    char *copy = take(w, wrong, now);
+    pthread_mutex_unlock(&lock);
+    sodium_free(now);
+    return copy;
+}
+
+void reread_stop(void)
+{
+    for (size_t i = 0; i < nwatched; i++)
+        reread_free(watched[i].last);
+    nwatched = 0;
+}
