@@ -25,20 +25,24 @@
 #define RETRY_DELAY_MS 300               /* at least; twice that on average */
 #define SCHEMA_NAME_MAX 40
 
-/* Who waits for a table holds up all who come after him, and perhaps holds another table. So a migration gives up
+/*
+ * Who waits for a table holds up all who come after him, and perhaps holds another table. So a migration gives up
  * soon and comes again after a longer while: what it stands before goes on in between, even with two migrators
- * (F55). An autovacuum makes way only for who waits longer than deadlock_timeout (1 s): now and then one try does,
- * still well below the 2 s that daemons wait for a lock. */
-#define LOCK_WAIT "200ms"
-#define LOCK_WAIT_LONG "1200ms"
+ * (F55). An autovacuum makes way only for who waits longer than deadlock_timeout, and one against wraparound not
+ * even then: now and then one try waits that long. Two migrators do not do so at the same time, but by chance.
+ */
 #define LONG_EVERY 8
+static const char wait_short[] = "SET LOCAL lock_timeout = '200ms';\n";
+static const char wait_long[] =
+    "SELECT set_config('lock_timeout', least(1800, 200 +"
+    " 1000 * extract(epoch FROM current_setting('deadlock_timeout')::interval))::int || 'ms', "
+    "true);\n";
 
-/* ${schema} and ${role} are replaced in these as in migrations. The time for locks follows. */
+/* ${schema} and ${role} are replaced in these as in migrations. How long it waits for locks follows. */
 static const char begin_sql[] = "BEGIN;\n"
                                 "SET LOCAL lock_timeout = '2s';\n"
                                 "SET LOCAL statement_timeout = '10min';\n"
-                                "SELECT pg_advisory_xact_lock(" LOCK_KEY ");\n"
-                                "SET LOCAL lock_timeout = '";
+                                "SELECT pg_advisory_xact_lock(" LOCK_KEY ");\n";
 
 /* Roles belong to the cluster: a migrator of another database may make the same one meanwhile. */
 static const char prepare_sql[] =
@@ -116,7 +120,8 @@ struct run {
     const char *schema;
     int64_t limit_us;
     int applied;
-    unsigned lock_timeouts; /* one after the other */
+    unsigned
+        lock_timeouts; /* one after the other, from a random number on: the first try is short */
 };
 
 /* --- texts --- */
@@ -164,8 +169,8 @@ static enum err run_once(struct run *r, const char *const *texts, size_t n)
 
     sbuf_init(&script, SCRIPT_MAX_BYTES);
     add_sql(&script, r->schema, begin_sql);
-    bool is_long = r->lock_timeouts % LONG_EVERY == LONG_EVERY - 1;
-    sbuf_add_text(&script, is_long ? LOCK_WAIT_LONG "';\n" : LOCK_WAIT "';\n");
+    add_sql(&script, r->schema,
+            r->lock_timeouts % LONG_EVERY == LONG_EVERY - 1 ? wait_long : wait_short);
     for (size_t i = 0; i < n; i++)
         add_sql(&script, r->schema, texts[i]);
     sbuf_add_text(&script, "\n;COMMIT;");
@@ -177,7 +182,7 @@ static enum err run_once(struct run *r, const char *const *texts, size_t n)
         e = db_script(r->db, script.data, MIN(r->limit_us, clock_monotonic_us() + SCRIPT_LIMIT_US));
     sbuf_fini(&script);
     bool timed_out = e != ERR_OK && strcmp(db_last_error(r->db)->sqlstate, "55P03") == 0;
-    r->lock_timeouts = timed_out ? r->lock_timeouts + 1 : 0;
+    r->lock_timeouts = timed_out ? r->lock_timeouts + 1 : randombytes_uniform(LONG_EVERY - 1);
     return e;
 }
 
@@ -289,7 +294,10 @@ static enum err apply_all(struct run *r, const char *component, const struct mig
 enum err migrate_run(struct db *db, const char *schema, const struct migration *list, size_t n,
                      int *applied_out)
 {
-    struct run r = { .db = db, .schema = schema, .limit_us = clock_monotonic_us() + RUN_LIMIT_US };
+    struct run r = { .db = db,
+                     .schema = schema,
+                     .limit_us = clock_monotonic_us() + RUN_LIMIT_US,
+                     .lock_timeouts = randombytes_uniform(LONG_EVERY - 1) };
 
     if (!is_schema_name(schema)) {
         log_error("migrate.schema_name", "not a name for a schema", "schema", schema, NULL);

@@ -8,7 +8,6 @@
  */
 #include <curl/curl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sodium.h>
 
 #include "common/clock.h"

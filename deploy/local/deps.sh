@@ -58,10 +58,10 @@ if is_missing postgresql; then # the next time: no cluster "main" that would sta
 fi
 install "${missing[@]}"
 for server in redis-server pgbouncer; do
-    is_missing $server || continue
+    is_missing "$server" || continue
     if command -v systemctl >/dev/null; then
-        "${as_root[@]}" systemctl --quiet disable $server || true
+        "${as_root[@]}" systemctl --quiet disable "$server" || true
     else
-        "${as_root[@]}" update-rc.d $server disable
+        "${as_root[@]}" update-rc.d "$server" disable || true
     fi
 done

@@ -2,7 +2,7 @@
  * badsync.c - preloaded into PostgreSQL, makes its disk slow or broken where it counts: at fsync.
  *
  * BADSYNC_FILE names a file of three 64-bit numbers in the machine's order: so many of the next calls fail with
- * EIO; so many microseconds each call takes longer; how many were made to.
+ * EIO; so many microseconds each call takes longer; how many were delayed.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -41,10 +42,11 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*f)(voi
         create_fn *function;
     } real = { .object = dlsym(RTLD_NEXT, "pthread_create") };
     const char *few = getenv("FEWTHREADS");
+    long most = few ? strtol(few, NULL, 10) : LONG_MAX;
     struct start *s = malloc(sizeof *s);
     int e = EAGAIN;
 
-    if (s && (!few || atomic_fetch_add(&alive, 1) < atoi(few))) {
+    if (atomic_fetch_add(&alive, 1) < most && s) {
         *s = (struct start){ f, arg };
         e = real.function(thread, attr, run, s);
         if (e == 0)

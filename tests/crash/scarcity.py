@@ -3,6 +3,7 @@
 import mmap
 import os
 import pathlib
+import shutil
 import signal
 import struct
 
@@ -48,10 +49,11 @@ class Scarcity:
 def make_scarce(stack, folder):
     """Every daemon is started anew with the library that refuses. Returns what controls them, by name."""
     folder.mkdir()
+    library = shutil.copy(os.environ["DAYBOOK_FAILMALLOC"], stack.run_dir)  # no space or colon in its path
     scarcity = {name: Scarcity(folder / name) for name in DAEMONS}
     for name in DAEMONS:
         stack.kill(name, signal.SIGTERM)
-        stack.write_settings(name, FAILMALLOC_FILE=folder / name, LD_PRELOAD=os.environ["DAYBOOK_FAILMALLOC"])
+        stack.write_settings(name, FAILMALLOC_FILE=folder / name, LD_PRELOAD=library)
         stack.start(name)
     for name in DAEMONS:
         wait_until(lambda name=name: stack.healthy(name), 60 * SLACK, f"{name} is ready")

@@ -14,12 +14,13 @@ import struct
 import pytest
 from stack import DAEMONS, SLACK, wait_until
 from under_load import PROBES
-from wreck import RECOVERY, Wreck
+from wreck import Wreck
 
 SEED = int(os.environ.get("CRASH_SEED", "20260302"))
 FAILS, DELAY, DELAYED = 0, 8, 16  # where they stand in the file
 FOR_EVER = 1 << 40
 SLOW_US = 200_000
+RECOVERY = 15  # seconds; it is a disk of which all has to be read again
 
 
 class Disk:
@@ -42,13 +43,12 @@ class Disk:
 
 
 def start_postgres(stack, disk):
-    env = {"LD_PRELOAD": str(disk.library), "BADSYNC_FILE": str(disk.path)}
-    stack.settings.update(env)
+    before = stack.settings
+    stack.settings = {**before, "LD_PRELOAD": str(disk.library), "BADSYNC_FILE": str(disk.path)}
     try:
         stack.start("postgres")
     finally:
-        for name in env:
-            del stack.settings[name]
+        stack.settings = before
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,13 @@ def wreck(tmp_path_factory):
         wreck.pids = {name: wreck.stack.pid(name) for name in (*DAEMONS, "postgres")}
         yield wreck
         wreck.stack.down()
+        assert not wreck.stack.sanitizer_reports(), "\n".join(wreck.stack.sanitizer_reports())
     finally:
         wreck.remove()
 
 
 def get_over(wreck, fault):
-    wreck.recovered(fault, list(PROBES), RECOVERY["postgres"])
+    wreck.recovered(fault, list(PROBES), RECOVERY)
     assert {name: wreck.stack.pid(name) for name in DAEMONS} == {name: wreck.pids[name] for name in DAEMONS}
 
 

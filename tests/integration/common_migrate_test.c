@@ -241,7 +241,7 @@ static void a_table_in_use_is_waited_for_in_short_tries_and_a_long_one_F55(void 
     assert_int_equal(pthread_create(&m.thread, NULL, migrate_thread, &m), 0);
     for (int i = 0; i < 3; i++) {
         wait_for(OF_ITEM "NOT granted");
-        script("SET lock_timeout = '900ms'; SELECT count(*) FROM shop.item; RESET lock_timeout");
+        script("SET lock_timeout = '1500ms'; SELECT count(*) FROM shop.item; RESET lock_timeout");
     }
     wait_for(OF_ITEM "NOT granted AND clock_timestamp() - waitstart > interval '1 s'");
     db_rollback(holder);
