@@ -1,5 +1,6 @@
 """What Prometheus itself thinks of the daemons' metrics: `promtool check metrics` knows names, units and types."""
 
+import datetime as dt
 import json
 import os
 import pathlib
@@ -9,7 +10,8 @@ import sys
 
 import pytest
 
-from stack import DAEMONS, ROOT
+from company import SECONDS
+from stack import DAEMONS, ROOT, wait_until
 
 PROMTOOL = pathlib.Path(os.environ.get("DAYBOOK_DEBIAN", ROOT / "build/debian")) / "promtool"
 
@@ -21,6 +23,31 @@ def test_promtool_has_nothing_to_say(company, daemon):
     said = subprocess.run([PROMTOOL, "check", "metrics"], input=metrics, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     assert (said.returncode, said.stdout) == (0, "")
+
+
+def counted(page, name, **labels):
+    [value] = [float(line.rsplit(" ", 1)[1]) for line in page.splitlines()
+               if line.startswith(name + "{") and all(f'{key}="{text}"' in line for key, text in labels.items())] or [0.0]
+    return value
+
+
+def test_steps_are_counted_by_kind(company):
+    """What a question in want of an answer brings (TMR-01): dashboards show what was escalated."""
+    kinds = {"warning": 2, "due": 1, "escalation": 1}
+
+    def steps():
+        page = company.stack.metrics("reminders")
+        return {kind: counted(page, "daybook_timer_steps_total", kind=kind) for kind in kinds}
+
+    company.clock.turn(company.clock.next(0, "10:00"))
+    question = company.ask(company.customer("rep", name="Counted"))
+    subject, asked, before = f"questions/{question.id}", company.clock.now, steps()
+    company.reminder("TMR-01", subject)
+    for hours, notices in ((20, 1), (23, 2), (24, 4), (48, 5)):  # when it is due, two people are told
+        company.clock.turn(asked + dt.timedelta(hours=hours))
+        company.told("TMR-01", subject, notices)
+    # Other companies of the stack may have theirs meanwhile.
+    wait_until(lambda: all(steps()[kind] >= before[kind] + n for kind, n in kinds.items()), SECONDS, "all are counted")
 
 
 PROMETHEUS, GRAFANA = ROOT / "deploy/prometheus", ROOT / "deploy/grafana"
@@ -67,4 +94,4 @@ def test_alerts_and_dashboards_look_at_metrics_that_there_are(company, where):
         families.update((name, kind.lower()) for name, kind in re.findall(
             r'\.name = "(daybook_\w+)",\s+\.type = METRIC_(\w+)', source.read_text()))
     for name in set(re.findall(r"\b(?:daybook|process)_[a-z_]+", (ROOT / "deploy" / where).read_text())):
-        assert name in families or families.get(name.removesuffix("_bucket")) == "histogram", name
+        assert name in families or families.get(re.sub("_(bucket|sum|count)$", "", name)) == "histogram", name
