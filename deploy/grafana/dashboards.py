@@ -20,6 +20,13 @@ def quantile(q, metric, by, where=""):
     return f"histogram_quantile({q}, sum by ({by}le) (rate({metric}_bucket{{{where}}}{RATE})))"
 
 
+def busy_workers():
+    """Of a daemon: its services share its workers, and each bus knows all of them."""
+    workers = ("max by (job) (group by (job, service) (daybook_rpc_server_duration_seconds_count) "
+               "* on (service) group_left () max by (service) (daybook_bus_workers))")
+    return f"sum by (job) (rate(daybook_rpc_server_duration_seconds_sum{RATE})) / {workers}"
+
+
 def panel(title, unit, *queries, stat=False, stack=False, y_max=None):
     return dict(title=title, unit=unit, queries=queries, stat=stat, stack=stack, max=y_max)
 
@@ -69,6 +76,13 @@ CALLS = ("daybook-calls", "Daybook: calls", [
                "{{service}}/{{method}}")),
         panel("Refused and failed", "reqps",
               (f'sum by (code) (rate(daybook_rpc_server_handled_total{{code!="ok"}}{RATE}))', "{{code}}"), stack=True),
+    ]),
+    ("Use", [
+        panel("Workers that are busy", "percentunit", (busy_workers(), "{{job}}"), y_max=1),
+        panel("Requests that wait for one", "short", ("sum by (service) (daybook_bus_queue_depth)", "{{service}}")),
+        panel("Connections that wait for PostgreSQL", "percentunit",
+              (f"sum by (job) (rate(daybook_db_query_seconds_sum{RATE})) / sum by (job) (daybook_db_connections)",
+               "{{job}}"), y_max=1),
     ]),
     ("Over HTTP", [
         panel("Duration, p99", "s",
@@ -125,7 +139,11 @@ BUSINESS = ("daybook-business", "Daybook: reminders and the working day", [
               (quantile(0.99, "daybook_timer_lateness_seconds", ""), "p99")),
         panel("Due now", "short", ("sum(daybook_timers_due)", "due")),
     ]),
-    ("Notices", [
+    ("Steps and notices", [
+        panel("Warned, due, escalated", "ops",
+              (f"sum by (kind) (rate(daybook_timer_steps_total{RATE}))", "{{kind}}"), stack=True),
+        panel("Escalated in an hour", "short",
+              ('sum(increase(daybook_timer_steps_total{kind="escalation"}[1h]))', "escalated")),
         panel("By channel", "ops",
               (f"sum by (channel, outcome) (rate(daybook_channel_sends_total{RATE}))", "{{channel}} {{outcome}}")),
     ]),

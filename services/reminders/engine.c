@@ -124,6 +124,7 @@ struct engine *engine_new(const struct engine_config *config)
         return NULL;
     }
     metric_register(&fire_total);
+    metric_register(&fire_steps);
     metric_register(&fire_lateness);
     metric_register(&timers_due);
     return e;

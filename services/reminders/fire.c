@@ -19,6 +19,12 @@ struct metric fire_total = {
     .help = "Timers that came due: fired, late, skipped, stale, parked.",
     .labels = { "rule", "outcome" },
 };
+struct metric fire_steps = {
+    .name = "daybook_timer_steps_total",
+    .type = METRIC_COUNTER,
+    .help = "Steps that came due and were not skipped: warning, due, escalation.",
+    .labels = { "kind" },
+};
 struct metric fire_lateness = {
     .name = "daybook_timer_lateness_seconds",
     .type = METRIC_HISTOGRAM,
@@ -402,6 +408,8 @@ static void count_shot(const struct shot *s, int64_t done_us)
     double late_s = (double)MAX(0, done_us - s->due_us) / (double)SECOND_US;
 
     metric_add(&fire_total, 1, labels);
+    if (!s->skipped)
+        metric_add(&fire_steps, 1, (const char *const[]){ kind_text(s->kind) });
     metric_observe(&fire_lateness, late_s, labels);
 }
 

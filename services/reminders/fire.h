@@ -64,6 +64,7 @@ NODISCARD enum err fire_park(struct fire_context *c, const struct timer *timer, 
 void fire_local_text(const struct tz *tz, int64_t us, char out[static FIRE_LOCAL_MAX]);
 
 extern struct metric fire_total;    /* by rule and outcome */
+extern struct metric fire_steps;    /* by kind of step */
 extern struct metric fire_lateness; /* by rule */
 
 #endif

@@ -128,14 +128,27 @@ def test_secrets_stay_as_they_are_and_are_for_their_owner(tmp_path):
 
 
 def test_prometheus_asks_for_what_runs(services):
-    jobs = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
-    assert {job["job_name"] for job in jobs} == set(DAEMONS)
-    for job in jobs:
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    own = [job for job in config["scrape_configs"] if "dns_sd_configs" in job]
+    assert {job["job_name"] for job in own} == set(DAEMONS)
+    for job in own:
         assert job["dns_sd_configs"][0]["names"] == [job["job_name"]]
     assert "back" in services["prometheus"]["networks"]
     # One network in common with each, or a name would stand for two addresses of one replica.
     for name in DAEMONS:
         assert len(set(services[name]["networks"]) & set(services["prometheus"]["networks"])) == 1
+
+
+def test_the_operator_adds_to_prometheus_in_a_folder_of_his_own():
+    """Alertmanagers, a node_exporter, the alert of backups, which nobody here takes: absent() would page for ever."""
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    assert config["rule_files"] == ["alerts.yml", "local/alerts*.yml"]
+    others = [job for job in config["scrape_configs"] if "file_sd_configs" in job]
+    for one in others + config["alerting"]["alertmanagers"]:
+        assert all(file.startswith("local/") for sd in one["file_sd_configs"] for file in sd["files"])
+    assert "daybook_backup" not in (DEPLOY / "prometheus/alerts.yml").read_text()
+    told = run("git", "check-ignore", "alertmanager.yml", "node.yml", cwd=DEPLOY / "prometheus/local")
+    assert len(told.split()) == 2, "a changed tree"
 
 
 def test_one_command_for_an_operator(services):

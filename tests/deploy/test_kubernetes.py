@@ -260,6 +260,8 @@ def test_the_alerts_are_those_of_prometheus(tmp_path):
     assert text == run(HERE / "rules.sh"), "make kubernetes-rules"
     alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
     assert yaml.safe_load(text)["spec"] == alerts
+    backup = yaml.safe_load((DEPLOY / "prometheus/alerts-backup.yml").read_text())
+    assert yaml.safe_load(run(HERE / "rules.sh", "backup"))["spec"] == backup
     monitor = yaml.safe_load((HERE / "components/monitoring/podmonitor.yaml").read_text())
     assert monitor["spec"]["jobLabel"] == COMPONENT, "alerts go by job"
 
