@@ -17,7 +17,7 @@ import contract  # noqa: E402
 contract.load()
 from load import Worker  # noqa: E402
 from local_stack import DAEMONS, ROOT, wait_until  # noqa: E402
-from wreck import Wreck  # noqa: E402
+from under_load import UnderLoad  # noqa: E402
 
 DAY = (("talk", 10), ("answer", 5), ("visit", 6), ("order", 1), ("promise", 1), ("keep", 1), ("pay", 0.5))
 REP_DAYS = int(os.environ.get("SIZE_REP_DAYS", "200"))
@@ -111,7 +111,7 @@ def report(wreck, acknowledged, counted, grown):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="daybook-size-") as folder:
-        wreck = Wreck(folder, 1, rate=1, soon=10, threads=1)
+        wreck = UnderLoad(folder, "size", 1, rate=1, soon=10, processes=1, threads=1)
         try:
             wreck.up()
             text = report(wreck, *measure(wreck))

@@ -66,6 +66,15 @@ def test_daemons_have_time_to_stop(services):
         assert int(text.removesuffix("s")) > drain_seconds() + 5
 
 
+def test_an_upgrade_replaces_the_bus_before_the_others(services):
+    """"Buses first" in DECISIONS.md."""
+    for name in DAEMONS:
+        first = services[name]["depends_on"]
+        assert first["migrate"]["condition"] == "service_completed_successfully", name
+        assert set(first) == {"migrate"} if name == "bus" else {"migrate", "bus"}, name
+    assert "bus" not in services["migrate"]["depends_on"] and not services["cli"].get("depends_on")
+
+
 def test_only_the_proxy_is_open_to_others(read):
     assert read["networks"]["back"]["internal"] is True
     for name, one in read["services"].items():

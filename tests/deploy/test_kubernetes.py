@@ -10,7 +10,8 @@ import subprocess
 import pytest
 import yaml
 
-from files import DAEMONS, DEPLOY, MADE, PROMTOOL, TOOLS, assert_known, drain_seconds, make_secrets, run
+from api_server import ApiServer
+from files import BIN, DAEMONS, DEPLOY, MADE, PROMTOOL, TOOLS, assert_known, drain_seconds, make_secrets, run
 
 HERE = DEPLOY / "kubernetes"
 PROGRAMS = MADE / "venv/bin"
@@ -23,11 +24,25 @@ UNASKED = ["--ignore-container-cpu-limit"] + [word for test in (
     for word in ("--ignore-test", test)]
 
 
-@pytest.fixture(scope="module", params=["small", "large"])
-def overlay(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=["small", "large", "small with all components"])
+def source(request, tmp_path_factory):
+    """The folder of an overlay; of the third one, what somebody would have copied and added to."""
+    folder = HERE / "overlays" / request.param.split()[0]
+    if "with" in request.param:
+        tree = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
+        shutil.copytree(HERE, tree, ignore=shutil.ignore_patterns("files"))
+        folder = tree / "overlays/small"
+        made = yaml.safe_load((folder / "kustomization.yaml").read_text())
+        made["components"] += ["../../components/tracing", "../../components/identity"]
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overlay(source, tmp_path_factory):
     """The file that `kubectl apply` would get."""
-    made = tmp_path_factory.mktemp(request.param) / "all.yaml"
-    made.write_text(run(PROGRAMS / "kubectl", "kustomize", HERE / "overlays" / request.param))
+    made = tmp_path_factory.mktemp("overlay") / "all.yaml"
+    made.write_text(run(PROGRAMS / "kubectl", "kustomize", source))
     return made
 
 
@@ -46,7 +61,7 @@ def named(objects, kind, name):
 
 
 def daemons(objects):
-    return of_kind(objects, "Deployment", "StatefulSet")
+    return [one for one in of_kind(objects, "Deployment", "StatefulSet") if one["metadata"]["name"] != "cli"]
 
 
 def pods(objects):
@@ -148,7 +163,7 @@ def environment(objects, pod):
 
 def test_settings_are_known(objects):
     for name, pod in pods(objects):
-        program = "daybook" if name == "migrate" else f"daybook-{name}"
+        program = "daybook" if name in ("migrate", "cli") else f"daybook-{name}"
         assert_known(program, environment(objects, pod))
         assert not [key for key in environment(objects, pod) if key.endswith(("_PORT", "_HOST"))]
 
@@ -164,7 +179,7 @@ def test_each_bus_has_a_name_and_an_address_that_stay(objects):
         service = named(objects, "Service", f"bus-{at}")["spec"]
         assert service["selector"]["statefulset.kubernetes.io/pod-name"] == f"bus-{at}"
         assert service.get("clusterIP") != "None" and service["publishNotReadyAddresses"] is True
-        assert [one["port"] for one in service["ports"]] == [5555, 5556]
+        assert [one["port"] for one in service["ports"]] == [5555, 5556, 9100]
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +210,43 @@ def test_each_daemon_has_its_own(secrets):
         assert f"user=daybook_{name} " in secrets[f"daybook-{name}"]["db"]
         assert secrets["daybook-admitted"][f"{name}.pub"].startswith(secrets[f"daybook-{name}"]["bus.z85"].strip())
     assert secrets["daybook-shared"]["server.z85"] == secrets["daybook-bus"]["bus.z85"]
-    assert len({secrets[f"daybook-{name}"]["bus.key"] for name in DAEMONS}) == len(DAEMONS)
+    assert len({secrets[f"daybook-{name}"]["bus.key"] for name in [*DAEMONS, "operator"]}) == len(DAEMONS) + 1
+
+
+def test_one_command_for_an_operator(objects, secrets, tmp_path):
+    """As in compose.yaml; a pod that stays, since nothing in the image could wait for somebody's exec but `top`."""
+    assert "user=daybook_owner " in secrets["daybook-operator"]["db"]
+    assert secrets["daybook-admitted"]["operator.pub"].startswith(secrets["daybook-operator"]["bus.z85"].strip())
+    cli = named(objects, "Deployment", "cli")["spec"]
+    one, = cli["template"]["spec"]["containers"]
+    assert cli["replicas"] == 1 and one["command"][:2] == ["daybook", "top"] and "--count" not in one["command"]
+    settings = environment(objects, cli["template"])
+    # Rebuild runs a daemon's program with the same settings.
+    common = named(objects, "ConfigMap", "daybook")["data"]
+    files = {f"/run/secrets/{folder}/{key}": text for folder, secret in (("own", "daybook-operator"), ("shared", "daybook-shared"))
+             for key, text in secrets[secret].items()}
+    given = {key: str(tmp_path / value.lstrip("/")) if value in files else value or common[key] for key, value in settings.items()}
+    for path, text in files.items():
+        (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path.lstrip("/")).write_text(text)
+    for name in ("customers", "visits", "reminders", "scoring"):
+        run(BIN / f"daybook-{name}", "--check-config", env=given)
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["cli"]["environment"]
+    assert set(yaml.safe_load((DEPLOY / "compose.yaml").read_text())["x-settings"]) | set(compose) \
+        <= set(settings) | {"<<", "DAYBOOK_LOG_LEVEL", "DAYBOOK_TENANT"}
+    bus = named(objects, "StatefulSet", "bus")["spec"]["replicas"]
+    listed = dict(word.split("=") for word in settings["DAYBOOK_STATUS"].split())
+    assert set(listed) == {f"bus-{at}" for at in range(bus)} | set(DAEMONS) - {"bus"}
+    for name, address in listed.items():
+        service, _, port = address.partition(":")
+        found = named(objects, "Service", service)["spec"]
+        assert found["selector"][COMPONENT] == name.partition("-")[0]
+        assert {"name": "admin", "port": int(port), "targetPort": "admin"} in found["ports"]
+        # Also what is not ready is asked why; and one replica each time, or rates would be of two.
+        assert found["publishNotReadyAddresses"] is True
+        assert name.startswith("bus-") or found["sessionAffinity"] == "ClientIP"
+    text = (DEPLOY / "README.md").read_text()
+    assert "kubectl -n daybook exec deploy/cli -- daybook status" in text
 
 
 def test_no_secret_is_in_git():
@@ -224,16 +275,21 @@ def lets(objects, direction, component):
 def test_nothing_is_let_through_but_what_is_needed(objects):
     nothing = named(objects, "NetworkPolicy", "nothing")["spec"]
     assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    for name in DAEMONS + ["migrate"]:
+    traced = "OTEL_EXPORTER_OTLP_ENDPOINT" in named(objects, "ConfigMap", "daybook")["data"]
+    for name in DAEMONS + ["migrate", "cli"]:
         ports = set().union(*(ports for _, ports in lets(objects, "egress", name)))
         wanted = {53, 5432} | (set() if name == "migrate" else {5555, 5556})
         wanted |= {6379} if name == "reminders" else set()
         wanted |= {443} if name in ("gateway", "reminders") else set()
+        wanted |= {9100} if name == "cli" else {4318} if traced and name != "migrate" else set()
+        wanted |= {8080, 8443} if name == "gateway" and traced else set()
         assert ports == wanted, name
         inside = set().union(*(ports for _, ports in lets(objects, "ingress", name)))
         assert inside == {9100} | ({5555, 5556} if name == "bus" else {8080} if name == "gateway" else set()), name
         assert all(peers for peers, _ in lets(objects, "ingress", name)), f"{name} is open to all"
-    outside, = [peers for peers, ports in lets(objects, "egress", "gateway") if 443 in ports]
+        admin = [peer for peers, ports in lets(objects, "ingress", name) if ports == {9100} for peer in peers]
+        assert [peer.get("podSelector", {}).get("matchLabels", {}).get(COMPONENT) for peer in admin].count("cli") == 1
+    outside, = [peers for peers, ports in lets(objects, "egress", "gateway") if ports == {443}]
     assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16", "172.16.0.0/12"} <= set(outside[0]["ipBlock"]["except"])
 
 
@@ -243,8 +299,42 @@ def test_migrations_end_where_another_try_would_not_help(objects):
     assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [64, 70, 78]
 
 
+def references(pod):
+    """(kind, name) of what a pod needs to start, but for Secrets, which are applied by themselves."""
+    spec = pod["spec"]
+    found = {("ServiceAccount", spec["serviceAccountName"])}
+    for one in spec["containers"]:
+        found |= {("ConfigMap", source["configMapRef"]["name"]) for source in one.get("envFrom", [])}
+        found |= {("ConfigMap", entry["valueFrom"]["configMapKeyRef"]["name"]) for entry in one.get("env", [])
+                  if "configMapKeyRef" in entry.get("valueFrom", {})}
+    return found
+
+
+def test_an_upgrade_begins_with_the_buses(source, objects, tmp_path):
+    """"Buses first" in DECISIONS.md: the selectors of deploy/README.md, as kubectl understands them."""
+    text = (DEPLOY / "README.md").read_text()
+    others, = re.findall(r"^others='(.*)'$", text, re.M)
+    before, after = "-l \"$component notin ($others)\"", "-l \"$component in ($others)\""
+    assert f"component={COMPONENT}\n" in text and before in text and after in text
+    assert text.index(before) < text.index("rollout status statefulset/bus")
+    assert set(others.split(",")) == {one["metadata"]["labels"][COMPONENT] for one in of_kind(objects, "Deployment")}
+    everything = {(one["kind"], one["metadata"]["name"]) for one in objects}
+    with ApiServer(objects) as server:
+        first = server.applied(PROGRAMS / "kubectl", source, f"{COMPONENT} notin ({others})", tmp_path)
+        rest = server.applied(PROGRAMS / "kubectl", source, f"{COMPONENT} in ({others})", tmp_path)
+    assert first | rest == everything and not first & rest
+    assert not [one for one in first if one[0] in ("Deployment", "Ingress", "HorizontalPodAutoscaler")]
+    assert {("StatefulSet", "bus"), ("Job", "migrate"), ("PodDisruptionBudget", "bus"), ("Namespace", "daybook"),
+            ("Service", "bus"), ("Service", "bus-0"), ("Service", "bus-1")} <= first
+    assert {one for one in everything if one[0] == "NetworkPolicy"} <= first
+    for kind, name in (("StatefulSet", "bus"), ("Job", "migrate")):
+        assert references(named(objects, kind, name)["spec"]["template"]) <= first
+
+
 def test_scalers_look_at_cpu_and_at_what_waits(objects):
     scalers = of_kind(objects, "HorizontalPodAutoscaler")
+    # All that may have more replicas; the buses are known by name.
+    assert not scalers or {one["metadata"]["name"] for one in scalers} == set(DAEMONS) - {"bus"}
     for scaler in scalers:
         name = scaler["metadata"]["name"]
         resource, external = scaler["spec"]["metrics"]

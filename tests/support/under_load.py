@@ -79,19 +79,21 @@ class UnderLoad:
         return {"public": keys.public.decode(), "secret": keys.secret.decode(),
                 "api_key": company.api_keys.get(who), "customers": company.shops.get(who, [])}
 
+    def load_settings(self, first=0):
+        """Of the workers from the first-th on (load.py), all of one company."""
+        company = self.companies[first // self.threads]
+        return {**self.addresses(), "ledger": str(self.ledger), "server_key": self.stack.env["DAYBOOK_BUS_SERVER_KEY"],
+                "seed": self.seed, "rate": self.rate, "run": self.run, "soon": self.soon,
+                "threads": self.threads * self.count, "own": self.threads // self.processes, "repeats": self.repeats,
+                "first": first, "boss": self.identity(company, "supervisor"), "contacts": company.contacts,
+                "reps": [self.identity(company, who) for who in REPS]}
+
     def start_load(self):
-        own, threads = self.threads // self.processes, self.threads * self.count
-        shared = {**self.addresses(), "ledger": str(self.ledger), "server_key": self.stack.env[
-            "DAYBOOK_BUS_SERVER_KEY"], "seed": self.seed, "rate": self.rate, "run": self.run, "soon": self.soon,
-            "threads": threads, "own": own, "repeats": self.repeats}
-        for first in range(0, threads, own):
-            company = self.companies[first // self.threads]
+        for first in range(0, self.threads * self.count, self.threads // self.processes):
             process = subprocess.Popen([sys.executable, str(pathlib.Path(__file__).with_name("load.py"))],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             self.load.append(process)
-            process.stdin.write(json.dumps({
-                **shared, "first": first, "boss": self.identity(company, "supervisor"),
-                "contacts": company.contacts, "reps": [self.identity(company, who) for who in REPS]}) + "\n")
+            process.stdin.write(json.dumps(self.load_settings(first)) + "\n")
             process.stdin.flush()
         for process in self.load:
             assert process.stdout.readline() == "ready\n", "the load did not start"
