@@ -1,7 +1,7 @@
 # Tests: unit (C, no server), integration (C, private servers), acceptance, crash and demo (Python, a
 # private stack). tests/run-all.sh runs them all, one stage after the other.
 
-.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
+.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos soak chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
 
 # tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
 TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
@@ -162,6 +162,8 @@ crash-check: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC)
 chaos: all $(VENV)/ok ## faults of all kinds by a seed under load, then judge: CHAOS_SECONDS=3600 CHAOS_SEED=7 CHAOS_FAULTS=kill,net_hole
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" CHAOS_SECONDS=$${CHAOS_SECONDS:-600} \
 		tests/chaos/run.sh $(VENV)/bin/python
+soak: ## a day of load without faults: no daemon's memory grows; CHAOS_SECONDS=3600 CHAOS_RATE=20
+	$(Q)CHAOS_FAULTS=none CHAOS_SECONDS=$${CHAOS_SECONDS:-86400} $(MAKE) --no-print-directory chaos
 chaos-check: all $(VENV)/ok
 	$(Q)$(PYTEST) tests/chaos
 

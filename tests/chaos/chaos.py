@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import signal
+import statistics
 import subprocess
 import time
 
@@ -24,6 +25,9 @@ from proxy import Proxy
 WEBHOOKS = "daybook.gateway.v1.WebhookService/"
 RECOVERY = 60     # seconds after which what does not work again is stuck
 LAST_RETRY = int(os.environ.get('CHAOS_LAST', 420))  # a notice that failed twice is tried again after 5 min ± 20 %
+
+
+GROWTH = 1  # MiB an hour (operations 9, F69)
 
 
 class Seen(list):
@@ -330,9 +334,23 @@ class Chaos(UnderLoad):
         assert most <= (256 << 20) * SLACK, f"a daemon took {most >> 20} MiB"
         return most
 
+    def check_growth(self):
+        """F69: of processes that nothing was done to, once they have what they need to work."""
+        grown = {name: round(mib_an_hour([(at, size) for _, at, size in samples if at > self.loaded_s / 3]), 2)
+                 for name, samples in self.memory.items()}
+        assert max(grown.values()) <= GROWTH, f"MiB an hour: {grown}"
+        return grown
+
     def check_broken(self):
         assert not self.broken, "\n".join(self.broken)
         return len(self.timeline)
+
+
+def mib_an_hour(points):
+    """The slope of the line that fits best; points: seconds, bytes."""
+    at = statistics.fmean(x for x, _ in points)
+    size = statistics.fmean(y for _, y in points)
+    return (sum((x - at) * (y - size) for x, y in points) / sum((x - at) ** 2 for x, _ in points)) * 3600 / (1 << 20)
 
 
 def resource_page():

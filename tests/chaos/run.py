@@ -1,7 +1,8 @@
 """One chaos run: a load with a ledger, faults by a seed, and a judgement. Prints a timeline and figures, writes
 build/chaos/report.{json,md}, and ends with 1 when anything that must hold does not.
 
-CHAOS_SEED, CHAOS_SECONDS (60), CHAOS_FAULTS (names of faults.py parted by commas; all), CHAOS_RATE (commands a
+CHAOS_SEED, CHAOS_SECONDS (60), CHAOS_FAULTS (names of faults.py parted by commas; all; none: nothing but the load, and
+that no daemon's memory grows), CHAOS_RATE (commands a
 second that are offered, 120), CHAOS_COMPANIES (2), CHAOS_REPORT (folder of the report).
 """
 
@@ -39,6 +40,8 @@ THREADS = 12  # of a company
 
 def chosen():
     """Faults of this run, and those that the machine has not what they need for."""
+    if NAMES == ["none"]:
+        return [], []
     unknown = [n for n in NAMES if n not in FAULTS]
     if unknown:
         sys.exit(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
@@ -64,6 +67,13 @@ class Deck:
         return fault, self.rng.choice(self.net) if beside else None
 
 
+def soak(chaos):
+    while time.monotonic() - chaos.load_began < SECONDS:
+        time.sleep(5)  # between two looks
+        chaos.at_random()
+        chaos.look_at_memory()
+
+
 def do_faults(chaos, faults):
     deck = Deck(faults, chaos.rng)
     while time.monotonic() - chaos.load_began < SECONDS:
@@ -87,7 +97,7 @@ def say(text):
 # --- the judgement --------------------------------------------------------------------------------------
 
 
-def judge(chaos):
+def judge(chaos, soaked):
     """[{name, ok, looked_at, detail}]: what is looked at in the order in which it makes sense."""
     checks = []
     with check(checks, "the load ends and everything comes to rest"):
@@ -107,7 +117,8 @@ def judge(chaos):
             ("read models equal a rebuild", judge.check_rebuilds),
             ("all daemons are ready", chaos.check_ready),
             ("no sanitizer has anything to say", chaos.check_logs),
-            ("no daemon takes more memory than it may", chaos.check_memory)):
+            ("no daemon takes more memory than it may", chaos.check_memory),
+            *([("no daemon's memory grows", chaos.check_growth)] if soaked else [])):
         with check(checks, name) as entry:
             entry["looked_at"] = look()
     return checks
@@ -203,8 +214,8 @@ def main():
     try:
         chaos.up()
         chaos.start_load()
-        do_faults(chaos, faults)
-        checks = judge(chaos)
+        do_faults(chaos, faults) if faults else soak(chaos)
+        checks = judge(chaos, soaked=not faults)
         report = {"figures": figures(chaos, skipped), "commit": commit(), "checks": checks, "tampering": [],
                   "timeline": chaos.timeline}
         if all(c["ok"] for c in checks):
