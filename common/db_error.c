@@ -34,8 +34,7 @@ static const struct sqlstate_rule {
     { "40003", ERR_UNAVAILABLE, ACT_RECONNECT },
     { "40", ERR_ABORTED, ACT_NONE },
     { "42P05", ERR_ABORTED, ACT_NONE },
-    { "53", ERR_UNAVAILABLE, ACT_NONE },
-    { "53100", ERR_UNAVAILABLE, ACT_PAGE },
+    { "53", ERR_UNAVAILABLE, ACT_PAGE }, /* no disk, memory, connection left (F18, F21) */
     { "55P03", ERR_UNAVAILABLE, ACT_NONE },
     { "57014", ERR_DEADLINE_EXCEEDED, ACT_NONE },
     { "57P", ERR_UNAVAILABLE, ACT_RECONNECT },
