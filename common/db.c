@@ -208,8 +208,7 @@ static enum err connect_now(struct db *db, int64_t deadline_us)
     deadline_us = MIN(deadline_us, clock_monotonic_us() + CONNECT_LIMIT_US);
     db->conn = connect_until(db, deadline_us);
     db->sessions += db->conn != NULL;
-    if (db->conn)
-        db_count_connection(1);
+    db_count_use(db);
     enum err e = db->conn ? set_up_session(db, deadline_us) : ERR_UNAVAILABLE;
     if (e) {
         db_pipe_drop(db);
@@ -308,6 +307,7 @@ enum err db_begin(struct db *db, const struct id *tenant, int64_t deadline_us)
     db->has_tenant = tenant != NULL;
     if (tenant)
         db->tenant = *tenant;
+    db_count_use(db);
     return ERR_OK;
 }
 
@@ -465,6 +465,7 @@ static void end_tx(struct db *db)
     if (db->conn &&
         (db->doomed || (db->head < db->npending) || PQtransactionStatus(db->conn) != PQTRANS_IDLE))
         db_pipe_drop(db);
+    db_count_use(db);
 }
 
 /* ROLLBACK behind what is in flight. After a failure the server skips up to the next sync. */

@@ -494,6 +494,51 @@ static void a_statement_that_finds_no_room_is_logged_with_its_code_F21(void **st
     assert_true(strstr(log.text, "db.server_in_trouble") && strstr(log.text, "53200"));
 }
 
+/* --- how much of the connections is used --- */
+
+static void connections_are_busy_in_a_transaction_and_else_idle(void **state)
+{
+    (void)state;
+    static const char all[] = "daybook_db_connections{state=\"open\"}";
+    static const char busy[] = "daybook_db_connections{state=\"busy\"}";
+    static const char idle[] = "daybook_db_connections{state=\"idle\"}";
+    int64_t were = shown(all), were_busy = shown(busy), were_idle = shown(idle);
+
+    struct db *db = connect_as("t_daemon");
+    assert_int_equal(shown(all), were + 1);
+    assert_int_equal(shown(idle), were_idle + 1);
+    begin(db);
+    assert_int_equal(shown(busy), were_busy + 1);
+    assert_int_equal(shown(idle), were_idle);
+    must(run_text(db, "SELECT 1"));
+    must(db_commit(db));
+    assert_int_equal(shown(busy), were_busy);
+    assert_int_equal(shown(idle), were_idle + 1);
+
+    begin(db);
+    db_rollback(db);
+    assert_int_equal(shown(busy), were_busy);
+
+    begin(db); /* the connection ends in between */
+    assert_int_equal(run_text(db, "SELECT pg_terminate_backend(pg_backend_pid())"),
+                     ERR_UNAVAILABLE);
+    assert_false(db_is_connected(db));
+    assert_int_equal(shown(all), were);
+    assert_int_equal(shown(busy), were_busy);
+    db_rollback(db);
+    assert_int_equal(shown(busy), were_busy);
+    assert_int_equal(shown(idle), were_idle);
+
+    int64_t limit_us = clock_monotonic_us() + WAIT_LIMIT_US;
+    while (db_begin(db, NULL, in_ms(3000)) != ERR_OK)
+        assert_true(clock_monotonic_us() < limit_us);
+    assert_int_equal(shown(busy), were_busy + 1);
+    db_free(db); /* in the middle of it */
+    assert_int_equal(shown(all), were);
+    assert_int_equal(shown(busy), were_busy);
+    assert_int_equal(shown(idle), were_idle);
+}
+
 /* --- tenants, scripts, rows --- */
 
 static void the_wall_between_tenants_holds(void **state)
@@ -659,6 +704,7 @@ int main(void)
         T(too_many_connections_is_unavailable_and_backs_off_F18),
         T(no_connection_left_is_told_by_its_code_F18),
         T(a_statement_that_finds_no_room_is_logged_with_its_code_F21),
+        T(connections_are_busy_in_a_transaction_and_else_idle),
         T(the_wall_between_tenants_holds),
         T(a_result_that_decides_nothing_holds_back_no_commit),
         T(a_script_that_fails_leaves_nothing_open),
