@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/pb_access.h"
+#include "common/retry.h"
 #include "common/schema.h"
 #include "common/wire.h"
 
@@ -304,8 +305,11 @@ enum err bus_client_call(struct bus_client *c, const struct bus_request *request
         e = bus_client_receive(c, until_us - clock_monotonic_us(), a, type_of_awaited, &awaited,
                                answer_out);
         r.timeout_us = until_us - clock_monotonic_us();
+        if (e == ERR_OK && tries == 1)
+            retry_budget_earn(retry_budget());
         if (e != ERR_UNAVAILABLE || tries == BUS_REQUEST_TRIES || r.timeout_us < SECOND_US / 10 ||
             !bus_request_met_drain(answer_out->result, a))
             return e;
+        retry_count(RETRY_DRAINING);
     }
 }

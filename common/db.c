@@ -14,6 +14,7 @@
 #include <sodium.h>
 
 #include "common/clock.h"
+#include "common/db_refusal.h"
 #include "common/log.h"
 #include "common/num.h"
 #include "common/reread.h"
@@ -132,22 +133,37 @@ static const char *why_not(const struct db *db, const PGconn *conn)
     return why[0] ? why : "not connected in time";
 }
 
-/* NULL when it did not come up in time; why is logged. */
-static PGconn *connect_until(const struct db *db, int64_t deadline_us)
+static void report_refusal(struct db *db, const PGconn *conn)
+{
+    const char *why = why_not(db, conn);
+    char *plain = db_refusal_plain(why);
+
+    db_refusal_sqlstate(why, db->error.sqlstate);
+    log_warn("db.connect_failed", plain ? plain : "out of memory", "sqlstate", db->error.sqlstate,
+             NULL);
+    db_error_count(db->error.sqlstate);
+    free(plain);
+}
+
+/* NULL when it did not come up in time; why is logged and in db->error. */
+static PGconn *connect_until(struct db *db, int64_t deadline_us)
 {
     PGconn *conn = start_connecting(db);
     PostgresPollingStatusType want = PGRES_POLLING_WRITING;
 
+    if (conn)
+        (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE); /* says the SQLSTATE (F18) */
     while (conn && PQstatus(conn) != CONNECTION_BAD && want != PGRES_POLLING_OK &&
            want != PGRES_POLLING_FAILED) {
         if (!wait_socket(conn, want, deadline_us))
             break;
         want = PQconnectPoll(conn);
     }
-    if (conn && want == PGRES_POLLING_OK && PQstatus(conn) == CONNECTION_OK)
+    if (conn && want == PGRES_POLLING_OK && PQstatus(conn) == CONNECTION_OK) {
+        (void)PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
         return conn;
-    log_warn("db.connect_failed", why_not(db, conn), NULL);
-    db_error_count("08001");
+    }
+    report_refusal(db, conn);
     PQfinish(conn);
     return NULL;
 }
@@ -202,8 +218,7 @@ static enum err connect_now(struct db *db, int64_t deadline_us)
     deadline_us = MIN(deadline_us, clock_monotonic_us() + CONNECT_LIMIT_US);
     db->conn = connect_until(db, deadline_us);
     db->sessions += db->conn != NULL;
-    if (db->conn)
-        db_count_connection(1);
+    db_count_use(db);
     enum err e = db->conn ? set_up_session(db, deadline_us) : ERR_UNAVAILABLE;
     if (e) {
         db_pipe_drop(db);
@@ -302,6 +317,7 @@ enum err db_begin(struct db *db, const struct id *tenant, int64_t deadline_us)
     db->has_tenant = tenant != NULL;
     if (tenant)
         db->tenant = *tenant;
+    db_count_use(db);
     return ERR_OK;
 }
 
@@ -459,6 +475,7 @@ static void end_tx(struct db *db)
     if (db->conn &&
         (db->doomed || (db->head < db->npending) || PQtransactionStatus(db->conn) != PQTRANS_IDLE))
         db_pipe_drop(db);
+    db_count_use(db);
 }
 
 /* ROLLBACK behind what is in flight. After a failure the server skips up to the next sync. */

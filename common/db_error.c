@@ -3,8 +3,6 @@
  */
 #include "common/db_internal.h"
 
-#include <stdatomic.h>
-
 #include "common/log.h"
 #include "common/metrics.h"
 
@@ -34,8 +32,7 @@ static const struct sqlstate_rule {
     { "40003", ERR_UNAVAILABLE, ACT_RECONNECT },
     { "40", ERR_ABORTED, ACT_NONE },
     { "42P05", ERR_ABORTED, ACT_NONE },
-    { "53", ERR_UNAVAILABLE, ACT_NONE },
-    { "53100", ERR_UNAVAILABLE, ACT_PAGE },
+    { "53", ERR_UNAVAILABLE, ACT_PAGE }, /* no disk, memory, connection left (F18, F21) */
     { "55P03", ERR_UNAVAILABLE, ACT_NONE },
     { "57014", ERR_DEADLINE_EXCEEDED, ACT_NONE },
     { "57P", ERR_UNAVAILABLE, ACT_RECONNECT },
@@ -67,10 +64,11 @@ static struct metric query_seconds = {
 static struct metric connections_gauge = {
     .name = "daybook_db_connections",
     .type = METRIC_GAUGE,
-    .help = "Connections to PostgreSQL that stand.",
+    .help =
+        "Connections to PostgreSQL that stand (open), and of these how many are in a transaction "
+        "(busy) and how many are not (idle).",
     .labels = { "state" },
 };
-static atomic_int connections;
 
 static const struct sqlstate_rule *rule_of(const char *sqlstate)
 {
@@ -101,11 +99,24 @@ void db_count_round_trip(struct db *db, const char *name, int64_t took_us)
     metric_observe(&query_seconds, (double)took_us / SECOND_US, (const char *const[]){ name });
 }
 
-/* Two at once may be shown in the wrong order, until the next. */
-void db_count_connection(int change)
+void db_count_use(struct db *db)
 {
-    int now = atomic_fetch_add(&connections, change) + change;
-    metric_set(&connections_gauge, now, (const char *const[]){ "open" });
+    static const char *const names[] = {
+        [DB_USE_IDLE] = "idle",
+        [DB_USE_BUSY] = "busy",
+    };
+    enum db_use use = !db->conn ? DB_USE_NONE : db->in_tx ? DB_USE_BUSY : DB_USE_IDLE;
+    int opened = (use != DB_USE_NONE) - (db->counted != DB_USE_NONE);
+
+    if (use == db->counted)
+        return;
+    if (opened)
+        metric_shift(&connections_gauge, opened, (const char *const[]){ "open" });
+    if (db->counted != DB_USE_NONE)
+        metric_shift(&connections_gauge, -1, &names[db->counted]);
+    if (use != DB_USE_NONE)
+        metric_shift(&connections_gauge, 1, &names[use]);
+    db->counted = use;
 }
 
 void db_error_clear(struct db *db)

@@ -45,10 +45,14 @@ struct db_entry {
     struct db_prepared *prepared; /* NULL: sent as text */
 };
 
+/* Of the connection, as the gauge shows it. */
+enum db_use { DB_USE_NONE, DB_USE_IDLE, DB_USE_BUSY };
+
 struct db {
     char *conninfo;
     char *application_name;
     PGconn *conn;
+    enum db_use counted;
     bool doomed;          /* drop the connection as soon as the transaction is over */
     bool prepare_off;     /* the process's wish */
     bool relaxed;         /* the caller's wish: COMMIT does not wait for the disk */
@@ -124,6 +128,7 @@ void db_error_clear(struct db *db);
 void db_error_count(const char *sqlstate);
 /* One wait for answers has ended. name: of the last statement that was sent; static. */
 void db_count_round_trip(struct db *db, const char *name, int64_t took_us);
-void db_count_connection(int change); /* 1 made, -1 gone */
+/* The connection was made or dropped, or a transaction begun or ended: the gauge follows. */
+void db_count_use(struct db *db);
 
 #endif

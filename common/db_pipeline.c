@@ -22,11 +22,9 @@
 
 void db_pipe_drop(struct db *db)
 {
-    if (db->conn) {
-        PQfinish(db->conn);
-        db_count_connection(-1);
-    }
+    PQfinish(db->conn); /* NULL is allowed */
     db->conn = NULL;
+    db_count_use(db);
     db->doomed = false;
     db->head = db->npending = db->nchecks = 0;
     db->answered = false;

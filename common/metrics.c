@@ -225,6 +225,22 @@ void metric_set(struct metric *m, double value, const char *const *labels)
         atomic_store_explicit(&s->bits, bits_of(value), memory_order_relaxed);
 }
 
+static void add_to_bits(struct series *s, double by)
+{
+    uint64_t old = atomic_load_explicit(&s->bits, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&s->bits, &old, bits_of(double_of(old) + by),
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+void metric_shift(struct metric *m, double by, const char *const *labels)
+{
+    assert(m->type == METRIC_GAUGE);
+    struct series *s = series_of(m, labels);
+    if (s)
+        add_to_bits(s, by);
+}
+
 /* NULL without memory: then there is none to show. */
 static struct exemplar *exemplars_of(struct series *s, size_t nbuckets)
 {
@@ -269,10 +285,7 @@ void metric_observe_traced(struct metric *m, double value, const char *const *la
     while (m->buckets[i] > 0 && value > m->buckets[i])
         i++;
     atomic_fetch_add_explicit(&s->buckets[i], 1, memory_order_relaxed);
-    uint64_t old = atomic_load_explicit(&s->bits, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&s->bits, &old, bits_of(double_of(old) + value),
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
+    add_to_bits(s, value);
     if (!traceparent || strlen(traceparent) < TRACEPARENT_LEN)
         return;
     struct exemplar *e = exemplars_of(s, ((struct family *)m->state)->nbuckets);

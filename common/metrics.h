@@ -35,6 +35,9 @@ void metric_register(struct metric *m);
 /* Label values in the order of the definition; NULL when there are none. Borrowed for the call. */
 void metric_add(struct metric *m, int64_t n, const char *const *labels);    /* counter */
 void metric_set(struct metric *m, double value, const char *const *labels); /* gauge */
+/* The same by a difference: for what several threads raise and lower. One that is also set, or freed
+ * by metrics_stop() in between, is off from there on. */
+void metric_shift(struct metric *m, double by, const char *const *labels);
 void metric_observe(struct metric *m, double value, const char *const *labels);
 /* The same, of a request that is traced: a traceparent, or "" and NULL for none. */
 void metric_observe_traced(struct metric *m, double value, const char *const *labels,

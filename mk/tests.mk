@@ -96,7 +96,7 @@ check-distribution: $(B)/tools/check_sql ## could every table be spread over sha
 # --- threads -------------------------------------------------------------------------------------
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
-THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_trace common_admin \
+THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_retry common_trace common_admin \
 	common_pool common_thread common_reread common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \

@@ -168,20 +168,25 @@ def postgres_lock(run):
         psql("rollback;")
 
 
+def take_connections(stack, held, count):
+    startup = b"user\0daybook_owner\0database\0postgres\0\0"
+    for _ in range(count):
+        s = socket.socket(socket.AF_UNIX)
+        held.append(s)
+        s.connect(str(stack.sockets / ".s.PGSQL.5432"))
+        s.sendall(struct.pack("!II", 8 + len(startup), 196608) + startup)
+
+
 @fault("F18", seconds=(1, 4))
 def postgres_connections(run):
     """All that are left, by somebody who does nothing with them."""
     held = []
-    startup = b"user\0daybook_owner\0database\0postgres\0\0"
     try:
-        for _ in range(120):
-            s = socket.socket(socket.AF_UNIX)
-            held.append(s)
-            s.connect(str(run.stack.sockets / ".s.PGSQL.5432"))
-            s.sendall(struct.pack("!II", 8 + len(startup), 196608) + startup)
+        take_connections(run.stack, held, 120)
         with contextlib.suppress(Failed):  # there may be none left
             run.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename like 'daybook\\_%'"
                      " and usename <> 'daybook_owner'")
+        take_connections(run.stack, held, 60)  # before those that had them have them again
         yield f"{len(held)} held"
     finally:
         for s in held:

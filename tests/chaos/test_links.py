@@ -1,8 +1,12 @@
-"""Connections that only one side believes in, links that are slow or gone, and a daemon that leaves: one by one, on
-a stack behind the fault proxy, without load (F09, F26, F28, F32, F64)."""
+"""Connections that only one side believes in, links that are slow or gone, a PostgreSQL without a connection left, and a
+daemon that leaves: one by one, on a stack behind the fault proxy, without load (F09, F18, F26, F28, F32, F64)."""
 
 import contextlib
+import json
 import os
+import pathlib
+import re
+import signal
 import subprocess
 import threading
 import uuid
@@ -12,6 +16,8 @@ import pytest
 import mdp
 from chaos import Chaos
 from company import CUSTOMERS, SECONDS
+from faults import take_connections
+from local_stack import children_of
 from stack import wait_until
 from web import LIST, Caller, free_port, new_key
 
@@ -82,6 +88,40 @@ def test_f28_a_redis_behind_a_hole_costs_nobody_his_list(quiet):
     with quiet.proxy.faulty("reminders - redis", "hole"):
         assert quiet.company.tasks().source == 2, "it came from PostgreSQL"
     wait_until(lambda: quiet.company.tasks().source == 1, SECONDS, "lists were cached again")
+
+
+def test_f18_that_no_connection_is_left_is_counted_and_logged_by_its_code(quiet):
+    """The alert DaybookDatabaseFull goes by the one, whoever is called by the other."""
+    log, held = quiet.stack.folder / "log/visits.log", []
+    begin = log.stat().st_size
+
+    def counted():
+        found = re.search(r'^daybook_db_errors_total\{sqlstate_class="53"\} (\d+)$', quiet.stack.metrics("visits"), re.M)
+        return int(found[1]) if found else 0
+
+    def told():
+        lines = log.read_bytes()[begin:].splitlines()
+        return [line for line in map(json.loads, lines[:-1]) if line["event"] == "db.connect_failed"
+                and line.get("sqlstate") == "53300" and "FATAL:" in line["msg"]]
+
+    def take_theirs():
+        """What a daemon has to let go it may get again: whoever is faster."""
+        for pid in children_of(quiet.stack.pid("postgres")):
+            with contextlib.suppress(OSError):
+                if b"daybook_visits" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGTERM)
+        take_connections(quiet.stack, held, 20)
+        return counted() > before and told()
+
+    before = counted()
+    try:
+        take_connections(quiet.stack, held, 200)
+        wait_until(take_theirs, 2 * SECONDS, "a connection was refused", pause=0.5)
+    finally:
+        for s in held:
+            s.close()
+    quiet.recovered()
+    quiet.stack.settle()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,10 @@
  */
 #include "tests/integration/common_db_fixture.h"
 
+#include <unistd.h>
+
+#include "common/metrics.h"
+
 /* A pooler gives the session to others between transactions, and refuses unknown start-up options.
  */
 static void only_the_transactions_of_a_relaxed_connection_do_not_wait_for_the_disk(void **state)
@@ -264,6 +268,19 @@ static void rollback_undoes_what_was_queued_and_sent(void **state)
     assert_int_equal(items(), 0);
 }
 
+/* What the page of metrics says of a series; 0 where it says nothing. */
+static int64_t shown(const char *series)
+{
+    struct sbuf page;
+    sbuf_init(&page, 4 * MIB);
+    metrics_write(&page);
+    assert_false(page.bad);
+    const char *at = strstr(page.data, series);
+    int64_t value = at ? strtoll(at + strlen(series), NULL, 10) : 0;
+    sbuf_fini(&page);
+    return value;
+}
+
 /* --- what failures become --- */
 
 static void each_sqlstate_has_its_code(void **state)
@@ -382,6 +399,144 @@ static void too_many_connections_is_unavailable_and_backs_off_F18(void **state)
         assert_true(clock_monotonic_us() < limit_us);
     db_free(db);
     free(conninfo);
+}
+
+/* What is left to others than a superuser, by somebody who does nothing with it. */
+static size_t hold_connections(const char *conninfo, PGconn **held, size_t most)
+{
+    for (size_t n = 0; n < most; n++) {
+        held[n] = PQconnectdb(conninfo);
+        if (PQstatus(held[n]) != CONNECTION_OK)
+            return n + 1;
+    }
+    fail_msg("there is no end of connections");
+    return 0;
+}
+
+/* The log, which goes to stderr until it is started, between these two. */
+struct overheard {
+    FILE *file;
+    int saved;
+    char text[4096];
+};
+
+static void overhear(struct overheard *o)
+{
+    *o = (struct overheard){ .file = tmpfile(), .saved = dup(STDERR_FILENO) };
+    assert_true(o->file && o->saved >= 0 && dup2(fileno(o->file), STDERR_FILENO) >= 0);
+}
+
+static void overhear_no_more(struct overheard *o)
+{
+    assert_true(dup2(o->saved, STDERR_FILENO) >= 0);
+    close(o->saved);
+    rewind(o->file);
+    o->text[fread(o->text, 1, sizeof o->text - 1, o->file)] = '\0';
+    fclose(o->file);
+}
+
+static void ping_in_vain(const char *conninfo, const char *sqlstate, struct overheard *log_out)
+{
+    struct db *db = db_new(conninfo, "db_test");
+
+    overhear(log_out);
+    enum err e = db_ping(db, in_ms(3000));
+    overhear_no_more(log_out);
+    assert_int_equal(e, ERR_UNAVAILABLE);
+    assert_string_equal(db_last_error(db)->sqlstate, sqlstate);
+    if (!strstr(log_out->text, "db.connect_failed") || !strstr(log_out->text, sqlstate) ||
+        strstr(log_out->text, "LOCATION") || strstr(log_out->text, "hush"))
+        fail_msg("%s", log_out->text);
+    db_free(db);
+}
+
+static void no_connection_left_is_told_by_its_code_F18(void **state)
+{
+    (void)state;
+    PGconn *held[100];
+    char *one = servers_conninfo_of(servers, "t_daemon");
+    char forms[4][512];
+    struct overheard log;
+    int64_t full = shown("daybook_db_errors_total{sqlstate_class=\"53\"}");
+    int64_t refused = shown("daybook_db_errors_total{sqlstate_class=\"08\"}");
+
+    size_t nheld = hold_connections(one, held, ARRAY_LEN(held));
+    const char *dir = servers_dir(servers);
+    snprintf(forms[0], sizeof forms[0], "%s password=hush", one);
+    snprintf(forms[1], sizeof forms[1],
+             "host=/nobody/here,%s user=t_daemon dbname=daybook password=hush", dir);
+    snprintf(forms[2], sizeof forms[2],
+             "host=%s,/nobody/here user=t_daemon dbname=daybook password=hush", dir);
+    snprintf(forms[3], sizeof forms[3], "host=/nobody/here user=t_daemon password=hush");
+    for (size_t i = 0; i < 3; i++) {
+        ping_in_vain(forms[i], "53300", &log);
+        assert_non_null(strstr(log.text, "FATAL:  ")); /* what else it says is kept */
+    }
+    ping_in_vain(forms[3], "08001", &log);
+    for (size_t i = 0; i < nheld; i++)
+        PQfinish(held[i]);
+    free(one);
+    assert_int_equal(shown("daybook_db_errors_total{sqlstate_class=\"53\"}"), full + 3);
+    assert_int_equal(shown("daybook_db_errors_total{sqlstate_class=\"08\"}"), refused + 1);
+}
+
+static void a_statement_that_finds_no_room_is_logged_with_its_code_F21(void **state)
+{
+    struct db *db = *state;
+    struct overheard log;
+
+    begin(db);
+    overhear(&log);
+    enum err e = run_text(db, "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53200'; END $$");
+    overhear_no_more(&log);
+    db_rollback(db);
+    assert_int_equal(e, ERR_UNAVAILABLE);
+    assert_true(strstr(log.text, "db.server_in_trouble") && strstr(log.text, "53200"));
+}
+
+/* --- how much of the connections is used --- */
+
+static void connections_are_busy_in_a_transaction_and_else_idle(void **state)
+{
+    (void)state;
+    static const char all[] = "daybook_db_connections{state=\"open\"}";
+    static const char busy[] = "daybook_db_connections{state=\"busy\"}";
+    static const char idle[] = "daybook_db_connections{state=\"idle\"}";
+    int64_t were = shown(all), were_busy = shown(busy), were_idle = shown(idle);
+
+    struct db *db = connect_as("t_daemon");
+    assert_int_equal(shown(all), were + 1);
+    assert_int_equal(shown(idle), were_idle + 1);
+    begin(db);
+    assert_int_equal(shown(busy), were_busy + 1);
+    assert_int_equal(shown(idle), were_idle);
+    must(run_text(db, "SELECT 1"));
+    must(db_commit(db));
+    assert_int_equal(shown(busy), were_busy);
+    assert_int_equal(shown(idle), were_idle + 1);
+
+    begin(db);
+    db_rollback(db);
+    assert_int_equal(shown(busy), were_busy);
+
+    begin(db); /* the connection ends in between */
+    assert_int_equal(run_text(db, "SELECT pg_terminate_backend(pg_backend_pid())"),
+                     ERR_UNAVAILABLE);
+    assert_false(db_is_connected(db));
+    assert_int_equal(shown(all), were);
+    assert_int_equal(shown(busy), were_busy);
+    db_rollback(db);
+    assert_int_equal(shown(busy), were_busy);
+    assert_int_equal(shown(idle), were_idle);
+
+    int64_t limit_us = clock_monotonic_us() + WAIT_LIMIT_US;
+    while (db_begin(db, NULL, in_ms(3000)) != ERR_OK)
+        assert_true(clock_monotonic_us() < limit_us);
+    assert_int_equal(shown(busy), were_busy + 1);
+    db_free(db); /* in the middle of it */
+    assert_int_equal(shown(all), were);
+    assert_int_equal(shown(busy), were_busy);
+    assert_int_equal(shown(idle), were_idle);
 }
 
 /* --- tenants, scripts, rows --- */
@@ -547,6 +702,9 @@ int main(void)
         T(a_refused_commit_is_not_in_doubt),
         T(a_lock_held_by_another_is_unavailable_F20),
         T(too_many_connections_is_unavailable_and_backs_off_F18),
+        T(no_connection_left_is_told_by_its_code_F18),
+        T(a_statement_that_finds_no_room_is_logged_with_its_code_F21),
+        T(connections_are_busy_in_a_transaction_and_else_idle),
         T(the_wall_between_tenants_holds),
         T(a_result_that_decides_nothing_holds_back_no_commit),
         T(a_script_that_fails_leaves_nothing_open),

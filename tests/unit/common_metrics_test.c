@@ -20,6 +20,9 @@ static struct metric quiet = { .name = "daybook_test_quiet_total",
 static struct metric depth = { .name = "daybook_test_depth",
                                .type = METRIC_GAUGE,
                                .help = "Depth." };
+static struct metric held = {
+    .name = "daybook_test_held", .type = METRIC_GAUGE, .help = "Held.", .labels = { "state" }
+};
 static const double bounds[] = { .1, 1, 10, 0 };
 static struct metric seconds = {
     .name = "daybook_test_seconds",
@@ -97,6 +100,19 @@ static void a_registered_metric_is_shown_from_the_start(void **state)
     assert_page_has("daybook_test_quiet_total 0");
     assert_int_equal(count_on_page("# TYPE daybook_test_quiet_total"), 1);
     assert_int_equal(count_on_page("# TYPE daybook_test_requests_total"), 1);
+}
+
+static void gauges_are_raised_and_lowered(void **state)
+{
+    (void)state;
+    metric_shift(&held, 1, (const char *const[]){ "busy" });
+    metric_shift(&held, 1, (const char *const[]){ "busy" });
+    metric_shift(&held, 1, (const char *const[]){ "idle" });
+    metric_shift(&held, -1, (const char *const[]){ "idle" });
+    assert_page_has("daybook_test_held{state=\"busy\"} 2");
+    assert_page_has("daybook_test_held{state=\"idle\"} 0");
+    metric_shift(&held, -2, (const char *const[]){ "busy" });
+    assert_page_has("daybook_test_held{state=\"busy\"} 0");
 }
 
 static void gauges_show_the_last_value(void **state)
@@ -254,6 +270,7 @@ int main(void)
         cmocka_unit_test_teardown(labels_do_not_run_into_each_other, teardown),
         cmocka_unit_test_teardown(a_registered_metric_is_shown_from_the_start, teardown),
         cmocka_unit_test_teardown(gauges_show_the_last_value, teardown),
+        cmocka_unit_test_teardown(gauges_are_raised_and_lowered, teardown),
         cmocka_unit_test_teardown(buckets_are_cumulative_and_bounds_belong_to_them, teardown),
         cmocka_unit_test(the_standard_bounds_are_complete),
         cmocka_unit_test_teardown(past_2000_series_the_rest_is_other, teardown),

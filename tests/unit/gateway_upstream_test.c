@@ -10,6 +10,8 @@
 #include "common/bus_frames.h"
 #include "common/bus_request.h"
 #include "common/mdp.h"
+#include "common/metrics.h"
+#include "common/retry.h"
 #include "common/schema.h"
 #include "common/wire.h"
 #include "google/rpc/error_details.pb-c.h"
@@ -172,6 +174,19 @@ static bool is_over(struct fixture *f, const struct seen *s)
     return s->n > 0;
 }
 
+/* Repeats on the page of metrics. */
+static int64_t repeats(void)
+{
+    static const char series[] = "daybook_rpc_client_retries_total{reason=\"draining\"}";
+    struct sbuf page;
+    sbuf_init(&page, MIB);
+    metrics_write(&page);
+    const char *at = strstr(page.data, series);
+    int64_t n = at ? strtoll(at + strlen(series), NULL, 10) : 0;
+    sbuf_fini(&page);
+    return n;
+}
+
 static void it_goes_by_turns_whoever_asks_in_between(void **state)
 {
     struct fixture *f = *state;
@@ -217,6 +232,38 @@ static void what_a_stopping_bus_refuses_goes_to_the_other_F09(void **state)
         answer(f, &a, ERR_OK, NULL);
         WAIT_UNTIL(is_over(f, &next), LIMIT_US);
     }
+}
+
+/* They all come at once, when a bus stops: more than the budget for repeats of what fails would pay for. */
+static void a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09(void **state)
+{
+    struct fixture *f = *state;
+    enum { CALLS = 2 * RETRY_BUDGET_MOST + 20 };
+    struct seen seen[CALLS];
+    struct asked first[CALLS];
+    int64_t before = repeats(), turned_away = 0;
+
+    for (int i = 0; i < CALLS; i++)
+        (void)ask(f, &seen[i]);
+    for (int i = 0; i < CALLS; i++)
+        first[i] = until_asked(f);
+    for (int i = 0; i < CALLS; i++) {
+        bool stops = first[i].bus == 0;
+        turned_away += stops;
+        answer(f, &first[i], stops ? ERR_UNAVAILABLE : ERR_OK,
+               stops ? (char[]){ "DRAINING" } : NULL);
+    }
+    for (int64_t i = 0; i < turned_away; i++) {
+        struct asked a = until_asked(f);
+        assert_int_equal(a.bus, 1);
+        answer(f, &a, ERR_OK, NULL);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        WAIT_UNTIL(is_over(f, &seen[i]), LIMIT_US);
+        assert_int_equal(seen[i].status, ERR_OK);
+    }
+    assert_true(turned_away > RETRY_BUDGET_MOST);
+    assert_int_equal(repeats(), before + turned_away);
 }
 
 static void of_two_that_stop_the_one_that_said_so_first_is_asked_F09(void **state)
@@ -305,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(it_goes_by_turns_whoever_asks_in_between),
         CASE(what_a_stopping_bus_refuses_goes_to_the_other_F09),
+        CASE(a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09),
         CASE(of_two_that_stop_the_one_that_said_so_first_is_asked_F09),
         CASE(other_refusals_are_the_callers),
         CASE(what_nobody_waits_for_is_dropped_F34),

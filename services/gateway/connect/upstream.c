@@ -22,6 +22,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/pb_access.h"
+#include "common/retry.h"
 
 #define BUCKETS 4096
 #define TAKE_MAX_US SECOND_US
@@ -349,6 +350,7 @@ static bool ask_again(struct upstream *u, struct upstream_call *c)
     c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
     c->waits = true;
     append(&u->waiting, c);
+    retry_count(RETRY_DRAINING);
     return true;
 }
 
@@ -366,6 +368,8 @@ static void take_answer(struct upstream *u, struct link *l, struct bus_frames *f
         if (c && ask_again(u, c))
             return;
     }
+    if (c && c->tries == 1 && !r->status)
+        retry_budget_earn(retry_budget());
     if (c)
         finish(u, c,
                &(struct upstream_answer){ .result = r,

@@ -5,6 +5,7 @@
  */
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/retry.h"
 #include "daybook/customers/v1/customers.pb-c.h"
 #include "services/gateway/transfer/transfer_columns.h"
 #include "services/gateway/transfer/transfer_work.h"
@@ -97,10 +98,13 @@ static bool read_page(struct exporter *x, const PbPage **page_out, enum err *e_o
     bool taken;
 
     for (int tries = 1;; tries++) {
+        const char *why = RETRY_NOT_TAKEN;
         enum err e = ask(x, &answer, &taken, e_out);
         *page_out = (const PbPage *)answer.message;
         if (!*e_out)
             *e_out = transfer_stay(x->w, x->job, &x->cancelled);
+        if (!e && tries == 1)
+            retry_budget_earn(retry_budget());
         if (*e_out || x->cancelled || !e)
             return !*e_out && !x->cancelled;
         if (!taken) {
@@ -112,7 +116,9 @@ static bool read_page(struct exporter *x, const PbPage **page_out, enum err *e_o
                                                             : err_name(e));
             return false;
         }
-        x->w->rest(x->w->arg, transfer_pause_us(tries));
+        if (taken)
+            why = transfer_why_again(e, answer.result, x->page);
+        x->w->rest(x->w->arg, transfer_again_us(tries, why));
     }
 }
 

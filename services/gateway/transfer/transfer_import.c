@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/import_batch.h"
 #include "common/log.h"
+#include "common/retry.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "services/gateway/transfer/transfer_rows.h"
 #include "services/gateway/transfer/transfer_work.h"
@@ -171,10 +172,10 @@ static enum err fill(struct importer *im)
 
 /* --- asking ------------------------------------------------------------------------------------- */
 
-static void again(struct slot *s)
+static void again(struct slot *s, const char *why)
 {
     s->state = SLOT_READY;
-    s->at_us = clock_monotonic_us() + transfer_pause_us(s->tries);
+    s->at_us = clock_monotonic_us() + transfer_again_us(s->tries, why);
 }
 
 static void send_slot(struct importer *im, struct slot *s)
@@ -194,7 +195,7 @@ static void send_slot(struct importer *im, struct slot *s)
     arena_reset(im->answer);
     if (bus_client_send(im->w->bus, &r, im->answer)) {
         s->refusals.last_us = 0;
-        again(s);
+        again(s, RETRY_NOT_TAKEN);
         return;
     }
     s->state = SLOT_SENT;
@@ -333,13 +334,15 @@ static void break_off(struct importer *im, struct slot *s, enum err e, const PbS
              status && *status->message ? status->message : err_name(e));
 }
 
-static void take_fault(struct importer *im, struct slot *s, enum err e, const PbStatus *status,
+static void take_fault(struct importer *im, struct slot *s, enum err e, const PbCallResult *result,
                        enum err *why_out)
 {
+    const PbStatus *status = result ? result->status : NULL;
+
     if (e == ERR_INVALID_ARGUMENT && status && prune(im, s, status))
         return;
     if (transfer_may_ask_again(im->w, &s->refusals, e))
-        again(s);
+        again(s, transfer_why_again(e, result, im->answer));
     else
         break_off(im, s, e, status, why_out);
 }
@@ -384,9 +387,11 @@ static enum err hear(struct importer *im, enum err *why_out)
     }
     im->on_the_way--;
     s->state = SLOT_READY;
+    if (!e && s->tries == 1)
+        retry_budget_earn(retry_budget());
     if (!e)
         return take_answer(im, s, &answer);
-    take_fault(im, s, e, answer.result->status, why_out);
+    take_fault(im, s, e, answer.result, why_out);
     return ERR_OK;
 }
 

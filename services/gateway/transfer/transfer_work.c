@@ -3,8 +3,10 @@
  */
 #include "services/gateway/transfer/transfer_work.h"
 
+#include "common/bus_request.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/retry.h"
 
 #define KEEP_US (5 * SECOND_US) /* a third of a claim */
 #define LOOK_US SECOND_US       /* whether others wait */
@@ -57,8 +59,20 @@ bool transfer_may_ask_again(const struct transfer_worker *w, struct transfer_ref
     return is_passing(e) && r->total_us < w->patience_us;
 }
 
-int64_t transfer_pause_us(int tries)
+const char *transfer_why_again(enum err e, const PbCallResult *result, struct arena *a)
 {
+    return result && bus_request_met_drain(result, a) ? RETRY_DRAINING : err_name(e);
+}
+
+/* Where others would hand on the refusal when the budget is empty, a file would be left half done: it
+ * waits as long as ever, and patience ends it. */
+int64_t transfer_again_us(int tries, const char *why)
+{
+    bool for_nothing = strcmp(why, RETRY_DRAINING) == 0 || strcmp(why, RETRY_NOT_TAKEN) == 0;
+
+    retry_count(why);
+    if (!for_nothing && !retry_budget_take(retry_budget(), clock_monotonic_us()))
+        return PAUSE_MAX_US;
     int64_t most_us = MIN(PAUSE_MAX_US, PAUSE_BASE_US << MIN(tries, 10));
     return most_us / 2 + randombytes_uniform((uint32_t)(most_us / 2));
 }

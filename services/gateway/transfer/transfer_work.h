@@ -51,8 +51,10 @@ struct transfer_refusals {
 /* It was refused, or not answered. False: asking again cannot help, or patience is at its end. */
 bool transfer_may_ask_again(const struct transfer_worker *w, struct transfer_refusals *r,
                             enum err e);
-/* Milliseconds after which to ask for the n-th time. */
-int64_t transfer_pause_us(int tries);
+/* Why it is asked again (retry.h). result: NULL, nobody has answered. */
+const char *transfer_why_again(enum err e, const PbCallResult *result, struct arena *a);
+/* It is asked once more: counts that, and says after how long, when it was asked `tries` times. */
+int64_t transfer_again_us(int tries, const char *why);
 /* The file so far into the hash, and its end as hex. */
 NODISCARD enum err transfer_rehash(struct transfer_worker *w, const struct transfer_job *job,
                                    const char *kind, int64_t len, crypto_hash_sha256_state *hash);
