@@ -37,6 +37,7 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     x->loop = l;
     x->connection = connection;
     x->on = info->socket_context;
+    x->on->requests++;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
     sbuf_init(&x->out, STREAM_MAX);
@@ -177,7 +178,7 @@ static enum MHD_Result queue(struct http_exchange *x)
         if (MHD_add_response_header(x->response, x->headers[i][0], x->headers[i][1]) != MHD_YES)
             return MHD_NO; /* no memory: the connection ends */
     x->nheaders = 0;
-    if (x->loop->quiesced)
+    if (x->loop->quiesced || x->on->requests >= x->loop->limits.requests_max)
         (void)MHD_add_response_header(x->response, "Connection", "close");
     if (!x->streams) /* who does not take it may not keep it either */
         http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));

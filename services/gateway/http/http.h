@@ -32,8 +32,9 @@ struct http_limits {
     unsigned connections_max;
     unsigned address_max; /* connections of one address (of IPv6: one /64); 0: no limit... */
     const struct http_networks *unlimited; /* ...nor for these; NULL: none; outlives the loop */
+    unsigned requests_max; /* of one connection: the last is answered with "Connection: close" */
 };
-/* protocols B, Profile. */
+/* protocols B, Profile; where it says nothing, operations 5. */
 extern const struct http_limits http_limits_default;
 
 struct http_handler {

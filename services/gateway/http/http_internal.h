@@ -19,6 +19,7 @@ struct http_connection {
     uint64_t address; /* http_address_key() */
     int fd;
     int64_t before_us;
+    unsigned requests; /* so far */
     bool awaited;
     char peer[NET_ADDRESS_MAX];
 };
