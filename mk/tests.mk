@@ -139,7 +139,7 @@ $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC): $(B)/tests/crash/%.so: tests/crash/%.c
 # for the schema, ends at the start.
 UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_workers common_admin common_bus_client common_bus_peers \
 	common_bus_socket common_bus_worker common_clock common_http_out common_log common_resolve common_tz common_wire_nul \
-	gateway_http gateway_jwt gateway_pieces gateway_stream
+	gateway_body gateway_http gateway_jwt gateway_pieces gateway_stream
 UNIT_SWEEP_BINS = $(filter-out $(UNIT_SWEEP_NOT:%=$(B)/tests/unit/%_test),$(UNIT_BINS))
 UNIT_SWEEP_SPARED = $(call obj,common/schema.c $(wildcard tests/support/*.c))
 SWEEP_CHECK := every_method customers directory policies scoring visits questions delivery

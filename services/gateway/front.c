@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include "common/clock.h"
+#include "common/metrics.h"
 #include "services/gateway/calendar/calendar_feed.h"
 #include "services/gateway/connect/connect.h"
 #include "services/gateway/http/http.h"
@@ -16,6 +17,17 @@
 
 #define TURN_MAX_US (250 * MSEC_US)
 #define HURRY_US (2 * SECOND_US) /* after the begin of a stop */
+
+static struct metric body_bytes = {
+    .name = "daybook_gateway_body_bytes",
+    .type = METRIC_GAUGE,
+    .help = "Bytes of requests' bodies that are held, of DAYBOOK_HTTP_BODY_TOTAL.",
+};
+
+void front_register_metrics(void)
+{
+    metric_register(&body_bytes);
+}
 
 /* --- a loop ------------------------------------------------------------------------------------- */
 
@@ -64,6 +76,7 @@ bool front_open(struct loop *l, struct daemon *d, const struct gateway *g, const
     struct http_limits limits = http_limits_default;
 
     l->pages = g->pages;
+    l->bodies = limits.budget = g->bodies;
     limits.connections_max = (unsigned)daemon_setting(d, "HTTP_CONNECTIONS")->i64 / LOOPS;
     limits.address_max = (unsigned)daemon_setting(d, "HTTP_ADDRESS_CONNECTIONS")->i64;
     limits.unlimited = identity_proxies(g->identity);
@@ -127,6 +140,8 @@ static void turn(struct loop *l)
     http_loop_run(l->http); /* now, so that what has just been answered goes out in it */
     upstream_send(l->upstream);
     connect_tick(l->connect, clock_monotonic_us());
+    /* Each turn, so that what the loops overwrite of each other is right a moment later. */
+    metric_set(&body_bytes, (double)http_budget_held(l->bodies), NULL);
 }
 
 /* One of the loops does. */

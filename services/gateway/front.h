@@ -17,6 +17,7 @@
 
 struct loop {
     const struct pages *pages;
+    const struct http_budget *bodies; /* the gateway's */
     struct http_loop *http;
     struct connect *connect;
     struct upstream *upstream;
@@ -35,6 +36,7 @@ struct gateway {
     struct key_use *uses;
     struct jwks_source *keys; /* of tokens; NULL: none are taken */
     struct identity *identity;
+    struct http_budget *bodies; /* what those of all requests may hold */
     struct pages *pages;
     struct transfer_files *files;
     struct loop loops[LOOPS];
@@ -43,6 +45,8 @@ struct gateway {
     atomic_bool connected[LOOPS];
     atomic_uint open[LOOPS]; /* exchanges, while it stops */
 };
+
+void front_register_metrics(void);
 
 /* A loop that listens at that address. False: no memory, or logged. */
 bool front_open(struct loop *l, struct daemon *d, const struct gateway *g, const char *address);

@@ -39,7 +39,7 @@ static struct setting settings[] = {
       .help = "Origins whose pages may call, parted by commas, or *; unset: none." },
     { .key = "HTTP_CONNECTIONS",
       .type = SETTING_INT,
-      .default_value = "8000",
+      .default_value = "4096",
       .min = 10,
       .max = 1000000,
       .help = "Connections that stand at one time; more are refused." },
@@ -49,6 +49,15 @@ static struct setting settings[] = {
       .max = 1000000,
       .help = "Of these, connections of one address (of IPv6: one /64) to each of the two loops; "
               "those of HTTP_TRUSTED_PROXIES do not count. 0: no limit." },
+    { .key = "HTTP_BODY_TOTAL",
+      .type = SETTING_SIZE,
+      .default_value = "128MiB",
+      .min = 4 * MIB, /* the largest one must be able to come */
+      .max = 64 * 1024 * (int64_t)MIB,
+      .help =
+          "Bytes that the bodies of all requests hold at one time, until they are answered; more "
+          "are refused and told to come again. Files that are uploaded do not count. Memory for "
+          "them is up to twice as much." },
     { .key = "HTTP_RATE",
       .type = SETTING_INT,
       .default_value = "200",
@@ -184,6 +193,7 @@ static void stop(void *daemon_data)
         identity_free(g->identity);
         jwks_source_free(g->keys);
         key_use_free(g->uses);
+        http_budget_free(g->bodies);
         limit_free(g->failures);
         limit_free(g->requests);
         pages_free(g->pages);
@@ -279,17 +289,19 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
+    front_register_metrics();
     if (g)
         g->drain_delay_us = daemon_setting(d, "DRAIN_DELAY")->i64;
     calendar_feeds_register_metrics();
     transfers_register_metrics();
     transfer_register_metrics();
     if (g) {
+        g->bodies = http_budget_new((size_t)daemon_setting(d, "HTTP_BODY_TOTAL")->i64);
         g->pages = pages_new();
         g->files = transfer_files_new(daemon_conninfo(d));
     }
-    *ok_out =
-        g && g->pages && g->files && make_identity(g, d) && front_open(&g->loops[0], d, g, address);
+    *ok_out = g && g->bodies && g->pages && g->files && make_identity(g, d) &&
+              front_open(&g->loops[0], d, g, address);
     if (*ok_out) { /* the others listen where the first does, whatever port it got */
         const char *colon = strrchr(address, ':');
         snprintf(shared, sizeof(shared), "%.*s:%u", (int)(colon - address), address,

@@ -14,8 +14,8 @@ import uuid
 import pytest
 
 from company import CUSTOMERS, SECONDS, Company
-from stack import wait_until
-from web import LIST, Caller, Gateway, new_key
+from stack import metrics_at, wait_until
+from web import LIST, Answer, Caller, Gateway, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 GET = CUSTOMERS + "CustomerService/Get"
@@ -214,6 +214,55 @@ def test_one_address_has_its_share_of_connections(company, rep_key):
             finally:
                 for s in held:
                     s.close()
+
+
+def body_bytes(door):
+    [line] = [line for line in metrics_at(door.env["DAYBOOK_ADMIN_LISTEN"]).splitlines()
+              if line.startswith("daybook_gateway_body_bytes ")]
+    return float(line.rsplit(" ", 1)[1])
+
+
+def refused_for_memory(door):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metrics_at(door.env["DAYBOOK_ADMIN_LISTEN"]).splitlines()
+               if line.startswith("daybook_gateway_requests_total") and 'code="resource_exhausted"' in line)
+
+
+def test_bodies_hold_so_much_in_all_and_no_more(company, rep_key):
+    """F50, F51: slow clients with valid keys hold what there is for bodies; who finds no room is told when to come
+    again, and when they have gone everything is as before."""
+    large = b"{" + b" " * (400 * 1024) + b"}"
+    with gateway(company, HTTP_RATE=0, HTTP_BODY_TOTAL="4MiB") as door:
+        slow = [Caller(door, rep_key) for _ in range(8)]
+        for caller in slow:
+            caller.connection.putrequest("POST", f"/{LIST}")
+            for name, value in caller.headers({"Content_Type": "application/json",
+                                               "Content_Length": str(500 * 1024)}).items():
+                caller.connection.putheader(name, value)
+            caller.connection.endheaders()
+            caller.connection.send(b"{" + b" " * (500 * 1024 - 2))
+        held = 8 * (500 * 1024 - 1)
+        wait_until(lambda: body_bytes(door) == held, SECONDS, "all that is slow has come")
+        other = Caller(door, rep_key)
+        for chunks in (False, True):  # by what it announces, and by what comes
+            refused = other.post(LIST, large) if not chunks else by_chunks(other, large)
+            assert refused.fault == (429, "resource_exhausted")
+            assert refused.headers["Retry-After"] == "1" and b"NO_ROOM" in refused.body
+        assert refused_for_memory(door) == 2
+        assert other.post(LIST, {"pageSize": 1}).status == 200, "a small one finds room"
+        slow[0].connection.send(b"}")  # those that have room go on
+        assert slow[0].connection.getresponse().status == 200
+        assert other.post(LIST, large).status == 200, "there is room again"
+        for caller in slow:
+            caller.connection.close()
+        wait_until(lambda: body_bytes(door) == 0, SECONDS, "all was given back")
+        assert [other.post(LIST, large).status for _ in range(20)] == [200] * 20
+        wait_until(lambda: body_bytes(door) == 0, SECONDS, "all was given back again")
+
+
+def by_chunks(caller, body):
+    caller.connection.request("POST", f"/{LIST}", iter([body[:1000], body[1000:]]),
+                              caller.headers({"Content_Type": "application/json"}), encode_chunked=True)
+    return Answer(caller.connection.getresponse())
 
 
 def count_served(sockets):

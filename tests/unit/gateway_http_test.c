@@ -17,6 +17,7 @@
 #define JSON "Content-Type: application/json\r\n"
 #define PROTO "Content-Type: application/proto\r\n"
 #define LARGE (32 * MIB)
+#define REQUESTS 4
 
 struct fixture {
     struct web web;
@@ -103,6 +104,7 @@ static int set_up_with(void **state, int64_t body_us)
     limits.header_us = 300 * MSEC_US;
     limits.body_us = body_us;
     limits.rate_min = 64 * MIB;
+    limits.requests_max = REQUESTS;
     f.connect =
         connect_new(&(struct connect_config){ .message_max = 1000,
                                               .cors_origin = "https://a.example, https://b.example",
@@ -196,6 +198,27 @@ static void a_connection_serves_one_call_after_the_other(void **state)
         reply(f);
         web_until(&f->web, fd, "\r\n\r\n{}");
     }
+    close(fd);
+}
+
+/* So that clients spread over what was added since. */
+static void a_connection_has_so_many_requests_and_no_more(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    for (int i = 1; i <= REQUESTS; i++) {
+        f->web.len = 0;
+        web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+        turn_until_called(f, i);
+        reply(f);
+        web_until(&f->web, fd, "\r\n\r\n{}");
+        assert_true(web_heard(&f->web, "Connection: close\r\n") == (i == REQUESTS));
+    }
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_false(web_hear(&f->web, fd));
     close(fd);
 }
 
@@ -604,6 +627,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(an_answer_that_is_given_later_goes_out_at_once),
         T(a_connection_serves_one_call_after_the_other),
+        T(a_connection_has_so_many_requests_and_no_more),
         T(a_client_that_goes_is_told_of_once),
         T(time_that_is_up_is_answered_without_the_handler),
         T(a_header_that_never_ends_costs_the_connection_F50),

@@ -5,12 +5,20 @@
 
 #include "common/clock.h"
 
+#define SCRATCH_BYTES (24 * MIB)
+#define ROOM_US SECOND_US /* until there may be room for a body again */
+
 struct connect *connect_new(const struct connect_config *config)
 {
     struct connect *c = calloc(1, sizeof(*c));
 
     if (!c)
         return NULL;
+    c->scratch = arena_new(SCRATCH_BYTES);
+    if (!c->scratch) {
+        free(c);
+        return NULL;
+    }
     c->config = *config;
     c->next_us = INT64_MAX;
     return c;
@@ -18,6 +26,8 @@ struct connect *connect_new(const struct connect_config *config)
 
 void connect_free(struct connect *c)
 {
+    if (c)
+        arena_free(c->scratch);
     free(c);
 }
 
@@ -124,6 +134,17 @@ static void fail_unreadable(struct connect_call *call, const struct connect_fail
     connect_fail_as(call, f);
 }
 
+/* Of no use to anybody while others' bodies fill the budget. */
+static void fail_without_room(struct connect_call *call)
+{
+    fail_unreadable(call, &(struct connect_failure){
+                              .code = ERR_RESOURCE_EXHAUSTED,
+                              .reason = "NO_ROOM",
+                              .text = "the requests under way hold all memory there is for them; "
+                                      "nothing was done: send it again",
+                              .wait_us = ROOM_US });
+}
+
 /* By its header. False: it was answered. */
 static bool is_admitted(struct connect_call *call)
 {
@@ -149,6 +170,10 @@ static void take(struct connect_call *call)
     const char *text = NULL;
 
     enum err e = connect_read_message(call, &text, &fault);
+    if (http_fault(call->x) == HTTP_NO_ROOM) {
+        fail_without_room(call);
+        return;
+    }
     if (e) {
         fail_unreadable(call,
                         &(struct connect_failure){ .code = e, .text = text, .fault = &fault });
@@ -171,8 +196,8 @@ void connect_open(struct connect *c, struct http_exchange *x)
     call = begin(c, x);
     if (!call)
         connect_refuse(x, &c->config, &(struct connect_refusal){ .status = 503 });
-    else
-        (void)is_admitted(call);
+    else if (is_admitted(call) && !http_has_room(x))
+        fail_without_room(call);
 }
 
 void connect_handle(struct connect *c, struct http_exchange *x)
@@ -247,6 +272,13 @@ const void *connect_message(const struct connect_call *call, size_t *len_out)
 {
     *len_out = call->len;
     return call->message;
+}
+
+void connect_message_copied(struct connect_call *call)
+{
+    call->message = "";
+    call->len = 0;
+    http_body_copied(call->x);
 }
 
 int64_t connect_timeout_us(const struct connect_call *call)

@@ -61,7 +61,10 @@ const struct schema_method *connect_method(const struct connect_call *call);
 struct http_exchange *connect_exchange(const struct connect_call *call);
 bool connect_is_json(const struct connect_call *call); /* what the client speaks; else proto */
 bool connect_is_get(const struct connect_call *call);
+/* Valid until the call is over, or connect_message_copied(). */
 const void *connect_message(const struct connect_call *call, size_t *len_out);
+/* As http_body_copied(); there is no message any more. */
+void connect_message_copied(struct connect_call *call);
 int64_t connect_timeout_us(const struct connect_call *call); /* as the client asks; 0: none */
 /* After that (monotonic), deadline_exceeded is answered. */
 void connect_set_deadline(struct connect_call *call, int64_t deadline_us);

@@ -40,6 +40,7 @@ struct connect_call {
 
 struct connect {
     struct connect_config config;
+    struct arena *scratch; /* for the reading of one message */
     struct connect_call *timed;
     int64_t next_us; /* not after the first deadline of these */
 };

@@ -284,7 +284,7 @@ static enum err decompress(struct connect_call *call, const char **text_out)
 
     if (!call->sent_gzip || call->len == 0)
         return ERR_OK;
-    enum err e = gzip_inflate(http_arena(call->x), call->message, call->len,
+    enum err e = gzip_inflate(call->connect->scratch, call->message, call->len,
                               call->connect->config.message_max, &out, &call->len);
     call->message = out;
     if (e == ERR_RESOURCE_EXHAUSTED)
@@ -297,7 +297,7 @@ static enum err decompress(struct connect_call *call, const char **text_out)
 static enum err to_proto(struct connect_call *call, const char **text_out,
                          struct wire_fault *fault_out)
 {
-    struct arena *a = http_arena(call->x);
+    struct arena *a = call->connect->scratch;
     ProtobufCMessage *message = NULL;
     uint8_t *packed;
 
@@ -319,8 +319,20 @@ static enum err to_proto(struct connect_call *call, const char **text_out,
     return e;
 }
 
-enum err connect_read_message(struct connect_call *call, const char **text_out,
-                              struct wire_fault *fault_out)
+/* What was unzipped or was JSON lies in the scratch: it takes the place of the body, which nobody needs
+ * any more. */
+static enum err keep(struct connect_call *call)
+{
+    if (!call->sent_gzip && call->codec == CONNECT_PROTO)
+        return ERR_OK;
+    if (!http_replace_body(call->x, call->message, call->len))
+        return ERR_RESOURCE_EXHAUSTED;
+    call->message = http_body(call->x, &call->len);
+    return ERR_OK;
+}
+
+static enum err read_message(struct connect_call *call, const char **text_out,
+                             struct wire_fault *fault_out)
 {
     if (call->method->client_stream) {
         *text_out = "streams of requests are not served here";
@@ -331,5 +343,16 @@ enum err connect_read_message(struct connect_call *call, const char **text_out,
         e = decompress(call, text_out);
     if (!e && call->len > call->connect->config.message_max)
         e = too_large(text_out);
-    return e ? e : to_proto(call, text_out, fault_out);
+    if (!e)
+        e = to_proto(call, text_out, fault_out);
+    return e ? e : keep(call);
+}
+
+enum err connect_read_message(struct connect_call *call, const char **text_out,
+                              struct wire_fault *fault_out)
+{
+    enum err e = read_message(call, text_out, fault_out);
+
+    arena_reset(call->connect->scratch);
+    return e;
 }

@@ -277,10 +277,12 @@ static void ask(struct flight *f)
 
     request.message = connect_message(f->call, &request.len);
     f->asked = upstream_ask(f->rpc->upstream, &request, on_answer, f);
-    if (f->asked)
-        connect_set_deadline(f->call, f->deadline_us);
-    else
+    if (!f->asked) {
         fail(f, ERR_RESOURCE_EXHAUSTED, "out of memory; try again");
+        return;
+    }
+    connect_set_deadline(f->call, f->deadline_us);
+    connect_message_copied(f->call);
 }
 
 /* counts: the request does, for the limit. False: it was answered. */

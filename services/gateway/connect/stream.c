@@ -21,6 +21,7 @@
 #define SERVICE "daybook.bus.v1.EventService"
 #define METHOD "StreamEvents"
 #define TYPES_MAX 64
+#define REQUEST_MAX (16 * KIB) /* it is held as long as the stream stands */
 #define PAGE 500
 #define READ_US (5 * SECOND_US)
 #define POSITION_US (10 * SECOND_US) /* between two positions of a quiet stream */
@@ -574,6 +575,11 @@ enum err streams_take(struct streams *all, struct connect_call *call, const PbPr
     size_t len;
     const void *message = connect_message(call, &len);
 
+    if (len > REQUEST_MAX) {
+        connect_fail_text(call, ERR_INVALID_ARGUMENT,
+                          "the request is over 16 KiB: leave out what is not of it");
+        return ERR_INVALID_ARGUMENT;
+    }
     if (!s) {
         connect_fail_text(call, ERR_RESOURCE_EXHAUSTED, text);
         return ERR_RESOURCE_EXHAUSTED;
@@ -586,6 +592,7 @@ enum err streams_take(struct streams *all, struct connect_call *call, const PbPr
     enum err e = wire_unpack(&daybook__bus__v1__stream_events_request__descriptor, message, len,
                              &wire_limits_default, a, &request, &fault);
     s->request = (const PbRequest *)request;
+    connect_message_copied(call);
     text = e ? fault.reason : fault_of(s->request);
     if (!e && text)
         e = ERR_INVALID_ARGUMENT;

@@ -13,7 +13,6 @@
 #include "common/log.h"
 #include "services/gateway/http/http_internal.h"
 
-#define EXCHANGE_BYTES (24 * MIB)
 #define STREAM_PLENTY (256 * KIB) /* a stream's client is behind by that much: enough */
 #define STREAM_MAX (80 * MIB)     /* by that much, one largest message and more: it is cut off */
 #define DISCARD_MAX (16 * MIB)    /* of a body that is too large; then the connection ends */
@@ -27,7 +26,7 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct http_exchange *x = calloc(1, sizeof(*x));
-    struct arena *a = x ? arena_new(EXCHANGE_BYTES) : NULL;
+    struct arena *a = x ? arena_new(HTTP_EXCHANGE_BYTES) : NULL;
 
     if (l->closing || !a || !info || !info->socket_context) {
         arena_free(a);
@@ -37,6 +36,7 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     x->loop = l;
     x->connection = connection;
     x->on = info->socket_context;
+    x->on->requests++;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
     sbuf_init(&x->out, STREAM_MAX);
@@ -117,7 +117,7 @@ void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void
         x->prev->next = x->next;
     else
         l->open = x->next;
-    sbuf_fini(&x->body);
+    http_forget_body(x);
     sbuf_fini(&x->out);
     arena_free(x->arena);
     free(x);
@@ -159,16 +159,10 @@ static bool take_body(struct http_exchange *x, const char *data, size_t len)
         http_hand_on(x, data, len);
         return true;
     }
-    if (!x->fault && x->body.len + len > x->loop->limits.body_max)
-        x->fault = HTTP_BODY_TOO_LARGE;
-    if (x->fault || x->response || x->bodiless) {
-        x->discarded += len;
-        return x->discarded <= DISCARD_MAX;
-    }
-    sbuf_add(&x->body, data, len);
-    if (x->body.bad)
-        x->fault = HTTP_NO_MEMORY;
-    return true;
+    if (!x->fault && !x->response && !x->bodiless && http_keep(x, data, len))
+        return true;
+    x->discarded += len;
+    return x->discarded <= DISCARD_MAX;
 }
 
 static enum MHD_Result queue(struct http_exchange *x)
@@ -177,7 +171,7 @@ static enum MHD_Result queue(struct http_exchange *x)
         if (MHD_add_response_header(x->response, x->headers[i][0], x->headers[i][1]) != MHD_YES)
             return MHD_NO; /* no memory: the connection ends */
     x->nheaders = 0;
-    if (x->loop->quiesced)
+    if (x->loop->quiesced || x->on->requests >= x->loop->limits.requests_max)
         (void)MHD_add_response_header(x->response, "Connection", "close");
     if (!x->streams) /* who does not take it may not keep it either */
         http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
@@ -308,17 +302,6 @@ void http_each_header(const struct http_exchange *x,
     (void)MHD_get_connection_values(x->connection, MHD_HEADER_KIND, on_header, &e);
 }
 
-const void *http_body(const struct http_exchange *x, size_t *len_out)
-{
-    *len_out = x->body.len;
-    return x->body.data;
-}
-
-void http_drop_body(struct http_exchange *x)
-{
-    x->bodiless = true;
-}
-
 const char *http_peer(const struct http_exchange *x)
 {
     return x->on->peer;
@@ -390,6 +373,7 @@ static void answer(struct http_exchange *x, unsigned status, const void *body, s
     x->answer_len = len;
     x->answered_us = clock_monotonic_us();
     set_response(x, status, MHD_create_response_from_buffer(len, data.out, mode));
+    http_forget_body(x); /* now, not when the client has taken it all */
 }
 
 void http_answer(struct http_exchange *x, unsigned status, const void *body, size_t len)

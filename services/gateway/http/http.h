@@ -15,6 +15,7 @@
 #include "common/base.h"
 #include "common/err.h"
 #include "common/http_address.h"
+#include "services/gateway/http/http_budget.h"
 
 struct http_loop;
 struct http_exchange;
@@ -32,8 +33,10 @@ struct http_limits {
     unsigned connections_max;
     unsigned address_max; /* connections of one address (of IPv6: one /64); 0: no limit... */
     const struct http_networks *unlimited; /* ...nor for these; NULL: none; outlives the loop */
+    unsigned requests_max; /* of one connection: the last is answered with "Connection: close" */
+    struct http_budget *budget; /* of all bodies that are kept; NULL: no limit; outlives the loop */
 };
-/* protocols B, Profile. */
+/* protocols B, Profile; where it says nothing, operations 5. No budget. */
 extern const struct http_limits http_limits_default;
 
 struct http_handler {
@@ -81,6 +84,7 @@ enum http_fault {
     HTTP_URL_TOO_LONG,
     HTTP_TOO_MANY_HEADERS,
     HTTP_NO_MEMORY,
+    HTTP_NO_ROOM, /* all bodies together hold what they may; worth another try soon */
 };
 
 enum http_method http_method(const struct http_exchange *x);
@@ -92,7 +96,16 @@ const char *http_header(const struct http_exchange *x, const char *name);
 /* All, in order, until fn returns false. */
 void http_each_header(const struct http_exchange *x,
                       bool (*fn)(void *arg, const char *name, const char *value), void *arg);
+/* Valid until the whole answer was given, or a call below that ends it. */
 const void *http_body(const struct http_exchange *x, size_t *len_out);
+/* In begin(): whether the body that is announced would fit into the budget now. */
+bool http_has_room(const struct http_exchange *x);
+/* In handle() or later: from here on the body is that one, copied, such as what it was once unzipped;
+ * data is no part of the old one. False: as http_fault() says now, and there is no body any more. */
+NODISCARD bool http_replace_body(struct http_exchange *x, const void *data, size_t len);
+/* Somebody has copied the body and keeps that until the answer: its memory goes, and it counts all the
+ * same, until the whole answer is given or the exchange is over. */
+void http_body_copied(struct http_exchange *x);
 /* In begin(): nobody wants the body; it is let go as it comes. */
 void http_drop_body(struct http_exchange *x);
 /*

@@ -13,12 +13,15 @@
 
 #define HTTP_STREAM_BLOCK (16 * KIB) /* libmicrohttpd's piece of a stream */
 #define HTTP_ANSWER_HEADERS_MAX 64
+#define HTTP_EXCHANGE_BYTES (24 * MIB) /* of its arena, and of a body that was replaced */
+
 struct http_connection {
     struct http_connection *next, *prev; /* of those whose request is awaited */
     struct http_connection *all_next, *all_prev;
     uint64_t address; /* http_address_key() */
     int fd;
     int64_t before_us;
+    unsigned requests; /* so far */
     bool awaited;
     char peer[NET_ADDRESS_MAX];
 };
@@ -34,6 +37,7 @@ struct http_exchange {
     enum http_fault fault;
     const char *path, *query;
     struct sbuf body;
+    size_t held; /* of the budget */
     size_t discarded;
     bool begun;       /* the header was seen */
     bool in_pieces;   /* the body is */
@@ -84,6 +88,13 @@ void http_await(struct http_loop *l, struct http_connection *c, int64_t within_u
 void http_came(struct http_loop *l, struct http_connection *c); /* it is; idempotent */
 /* How long so many bytes may take, either way. */
 int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes);
+
+/* --- http_body.c --- */
+
+/* A piece of a body that is kept. False: as the fault says now, and nothing of it is kept. */
+bool http_keep(struct http_exchange *x, const void *data, size_t len);
+/* The body goes, and what it holds is given back; idempotent. */
+void http_forget_body(struct http_exchange *x);
 
 /* --- http_pieces.c --- */
 

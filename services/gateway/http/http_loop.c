@@ -29,7 +29,8 @@ const struct http_limits http_limits_default = {
     .body_us = 60 * SECOND_US,
     .rate_min = 1024,
     .idle_us = 75 * SECOND_US,
-    .connections_max = 8000,
+    .connections_max = 4096,
+    .requests_max = 10000,
 };
 
 /* --- waiting for requests ----------------------------------------------------------------------- */
