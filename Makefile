@@ -28,6 +28,10 @@ Q := $(if $(V),,@)
 VERSION := $(shell cat VERSION 2>/dev/null || echo 0.0.0)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
+# Errors in any build, in generated code too: what is called or passed is not what was meant. gcc takes the last one with
+# -Wformat only.
+MISTAKES := -Wformat $(addprefix -Werror=,implicit int-conversion incompatible-pointer-types format-security)
+
 # What clang has under the same names but means otherwise: strings in assert(!"..."), empty strings that
 # protobuf-c's INIT macros cast, formats handed on to vsnprintf, | for "both, whatever the first says".
 WARN_CLANG := -Wno-string-conversion -Wno-cast-qual -Wno-format-nonliteral -Wno-bitwise-instead-of-logical \
@@ -50,7 +54,7 @@ PKG_CONFIG := $(shell command -v pkg-config || true)
 PKG_CFLAGS := $(if $(PKG_CONFIG),$(shell pkg-config --cflags $(PKGS) 2>/dev/null || true))
 PKG_LIBS := $(if $(PKG_CONFIG),$(shell pkg-config --libs $(PKGS) 2>/dev/null || true))
 INCLUDES := -I. -I$(GEN) -isystem $(GEN)/proto $(PKG_CFLAGS)
-CFLAGS_COMMON := -std=c17 -D_GNU_SOURCE $(INCLUDES) -MMD -MP -g
+CFLAGS_COMMON := -std=c17 -D_GNU_SOURCE $(INCLUDES) -MMD -MP -g $(MISTAKES)
 ifeq ($(SAN),address)
 CFLAGS_VARIANT := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LDFLAGS_VARIANT := -fsanitize=address,undefined
@@ -65,6 +69,8 @@ else
 # clang's fortified calls are macros, which the list of banned functions cannot poison (common/base.h).
 CFLAGS_VARIANT := -O2 -U_FORTIFY_SOURCE $(HARDEN_MORE) \
 	$(if $(IS_CLANG),,-D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero)
+# Not -z nodlopen: the linker marks shared libraries with it and leaves a program as it was, and the loader opens no
+# position-independent program anyway.
 LDFLAGS_VARIANT := -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
 endif
 CFLAGS_ALL = $(CFLAGS_COMMON) $(HARDEN) $(CFLAGS_VARIANT) $(CFLAGS)

@@ -3,9 +3,10 @@
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 genobj = $(patsubst $(GEN)/%.c,$(B)/obj/gen/%.o,$(1))
 
+# Generated code is spared warnings, not the errors of MISTAKES; -w would silence both.
 $(B)/obj/gen/%.o: $(GEN)/%.c $(B)/flags
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -w -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 $(B)/obj/%.o: %.c $(B)/flags | $(GENERATED)
 	@mkdir -p $(@D)

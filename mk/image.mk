@@ -1,6 +1,6 @@
 # The container image: one file that is all daemons, and the Dockerfile around it.
 
-.PHONY: image base-image daybookd
+.PHONY: image base-image daybookd reproducible
 
 # Each daemon is linked on its own first, with nothing but its main() to be seen from outside; so names of one cannot
 # meet names of another, and what they share is there once. The file is the daemon whose name it is called by.
@@ -30,12 +30,17 @@ $(DAYBOOKD): $(call genobj,$(GEN)/daybookd.c) $(DAYBOOKD_PARTS) $(COMMON_LIB) $(
 
 daybookd: $(DAYBOOKD) ## all daemons in one file, for the image
 
-# DOCKER: its command. BASE: as in the Dockerfile.
+# DOCKER: its command. BASE: as in the Dockerfile. FRESH=1: packages as the archive has them now, not as Docker kept them.
 DOCKER ?= docker
 IMAGE ?= daybook:$(VERSION)
 image: ## the container image, by docker
 	$(Q)$(DOCKER) build --file deploy/image/Dockerfile --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		$(if $(FRESH),--no-cache $(if $(BASE),,--pull)) \
 		--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
 		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .
 base-image: ## daybook-base:bookworm from Debian's packages, for `make image BASE=daybook-base:bookworm`; as root
 	$(Q)DOCKER=$(DOCKER) deploy/image/base.sh daybook-base:bookworm
+
+# By hand: two whole builds take minutes.
+reproducible: ## two builds of this commit in two places, byte for byte the same?
+	$(Q)tools/check-reproducible.sh $(JOBS)

@@ -111,11 +111,12 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)python3 -m venv $(VENV)
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
+# -rs: what was skipped, and why, stands at the end.
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_FEWTHREADS="$(CURDIR)/$(FEWTHREADS)" \
 	DAYBOOK_BADSYNC="$(CURDIR)/$(BADSYNC)" \
 	DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
-	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
+	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q -rs $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
 ASYNCAPI := $(BUILD)/node/node_modules/@asyncapi/parser/package.json

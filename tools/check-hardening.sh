@@ -1,8 +1,8 @@
 #!/bin/bash
-# Are the binaries built as operations 8 asks? Reads each ELF file named: position independent, all relocations done at
-# the start and read-only after it, no executable stack, stack protector, fortified libc calls, landing pads for
-# indirect jumps (x86_64; Debian's start files have none, so the linker does not mark the whole), no library path of
-# its own.
+# Are the binaries built as operations 8 asks? Reads each ELF file named: position independent (which also keeps others
+# from opening it as a library, so -z nodlopen would add nothing), all relocations done at the start and read-only after
+# it, no executable stack, stack protector, fortified libc calls, landing pads for indirect jumps (x86_64; Debian's start
+# files have none, so the linker does not mark the whole), no library path of its own.
 #
 #     tools/check-hardening.sh FILE...
 set -euo pipefail

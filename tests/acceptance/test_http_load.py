@@ -51,8 +51,8 @@ def at_once(stack, key, n, each, method=LIST, request=None):
         return [answer for answers in pool.map(ask, range(n)) for answer in answers]
 
 
-def test_overload_is_answered_and_passes(company, rep_key):
-    """F51: more than the house can do; nobody waits in vain, and afterwards all is as before."""
+def test_f51_overload_is_answered_and_passes(company, rep_key):
+    """More than the house can do; nobody waits in vain, and afterwards all is as before."""
     with gateway(company, HTTP_RATE=0) as door:
         answers = at_once(door, rep_key, 200, 5)
         assert len(answers) == 1000 and {a.status for a in answers} <= ANSWERS

@@ -16,15 +16,38 @@ SLACK_BYTES = 64 << 10  # what a full disk still has
 DISK_SIZE = "3g"
 
 
+CAP_SYS_ADMIN = 21  # linux/capability.h
+
+
 def faketime():
     """The library, or None. Not beside a sanitizer, which wants to be the first library."""
     found = sorted(pathlib.Path("/usr/lib").glob(f"{platform.machine()}-linux-gnu*/faketime/libfaketimeMT.so.1"))
-    return found[0] if found and "/address/" not in os.environ["DAYBOOK_BIN"] else None
+    return found[0] if found and not sanitized() else None
+
+
+def sanitized():
+    return "/address/" in os.environ["DAYBOOK_BIN"]
 
 
 def own_mounts():
     """Root, in a mount namespace of our own (run.sh): what is mounted ends with us."""
     return os.geteuid() == 0 and os.environ.get("CHAOS_OWN_MOUNTS") == "1"
+
+
+def may_mount():
+    """What run.sh needs for that; root of a container often may not."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return bool(int(re.search(r"^CapEff:\s*(\w+)", status, re.M)[1], 16) >> CAP_SYS_ADMIN & 1)
+
+
+def excuses():
+    """Faults that a run may leave out on this machine, and why. What deps.sh installs is no excuse."""
+    told = {name: "no control groups can be made" for name in ("throttle", "memory")}
+    if not may_mount():
+        told |= {name: "this user may not mount" for name in ("disk_data", "disk_wal")}
+    if sanitized():
+        told["clock_step"] = "the sanitizer wants to be the first library"
+    return told
 
 
 class Disk:

@@ -33,3 +33,15 @@ def test_every_fault_of_a_run_is_named():
     assert named == set(FAULTS)
     ids = {row[0]: row[1] for row in ROWS}
     assert not [(f.name, i) for f in FAULTS.values() for i in f.ids.split() if f"`{f.name}`" not in ids[i]]
+
+
+def test_one_of_the_tests_of_a_line_bears_its_id():
+    """Else a line may name tests that are about something else."""
+    unfit = []
+    for fault_id, tests, _ in ROWS:
+        functions = re.findall(r"`[^`]+::([^`]+)`", tests)
+        runs = [FAULTS[name].ids.split() for name in re.findall(r"`([a-z_]+)`", tests)]
+        if (functions or runs) and not any(fault_id.lower() in f.lower().split("_") for f in functions) \
+                and not any(fault_id in ids for ids in runs):
+            unfit.append(fault_id)
+    assert not unfit

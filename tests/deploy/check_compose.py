@@ -15,6 +15,8 @@ DIRECTORY = "daybook.directory.v1."
 SCOPES = ["tenant.all", "customers.read", "customers.write", "directory.read", "visits.read"]
 LIST = "daybook.customers.v1.CustomerService/List"
 CREATE = "daybook.customers.v1.CustomerService/Create"
+IMAGE_BYTES = 30e6
+RESIDENT_BYTES = 32e6
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +108,14 @@ def test_the_daemons_are_small_and_soon_ready(project, seen):
         one, = project.inspect(service)
         kib = resident_kib(one["State"]["Pid"])
         seen.append(f"{service}: RSS {kib / 1024:.1f} MiB")
-        assert kib < 48 * 1024
+        # Just started. Under load the gateway grows to some 50 MiB (docs/scaling.md), which is not what is judged here.
+        assert kib * 1024 <= RESIDENT_BYTES
     project.compose("restart", "visits")
     seen.append(f"visits: {seconds_to_ready(project, 'visits'):.2f} s from the start of its container until the bus has it")
     image = project.inspect("bus")[0]["Image"]
-    seen.append(f"image: {int(docker('image', 'inspect', '--format', '{{.Size}}', image)) / 1e6:.1f} MB")
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    seen.append(f"image: {size / 1e6:.1f} MB")
+    assert size <= IMAGE_BYTES
 
 
 def test_a_company_works_through_the_proxy(project, key, owner):

@@ -9,7 +9,7 @@ import pytest
 
 from files import BIN, DAEMONS, DEPLOY, ROOT, run
 
-MEGABYTES = 30.5
+MEGABYTES = 30
 SECONDS = 1_700_000_000
 
 
@@ -47,7 +47,8 @@ def test_the_last_stage_is_empty_but_for_what_is_gathered():
     assert re.search(r"(?m)^ARG BASE=\S+:\S+$", text)
 
 
-def test_the_same_sources_make_the_same_files(gathered):
+def test_the_same_programs_make_the_same_files(gathered):
+    """That the same sources make the same programs, `make reproducible` shows."""
     one, two = gathered
     assert listing(one) == listing(two)
     assert {date for _, date, _ in listing(one).values()} == {SECONDS}

@@ -82,9 +82,9 @@ def test_scripts_have_no_fault(tree):
 
 @pytest.mark.parametrize("unit", ["daybook@.service", "daybook-migrate.service"])
 def test_units_are_strict(tree, unit):
+    assert "CAP" not in unit_of(tree, unit) or "CapabilityBoundingSet=\n" in unit_of(tree, unit)
     if not shutil.which("systemd-analyze"):
-        assert "CAP" not in unit_of(tree, unit) or "CapabilityBoundingSet=\n" in unit_of(tree, unit)
-        return
+        pytest.skip("no systemd-analyze here: the exposure was not judged")
     file = tree / "usr/lib/systemd/system" / unit.replace("@", "@visits")
     if "@" in unit:
         shutil.copy(tree / "usr/lib/systemd/system" / unit, file)
