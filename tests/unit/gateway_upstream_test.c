@@ -16,6 +16,7 @@
 #include "common/wire.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "services/gateway/connect/upstream.h"
+#include "tests/support/folder.h"
 #include "tests/support/waiting.h"
 
 #define SERVICE "daybook.customers.v1.CustomerService"
@@ -29,6 +30,7 @@ struct seen {
 };
 
 struct fixture {
+    char folder[FOLDER_MAX], at[BUSES][FOLDER_MAX + 16];
     void *zmq, *bus[BUSES];
     struct upstream *upstream;
     struct arena *arena;
@@ -49,22 +51,55 @@ static void run(struct fixture *f)
     upstream_run(f->upstream);
 }
 
+static void start_bus(struct fixture *f, int i)
+{
+    int linger = 0;
+    f->bus[i] = zmq_socket(f->zmq, ZMQ_ROUTER);
+    assert_non_null(f->bus[i]);
+    zmq_setsockopt(f->bus[i], ZMQ_LINGER, &linger, sizeof(linger));
+    assert_int_equal(zmq_bind(f->bus[i], f->at[i]), 0);
+}
+
+static void connect_to(struct fixture *f, const char *endpoints)
+{
+    daybook__common__v1__principal__init(&f->principal);
+    f->upstream = upstream_new(f->zmq, &(struct bus_address){ .endpoint = endpoints });
+    assert_non_null(f->upstream);
+}
+
 static int set_up(void **state)
 {
     static struct fixture f;
-    static const char *const at[BUSES] = { "inproc://one", "inproc://two" };
+
+    schema_init();
+    f = (struct fixture){ .zmq = zmq_ctx_new(),
+                          .arena = arena_new(MIB),
+                          .at = { "inproc://one", "inproc://two" } };
+    assert_non_null(f.arena);
+    for (int i = 0; i < BUSES; i++)
+        start_bus(&f, i);
+    connect_to(&f, "inproc://one,inproc://two");
+    *state = &f;
+    return 0;
+}
+
+/* The first bus alone is there. */
+static int set_up_one(void **state)
+{
+    static struct fixture f;
+    char both[2 * sizeof(f.at[0])];
 
     schema_init();
     f = (struct fixture){ .zmq = zmq_ctx_new(), .arena = arena_new(MIB) };
-    for (int i = 0; i < BUSES; i++) {
-        f.bus[i] = zmq_socket(f.zmq, ZMQ_ROUTER);
-        assert_int_equal(zmq_bind(f.bus[i], at[i]), 0);
-    }
-    daybook__common__v1__principal__init(&f.principal);
-    f.upstream =
-        upstream_new(f.zmq, &(struct bus_address){ .endpoint = "inproc://one,inproc://two" });
+    assert_non_null(f.arena);
+    folder_make(f.folder, "daybook-upstream");
+    for (int i = 0; i < BUSES; i++)
+        snprintf(f.at[i], sizeof(f.at[i]), "ipc://%s/%d", f.folder, i);
+    start_bus(&f, 0);
+    snprintf(both, sizeof(both), "%s,%s", f.at[0], f.at[1]);
+    connect_to(&f, both);
     *state = &f;
-    return f.upstream && f.arena ? 0 : -1;
+    return 0;
 }
 
 static int tear_down(void **state)
@@ -72,9 +107,12 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     upstream_free(f->upstream);
     for (int i = 0; i < BUSES; i++)
-        zmq_close(f->bus[i]);
+        if (f->bus[i])
+            zmq_close(f->bus[i]);
     zmq_ctx_term(f->zmq);
     arena_free(f->arena);
+    if (*f->folder)
+        folder_remove(f->folder);
     return 0;
 }
 
@@ -110,7 +148,7 @@ static bool take(struct fixture *f, struct asked *out)
     struct wire_fault fault;
 
     for (int i = 0; i < BUSES; i++) {
-        if (!bus_frames_receive(f->bus[i], &frames))
+        if (!f->bus[i] || !bus_frames_receive(f->bus[i], &frames))
             continue;
         assert_int_equal(frames.n, 7);
         assert_int_equal(wire_unpack(&daybook__common__v1__call_context__descriptor,
@@ -288,6 +326,47 @@ static void of_two_that_stop_the_one_that_said_so_first_is_asked_F09(void **stat
     assert_int_equal(upstream_open(f->upstream), 0);
 }
 
+/* It was started anew a moment ago, and is not connected to yet. */
+static void what_is_refused_waits_for_the_bus_that_is_away_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen refused, later;
+
+    (void)ask(f, &refused);
+    struct asked a = until_asked(f);
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    (void)ask(f, &later); /* is not held up by it */
+    struct asked b = until_asked(f);
+    assert_string_not_equal(b.request_id, a.request_id);
+    answer(f, &b, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &later), LIMIT_US);
+    assert_in_range(upstream_wait_us(f->upstream), 1, SECOND_US); /* and nobody spins */
+
+    start_bus(f, 1);
+    struct asked again = until_asked(f);
+    assert_int_equal(again.bus, 1);
+    assert_string_equal(again.request_id, a.request_id);
+    answer(f, &again, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &refused), LIMIT_US);
+    assert_int_equal(refused.status, ERR_OK);
+}
+
+/* Who has refused it may be there anew, and the other one for a long time not. */
+static void where_no_other_bus_comes_the_same_is_asked_again_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+
+    (void)ask(f, &seen);
+    struct asked a = until_asked(f);
+    answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    a = until_asked(f);
+    assert_int_equal(a.bus, 0);
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.status, ERR_OK);
+}
+
 static void other_refusals_are_the_callers(void **state)
 {
     struct fixture *f = *state;
@@ -349,11 +428,14 @@ static void a_call_ends_at_its_deadline(void **state)
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define CASE_ONE(fn) cmocka_unit_test_setup_teardown(fn, set_up_one, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(it_goes_by_turns_whoever_asks_in_between),
         CASE(what_a_stopping_bus_refuses_goes_to_the_other_F09),
         CASE(a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09),
         CASE(of_two_that_stop_the_one_that_said_so_first_is_asked_F09),
+        CASE_ONE(what_is_refused_waits_for_the_bus_that_is_away_F09),
+        CASE_ONE(where_no_other_bus_comes_the_same_is_asked_again_F09),
         CASE(other_refusals_are_the_callers),
         CASE(what_nobody_waits_for_is_dropped_F34),
         CASE(a_call_ends_at_its_deadline),

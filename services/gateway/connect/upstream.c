@@ -6,7 +6,8 @@
  *
  * Each bus has a socket of its own. One that stops says DRAINING to whatever it has not begun: that
  * goes out again, and for a while nothing more goes to a bus that has said so. A socket for all
- * would send by turns, until the connection ends under a request (F09).
+ * would send by turns, until the connection ends under a request (F09). While the other bus is still away, it waits for
+ * that for half a second before the same one is asked again.
  */
 #include "services/gateway/connect/upstream.h"
 
@@ -26,6 +27,7 @@
 
 #define BUCKETS 4096
 #define TAKE_MAX_US SECOND_US
+#define HOLD_US (TAKE_MAX_US / 2)
 #define SWEEP_US (100 * MSEC_US)
 #define ANSWER_ARENA (8 * MIB)
 #define BURST 256
@@ -49,6 +51,8 @@ struct upstream_call {
     struct link *link;                 /* by which, at last */
     struct upstream_request request;   /* without its message */
     int64_t take_before_us;
+    int64_t
+        hold_until_us; /* before that it does not go to the bus that has refused it last; 0: none has */
     upstream_done_fn *done;
     void *arg;
     zmq_msg_t message;
@@ -319,12 +323,21 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
     done(arg, a);
 }
 
+/* Where it would go has just refused it, and the other bus may be there within a moment. */
+static bool is_held(const struct upstream_call *c, const struct link *l)
+{
+    return c->hold_until_us && c->link == l && clock_monotonic_us() < c->hold_until_us;
+}
+
 void upstream_send(struct upstream *u)
 {
+    struct upstream_call *next;
     struct link *l;
 
-    while (u->waiting.first && (l = pick(u))) {
-        struct upstream_call *c = u->waiting.first;
+    for (struct upstream_call *c = u->waiting.first; c && (l = pick(u)); c = next) {
+        next = c->next;
+        if (is_held(c, l))
+            continue; /* who comes behind it need not wait */
         if (!send_call(l, c))
             break;
         take_out(&u->waiting, c);
@@ -348,6 +361,7 @@ static bool ask_again(struct upstream *u, struct upstream_call *c)
         return false;
     take_out(&u->sent, c);
     c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
+    c->hold_until_us = u->nlinks > 1 ? now_us + HOLD_US : 0;
     c->waits = true;
     append(&u->waiting, c);
     retry_count(RETRY_DRAINING);
@@ -399,22 +413,35 @@ static void sweep(struct upstream *u)
         finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
 }
 
+static bool has_for(const struct upstream *u, const struct link *l)
+{
+    const struct upstream_call *c = u->waiting.first;
+    while (c && is_held(c, l))
+        c = c->next;
+    return c != NULL;
+}
+
 int64_t upstream_wait_us(struct upstream *u)
 {
     int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
-    int wanted = u->waiting.first ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
+    const struct upstream_call *c = u->waiting.first;
 
     if (u->more)
         return 0;
     for (size_t i = 0; i < u->nlinks; i++) {
+        int wanted = has_for(u, &u->links[i]) ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
         if (events_of(&u->links[i]) & wanted)
             return 0;
         wait_us = MIN(wait_us, bus_peers_wait_us(u->links[i].peers));
     }
     if (u->sent.first)
         wait_us = MIN(wait_us, MAX(0, u->sweep_us - now_us));
-    if (u->waiting.first)
-        wait_us = MIN(wait_us, MAX(0, u->waiting.first->take_before_us - now_us));
+    if (c)
+        wait_us = MIN(wait_us, MAX(0, c->take_before_us - now_us));
+    while (c && c->hold_until_us <= now_us)
+        c = c->next;
+    if (c)
+        wait_us = MIN(wait_us, c->hold_until_us - now_us);
     return wait_us;
 }
 
