@@ -201,8 +201,9 @@ void daemon_reload(const struct daemon *d)
 {
     const struct setting *setting = daemon_setting(d, "LOG_LEVEL");
     CLEANUP(reread_freep) char *text = reread(setting->text, is_level);
-    if (text && config_path(setting))
-        log_set_level(*level_of(text));
+    const enum log_level *level = text ? level_of(text) : NULL;
+    if (level)
+        log_set_level(*level);
     log_info("daemon.reload", "what is not in a file holds until the next start", "log_level",
              text ? text : "", NULL);
 }

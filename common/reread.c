@@ -10,7 +10,7 @@
 
 struct watched {
     const char *setting, *loaded, *path;
-    char *last; /* NULL: as it was loaded; its own */
+    char last[REREAD_TEXT_MAX]; /* what was good */
     bool faulty;
 };
 
@@ -21,8 +21,11 @@ static size_t nwatched;
 
 void reread_watch(const char *setting, const char *text, const char *path)
 {
-    if (nwatched < REREAD_MAX && text && path)
-        watched[nwatched++] = (struct watched){ .setting = setting, .loaded = text, .path = path };
+    if (nwatched == REREAD_MAX || !path || !text || strlen(text) >= REREAD_TEXT_MAX)
+        return;
+    struct watched *w = &watched[nwatched++];
+    *w = (struct watched){ .setting = setting, .loaded = text, .path = path };
+    memcpy(w->last, text, strlen(text) + 1);
 }
 
 static char *copy_of(const char *text)
@@ -49,7 +52,7 @@ void reread_freep(char **copy)
 /* NULL, or what is wrong with the file. */
 static const char *read_into(const struct watched *w, char *text, reread_good_fn *good)
 {
-    const char *wrong = config_read_file(w->path, text, CONFIG_FILE_VALUE_MAX);
+    const char *wrong = config_read_file(w->path, text, REREAD_TEXT_MAX);
     if (!wrong && !*text)
         wrong = "the file is empty";
     if (!wrong && good && !good(text))
@@ -60,23 +63,15 @@ static const char *read_into(const struct watched *w, char *text, reread_good_fn
 /* Takes what was read, or keeps what was there. Under the lock. */
 static char *take(struct watched *w, const char *wrong, const char *text)
 {
-    const char *last = w->last ? w->last : w->loaded;
-    if (wrong) {
-        if (!w->faulty)
-            log_warn("setting.kept", wrong, "setting", w->setting, "file", w->path, NULL);
-        w->faulty = true;
-        return copy_of(last);
-    }
-    w->faulty = false;
-    if (strcmp(last, text) != 0) {
-        char *now = copy_of(text);
-        if (!now)
-            return NULL;
-        reread_free(w->last);
-        w->last = now;
+    if (wrong && !w->faulty)
+        log_warn("setting.kept", wrong, "setting", w->setting, "file", w->path, NULL);
+    w->faulty = wrong != NULL;
+    if (!wrong && strcmp(w->last, text) != 0) {
+        sodium_memzero(w->last, sizeof w->last);
+        memcpy(w->last, text, strlen(text) + 1);
         log_info("setting.read_anew", "holds for new connections", "setting", w->setting, NULL);
     }
-    return copy_of(text);
+    return copy_of(w->last);
 }
 
 char *reread(const char *text, reread_good_fn *good)
@@ -86,7 +81,7 @@ char *reread(const char *text, reread_good_fn *good)
         w++;
     if (w == end)
         return copy_of(text);
-    char *now = sodium_init() < 0 ? NULL : sodium_malloc(CONFIG_FILE_VALUE_MAX);
+    char *now = sodium_init() < 0 ? NULL : sodium_malloc(REREAD_TEXT_MAX);
     if (!now)
         return NULL;
     const char *wrong = read_into(w, now, good); /* may wait for a disk: before the lock */
@@ -99,7 +94,6 @@ char *reread(const char *text, reread_good_fn *good)
 
 void reread_stop(void)
 {
-    for (size_t i = 0; i < nwatched; i++)
-        reread_free(watched[i].last);
+    sodium_memzero(watched, sizeof watched);
     nwatched = 0;
 }

@@ -9,9 +9,10 @@
 #include "common/base.h"
 
 #define REREAD_MAX 8
+#define REREAD_TEXT_MAX 4096 /* bytes with the NUL; longer ones are not watched, or unfit */
 
 /* What was loaded as `text` for the setting stands in that file. All three are borrowed for the life of the
- * process. Before threads start; more than REREAD_MAX are ignored. */
+ * process. Before threads start; more than REREAD_MAX, and no path, are ignored. */
 void reread_watch(const char *setting, const char *text, const char *path);
 
 typedef bool reread_good_fn(const char *text);
