@@ -102,11 +102,11 @@ class Stack(LocalStack):
         self.clients.append(subscriber)
         return subscriber
 
-    def daybook(self, *words, env=None, stdin=None):
+    def daybook(self, *words, env=None, stdin=None, timeout=120):
         """The command-line tool; returns the finished process."""
         return subprocess.run([str(self.bin / "daybook"), *map(str, words)], text=True, input=stdin,
                               env={**os.environ, **self.env, **(env or {})},
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
 
     def daybook_json(self, *words, **options):
         done = self.daybook(*words, "--json", **options)

@@ -134,6 +134,14 @@ def test_types_choose_and_others_hear_nothing(erp, receiver, endpoint):
         other.delete()
 
 
+def test_f40_clocks_that_differ_keep_nothing_back(stack, erp, receiver, endpoint):
+    """Which events an endpoint gets is a matter of their place in the log, and not of what a clock said of them."""
+    stack.psql(f"update gateway.endpoint set created_at = created_at + interval '1 day' where id = '{endpoint.id}'")
+    customer = make_customer(erp)
+    (headers, body), = receiver.wait(1)
+    assert json.loads(body)["subject"] == f"customers/{customer['id']}"
+
+
 def test_a_ping_goes_the_whole_way(erp, receiver, endpoint):
     ping_id = endpoint.call("Ping", id=endpoint.id)["pingId"]
     headers, body = receiver.wait(1)[0]

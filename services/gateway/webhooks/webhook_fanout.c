@@ -19,7 +19,7 @@ struct target {
     struct id id;
     const char *const *types;
     size_t ntypes;
-    int64_t created_us;
+    int64_t since_seq, created_us;
     uint32_t lanes;   /* that got something in this batch... */
     int64_t from_seq; /* ...from there on: less than before when a parked event comes again */
 };
@@ -51,8 +51,9 @@ static enum err read_target(struct reaction *r, struct db_row *row, struct targe
 {
     const ProtobufCMessage *m;
 
-    *out =
-        (struct target){ .id = db_row_id(row, "id"), .created_us = db_row_time(row, "created_at") };
+    *out = (struct target){ .id = db_row_id(row, "id"),
+                            .since_seq = db_row_i64(row, "_since_seq"),
+                            .created_us = db_row_time(row, "created_at") };
     enum err e =
         record_read(row->res, row->row, &daybook__gateway__v1__endpoint__descriptor, r->arena, &m);
     if (e)
@@ -140,17 +141,22 @@ static enum err add_message(struct reaction *r, const PbEvent *event, const Prot
     return ERR_OK;
 }
 
-/* Events from before an endpoint was made are not for it: a consumer may lag. */
+/* Events from before an endpoint was made are not for it: a consumer may lag, and a parked one comes again. */
+static bool is_from_before(const struct target *t, const PbEvent *event)
+{
+    return t->since_seq ? event->seq <= t->since_seq
+                        : wire_time_us(event->occurred_at) < t->created_us;
+}
+
 static enum err on_event(struct reaction *r, const PbEvent *event, const ProtobufCMessage *data)
 {
     struct fanout *f = r->batch;
-    int64_t occurred_us = wire_time_us(event->occurred_at);
     bool wanted = false;
     enum err e = ERR_OK;
 
     for (size_t i = 0; i < f->ntargets && !e; i++) {
         struct target *t = &f->targets[i];
-        if (occurred_us < t->created_us || !wants(t, event->type))
+        if (is_from_before(t, event) || !wants(t, event->type))
             continue;
         wanted = true;
         e = add_posting(r, t, event);
