@@ -171,7 +171,9 @@ chaos-check: all $(VENV)/ok
 # F09, F55 to F57; F54 too, which needs the history: it builds the version before the last changes of schemas.
 lifecycle: all $(VENV)/ok ## drain, rolling upgrade from the version before, migration, rotation under load
 	$(Q)tests/lifecycle/previous.sh $(BUILD)/previous
-	$(Q)DAYBOOK_PREVIOUS="$(CURDIR)/$(BUILD)/previous/bin" $(PYTEST) tests/lifecycle
+	$(Q)tests/lifecycle/previous.sh $(BUILD)/previous-strict strict
+	$(Q)DAYBOOK_PREVIOUS="$(CURDIR)/$(BUILD)/previous/bin" \
+		DAYBOOK_PREVIOUS_STRICT="$(CURDIR)/$(BUILD)/previous-strict/bin" $(PYTEST) tests/lifecycle
 lifecycle-check: all $(VENV)/ok
 	$(Q)$(PYTEST) tests/lifecycle
 
