@@ -128,7 +128,8 @@ static const char *why_not(const struct db *db, const PGconn *conn)
 {
     const char *why = conn ? PQerrorMessage(conn) : "out of memory";
 
-    if (!is_conninfo(db->conninfo))
+    CLEANUP(reread_freep) char *now = reread(db->conninfo, is_conninfo);
+    if (now && !is_conninfo(now))
         return "what is set for the database is neither a conninfo nor a URL";
     return why[0] ? why : "not connected in time";
 }

@@ -4,7 +4,7 @@
  * Each schema has a table schema_version(component, version, name, applied_at). Migrations are
  * numbered from 0001 in file order and applied one transaction each under an advisory lock. For a
  * table they wait 200 ms and come again, after a pause in which others go on; every eighth time
- * 200 ms longer than deadlock_timeout, which ends an autovacuum. Two migrators at once, and one killed half-way, do no harm.
+ * 200 ms longer than deadlock_timeout, 1.8 s at most, which ends an autovacuum. Two migrators at once, and one killed half-way, do no harm.
  * `${schema}` in the text stands for the schema's name, `${role}` for the daemon's database role.
  * The tables that every daemon has (idempotency, consumer_cursor, parked_event) come from
  * common/migrations and are applied first, counted by themselves as component "common".

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 struct watched {
     const char *setting, *loaded, *path;
     char last[REREAD_TEXT_MAX]; /* what was good */
+    uint64_t turn;              /* of the reading that it is of */
     bool faulty;
 };
 
@@ -18,6 +20,7 @@ static pthread_mutex_t lock =
     PTHREAD_MUTEX_INITIALIZER; /* of last and faulty; the rest is constant */
 static struct watched watched[REREAD_MAX];
 static size_t nwatched;
+static _Atomic uint64_t turns;
 
 void reread_watch(const char *setting, const char *text, const char *path)
 {
@@ -61,8 +64,11 @@ static const char *read_into(const struct watched *w, char *text, reread_good_fn
 }
 
 /* Takes what was read, or keeps what was there. Under the lock. */
-static char *take(struct watched *w, const char *wrong, const char *text)
+static char *take(struct watched *w, uint64_t turn, const char *wrong, const char *text)
 {
+    if (turn < w->turn) /* somebody who began later was faster */
+        return copy_of(w->last);
+    w->turn = turn;
     if (wrong && !w->faulty)
         log_warn("setting.kept", wrong, "setting", w->setting, "file", w->path, NULL);
     w->faulty = wrong != NULL;
@@ -84,9 +90,10 @@ char *reread(const char *text, reread_good_fn *good)
     char *now = sodium_init() < 0 ? NULL : sodium_malloc(REREAD_TEXT_MAX);
     if (!now)
         return NULL;
+    uint64_t turn = atomic_fetch_add(&turns, 1) + 1;
     const char *wrong = read_into(w, now, good); /* may wait for a disk: before the lock */
     pthread_mutex_lock(&lock);
-    char *copy = take(w, wrong, now);
+    char *copy = take(w, turn, wrong, now);
     pthread_mutex_unlock(&lock);
     sodium_free(now);
     return copy;

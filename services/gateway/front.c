@@ -24,9 +24,17 @@ static struct metric body_bytes = {
     .help = "Bytes of requests' bodies that are held, of DAYBOOK_HTTP_BODY_TOTAL.",
 };
 
-void front_register_metrics(void)
+static struct metric body_bytes_max = {
+    .name = "daybook_gateway_body_bytes_max",
+    .type = METRIC_GAUGE,
+    .help = "DAYBOOK_HTTP_BODY_TOTAL: what daybook_gateway_body_bytes may come to.",
+};
+
+void front_register_metrics(size_t body_max)
 {
     metric_register(&body_bytes);
+    metric_register(&body_bytes_max);
+    metric_set(&body_bytes_max, (double)body_max, NULL);
 }
 
 /* --- a loop ------------------------------------------------------------------------------------- */

@@ -46,7 +46,8 @@ struct gateway {
     atomic_uint open[LOOPS]; /* exchanges, while it stops */
 };
 
-void front_register_metrics(void);
+/* body_max: bytes that the bodies of all requests may have. */
+void front_register_metrics(size_t body_max);
 
 /* A loop that listens at that address. False: no memory, or logged. */
 bool front_open(struct loop *l, struct daemon *d, const struct gateway *g, const char *address);

@@ -289,14 +289,15 @@ static void *start(struct daemon *d, bool *ok_out)
     char shared[128];
 
     rpc_register_metrics();
-    front_register_metrics();
+    size_t body_max = (size_t)daemon_setting(d, "HTTP_BODY_TOTAL")->i64;
+    front_register_metrics(body_max);
     if (g)
         g->drain_delay_us = daemon_setting(d, "DRAIN_DELAY")->i64;
     calendar_feeds_register_metrics();
     transfers_register_metrics();
     transfer_register_metrics();
     if (g) {
-        g->bodies = http_budget_new((size_t)daemon_setting(d, "HTTP_BODY_TOTAL")->i64);
+        g->bodies = http_budget_new(body_max);
         g->pages = pages_new();
         g->files = transfer_files_new(daemon_conninfo(d));
     }

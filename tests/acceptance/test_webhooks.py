@@ -142,6 +142,17 @@ def test_f40_clocks_that_differ_keep_nothing_back(stack, erp, receiver, endpoint
     assert json.loads(body)["subject"] == f"customers/{customer['id']}"
 
 
+@pytest.mark.parametrize("place", ["since_seq = since_seq + 1000000", "since_seq = 0, created_at = now() + '1 day'"])
+def test_what_is_from_before_an_endpoint_is_not_for_it(stack, erp, receiver, endpoint, place):
+    """A consumer that lags comes to it later; and endpoints of versions before go by the time."""
+    stack.psql(f"update gateway.endpoint set {place} where id = '{endpoint.id}'")
+    make_customer(erp)
+    stack.settle()
+    endpoint.call("Ping", id=endpoint.id)  # comes in any case, behind what was not for it
+    (headers, body), = receiver.wait(1)
+    assert json.loads(body)["type"] == "daybook.gateway.v1.EndpointPinged"
+
+
 def test_a_ping_goes_the_whole_way(erp, receiver, endpoint):
     ping_id = endpoint.call("Ping", id=endpoint.id)["pingId"]
     headers, body = receiver.wait(1)[0]

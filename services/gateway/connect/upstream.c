@@ -51,8 +51,7 @@ struct upstream_call {
     struct link *link;                 /* by which, at last */
     struct upstream_request request;   /* without its message */
     int64_t take_before_us;
-    int64_t
-        hold_until_us; /* before that it does not go to the bus that has refused it last; 0: none has */
+    int64_t hold_until_us[BUS_WORKER_BUSES_MAX]; /* it was refused by that bus: not there before */
     upstream_done_fn *done;
     void *arg;
     zmq_msg_t message;
@@ -81,7 +80,7 @@ static bool open_link(struct upstream *u, void *zmq_context, const struct bus_ad
 {
     void *socket = zmq_socket(zmq_context, ZMQ_DEALER);
     struct epoll_event event = { .events = EPOLLIN };
-    int fd = -1;
+    int fd = -1, reconnect_ms = HOLD_US / MSEC_US; /* at least once while calls wait for it */
     size_t size = sizeof(fd);
 
     if (!socket)
@@ -89,6 +88,8 @@ static bool open_link(struct upstream *u, void *zmq_context, const struct bus_ad
     struct link *l = &u->links[u->nlinks++];
     *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint) };
     return l->endpoint && bus_socket_prepare(socket, address) &&
+           zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &reconnect_ms, sizeof(reconnect_ms)) ==
+               0 &&
            (l->peers = bus_peers_new(socket, endpoint)) &&
            zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
            epoll_ctl(u->fd, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -222,16 +223,30 @@ static int events_of(struct link *l)
     return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
 }
 
-/* By turns, of those that take requests; one that stops only when there is no other, and then the one that has
- * said so first: it may have been started anew since, while the other one stops. */
-static struct link *pick(struct upstream *u)
+/* The bus has just refused it, and another one may be there within a moment. */
+static bool is_held(const struct upstream *u, const struct upstream_call *c, const struct link *l,
+                    int64_t now_us)
 {
-    int64_t now_us = clock_monotonic_us();
+    return now_us < c->hold_until_us[l - u->links];
+}
+
+static bool is_held_by_any(const struct upstream_call *c, int64_t now_us)
+{
+    for (size_t i = 0; i < ARRAY_LEN(c->hold_until_us); i++)
+        if (now_us < c->hold_until_us[i])
+            return true;
+    return false;
+}
+
+/* By turns, of those that take requests and have not just refused this one; one that stops only when there is no
+ * other, and then the one that has said so first: it may have been started anew since, while the other one stops. */
+static struct link *pick(struct upstream *u, const struct upstream_call *c, int64_t now_us)
+{
     struct link *last_resort = NULL;
 
     for (size_t i = 0; i < u->nlinks; i++) {
         struct link *l = &u->links[u->turn++ % u->nlinks];
-        if (!(events_of(l) & ZMQ_POLLOUT))
+        if (is_held(u, c, l, now_us) || !(events_of(l) & ZMQ_POLLOUT))
             continue;
         if (l->shunned_until_us <= now_us)
             return l;
@@ -323,22 +338,17 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
     done(arg, a);
 }
 
-/* Where it would go has just refused it, and the other bus may be there within a moment. */
-static bool is_held(const struct upstream_call *c, const struct link *l)
-{
-    return c->hold_until_us && c->link == l && clock_monotonic_us() < c->hold_until_us;
-}
-
 void upstream_send(struct upstream *u)
 {
+    int64_t began_us = u->waiting.first ? clock_monotonic_us() : 0;
     struct upstream_call *next;
-    struct link *l;
 
-    for (struct upstream_call *c = u->waiting.first; c && (l = pick(u)); c = next) {
+    for (struct upstream_call *c = u->waiting.first; c; c = next) {
         next = c->next;
-        if (is_held(c, l))
+        struct link *l = pick(u, c, began_us);
+        if (!l && is_held_by_any(c, began_us))
             continue; /* who comes behind it need not wait */
-        if (!send_call(l, c))
+        if (!l || !send_call(l, c))
             break;
         take_out(&u->waiting, c);
         c->waits = false;
@@ -361,7 +371,9 @@ static bool ask_again(struct upstream *u, struct upstream_call *c)
         return false;
     take_out(&u->sent, c);
     c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
-    c->hold_until_us = u->nlinks > 1 ? now_us + HOLD_US : 0;
+    if (u->nlinks > 1)
+        c->hold_until_us[c->link - u->links] =
+            now_us + MIN(HOLD_US, (c->request.deadline_us - now_us) / 2);
     c->waits = true;
     append(&u->waiting, c);
     retry_count(RETRY_DRAINING);
@@ -413,35 +425,46 @@ static void sweep(struct upstream *u)
         finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
 }
 
-static bool has_for(const struct upstream *u, const struct link *l)
+/* Whether one that waits may go there. */
+static bool has_for(const struct upstream *u, const struct link *l, int64_t now_us)
 {
     const struct upstream_call *c = u->waiting.first;
-    while (c && is_held(c, l))
+    while (c && is_held(u, c, l, now_us))
         c = c->next;
     return c != NULL;
+}
+
+/* When one that is held may go where it was refused. */
+static int64_t held_until_us(const struct upstream *u, int64_t now_us)
+{
+    int64_t until_us = INT64_MAX;
+
+    for (const struct upstream_call *c = u->waiting.first; c; c = c->next)
+        for (size_t i = 0; i < u->nlinks; i++)
+            if (c->hold_until_us[i] > now_us)
+                until_us = MIN(until_us, c->hold_until_us[i]);
+    return until_us;
 }
 
 int64_t upstream_wait_us(struct upstream *u)
 {
     int64_t wait_us = INT64_MAX, now_us = clock_monotonic_us();
-    const struct upstream_call *c = u->waiting.first;
 
     if (u->more)
         return 0;
     for (size_t i = 0; i < u->nlinks; i++) {
-        int wanted = has_for(u, &u->links[i]) ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
-        if (events_of(&u->links[i]) & wanted)
+        struct link *l = &u->links[i];
+        int wanted = has_for(u, l, now_us) ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
+        if (events_of(l) & wanted)
             return 0;
-        wait_us = MIN(wait_us, bus_peers_wait_us(u->links[i].peers));
+        wait_us = MIN(wait_us, bus_peers_wait_us(l->peers));
     }
     if (u->sent.first)
         wait_us = MIN(wait_us, MAX(0, u->sweep_us - now_us));
-    if (c)
-        wait_us = MIN(wait_us, MAX(0, c->take_before_us - now_us));
-    while (c && c->hold_until_us <= now_us)
-        c = c->next;
-    if (c)
-        wait_us = MIN(wait_us, c->hold_until_us - now_us);
+    if (u->waiting.first) {
+        wait_us = MIN(wait_us, MAX(0, u->waiting.first->take_before_us - now_us));
+        wait_us = MIN(wait_us, held_until_us(u, now_us) - now_us);
+    }
     return wait_us;
 }
 

@@ -141,7 +141,8 @@ static enum err add_message(struct reaction *r, const PbEvent *event, const Prot
     return ERR_OK;
 }
 
-/* Events from before an endpoint was made are not for it: a consumer may lag, and a parked one comes again. */
+/* Events from before an endpoint was made are not for it: a consumer may lag, and a parked one comes again. What waited for
+ * its place in the log then is for it. */
 static bool is_from_before(const struct target *t, const PbEvent *event)
 {
     return t->since_seq ? event->seq <= t->since_seq
