@@ -20,7 +20,31 @@ if [ "${1:-}" = --down ]; then
     exec $compose down --remove-orphans --timeout 45 "$@"
 fi
 "$here/secrets.sh" ${DAYBOOK_SECRETS:+"$DAYBOOK_SECRETS"}
-$compose up --detach --remove-orphans "$@"
+
+# 75: the database is not there yet, or somebody else migrates.
+migrate() { # seconds of this script until which it is tried
+    local status
+    while :; do
+        status=0
+        $compose run --rm --no-deps migrate || status=$?
+        [ "$status" -eq 75 ] && [ "$SECONDS" -lt "$1" ] || break
+        sleep 1
+    done
+    [ "$status" -eq 0 ] || { printf 'up.sh: the migration ended with %d; no daemon was replaced\n' "$status" >&2; exit "$status"; }
+}
+
+# Where daemons run already, this is perhaps an upgrade: migrations come first, then the bus, then the others. `up` by
+# itself would not keep that order: Compose v2 ends all that depend on what it makes anew before it makes it.
+if [ -n "$($compose ps --quiet bus)" ]; then
+    others=(directory customers visits reminders scoring gateway nginx prometheus)
+    case ",${COMPOSE_PROFILES:-}," in *,grafana,*) others+=(grafana) ;; esac
+    $compose up --detach --no-deps postgres redis
+    migrate "$((SECONDS + ${WAIT:-120}))"
+    $compose up --detach --no-deps bus
+    $compose up --detach --no-deps --remove-orphans "$@" "${others[@]}"
+else
+    $compose up --detach --remove-orphans "$@"
+fi
 
 # One line a container: name, and its health or, where it has none or has ended, its state.
 states() {

@@ -81,7 +81,7 @@ CALLS = ("daybook-calls", "Daybook: calls", [
         panel("Workers that are busy", "percentunit", (busy_workers(), "{{job}}"), y_max=1),
         panel("Requests that wait for one", "short", ("sum by (service) (daybook_bus_queue_depth)", "{{service}}")),
         panel("Connections that wait for PostgreSQL", "percentunit",
-              (f"sum by (job) (rate(daybook_db_query_seconds_sum{RATE})) / sum by (job) (daybook_db_connections)",
+              (f"sum by (job) (rate(daybook_db_query_seconds_sum{RATE})) / sum by (job) (daybook_db_connections{{state=\"open\"}})",
                "{{job}}"), y_max=1),
     ]),
     ("Over HTTP", [

@@ -176,6 +176,21 @@ def test_all_is_well_again_after(project, key, seen):
     project.up("--scale", "visits=3")
 
 
+def test_an_upgrade_migrates_then_replaces_the_bus_then_the_others(project, key, seen):
+    other = "daybook-check:upgraded"
+    docker("tag", project.containers_image("bus"), other)
+    before = {service: set(project.containers(service)) for service in DAEMONS}
+    project.env["DAYBOOK_IMAGE"] = other
+    took = project.up("--scale", "visits=3")
+    began = {service: [one["State"]["StartedAt"] for one in project.inspect(service)] for service in DAEMONS}
+    for service in DAEMONS:
+        assert not before[service] & set(project.containers(service)), f"{service} was not replaced"
+    assert all(max(began["bus"]) < min(began[service]) for service in DAEMONS[1:])
+    assert len(project.containers("visits")) == 3
+    assert project.ask(LIST, {"pageSize": 1}, key)[0] == 200
+    seen.append(f"an upgrade of all: {took:.1f} s")
+
+
 def test_all_stop_in_time(project):
     ids = {service: project.containers(service) for service in DAEMONS}
     began = time.monotonic()

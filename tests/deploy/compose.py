@@ -75,6 +75,9 @@ class Project:
         assert made.returncode == 0, f"{made.stdout}\n{made.stderr}"
         return time.monotonic() - began
 
+    def containers_image(self, service):
+        return docker("inspect", "--format", "{{.Config.Image}}", self.containers(service)[0])
+
     def remove(self):
         self.compose("down", "--volumes", "--timeout", "45")
 

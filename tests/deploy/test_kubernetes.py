@@ -314,21 +314,24 @@ def test_an_upgrade_begins_with_the_buses(source, objects, tmp_path):
     """"Buses first" in DECISIONS.md: the selectors of deploy/README.md, as kubectl understands them."""
     text = (DEPLOY / "README.md").read_text()
     others, = re.findall(r"^others='(.*)'$", text, re.M)
-    before, after = "-l \"$component notin ($others)\"", "-l \"$component in ($others)\""
-    assert f"component={COMPONENT}\n" in text and before in text and after in text
-    assert text.index(before) < text.index("rollout status statefulset/bus")
+    steps = ["-l \"$component notin ($others,bus)\"", "wait --for=condition=complete job/migrate --timeout=10m\nkubectl apply -k $O",
+             "-l \"$component=bus\"", "rollout status statefulset/bus", "-l \"$component in ($others)\""]
+    at = [text.index(step) for step in steps]
+    assert f"component={COMPONENT}\n" in text and at == sorted(at)
     assert set(others.split(",")) == {one["metadata"]["labels"][COMPONENT] for one in of_kind(objects, "Deployment")}
     everything = {(one["kind"], one["metadata"]["name"]) for one in objects}
     with ApiServer(objects) as server:
-        first = server.applied(PROGRAMS / "kubectl", source, f"{COMPONENT} notin ({others})", tmp_path)
+        first = server.applied(PROGRAMS / "kubectl", source, f"{COMPONENT} notin ({others},bus)", tmp_path)
+        buses = server.applied(PROGRAMS / "kubectl", source, f"{COMPONENT}=bus", tmp_path)
         rest = server.applied(PROGRAMS / "kubectl", source, f"{COMPONENT} in ({others})", tmp_path)
-    assert first | rest == everything and not first & rest
-    assert not [one for one in first if one[0] in ("Deployment", "Ingress", "HorizontalPodAutoscaler")]
-    assert {("StatefulSet", "bus"), ("Job", "migrate"), ("PodDisruptionBudget", "bus"), ("Namespace", "daybook"),
-            ("Service", "bus"), ("Service", "bus-0"), ("Service", "bus-1")} <= first
-    assert {one for one in everything if one[0] == "NetworkPolicy"} <= first
-    for kind, name in (("StatefulSet", "bus"), ("Job", "migrate")):
-        assert references(named(objects, kind, name)["spec"]["template"]) <= first
+    assert first | buses | rest == everything and len(first) + len(buses) + len(rest) == len(everything)
+    assert not [one for one in first | buses if one[0] in ("Deployment", "Ingress", "HorizontalPodAutoscaler")]
+    assert {("Job", "migrate"), ("Namespace", "daybook")} <= first
+    assert {("StatefulSet", "bus"), ("PodDisruptionBudget", "bus"), ("Service", "bus"), ("Service", "bus-0"),
+            ("Service", "bus-1")} <= buses
+    assert {one for one in everything if one[0] == "NetworkPolicy"} <= first | buses
+    assert references(named(objects, "Job", "migrate")["spec"]["template"]) <= first
+    assert references(named(objects, "StatefulSet", "bus")["spec"]["template"]) <= first | buses
 
 
 def test_scalers_look_at_cpu_and_at_what_waits(objects):
