@@ -4,6 +4,8 @@ F60, F62). What counts here is that everybody is answered; how fast, `make bench
 import concurrent.futures
 import contextlib
 import json
+import os
+import resource
 import signal
 import socket
 import subprocess
@@ -214,6 +216,31 @@ def test_one_address_has_its_share_of_connections(company, rep_key):
             finally:
                 for s in held:
                     s.close()
+
+
+def test_f48_a_gateway_that_had_no_descriptor_left_hears_again(company, rep_key):
+    """Though no connection that it has ends: the library beneath listens no more until one does."""
+    with gateway(company) as door:
+        held = [Caller(door, rep_key) for _ in range(12)]  # of both loops, and each goes on
+        assert all(one.post(LIST, {"pageSize": 1}).status == 200 for one in held)
+        pid = door.process.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), hard))
+        waiting = [socket.create_connection(held[0].address) for _ in range(12)]  # the kernel's, so far
+        try:
+            assert all(one.post(LIST, {"pageSize": 1}).status == 200 for one in held)
+            with pytest.raises(TimeoutError):
+                waiting[0].settimeout(1)
+                waiting[0].recv(1)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for one in waiting:
+            one.settimeout(SECONDS)
+            one.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert all(one.recv(12) == b"HTTP/1.1 200" for one in waiting)
+        assert all(one.post(LIST, {"pageSize": 1}).status == 200 for one in held)
+        for one in waiting:
+            one.close()
 
 
 def body_bytes(door):

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 #define LAST_READ_US (2 * SECOND_US) /* for an answer, at a stop */
 #define EVENTS_MAX 64
 #define LAST_RUNS 100
+#define UNHEARD_US (500 * MSEC_US)
+#define TAKEN_MAX 64
 
 const struct http_limits http_limits_default = {
     .body_max = 4 * MIB,
@@ -66,12 +69,40 @@ int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes)
     return l->limits.body_us + (int64_t)(bytes / l->limits.rate_min) * SECOND_US;
 }
 
+/*
+ * libmicrohttpd that found no descriptor left accepts nothing more until one of its connections ends, which may be
+ * long. Who has waited for a while is accepted here (F48).
+ */
+static void hear_again(struct http_loop *l, int64_t now_us)
+{
+    struct pollfd p = { .fd = l->listen_fd, .events = POLLIN };
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(l->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+    if (l->quiesced || !info || info->num_connections >= l->limits.connections_max ||
+        poll(&p, 1, 0) <= 0) {
+        l->unheard_us = 0;
+        return;
+    }
+    if (!l->unheard_us)
+        l->unheard_us = now_us;
+    for (int i = 0; now_us - l->unheard_us >= UNHEARD_US && i < TAKEN_MAX; i++) {
+        struct sockaddr_storage from;
+        socklen_t len = sizeof(from);
+        int fd =
+            accept4(l->listen_fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 || MHD_add_connection(l->mhd, fd, (struct sockaddr *)&from, len) != MHD_YES)
+            return; /* which has closed it */
+    }
+}
+
 /* A client that sends, or takes, a byte now and then is not idle, and never done. */
 static void sweep(struct http_loop *l, int64_t now_us)
 {
     if (now_us < l->sweep_us)
         return;
     l->sweep_us = now_us + SWEEP_US;
+    hear_again(l, now_us);
     for (struct http_connection *c = l->awaited; c; c = c->next)
         if (now_us >= c->before_us)
             shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
