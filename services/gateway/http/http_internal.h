@@ -77,7 +77,8 @@ struct http_loop {
     bool resumed; /* some exchange, since libmicrohttpd ran: its descriptor does not tell */
     unsigned exchanges;
     int64_t sweep_us;
-    int64_t unheard_us; /* since when somebody waits to be accepted; 0: nobody did at the last look */
+    int64_t
+        unheard_us; /* since when somebody waits to be accepted; 0: nobody did at the last look */
     struct http_connection *awaited, *all;
     struct http_exchange *open;
 };
