@@ -46,7 +46,7 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fno-strict-aliasing
 	-fno-delete-null-pointer-checks -fPIE
 # Besides, of what is shipped: see tools/check-hardening.sh; and names of files that are the same in any checkout.
 MACHINE := $(shell uname -m)
-HARDEN_MORE := -fexceptions -ffile-prefix-map=$(CURDIR)=. $(if $(filter x86_64,$(MACHINE)),-fcf-protection=full) \
+HARDEN_MORE := -fexceptions '-ffile-prefix-map=$(CURDIR)=.' $(if $(filter x86_64,$(MACHINE)),-fcf-protection=full) \
 	$(if $(filter aarch64,$(MACHINE)),-mbranch-protection=standard)
 PKGS := libzmq libsodium libprotobuf-c libpq hiredis jansson libcurl libmicrohttpd libcrypto zlib
 # Asked once; before `make deps` there is nobody to ask, and nothing is built then.
