@@ -1,6 +1,6 @@
 #!/bin/bash
-# Do two builds of the commit that is checked out give the same bytes? Compiles it twice, in folders of different names and under
-# another time zone and language, and compares the programs and the image's files with all that a layer holds of them.
+# Do two builds of the commit that is checked out give the same bytes? Compiles it twice, in folders of different names, one with a space, and
+# under another time zone and language, and compares the programs and the image's files with all that a layer holds of them.
 #
 #     tools/check-reproducible.sh [-jN]
 set -euo pipefail
@@ -28,9 +28,9 @@ build() { # name, environment...
 }
 
 build one TZ=UTC LC_ALL=C
-build another-place TZ=Asia/Shanghai LC_ALL=C.UTF-8
+build "another place" TZ=Asia/Shanghai LC_ALL=C.UTF-8
 bad=0
-diff "$root/one.programs" "$root/another-place.programs" || bad=1
-diff "$root/one.layer" "$root/another-place.layer" || bad=1
+diff "$root/one.programs" "$root/another place.programs" || bad=1
+diff "$root/one.layer" "$root/another place.layer" || bad=1
 [ "$bad" -eq 0 ] && echo "reproducible: $(wc -l <"$root/one.programs") programs and the image's layer of $commit"
 exit "$bad"

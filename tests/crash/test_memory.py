@@ -46,14 +46,5 @@ def test_no_daemon_ends_for_want_of_memory(wreck):
 
 
 def test_nothing_acknowledged_is_missing_or_done_twice(wreck):
-    wreck.stop_load()
-    wreck.settle()
-    judge = wreck.judge()
-    judge.check_nothing_missing_nothing_twice()
-    judge.check_log()
-    judge.check_events_complete()
-    judge.check_timers()
-    judge.check_lists()
-    judge.check_consumers(set_aside=True)
-    assert wreck.acknowledged() > 300
+    wreck.judge_all(set_aside=True)
     assert all(scarce.failed >= ENOUGH * len(EVERY) for scarce in wreck.scarcity.values())

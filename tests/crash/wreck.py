@@ -81,6 +81,20 @@ class Wreck(UnderLoad):
         for who in REPS:
             self.company.tasks(who)
 
+    def judge_all(self, set_aside=False):
+        """What must hold whatever was done, when the load has ended; the judge."""
+        self.stop_load()
+        self.settle()
+        judge = self.judge()
+        judge.check_nothing_missing_nothing_twice()
+        judge.check_log()
+        judge.check_events_complete()
+        judge.check_timers()
+        judge.check_lists()
+        judge.check_consumers(set_aside=set_aside)
+        assert self.acknowledged() > 300
+        return judge
+
     def summary(self):
         times = collections.defaultdict(list)
         for fault, took in self.faults:
