@@ -71,8 +71,19 @@ def test_an_upgrade_replaces_the_bus_before_the_others(services):
     for name in DAEMONS:
         first = services[name]["depends_on"]
         assert first["migrate"]["condition"] == "service_completed_successfully", name
-        assert set(first) == {"migrate"} if name == "bus" else {"migrate", "bus"}, name
+        assert set(first) == ({"migrate"} if name == "bus" else {"migrate", "bus"}), name
     assert "bus" not in services["migrate"]["depends_on"] and not services["cli"].get("depends_on")
+
+
+def test_the_steps_of_an_upgrade_leave_nobody_out(services):
+    """Those of up.sh, which names what it brings up."""
+    text = (DEPLOY / "compose/up.sh").read_text()
+    others, = re.findall(r"^ *others=\((.*)\)$", text, re.M)
+    steps = ["--no-deps postgres redis\n", 'migrate "$((', "--no-deps bus\n", '"${others[@]}"\n']
+    at = [text.index(step) for step in steps]
+    assert at == sorted(at)
+    named = {*others.split(), "postgres", "redis", "bus"}
+    assert named == set(services) - {"grafana", "migrate", "cli"}
 
 
 def test_only_the_proxy_is_open_to_others(read):
