@@ -50,7 +50,7 @@ DAEMONS := $(foreach a,$(AREAS),$(if $(wildcard services/$(a)/main.c),$(BIN)/day
 CLI_SRC := $(wildcard cli/*.c)
 CLI_BIN := $(if $(CLI_SRC),$(BIN)/daybook)
 $(BIN)/daybook: $(call obj,$(CLI_SRC)) $(call genobj,$(filter $(GEN)/services/%,$(MIGRATIONS_C)) $(filter $(GEN)/cli/% $(GEN)/services/reminders/sql.c,$(SQL_C))) \
-		$(call obj,$(addprefix services/gateway/http/,http.c http_body.c http_budget.c http_loop.c http_pieces.c)) $(COMMON_LIB) $(PROTO_LIB)
+		$(call obj,$(addprefix services/gateway/http/,http.c http_body.c http_budget.c http_head.c http_loop.c http_pieces.c)) $(COMMON_LIB) $(PROTO_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    daybook"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)

@@ -447,28 +447,6 @@ static void a_file_that_is_not_taken_costs_the_connection_F50(void **state)
     close(fd);
 }
 
-static void a_body_with_two_ends_is_refused_F50(void **state)
-{
-    struct fixture *f = *state;
-    static const char *const forms[] = {
-        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
-        "Transfer-Encoding: identity\r\n",
-        "Content-Length: 2\r\nContent-Length: 3\r\n",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        char request[256];
-        int fd = web_dial(&f->web);
-        snprintf(request, sizeof(request), "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "%s\r\n{}",
-                 forms[i]);
-        web_say(fd, request);
-        web_until(&f->web, fd, "HTTP/1.1 400 ");
-        close(fd);
-    }
-    assert_int_equal(f->calls, 0);
-}
-
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -638,7 +616,6 @@ int main(void)
         T(a_body_that_never_ends_costs_the_connection_F50),
         T(an_answer_that_is_not_taken_costs_the_connection_F50),
         T(a_file_that_is_not_taken_costs_the_connection_F50),
-        T(a_body_with_two_ends_is_refused_F50),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

@@ -45,6 +45,7 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     if (l->open)
         l->open->prev = x;
     l->open = x;
+    x->head_fault = http_target_fault(target);
     if (strlen(target) > l->limits.url_max) {
         x->fault = HTTP_URL_TOO_LONG;
         target = "/";
@@ -178,40 +179,19 @@ static enum MHD_Result queue(struct http_exchange *x)
     return MHD_queue_response(x->connection, x->status, x->response);
 }
 
-struct framing {
-    int lengths, codings;
-    bool strange;
-};
-
-static bool note_framing(void *arg, const char *name, const char *value)
+/* Whatever follows might be no request, so that the connection ends. */
+static enum MHD_Result refuse_head(struct http_exchange *x)
 {
-    struct framing *f = arg;
+    char body[512];
+    int len = snprintf(body, sizeof body, "{\"code\":\"invalid_argument\",\"message\":\"%s\"}",
+                       x->head_fault);
 
-    if (strcasecmp(name, "Content-Length") == 0)
-        f->lengths++;
-    if (strcasecmp(name, "Transfer-Encoding") == 0) {
-        f->codings++;
-        f->strange = f->strange || strcasecmp(value, "chunked") != 0;
-    }
-    return true;
-}
-
-/* Whether nobody on the way can see another end of the body than we do (RFC 9112, 6.1 and 11.2). */
-static bool is_framed(struct http_exchange *x)
-{
-    struct framing f = { 0 };
-
-    http_each_header(x, note_framing, &f);
-    return f.lengths + f.codings <= 1 && !f.strange;
-}
-
-static enum MHD_Result refuse_framing(struct http_exchange *x)
-{
     x->over = true;
     x->status = 400;
-    x->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    x->response = MHD_create_response_from_buffer((size_t)len, body, MHD_RESPMEM_MUST_COPY);
     if (!x->response)
         return MHD_NO;
+    (void)MHD_add_response_header(x->response, "Content-Type", "application/json");
     (void)MHD_add_response_header(x->response, "Connection", "close");
     return queue(x);
 }
@@ -227,10 +207,9 @@ static enum MHD_Result begin_handling(struct http_exchange *x)
     return x->response && http_header(x, "Expect") ? queue(x) : MHD_YES;
 }
 
-enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNUSED,
-                                const char *url UNUSED, const char *method,
-                                const char *version UNUSED, const char *upload, size_t *upload_len,
-                                void **context)
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection,
+                                const char *url UNUSED, const char *method, const char *version,
+                                const char *upload, size_t *upload_len, void **context)
 {
     struct http_loop *l = cls;
     struct http_exchange *x = *context;
@@ -239,7 +218,9 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
         return MHD_NO;
     if (!x->begun) {
         begin(x, method);
-        return is_framed(x) ? begin_handling(x) : refuse_framing(x);
+        if (!x->head_fault)
+            x->head_fault = http_head_fault(connection, method, version);
+        return x->head_fault ? refuse_head(x) : begin_handling(x);
     }
     if (*upload_len) {
         bool taken = take_body(x, upload, *upload_len);

@@ -36,6 +36,7 @@ struct http_exchange {
     enum http_method method;
     enum http_fault fault;
     const char *path, *query;
+    const char *head_fault; /* NULL: none */
     struct sbuf body;
     size_t held; /* of the budget */
     size_t discarded;
@@ -90,6 +91,13 @@ void http_await(struct http_loop *l, struct http_connection *c, int64_t within_u
 void http_came(struct http_loop *l, struct http_connection *c); /* it is; idempotent */
 /* How long so many bytes may take, either way. */
 int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes);
+
+/* --- http_head.c --- */
+
+/* What is wrong with the head, so that somebody might take the request for another; NULL: nothing. */
+const char *http_head_fault(struct MHD_Connection *connection, const char *method,
+                            const char *version);
+const char *http_target_fault(const char *target);
 
 /* --- http_body.c --- */
 
