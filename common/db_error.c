@@ -58,7 +58,7 @@ static struct metric query_seconds = {
     .help = "How long PostgreSQL's answers were waited for, by the statement that was sent last: "
             "what was queued before it went along.",
     .labels = { "statement" },
-    .buckets = metric_rpc_buckets,
+    .buckets = metric_query_buckets,
 };
 
 static struct metric connections_gauge = {

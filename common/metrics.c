@@ -48,12 +48,13 @@ struct family {
 
 const double metric_rpc_buckets[] = { .001, .0025, .005, .01, .025, .05, .1,
                                       .25,  .5,    1,    2.5, 5,    10,  0 };
+const double metric_query_buckets[] = { .0005, .001, .0025, .01, .05, .25, 1, 5, 0 };
 const double metric_lateness_buckets[] = { .01, .05, .1, .25, .5,   1,    2.5, 5,
                                            10,  30,  60, 300, 1800, 7200, 0 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct family *families; /* newest first; under the lock */
-static size_t nseries;          /* under the lock */
+static size_t nseries;          /* lines of the page; under the lock */
 
 /* --- families and series
  * --------------------------------------------------------------------------- */
@@ -150,6 +151,12 @@ static struct series *make_series(struct family *f, uint32_t hash, const char *c
     return s;
 }
 
+/* Of one set of labels. A histogram has its buckets, the last of all values, a sum and a count. */
+static size_t lines_of(const struct family *f)
+{
+    return f->metric->type == METRIC_HISTOGRAM ? f->nbuckets + 3 : 1;
+}
+
 /* Called with the lock held. */
 static struct series *find_or_make_series(struct family *f, const char *const *labels)
 {
@@ -162,7 +169,7 @@ static struct series *find_or_make_series(struct family *f, const char *const *l
         struct series *_Atomic *head = &f->table[hash % TABLE_SIZE];
         s->next = atomic_load_explicit(head, memory_order_relaxed);
         atomic_store_explicit(head, s, memory_order_release);
-        nseries++;
+        nseries += lines_of(f);
     }
     return s;
 }
@@ -180,7 +187,8 @@ static struct series *series_of(struct metric *m, const char *const *labels)
 
     pthread_mutex_lock(&lock);
     /* Past the limit, a family's "other" may still be made: one more for each. */
-    s = find_or_make_series(f, nseries < SERIES_MOST || f->nlabels == 0 ? labels : others);
+    s = find_or_make_series(f, nseries + lines_of(f) <= SERIES_MOST || f->nlabels == 0 ? labels
+                                                                                       : others);
     pthread_mutex_unlock(&lock);
     return s;
 }

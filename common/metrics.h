@@ -3,8 +3,8 @@
  * asks for it, as OpenMetrics 1.0 with exemplars: the trace that a bucket counted last.
  *
  * A metric is a static definition; its series appear with the first use of a set of label values.
- * There are at most 2 000 series a process; past that, updates go to one series with every label
- * "other". No ids of people, customers or tenants as labels. Updates are lock-free once a series
+ * There are at most 2,000 series a process as Prometheus counts them, each bucket of a histogram being one; past
+ * that, updates go to one set of labels a metric, each "other". No ids of people, customers or tenants as labels. Updates are lock-free once a series
  * exists. Thread-safe.
  */
 #ifndef DAYBOOK_COMMON_METRICS_H
@@ -27,6 +27,7 @@ struct metric {
 };
 
 extern const double metric_rpc_buckets[];      /* 1 ms to 10 s */
+extern const double metric_query_buckets[];    /* 0.5 ms to 5 s, few: there are many statements */
 extern const double metric_lateness_buckets[]; /* 10 ms to 2 h */
 
 /* Makes a metric known, so that it is shown from the start. Optional, idempotent. */
