@@ -56,7 +56,7 @@ static bool is_token(const char *s, size_t len)
 static bool is_text(const char *s, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        if (((unsigned char)s[i] < ' ' && s[i] != '\t') || s[i] == 0x7f)
+        if ((unsigned char)s[i] < ' ' && s[i] != '\t')
             return false;
     return true;
 }
