@@ -74,6 +74,7 @@ struct cache {
     struct resolve *name;     /* of host; NULL for a path */
     uint64_t name_generation; /* the address that is connected to */
     char *password;           /* NULL: none */
+    struct reread_file *file; /* of the password; NULL: it holds as it is */
     redisContext *redis;      /* NULL: not connected */
     char sha[SHA_LEN + 1];    /* of the script, as the server told it; "" = not yet */
     int64_t closed_until_us;  /* the circuit is open until then */
@@ -116,8 +117,10 @@ struct cache *cache_new(const char *address, const char *password)
     struct cache *c = calloc(1, sizeof *c);
     if (c == NULL)
         return NULL;
-    if (password && password[0])
+    if (password && password[0]) {
         c->password = strdup(password);
+        c->file = reread_of(password);
+    }
     if (!take_address(c, address) || (password && password[0] && c->password == NULL)) {
         cache_free(c);
         return NULL;
@@ -270,7 +273,7 @@ static bool authenticate(struct cache *c)
 {
     if (c->password == NULL)
         return true;
-    CLEANUP(reread_freep) char *password = reread(c->password, NULL);
+    CLEANUP(reread_freep) char *password = reread(c->file, c->password, NULL);
     if (!password)
         return false;
     const struct arg args[] = { text_arg("AUTH"), text_arg(password) };

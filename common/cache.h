@@ -13,7 +13,7 @@
 
 struct cache;
 
-/* address: "host:port" or "unix:<path>"; password NULL = none. Does not connect. */
+/* address: "host:port" or "unix:<path>"; password NULL = none, else as db_new()'s conninfo. Does not connect. */
 struct cache *cache_new(const char *address, const char *password);
 void cache_free(struct cache *c);
 

@@ -200,7 +200,7 @@ static bool apply_log_level(const struct daemon *d)
 void daemon_reload(const struct daemon *d)
 {
     const struct setting *setting = daemon_setting(d, "LOG_LEVEL");
-    CLEANUP(reread_freep) char *text = reread(setting->text, is_level);
+    CLEANUP(reread_freep) char *text = reread(reread_of(setting->text), setting->text, is_level);
     const enum log_level *level = text ? level_of(text) : NULL;
     if (level)
         log_set_level(*level);

@@ -42,6 +42,7 @@ struct db *db_new(const char *conninfo, const char *application_name)
         return NULL;
     db->prepare_off = prepare_off;
     db->conninfo = strdup(conninfo);
+    db->conninfo_file = reread_of(conninfo);
     db->application_name = strdup(application_name);
     if (db->conninfo == NULL || db->application_name == NULL) {
         db_free(db);
@@ -96,7 +97,7 @@ static bool is_conninfo(const char *text)
 
 static PGconn *start_connecting(const struct db *db)
 {
-    CLEANUP(reread_freep) char *conninfo = reread(db->conninfo, is_conninfo);
+    CLEANUP(reread_freep) char *conninfo = reread(db->conninfo_file, db->conninfo, is_conninfo);
     if (!conninfo)
         return NULL;
     /* What conninfo says itself comes after our defaults and wins. No `options`: poolers refuse
@@ -128,7 +129,7 @@ static const char *why_not(const struct db *db, const PGconn *conn)
 {
     const char *why = conn ? PQerrorMessage(conn) : "out of memory";
 
-    CLEANUP(reread_freep) char *now = reread(db->conninfo, is_conninfo);
+    CLEANUP(reread_freep) char *now = reread(db->conninfo_file, db->conninfo, is_conninfo);
     if (now && !is_conninfo(now))
         return "what is set for the database is neither a conninfo nor a URL";
     return why[0] ? why : "not connected in time";

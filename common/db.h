@@ -42,7 +42,8 @@ struct db_error {
     char statement[64];
 };
 
-/* conninfo: libpq's. application_name and timeouts are added. Does not connect. NULL: no memory. */
+/* conninfo: libpq's; copied. Is it the text of a setting itself, its file is read again for each connection (reread.h).
+ * application_name and timeouts are added. Does not connect. NULL: no memory. */
 struct db *db_new(const char *conninfo, const char *application_name);
 void db_free(struct db *db); /* rolls back an open transaction; NULL is allowed */
 void db_freep(struct db **db);

@@ -50,6 +50,7 @@ enum db_use { DB_USE_NONE, DB_USE_IDLE, DB_USE_BUSY };
 
 struct db {
     char *conninfo;
+    struct reread_file *conninfo_file; /* NULL: it holds as it is */
     char *application_name;
     PGconn *conn;
     enum db_use counted;

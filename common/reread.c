@@ -9,7 +9,7 @@
 #include "common/config.h"
 #include "common/log.h"
 
-struct watched {
+struct reread_file {
     const char *setting, *loaded, *path;
     char last[REREAD_TEXT_MAX]; /* what was good */
     uint64_t turn;              /* of the reading that it is of */
@@ -18,7 +18,7 @@ struct watched {
 
 static pthread_mutex_t lock =
     PTHREAD_MUTEX_INITIALIZER; /* of last and faulty; the rest is constant */
-static struct watched watched[REREAD_MAX];
+static struct reread_file watched[REREAD_MAX];
 static size_t nwatched;
 static _Atomic uint64_t turns;
 
@@ -26,8 +26,8 @@ void reread_watch(const char *setting, const char *text, const char *path)
 {
     if (nwatched == REREAD_MAX || !path || !text || strlen(text) >= REREAD_TEXT_MAX)
         return;
-    struct watched *w = &watched[nwatched++];
-    *w = (struct watched){ .setting = setting, .loaded = text, .path = path };
+    struct reread_file *w = &watched[nwatched++];
+    *w = (struct reread_file){ .setting = setting, .loaded = text, .path = path };
     memcpy(w->last, text, strlen(text) + 1);
 }
 
@@ -53,7 +53,7 @@ void reread_freep(char **copy)
 }
 
 /* NULL, or what is wrong with the file. */
-static const char *read_into(const struct watched *w, char *text, reread_good_fn *good)
+static const char *read_into(const struct reread_file *w, char *text, reread_good_fn *good)
 {
     const char *wrong = config_read_file(w->path, text, REREAD_TEXT_MAX);
     if (!wrong && !*text)
@@ -64,7 +64,7 @@ static const char *read_into(const struct watched *w, char *text, reread_good_fn
 }
 
 /* Takes what was read, or keeps what was there. Under the lock. */
-static char *take(struct watched *w, uint64_t turn, const char *wrong, const char *text)
+static char *take(struct reread_file *w, uint64_t turn, const char *wrong, const char *text)
 {
     if (turn < w->turn) /* somebody who began later was faster */
         return copy_of(w->last);
@@ -80,12 +80,17 @@ static char *take(struct watched *w, uint64_t turn, const char *wrong, const cha
     return copy_of(w->last);
 }
 
-char *reread(const char *text, reread_good_fn *good)
+struct reread_file *reread_of(const char *text)
 {
-    struct watched *w = watched, *end = watched + nwatched;
-    while (w < end && strcmp(w->loaded, text) != 0)
-        w++;
-    if (w == end)
+    for (size_t i = 0; i < nwatched; i++)
+        if (watched[i].loaded == text)
+            return &watched[i];
+    return NULL;
+}
+
+char *reread(struct reread_file *w, const char *text, reread_good_fn *good)
+{
+    if (!w)
         return copy_of(text);
     char *now = sodium_init() < 0 ? NULL : sodium_malloc(REREAD_TEXT_MAX);
     if (!now)

@@ -11,18 +11,23 @@
 #define REREAD_MAX 8
 #define REREAD_TEXT_MAX 4096 /* bytes with the NUL; longer ones are not watched, or unfit */
 
+struct reread_file;
+
 /* What was loaded as `text` for the setting stands in that file. All three are borrowed for the life of the
  * process. Before threads start; more than REREAD_MAX, and no path, are ignored. */
 void reread_watch(const char *setting, const char *text, const char *path);
 
+/* The file of the setting whose text stands at this address; another setting may have an equal one. NULL: none is
+ * watched for it. Any thread. */
+struct reread_file *reread_of(const char *text);
+
 typedef bool reread_good_fn(const char *text);
 
 /*
- * What stands now in the file of the value that was loaded as `text`; `text` itself when no file is watched
- * for it. good: NULL, or whether a new one can be used at all. A copy, for reread_free(); NULL: out of memory.
- * Any thread.
+ * What stands now in the file; `text` where that is NULL. good: NULL, or whether a new one can be used at all. A
+ * copy, for reread_free(); NULL: out of memory. Any thread.
  */
-NODISCARD char *reread(const char *text, reread_good_fn *good);
+NODISCARD char *reread(struct reread_file *file, const char *text, reread_good_fn *good);
 void reread_free(char *copy);   /* wipes it; NULL is allowed */
 void reread_freep(char **copy); /* for CLEANUP */
 

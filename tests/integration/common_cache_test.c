@@ -12,6 +12,8 @@
 
 #include "common/cache.h"
 #include "common/clock.h"
+#include "common/reread.h"
+#include "tests/support/folder.h"
 #include "tests/support/servers.h"
 #include "tests/support/waiting.h"
 
@@ -291,6 +293,39 @@ static void a_password_is_needed_where_one_is_set(void **state)
     cache_free(without);
 }
 
+static void write_file(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    assert_true(fputs(text, out) >= 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* An equal text that is not the setting's has no file. */
+static void a_changed_password_is_read_from_its_file_F56(void **state)
+{
+    (void)state;
+    const char setting[] = "pass", other[] = "pass";
+    char folder[FOLDER_MAX], path[FOLDER_MAX + 16];
+    uint8_t *data;
+    size_t len;
+
+    folder_make(folder, "daybook-cache");
+    snprintf(path, sizeof path, "%s/password", folder);
+    write_file(path, "word\n");
+    reread_watch("REDIS_PASSWORD", setting, path);
+    struct cache *watched = cache_new(address, setting), *fixed = cache_new(address, other);
+    raw_number("CONFIG SET requirepass word");
+    assert_int_equal(cache_get(watched, "none", arena, &data, &len), ERR_NOT_FOUND);
+    assert_int_equal(cache_get(fixed, "none", arena, &data, &len), ERR_UNAVAILABLE);
+    raw_number("AUTH word");
+    raw_number("CONFIG SET requirepass %s", "");
+    cache_free(watched);
+    cache_free(fixed);
+    reread_stop();
+    folder_remove(folder);
+}
+
 static void refuses_malformed_addresses(void **state)
 {
     (void)state;
@@ -370,6 +405,7 @@ int main(void)
         TEST(a_restarted_server_is_found_again_at_once_F27),
         TEST(a_replica_is_not_written_to_F27),
         TEST(a_password_is_needed_where_one_is_set),
+        TEST(a_changed_password_is_read_from_its_file_F56),
         TEST(refuses_malformed_addresses),
         TEST(serves_over_tcp),
     };

@@ -14,15 +14,22 @@
 
 static char folder[FOLDER_MAX], path[FOLDER_MAX + 16];
 
-static void put(const char *text)
+static const char loaded[] = "p1";
+
+static void put_into(const char *file, const char *text)
 {
     char fresh[FOLDER_MAX + 24];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
+    snprintf(fresh, sizeof fresh, "%s.new", file);
     FILE *f = fopen(fresh, "w");
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
-    assert_int_equal(rename(fresh, path), 0);
+    assert_int_equal(rename(fresh, file), 0);
+}
+
+static void put(const char *text)
+{
+    put_into(path, text);
 }
 
 static bool begins_with_p(const char *text)
@@ -30,9 +37,9 @@ static bool begins_with_p(const char *text)
     return *text == 'p';
 }
 
-static void is_now(const char *loaded, const char *wanted)
+static void is_now(const char *text, const char *wanted)
 {
-    char *now = reread(loaded, begins_with_p);
+    char *now = reread(reread_of(text), text, begins_with_p);
     assert_non_null(now);
     assert_string_equal(now, wanted);
     reread_free(now);
@@ -44,7 +51,7 @@ static int set_up(void **state)
     folder_make(folder, "daybook-reread");
     snprintf(path, sizeof path, "%s/secret", folder);
     put("p1\n");
-    reread_watch("DB_URL", "p1", path);
+    reread_watch("DB_URL", loaded, path);
     return 0;
 }
 
@@ -59,26 +66,26 @@ static int tear_down(void **state)
 static void what_is_written_holds_at_once_F56(void **state)
 {
     (void)state;
-    is_now("p1", "p1");
+    is_now(loaded, "p1");
     put("p2\n");
-    is_now("p1", "p2");
+    is_now(loaded, "p2");
     put("p1");
-    is_now("p1", "p1");
+    is_now(loaded, "p1");
 }
 
 static void what_was_good_last_holds_while_the_file_is_not_F57(void **state)
 {
     (void)state;
     put("p2");
-    is_now("p1", "p2");
+    is_now(loaded, "p2");
     put("");
-    is_now("p1", "p2");
+    is_now(loaded, "p2");
     put("half"); /* not good */
-    is_now("p1", "p2");
+    is_now(loaded, "p2");
     assert_int_equal(unlink(path), 0);
-    is_now("p1", "p2");
+    is_now(loaded, "p2");
     put("p3");
-    is_now("p1", "p3");
+    is_now(loaded, "p3");
 }
 
 static void a_text_that_no_file_holds_is_itself(void **state)
@@ -90,10 +97,27 @@ static void a_text_that_no_file_holds_is_itself(void **state)
     is_now("plain", "plain");
 }
 
+static void equal_texts_of_two_settings_have_each_its_file(void **state)
+{
+    (void)state;
+    const char direct[] = "p1";
+    char other[FOLDER_MAX + 16];
+
+    snprintf(other, sizeof other, "%s/direct", folder);
+    put_into(other, "p1");
+    reread_watch("DB_DIRECT_URL", direct, other);
+    put("p2");
+    is_now(loaded, "p2");
+    is_now(direct, "p1");
+    put_into(other, "p3");
+    is_now(loaded, "p2");
+    is_now(direct, "p3");
+}
+
 static void *read_often(void *arg)
 {
     for (int i = 0; i < 300; i++) {
-        char *now = reread("p1", begins_with_p);
+        char *now = reread(reread_of(loaded), loaded, begins_with_p);
         if (!now || now[0] != 'p' || strlen(now) != 2)
             return arg;
         reread_free(now);
@@ -125,6 +149,7 @@ int main(void)
         CASE(what_is_written_holds_at_once_F56),
         CASE(what_was_good_last_holds_while_the_file_is_not_F57),
         CASE(a_text_that_no_file_holds_is_itself),
+        CASE(equal_texts_of_two_settings_have_each_its_file),
         CASE(many_may_ask_while_it_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
