@@ -102,6 +102,12 @@ NODISCARD enum err call_emit_refusal(struct call *call, struct id actor, const c
                                      const char *reason, int64_t unwritten);
 
 /*
+ * Queues for the audit trail that n events, timers or deliveries are tried again: it changes no record whose
+ * event would tell. For none it does nothing. request: names what they were chosen by.
+ */
+NODISCARD enum err call_emit_replay(struct call *call, const ProtobufCMessage *request, int64_t n);
+
+/*
  * Runs after a successful commit, in the worker's thread, e.g. to refresh a cache or to wake
  * somebody. At most 8; failures are its own business.
  */

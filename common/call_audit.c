@@ -2,8 +2,8 @@
  * call_audit.c - what the audit trail is to know of a call beside its changes (SEC-10, F61, F70).
  *
  * A change is known by its event, which carries where it came from: that costs the change three
- * columns and no statement. What is no change becomes an event of its own: a bulk read in the
- * transaction of the read, a refusal in one after it. The directory makes the trail from both.
+ * columns and no statement. What is no change of a record becomes an event of its own: a bulk read or
+ * a replay in its own transaction, a refusal in one after it. The directory makes the trail from both.
  */
 #include "common/call_state.h"
 
@@ -24,6 +24,7 @@
 #define PROBES 8    /* slots that a caller may have */
 
 typedef Daybook__Directory__V1__AccessRecorded PbAccess;
+#define OUTCOME_CHANGED DAYBOOK__DIRECTORY__V1__ACCESS_OUTCOME__ACCESS_OUTCOME_CHANGED
 #define OUTCOME_READ DAYBOOK__DIRECTORY__V1__ACCESS_OUTCOME__ACCESS_OUTCOME_READ
 #define OUTCOME_REFUSED DAYBOOK__DIRECTORY__V1__ACCESS_OUTCOME__ACCESS_OUTCOME_REFUSED
 
@@ -97,7 +98,7 @@ static void fill(const struct call *call, PbAccess *access)
     access->remote_address = pb_borrow(origin->remote_address);
 }
 
-/* --- bulk reads --------------------------------------------------------------------------------- */
+/* --- bulk reads and replays --------------------------------------------------------------------- */
 
 /* An answer's records are the elements of its lists. */
 static int64_t count_rows(const ProtobufCMessage *reply)
@@ -141,17 +142,28 @@ static enum err name_filters(struct call *call, const ProtobufCMessage *request,
     return ERR_OK;
 }
 
-enum err call_audit_read(struct call *call, const ProtobufCMessage *request,
-                         const ProtobufCMessage *reply)
+static enum err emit_rows(struct call *call, const ProtobufCMessage *request,
+                          Daybook__Directory__V1__AccessOutcome outcome, int64_t rows)
 {
     PbAccess access;
     char id[ID_TEXT_MAX];
 
     fill(call, &access);
-    access.outcome = OUTCOME_READ;
-    access.rows = count_rows(reply);
+    access.outcome = outcome;
+    access.rows = rows;
     enum err e = name_filters(call, request, &access);
     return e ? e : call_emit(call, COLLECTION, id_text(id_new(), id), 1, &access.base);
+}
+
+enum err call_audit_read(struct call *call, const ProtobufCMessage *request,
+                         const ProtobufCMessage *reply)
+{
+    return emit_rows(call, request, OUTCOME_READ, count_rows(reply));
+}
+
+enum err call_emit_replay(struct call *call, const ProtobufCMessage *request, int64_t n)
+{
+    return n ? emit_rows(call, request, OUTCOME_CHANGED, n) : ERR_OK;
 }
 
 /* --- refusals ----------------------------------------------------------------------------------- */

@@ -108,5 +108,5 @@ enum err consumer_service_replay_parked(struct call *call, const ProtobufCMessag
                          req->seq);
     reply->more = reply->n_events == REPLAY_MAX;
     *reply_out = &reply->base;
-    return e;
+    return e ? e : call_emit_replay(call, in, (int64_t)reply->n_events);
 }

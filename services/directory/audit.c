@@ -106,7 +106,7 @@ static enum err take_fields(struct reaction *r, char *const *fields, size_t n, P
     return ERR_OK;
 }
 
-/* A read or a refusal: its event says what it was; its aggregate is nothing but the event itself. */
+/* A read, a replay or a refusal: its event says what it was; its aggregate is nothing but the event itself. */
 static enum err take_access(struct reaction *r, const PbEvent *event, PbAuditEntry *entry)
 {
     static char none[] = "";
@@ -119,7 +119,8 @@ static enum err take_access(struct reaction *r, const PbEvent *event, PbAuditEnt
     if (e)
         return e;
     const PbAccess *access = (const PbAccess *)m;
-    if (access->outcome != OUTCOME_READ && access->outcome != OUTCOME_REFUSED)
+    if (access->outcome != OUTCOME_CHANGED && access->outcome != OUTCOME_READ &&
+        access->outcome != OUTCOME_REFUSED)
         return ERR_INTERNAL; /* of a newer program: parked until this one is newer too */
     entry->aggregate = none;
     entry->aggregate_version = 0;

@@ -106,5 +106,5 @@ enum err timer_replay(struct call *call, const ProtobufCMessage *in, ProtobufCMe
         e = row.bad ? ERR_INTERNAL : ERR_OK;
     }
     *reply_out = &reply->base;
-    return e;
+    return e ? e : call_emit_replay(call, in, (int64_t)reply->n_timers);
 }

@@ -1,14 +1,16 @@
 """The audit trail: who, what, when, from where, which fields, and what came of it (SEC-01, SEC-10, F61, F70).
 The chain is recomputed here by hashlib, from what ListEntries gives out."""
 
+import contextlib
 import hashlib
+import itertools
 import signal
 import uuid
 
 import pytest
 
 import mdp
-from company import CUSTOMERS, DIRECTORY, SECONDS, VISITS
+from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, SECONDS, VISITS
 from stack import Failed, wait_until
 from web import Caller, Gateway, new_key
 
@@ -17,6 +19,7 @@ ENTRIES, VERIFY = AUDIT + "ListEntries", AUDIT + "Verify"
 CREATE, UPDATE, LIST, GET = (CUSTOMERS + "CustomerService/" + m for m in ("Create", "Update", "List", "Get"))
 CHANGED, READ, REFUSED = (f"ACCESS_OUTCOME_{o}" for o in ("CHANGED", "READ", "REFUSED"))
 ACCESS = DIRECTORY + "AccessRecorded"
+WEBHOOKS = "daybook.gateway.v1.WebhookService/"
 IMPORTS, EXPORTS = (f"daybook.gateway.v1.{s}/" for s in ("ImportService", "ExportService"))
 
 
@@ -154,6 +157,76 @@ def test_a_bulk_read_has_an_entry_with_its_rows(company, method, request_, field
     assert (e.actor_id, e.rows, list(e.fields), e.type) == (company.ids["rep"], rows, fields, ACCESS)
     assert b"Twin" not in e.SerializeToString()
 
+
+# --- what was put aside and is tried again ----------------------------------------------------------
+
+PLACES = itertools.count(9_100_000, 1000)  # in the log, far behind its end
+
+
+def park_events(company, n):
+    """Of a kind that nobody reacts to, so that they are through at once."""
+    first = next(PLACES)
+    company.stack.psql(
+        "insert into scoring.parked_event (consumer, seq, tenant_id, type, aggregate, event, attempts, reason, "
+        "parked_at, state) select 'scoring', seq, '{0}', 'daybook.test.v1.Nothing', 'things/' || seq, "
+        r"convert_to(E'\x12$' || '{0}' || E'\x1a\x17daybook.test.v1.Nothing', 'UTF8'), 5, 'made up', now(), 'parked' "
+        "from generate_series({1}, {2}) seq".format(company.tenant, first, first + n - 1))
+    return SCORING + "ConsumerService/ReplayParked", {"all": True}, ["all"]
+
+
+def park_timers(company, n):
+    """Of duties that are no more."""
+    ids = [str(uuid.uuid4()) for _ in range(n)]
+    rows = ", ".join(f"('{company.tenant}', '{i}', 0, 1, 'made up')" for i in ids)
+    company.stack.psql("insert into reminders.timer_parked (tenant_id, obligation_id, step, due_us, reason) "
+                       f"values {rows}")
+    return REMINDERS + "TimerService/Replay", {"reminderIds": ids}, ["reminder_ids"]
+
+
+def park_deliveries(company, n):
+    made = company.gm.command(WEBHOOKS + "CreateEndpoint", {"endpoint": {"url": "http://127.0.0.1:9/"}}).endpoint
+    company.gm.command(WEBHOOKS + "PauseEndpoint", {"id": made.id})
+    company.stack.psql("insert into gateway.delivery (tenant_id, endpoint_id, event_id, seq, lane, key, state) "
+                       f"select '{company.tenant}', '{made.id}', "
+                       "(lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(i), 12, '0'))::uuid, i, i % 16, i, 'parked' "
+                       f"from generate_series(1, {n}) i")
+    return WEBHOOKS + "Redeliver", {"endpointId": made.id, "parked": True}, ["endpoint_id", "parked"]
+
+
+PARKED = pytest.mark.parametrize("park", [park_events, park_timers, park_deliveries])
+
+
+def of_request(company, method, request_id):
+    company.stack.settle()
+    return [e for e in entries(company, method=method) if e.request_id == request_id]
+
+
+@PARKED
+def test_a_replay_has_an_entry_with_who_and_how_many(company, park):
+    """It changes no record whose event would tell."""
+    method, request, fields = park(company, 3)
+    request_id, again = str(uuid.uuid4()), str(uuid.uuid4())
+    company.gm.command(method, request, requestId=request_id)
+    e, = of_request(company, method, request_id)
+    assert (e.actor_id, outcome(e), e.rows, list(e.fields)) == (company.ids["gm"], CHANGED, 3, fields)
+    assert e.remote_address == "127.0.0.1" and not e.aggregate and e.type == ACCESS
+    company.gm.command(method, request, requestId=again)
+    assert of_request(company, method, again) == [], "there was nothing left to be tried again"
+
+
+@PARKED
+def test_f70_a_replay_that_cannot_be_written_down_is_none(company, park):
+    method, request, _ = park(company, 2)
+    with no_access(company):
+        with pytest.raises(mdp.CallError):
+            company.gm.call(method, request, key=str(uuid.uuid4()))
+    request_id = str(uuid.uuid4())
+    company.gm.command(method, request, requestId=request_id)
+    e, = of_request(company, method, request_id)
+    assert e.rows == 2, "both were still parked"
+
+
+# --- refusals ---------------------------------------------------------------------------------------
 
 def test_f61_a_missing_role_is_refused_and_audited(company):
     error, e = refused(company, company.rep, DIRECTORY + "PolicyService/Set",
@@ -370,19 +443,26 @@ def test_the_daemon_may_add_and_nothing_else(company):
         assert "permission denied" in str(failure.value)
 
 
-def test_f70_a_read_that_cannot_be_written_down_fails(company):
+@contextlib.contextmanager
+def no_access(company):
+    """Reads and replays cannot be written down."""
     stack = company.stack
     stack.psql("create function bus.no_access() returns trigger language plpgsql as $$ begin "
                "raise exception 'no' using errcode = '53100'; end $$; "
                f"create trigger no_access before insert on bus.outbox for each row "
                f"when (new.type = '{ACCESS}' and new.tenant_id = '{company.tenant}') execute function bus.no_access()")
     try:
+        yield
+    finally:
+        stack.psql("drop trigger no_access on bus.outbox; drop function bus.no_access()")
+
+
+def test_f70_a_read_that_cannot_be_written_down_fails(company):
+    with no_access(company):
         with pytest.raises(mdp.CallError):
             company.rep.call(LIST)
         company.rep.call(CUSTOMERS + "CustomerService/Get", {"id": company.rep.command(
             CREATE, {"customer": {"name": "Still made"}}).customer.id})
-    finally:
-        stack.psql("drop trigger no_access on bus.outbox; drop function bus.no_access()")
     company.rep.call(LIST)
 
 

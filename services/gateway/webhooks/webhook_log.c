@@ -151,5 +151,6 @@ enum err webhook_redeliver(struct call *call, const ProtobufCMessage *in,
     if (lanes) /* as if it were changed: they may stand before what has been read */
         webhook_wake(call, id, lanes, true);
     *reply_out = &reply->base;
-    return reply->last_event_id ? ERR_OK : ERR_RESOURCE_EXHAUSTED;
+    return reply->last_event_id ? call_emit_replay(call, in, reply->redelivered)
+                                : ERR_RESOURCE_EXHAUSTED;
 }
