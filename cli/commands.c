@@ -90,7 +90,8 @@ static const struct option audit_options[] = {
 
 static const struct option doctor_options[] = {
     { "after-restore", NULL,
-      "the database was restored: give the log a new id and outdate cached lists, then look" },
+      "the database was restored: give the log a new id, outdate cached lists, bring back webhook "
+      "endpoints that are ahead of the log, then look" },
     { .name = NULL },
 };
 
@@ -289,10 +290,10 @@ const struct command commands[] = {
       .summary = "is the database fit, and does all in it fit together?",
       .help = "Looks at the server of DAYBOOK_MIGRATE_URL (settings, connections, archive of\n"
               "the WAL, indexes, roles, clock), the schemas' versions, the log, each consumer's\n"
-              "place in it, the outbox, and what is parked. Says what to do about each fault;\n"
-              "exits with 65 when there is one, with 0 when there are only warnings. Changes\n"
-              "nothing without --after-restore, which is for a restored database: before the\n"
-              "daemons start or while they run.\n"
+              "place in it, webhook endpoints, the outbox, and what is parked. Says what to do\n"
+              "about each fault; exits with 65 when there is one, with 0 when there are only\n"
+              "warnings. Changes nothing without --after-restore, which is for a restored\n"
+              "database: before the daemons start or while they run.\n"
               "\n"
               "  daybook doctor\n"
               "  daybook doctor --after-restore --json",

@@ -126,6 +126,13 @@ static enum err check_schemas(struct cli *c, struct db *db, struct findings *f, 
 
 /* --- what needs the schemas ------------------------------------------------------------------- */
 
+static enum err add_n(void *ctx, const PGresult *res)
+{
+    struct db_row row = { .res = res };
+    *(int64_t *)ctx += db_row_i64(&row, "n");
+    return row.bad ? ERR_INTERNAL : ERR_OK;
+}
+
 static enum err read_outbox(struct db *db, int64_t *first_out, int64_t *n_out)
 {
     CLEANUP(db_result_clear) PGresult *res = NULL;
@@ -185,6 +192,19 @@ static enum err check_consumers(struct cli *c, struct db *db, struct findings *f
     return e;
 }
 
+static enum err check_endpoints(struct cli *c, struct db *db, struct findings *f)
+{
+    int64_t n = 0;
+    enum err e = companies_each(c, db, true, &sql_doctor_endpoints, NULL, add_n, &n);
+    if (e || n == 0)
+        return e ? e : add(f, "webhooks", "ok", "no endpoint is ahead of the log");
+    return add(f, "webhooks", "fail",
+               arena_printf(c->arena,
+                            "%" PRId64 " endpoints are ahead of the log, so nothing is posted "
+                            "to them: daybook doctor --after-restore",
+                            n));
+}
+
 static enum err check_timers(struct cli *c, struct db *db, struct findings *f)
 {
     int64_t n = 0;
@@ -208,18 +228,13 @@ static enum err check_content(struct cli *c, struct db *db, struct findings *f)
     if (!e)
         e = check_sealed(db, f);
     if (!e) /* last, since from here on only one company's rows are seen */
+        e = check_endpoints(c, db, f);
+    if (!e)
         e = check_timers(c, db, f);
     return e;
 }
 
 /* --- after a restore -------------------------------------------------------------------------- */
-
-static enum err add_bumped(void *ctx, const PGresult *res)
-{
-    struct db_row row = { .res = res };
-    *(int64_t *)ctx += db_row_i64(&row, "n");
-    return row.bad ? ERR_INTERNAL : ERR_OK;
-}
 
 static enum err give_new_log_id(struct cli *c, struct db *db, struct findings *f)
 {
@@ -239,11 +254,20 @@ static enum err give_new_log_id(struct cli *c, struct db *db, struct findings *f
 static enum err outdate_lists(struct cli *c, struct db *db, struct findings *f)
 {
     int64_t n = 0;
-    enum err e = companies_each(c, db, true, &sql_doctor_lists, NULL, add_bumped, &n);
+    enum err e = companies_each(c, db, true, &sql_doctor_lists, NULL, add_n, &n);
     return e ? e
              : add(f, "daily lists", "mended",
                    arena_printf(c->arena, "%" PRId64 " lists are built anew, whatever Redis has",
                                 n));
+}
+
+static enum err bring_back_endpoints(struct cli *c, struct db *db, struct findings *f)
+{
+    int64_t n = 0;
+    enum err e = companies_each(c, db, true, &sql_doctor_endpoints_mend, NULL, add_n, &n);
+    return e ? e
+             : add(f, "webhooks", "mended",
+                   arena_printf(c->arena, "%" PRId64 " endpoints were ahead of the log", n));
 }
 
 /* One transaction: all of it or nothing. */
@@ -254,6 +278,8 @@ static enum err mend(struct cli *c, struct db *db, struct findings *f)
         e = give_new_log_id(c, db, f);
     if (!e)
         e = outdate_lists(c, db, f);
+    if (!e)
+        e = bring_back_endpoints(c, db, f);
     if (!e)
         e = db_commit(db);
     db_rollback(db);
