@@ -2,8 +2,9 @@
  * keygen.c - a CURVE key pair as two files (protocols G.5).
  *
  * The secret file is made with O_EXCL and mode 0400, and first: whoever runs us twice keeps the key
- * that was perhaps handed out already. A partner's public file says so, and the bus refuses it
- * among the keys of the installation: a file without a kind would be a daemon's there.
+ * that was perhaps handed out already. The public one can be made again from it. A partner's public
+ * file says so, and the bus refuses it among the keys of the installation: a file without a kind
+ * would be a daemon's there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +13,20 @@
 #include <zmq.h>
 
 #include "cli/rows.h"
+#include "common/config.h"
 #include "common/sbuf.h"
 
 #define PATH_SIZE 4096
 #define KEY_SIZE 41
 
 #define CREDENTIALS "daybook.directory.v1.CredentialService"
+
+struct pair {
+    const char *kind;
+    bool is_new; /* else the secret was there */
+    char public_key[KEY_SIZE];
+    char secret_path[PATH_SIZE], public_path[PATH_SIZE];
+};
 
 /* Those of the installation, which the bus knows by their files; all others are partners. */
 static bool is_kind(const char *kind)
@@ -75,12 +84,12 @@ static void add_quoted(struct sbuf *out, const char *text)
     sbuf_add_char(out, '\'');
 }
 
-static void show_next(const char *kind, const char *public_path, const char *request)
+static void show_next(const struct pair *p, const char *request)
 {
     struct sbuf quoted;
-    if (strcmp(kind, "partner") != 0) {
+    if (strcmp(p->kind, "partner") != 0) {
         (void)printf("Copy %s to the bus's DAYBOOK_BUS_KEYS: it is a key of kind %s.\n",
-                     public_path, kind);
+                     p->public_path, p->kind);
         return;
     }
     sbuf_init(&quoted, PATH_SIZE * 4);
@@ -93,59 +102,85 @@ static void show_next(const char *kind, const char *public_path, const char *req
     sbuf_fini(&quoted);
 }
 
-static int show(const struct cli *c, const char *kind, const char *public_key,
-                const char *secret_path, const char *public_path)
+static int show_json(const struct cli *c, const struct pair *p, const char *request)
+{
+    json_t *root = json_pack("{s:s,s:s,s:s,s:s}", "publicKey", p->public_key, "kind", p->kind,
+                             "secretFile", p->secret_path, "publicFile", p->public_path);
+    if (strcmp(p->kind, "partner") == 0)
+        json_object_set_new(root, "register",
+                            json_pack("{s:s,s:o}", "method", CREDENTIALS "/RegisterCurveKey",
+                                      "request", json_loads(request, 0, NULL)));
+    return rows_print_json(c, root);
+}
+
+static int show(const struct cli *c, const struct pair *p)
 {
     struct sbuf request;
     int status = 0;
     sbuf_init(&request, PATH_SIZE * 2);
-    add_request(&request, c->args.words[0], public_key);
+    add_request(&request, c->args.words[0], p->public_key);
     if (c->json) {
-        json_t *root = json_pack("{s:s,s:s,s:s,s:s}", "publicKey", public_key, "kind", kind,
-                                 "secretFile", secret_path, "publicFile", public_path);
-        if (strcmp(kind, "partner") == 0)
-            json_object_set_new(root, "register",
-                                json_pack("{s:s,s:o}", "method", CREDENTIALS "/RegisterCurveKey",
-                                          "request", json_loads(request.data, 0, NULL)));
-        status = rows_print_json(c, root);
+        status = show_json(c, p, request.data);
     } else {
-        (void)printf("%s\n%s and %s written; the former is a secret.\n", public_key, secret_path,
-                     public_path);
-        show_next(kind, public_path, request.data);
+        if (p->is_new)
+            (void)printf("%s\n%s and %s written; the former is a secret.\n", p->public_key,
+                         p->secret_path, p->public_path);
+        else
+            (void)printf("%s\n%s written, of the secret in %s.\n", p->public_key, p->public_path,
+                         p->secret_path);
+        show_next(p, request.data);
     }
     sbuf_fini(&request);
     return status;
 }
 
+/* --- making it -------------------------------------------------------------------------------- */
+
+static int make_pair(const struct cli *c, struct pair *p)
+{
+    char secret_key[KEY_SIZE], text[2 * KEY_SIZE];
+
+    if (access(p->public_path, F_OK) == 0) {
+        errno = EEXIST;
+        return cannot_write(c, p->public_path);
+    }
+    if (zmq_curve_keypair(p->public_key, secret_key) != 0)
+        return cli_fail(c, ERR_INTERNAL, "no key pair: %s", zmq_strerror(errno));
+    snprintf(text, sizeof text, "%s\n", secret_key);
+    bool ok = write_new(p->secret_path, 0400, text);
+    sodium_memzero(secret_key, sizeof secret_key);
+    sodium_memzero(text, sizeof text);
+    return ok ? 0 : cannot_write(c, p->secret_path);
+}
+
+static int find_public(const struct cli *c, struct pair *p)
+{
+    char secret_key[2 * KEY_SIZE];
+
+    const char *wrong = config_read_file(p->secret_path, secret_key, sizeof secret_key);
+    if (!wrong &&
+        (strlen(secret_key) != KEY_SIZE - 1 || zmq_curve_public(p->public_key, secret_key) != 0))
+        wrong = "it holds no secret key";
+    sodium_memzero(secret_key, sizeof secret_key);
+    return wrong ? cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", p->secret_path, wrong) : 0;
+}
+
 int cmd_keygen(struct cli *c)
 {
     const char *prefix = c->args.words[0], *kind = args_value(&c->args, "kind");
-    char public_key[KEY_SIZE], secret_key[KEY_SIZE], text[2 * KEY_SIZE];
-    char secret_path[PATH_SIZE], public_path[PATH_SIZE];
+    struct pair p = { .kind = kind ? kind : "partner", .is_new = !args_has(&c->args, "public") };
+    char text[2 * KEY_SIZE];
 
-    if (!kind)
-        kind = "partner";
-    if (!is_kind(kind))
-        return cli_usage(c, "--kind is partner, daemon, edge or system, not %.40s", kind);
-    if (snprintf(secret_path, sizeof secret_path, "%s.key", prefix) >= PATH_SIZE ||
-        snprintf(public_path, sizeof public_path, "%s.pub", prefix) >= PATH_SIZE)
+    if (!is_kind(p.kind))
+        return cli_usage(c, "--kind is partner, daemon, edge or system, not %.40s", p.kind);
+    if (snprintf(p.secret_path, sizeof p.secret_path, "%s.key", prefix) >= PATH_SIZE ||
+        snprintf(p.public_path, sizeof p.public_path, "%s.pub", prefix) >= PATH_SIZE)
         return cli_usage(c, "the prefix is too long");
-    if (access(public_path, F_OK) == 0) {
-        errno = EEXIST;
-        return cannot_write(c, public_path);
-    }
-    if (zmq_curve_keypair(public_key, secret_key) != 0)
-        return cli_fail(c, ERR_INTERNAL, "no key pair: %s", zmq_strerror(errno));
-
-    snprintf(text, sizeof text, "%s\n", secret_key);
-    bool ok = write_new(secret_path, 0400, text);
-    sodium_memzero(secret_key, sizeof secret_key);
-    sodium_memzero(text, sizeof text);
-    if (!ok)
-        return cannot_write(c, secret_path);
-    snprintf(text, sizeof text, "%s\nkind=%s\n", public_key, kind);
-    if (!write_new(public_path, 0644, text))
-        return cannot_write(c, public_path);
-
-    return show(c, kind, public_key, secret_path, public_path);
+    int status = p.is_new ? make_pair(c, &p) : find_public(c, &p);
+    if (status)
+        return status;
+    snprintf(text, sizeof text, "%s\nkind=%s\n", p.public_key, p.kind);
+    if (!write_new(p.public_path, 0644, text))
+        return cannot_write(c, p.public_path);
+    return show(c, &p);
 }

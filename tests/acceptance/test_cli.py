@@ -300,6 +300,23 @@ def test_keygen_makes_a_pair_and_never_overwrites(run, tmp_path):
     assert run("keygen", tmp_path / "partner").returncode == 73
 
 
+def test_a_public_key_is_made_again_from_its_secret(run, tmp_path):
+    assert run("keygen", tmp_path / "visits", "--kind", "daemon").returncode == 0
+    public = tmp_path / "visits.pub"
+    before = public.read_text()
+    words = ("keygen", tmp_path / "visits", "--kind", "daemon", "--public")
+    assert run(*words).returncode == 73 and public.read_text() == before, "it is there"
+    public.unlink()
+    done = run(*words)
+    assert done.returncode == 0 and before.split()[0] in done.stdout and public.read_text() == before
+    public.unlink()
+    assert json.loads(run(*words, "--json").stdout)["publicKey"] == before.split()[0]
+    (tmp_path / "other.key").write_text("not a key\n")
+    for name in ("other", "none"):
+        done = run("keygen", tmp_path / name, "--public")
+        assert done.returncode == 65 and f"{name}.key" in done.stderr and not (tmp_path / f"{name}.pub").exists()
+
+
 def test_a_partners_key_is_registered_by_the_line_that_keygen_prints(company, run, tmp_path):
     """Pasted into a shell as it stands but for the company; whatever the file is called."""
     made = run("keygen", tmp_path / "erp's \"box\"").stdout
