@@ -11,9 +11,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "services/gateway/connect/connect.h"
 #include "services/gateway/http/gzip.h"
 #include "tests/unit/gateway_client.h"
+#include "tests/unit/gateway_hooks.h"
 
 #define LIST "/daybook.customers.v1.CustomerService/List"
 #define STREAM "/daybook.bus.v1.EventService/StreamEvents"
@@ -35,26 +35,6 @@ struct fixture {
     bool at_once; /* calls are answered */
     bool copies;  /* each message is copied */
 };
-
-static void on_begin(void *arg, struct http_exchange *x)
-{
-    connect_open(((struct fixture *)arg)->connect, x);
-}
-
-static void on_request(void *arg, struct http_exchange *x)
-{
-    connect_handle(((struct fixture *)arg)->connect, x);
-}
-
-static void on_gone(void *arg, struct http_exchange *x)
-{
-    connect_gone(((struct fixture *)arg)->connect, x);
-}
-
-static void on_drained(void *arg, struct http_exchange *x)
-{
-    connect_drained(((struct fixture *)arg)->connect, x);
-}
 
 static void on_call(void *arg, struct connect_call *call)
 {
@@ -98,12 +78,7 @@ static bool open_fixture(struct fixture *f, struct http_budget *budget, int64_t 
                                                        .on_call = on_call,
                                                        .on_gone = on_call_gone,
                                                        .arg = f });
-    f->loop = http_loop_new("127.0.0.1:0", &limits,
-                            &(struct http_handler){ .begin = on_begin,
-                                                    .handle = on_request,
-                                                    .gone = on_gone,
-                                                    .drained = on_drained,
-                                                    .arg = f });
+    f->loop = loop_of(f->connect, &limits);
     f->web = (struct web){ .loop = f->loop, .turn = turn, .arg = f };
     return budget && f->connect && f->loop;
 }

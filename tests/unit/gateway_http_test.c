@@ -9,8 +9,8 @@
 
 #include <poll.h>
 
-#include "services/gateway/connect/connect.h"
 #include "tests/unit/gateway_client.h"
+#include "tests/unit/gateway_hooks.h"
 
 #define LIST "/daybook.customers.v1.CustomerService/List"
 #define STREAM "/daybook.bus.v1.EventService/StreamEvents"
@@ -29,11 +29,6 @@ struct fixture {
     int refused;
 };
 
-static void on_begin(void *arg, struct http_exchange *x)
-{
-    connect_open(((struct fixture *)arg)->connect, x);
-}
-
 static bool on_admit(void *arg, struct connect_call *call)
 {
     struct fixture *f = arg;
@@ -43,21 +38,6 @@ static bool on_admit(void *arg, struct connect_call *call)
     f->refused++;
     connect_fail_text(call, ERR_UNAUTHENTICATED, "who are you?");
     return false;
-}
-
-static void on_request(void *arg, struct http_exchange *x)
-{
-    connect_handle(((struct fixture *)arg)->connect, x);
-}
-
-static void on_gone(void *arg, struct http_exchange *x)
-{
-    connect_gone(((struct fixture *)arg)->connect, x);
-}
-
-static void on_drained(void *arg, struct http_exchange *x)
-{
-    connect_drained(((struct fixture *)arg)->connect, x);
 }
 
 static void on_call(void *arg, struct connect_call *call)
@@ -113,12 +93,7 @@ static int set_up_with(void **state, int64_t body_us)
                                               .on_gone = on_call_gone,
                                               .on_drained = on_call_drained,
                                               .arg = &f });
-    f.loop = http_loop_new("127.0.0.1:0", &limits,
-                           &(struct http_handler){ .begin = on_begin,
-                                                   .handle = on_request,
-                                                   .gone = on_gone,
-                                                   .drained = on_drained,
-                                                   .arg = &f });
+    f.loop = loop_of(f.connect, &limits);
     f.web = (struct web){ .loop = f.loop, .turn = turn, .arg = &f };
     *state = &f;
     return f.connect && f.loop ? 0 : -1;

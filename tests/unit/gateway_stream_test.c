@@ -14,9 +14,9 @@
 #include "common/mdp.h"
 #include "common/wire.h"
 #include "daybook/bus/v1/bus.pb-c.h"
-#include "services/gateway/connect/connect.h"
 #include "services/gateway/connect/stream.h"
 #include "tests/unit/gateway_client.h"
+#include "tests/unit/gateway_hooks.h"
 
 #define STREAM "/daybook.bus.v1.EventService/StreamEvents"
 #define TENANT "01000000-0000-7000-8000-000000000001"
@@ -200,21 +200,6 @@ static void turn(void *arg)
     connect_tick(f->connect, clock_monotonic_us());
 }
 
-static void on_request(void *arg, struct http_exchange *x)
-{
-    connect_handle(((struct fixture *)arg)->connect, x);
-}
-
-static void on_gone(void *arg, struct http_exchange *x)
-{
-    connect_gone(((struct fixture *)arg)->connect, x);
-}
-
-static void on_drained(void *arg, struct http_exchange *x)
-{
-    connect_drained(((struct fixture *)arg)->connect, x);
-}
-
 static void on_call(void *arg, struct connect_call *call)
 {
     (void)streams_take(((struct fixture *)arg)->streams, call, &principal);
@@ -256,10 +241,7 @@ static int set_up(void **state)
                                                       .on_drained = on_call_drained,
                                                       .arg = &f });
     f.web = (struct web){ .turn = turn, .arg = &f };
-    f.web.loop = http_loop_new(
-        "127.0.0.1:0", &http_limits_default,
-        &(struct http_handler){
-            .handle = on_request, .gone = on_gone, .drained = on_drained, .arg = &f });
+    f.web.loop = loop_of(f.connect, &http_limits_default);
     *state = &f;
     return f.upstream && f.recent && f.identity && f.streams && f.connect && f.web.loop ? 0 : -1;
 }
