@@ -272,6 +272,27 @@ static void what_cannot_fit_is_refused_by_its_header(void **state)
     close(one);
 }
 
+/* What costs nothing to send locks nobody out. */
+static void what_is_announced_and_has_not_come_takes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int announcing[8];
+
+    for (size_t i = 0; i < ARRAY_LEN(announcing); i++) {
+        announcing[i] = web_dial(&f->web);
+        say_header(announcing[i], JSON, "Expect: 100-continue\r\n", BODY_MAX);
+        web_until(&f->web, announcing[i], "100 Continue");
+    }
+    assert_int_equal(http_budget_held(f->budget), 0);
+    int one = hold(f, BODY_MAX - 2);
+    f->at_once = true;
+    web_say(one, "{}");
+    web_until(&f->web, one, "HTTP/1.1 200 ");
+    for (size_t i = 0; i < ARRAY_LEN(announcing); i++)
+        close(announcing[i]);
+    close(one);
+}
+
 /* Its own answer may take as long as it likes. */
 static void an_answer_gives_back_before_it_is_taken(void **state)
 {
@@ -486,6 +507,7 @@ int main(void)
         T(a_budget_gives_no_more_than_it_has_to_many_threads),
         T(who_finds_no_room_is_refused_and_others_go_on),
         T(what_cannot_fit_is_refused_by_its_header),
+        T(what_is_announced_and_has_not_come_takes_nothing),
         T(an_answer_gives_back_before_it_is_taken),
         T(every_other_end_gives_back),
         cmocka_unit_test_setup_teardown(a_body_that_takes_too_long_gives_back, set_up_impatient,

@@ -1,6 +1,9 @@
 /*
  * http_budget.h - how many bytes the bodies of requests may hold in all, over all loops of a process.
  *
+ * A body takes what has come of it and not what its head announces, which costs nobody anything to
+ * send; at the head it is only asked whether it would fit (DECISIONS.md).
+ *
  * Thread-safe and without a lock; whoever made it frees it after the last loop. NULL stands for a
  * budget without an end, which counts nothing.
  */
