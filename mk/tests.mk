@@ -114,7 +114,7 @@ $(VENV)/ok: tests/requirements.txt
 # -rs: what was skipped, and why, stands at the end.
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_FEWTHREADS="$(CURDIR)/$(FEWTHREADS)" \
-	DAYBOOK_BADSYNC="$(CURDIR)/$(BADSYNC)" \
+	DAYBOOK_BADSYNC="$(CURDIR)/$(BADSYNC)" DAYBOOK_KILLAT="$(CURDIR)/$(KILLAT)" \
 	DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
 	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q -rs $(PYTEST_ARGS)
 
@@ -127,11 +127,13 @@ $(ASYNCAPI):
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) tests/acceptance
 
-# Preloaded into programs, these let fail what is named: allocations, threads, syncs of the disk.
+# Preloaded into programs, these let fail what is named: allocations, threads, syncs of the disk; the last one ends them.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so
 FEWTHREADS := $(B)/tests/crash/fewthreads.so
 BADSYNC := $(B)/tests/crash/badsync.so
-$(FAILMALLOC) $(FEWTHREADS) $(BADSYNC): $(B)/tests/crash/%.so: tests/crash/%.c
+KILLAT := $(B)/tests/crash/killat.so
+CRASH_LIBRARIES := $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC) $(KILLAT)
+$(CRASH_LIBRARIES): $(B)/tests/crash/%.so: tests/crash/%.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $(@F)"
 	$(Q)$(CC) $(CFLAGS_COMMON) $(WARN) -O1 -fPIC -shared -o $@ $<
@@ -154,9 +156,9 @@ allocations: all $(VENV)/ok $(FAILMALLOC) $(UNIT_BINS) ## each allocation of uni
 allocations-check:
 	$(Q)UNIT_SWEEP=10 $(MAKE) --no-print-directory SWEEP_TESTS="$(SWEEP_CHECK)" allocations
 
-crash: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC) ## kill each daemon 20 times under load, restart PostgreSQL, lose Redis; then judge
+crash: all $(VENV)/ok $(CRASH_LIBRARIES) ## kill each daemon 20 times under load and at each step, restart PostgreSQL, lose Redis; then judge
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
-crash-check: all $(VENV)/ok $(FAILMALLOC) $(FEWTHREADS) $(BADSYNC)
+crash-check: all $(VENV)/ok $(CRASH_LIBRARIES)
 	$(Q)$(PYTEST) tests/crash
 
 # As root in a mount namespace of its own, where the full disk is one of the faults.
