@@ -108,7 +108,7 @@ def repeat(call, patience, *words, failed=None, **named):
             if time.monotonic() > until:
                 raise
         except CallError as error:
-            failed.append(error.code)
+            failed.append(f"{error.code} {error.reason}".strip())
             if error.code not in ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED",
                                   "RESOURCE_EXHAUSTED") or time.monotonic() > until:
                 raise
