@@ -66,7 +66,7 @@ struct worker {
     bool leaving;            /* said DISCONNECT while occupied */
     struct request *request; /* NULL while occupied: its client has been answered already */
     uint8_t token[MDP_TOKEN_SIZE];
-    bool beats_when_busy; /* has ever sent a heartbeat while occupied */
+    bool beats_when_busy; /* one of ours, or has ever sent a heartbeat while occupied */
     int64_t heard_at_us, sent_at_us;
     int64_t busy_until_us; /* when one that does not beat is given up */
 };

@@ -14,7 +14,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* A foreign worker is silent while it works: it has the request's time and this much more. */
+/* A foreign worker may be silent while it works: it has the request's time and this much more. Ours beat
+ * whatever they do, so one that is silent is gone, and its request goes to another at once (F08, F32). */
 #define BUSY_GRACE_US (5 * SECOND_US)
 #define BUSY_MAX_US (15 * MINUTE_US)
 
@@ -99,6 +100,7 @@ static void on_ready(struct broker *b, const struct identity *who, const char *u
     w->version = in->m.version;
     w->delimiter = in->m.delimiter;
     w->inproc = user == NULL;
+    w->beats_when_busy = w->slots[0].service->ours;
     snprintf(w->user, sizeof(w->user), "%s", user ? user : "");
     w->heard_at_us = w->sent_at_us = b->now_us;
     log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name,

@@ -184,6 +184,41 @@ static void a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not(void *
     bus_close(&bus);
 }
 
+static void take_and_answer(void *w, const char *body)
+{
+    struct message m;
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    do {
+        hear_any(w, &m);
+        say(w, "MDPW02|\5");
+    } while (m.part[1][0] == 5 && clock_monotonic_us() < until);
+    answer(w, &m, FINAL02, body); /* fails if it was a heartbeat */
+}
+
+/* The other one beats, as ours do, and gets the request long before its deadline. */
+static void one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 50 * MSEC_US;
+    bus.config.expiry_us = 300 * MSEC_US;
+    bus_open(&bus);
+    void *gone = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    ask(c, "GetHead", &ctx, "");
+    hear(gone, &m);
+    void *w = worker(&bus, "MDPW02|\1", OURS);
+    take_and_answer(w, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    zmq_close(gone);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 static void what_a_worker_says_out_of_turn_is_answered_by_disconnect(void **state)
 {
     (void)state;
@@ -335,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_worker_that_vanished_is_found_out_when_it_is_written_to),
         cmocka_unit_test(idle_workers_get_heartbeats_and_silent_ones_all_go),
         cmocka_unit_test(a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not),
+        cmocka_unit_test(one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),
