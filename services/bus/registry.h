@@ -105,6 +105,8 @@ void registry_worker_free(struct registry *r, struct worker *w);
 void worker_set_idle(struct worker *w, bool idle);
 /* Whose turn it is; NULL: nobody is free. */
 struct worker *service_idle_worker(const struct service *s);
+/* Of those that are free, who answered or came last: the surest to be there. NULL: nobody is. */
+struct worker *service_freshest_worker(const struct service *s);
 /* The next of its services that has something waiting, by turns; NULL: none. */
 struct service *worker_next_service(struct worker *w);
 

@@ -22,14 +22,14 @@ static void ours_go_to_another_worker_once_with_the_same_id(void **state)
     assert_int_equal(strlen(id), 36); /* made by the bus */
     void *v = worker(&bus, "MDPW02|\1", OURS), *u = worker(&bus, "MDPW02|\1", OURS);
     say(w, "MDPW02|\1|" OURS); /* it starts anew: what it had is lost */
-    hear(v, &m);
+    hear(u, &m);               /* who came last: v may be gone with w, and not missed yet (F32) */
     assert_string_equal(context_of(&bus, &m, 5)->request_id, id);
     assert_string_equal(m.part[6], "abc");
     assert_int_equal(stat_get(STAT_REDISPATCHED), again + 1);
-    say(v, "MDPW02|\1|" OURS); /* and a second time: no more */
+    say(u, "MDPW02|\1|" OURS); /* and a second time: no more */
     PbCallResult *r = expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
     assert_string_equal(r->request_id, id);
-    expect_nothing(u);
+    expect_nothing(v);
     zmq_close(w);
     zmq_close(v);
     zmq_close(u);
