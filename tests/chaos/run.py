@@ -3,7 +3,8 @@ build/chaos/report.{json,md}, and ends with 1 when anything that must hold does 
 
 CHAOS_SEED, CHAOS_SECONDS (60), CHAOS_FAULTS (names of faults.py parted by commas; all; none: nothing but the load, and
 that no daemon's memory grows), CHAOS_REPLICAS (1, or 2 of each daemon, buses too), CHAOS_RATE (commands a
-second that are offered, 120), CHAOS_COMPANIES (2), CHAOS_REPORT (folder of the report).
+second that are offered, 120), CHAOS_COMPANIES (2), CHAOS_REPORT (folder of the report), CHAOS_KEEP_LOGS (1: logs and
+ledger of a good run too).
 """
 
 import collections
@@ -263,8 +264,9 @@ def main():
         good = all(c["ok"] for c in checks) and all(t["found"] for t in report["tampering"])
         say(f"{'all that must hold holds' if good else 'BROKEN'}: seed {SEED}, report in {REPORT}")
     finally:
-        if not good:
+        if not good or os.environ.get("CHAOS_KEEP_LOGS") == "1":
             shutil.copytree(folder / "stack/log", REPORT / "log", dirs_exist_ok=True)
+            shutil.copytree(folder / "ledger", REPORT / "ledger", dirs_exist_ok=True)
         chaos.remove()
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if good else 1
