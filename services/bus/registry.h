@@ -68,7 +68,8 @@ struct worker {
     uint8_t token[MDP_TOKEN_SIZE];
     bool beats_when_busy; /* one of ours, or has ever sent a heartbeat while occupied */
     int64_t heard_at_us, sent_at_us;
-    int64_t busy_until_us; /* when one that does not beat is given up */
+    int64_t beat_at_us, pace_us; /* last heartbeat, and how long after the one before; 0: none */
+    int64_t busy_until_us;       /* when one that does not beat is given up */
 };
 
 struct registry {

@@ -132,8 +132,8 @@ static void idle_workers_get_heartbeats_and_silent_ones_all_go(void **state)
     struct bus bus;
     struct message m;
     bus_prepare(&bus);
-    bus.config.heartbeat_us = 50 * MSEC_US;
-    bus.config.expiry_us = 400 * MSEC_US;
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus.config.expiry_us = 800 * MSEC_US;
     bus_open(&bus);
     int64_t lost = stat_get(STAT_WORKERS_LOST);
     void *live = worker(&bus, "MDPW02|\1", "echo"), *mute1 = worker(&bus, "MDPW02|\1", "echo");
@@ -202,8 +202,8 @@ static void one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32(void
     struct bus bus;
     struct message m;
     bus_prepare(&bus);
-    bus.config.heartbeat_us = 50 * MSEC_US;
-    bus.config.expiry_us = 300 * MSEC_US;
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus.config.expiry_us = 600 * MSEC_US;
     bus_open(&bus);
     void *gone = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
@@ -216,6 +216,61 @@ static void one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32(void
     zmq_close(gone);
     zmq_close(w);
     zmq_close(c);
+    bus_close(&bus);
+}
+
+/* Heartbeats of the bus, each answered by one. */
+static void beat(void *w, int times)
+{
+    struct message m;
+    for (int i = 0; i < times; i++) {
+        hear_any(w, &m);
+        say(w, "MDPW02|\5");
+    }
+}
+
+/* One that beats as ours do is missed long before one of which nobody knows how often it does. */
+static void three_of_its_own_beats_are_a_worker_s_patience_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    int64_t lost = stat_get(STAT_WORKERS_LOST);
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 50 * MSEC_US;
+    bus.config.expiry_us = 4 * SECOND_US;
+    bus_open(&bus);
+    void *gone = worker(&bus, "MDPW02|\1", "echo"), *w = worker(&bus, "MDPW02|\1", "echo");
+    beat(gone, 3);
+    wait_for_stat(STAT_WORKERS_LOST, lost + 1);
+    void *c = dealer(&bus);
+    say(c, "MDPC02|\1|echo|hi");
+    hear(w, &m);
+    assert_int_equal(stat_get(STAT_WORKERS_LOST), lost + 1);
+    zmq_close(gone);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void a_bus_that_stood_still_itself_misses_nobody_F08(void **state)
+{
+    (void)state;
+    struct bus bus;
+    int64_t lost = stat_get(STAT_WORKERS_LOST);
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "echo");
+    beat(w, 3);
+    atomic_store(&bus.hold, true);
+    int64_t until = clock_monotonic_us() + 20 * bus.config.heartbeat_us;
+    while (clock_monotonic_us() < until) /* that it stands for so long is what is tried */
+        usleep(1000);
+    atomic_store(&bus.hold, false);
+    beat(w, 3);
+    assert_int_equal(stat_get(STAT_WORKERS_LOST), lost);
+    zmq_close(w);
     bus_close(&bus);
 }
 
@@ -371,6 +426,8 @@ int main(void)
         cmocka_unit_test(idle_workers_get_heartbeats_and_silent_ones_all_go),
         cmocka_unit_test(a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not),
         cmocka_unit_test(one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32),
+        cmocka_unit_test(three_of_its_own_beats_are_a_worker_s_patience_F32),
+        cmocka_unit_test(a_bus_that_stood_still_itself_misses_nobody_F08),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),
