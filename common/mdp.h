@@ -10,8 +10,8 @@
  * DISCONNECT from a worker of ours means 'no more requests'. The request that it has, or that
  * crossed the DISCONNECT on the way, is still answered by FINAL on the same connection, with
  * heartbeats until then: the bus keeps such a request, and declares it lost only when the
- * connection ends or falls silent for MDP_EXPIRY_MS (F09: draining fails nobody's request). A bus
- * may answer DISCONNECT by DISCONNECT once it has nothing left with that worker, which then need
+ * connection ends or three of those are missing (F09: draining fails nobody's request). A bus may
+ * answer DISCONNECT by DISCONNECT once it has nothing left with that worker, which then need
  * not wait any longer.
  */
 #ifndef DAYBOOK_COMMON_MDP_H
@@ -22,6 +22,7 @@
 #define MDP_CLIENT_02 "MDPC02"
 #define MDP_WORKER_02 "MDPW02"
 #define MDP_HEADER_LEN 6
+#define MMI_SERVICE "mmi.service" /* RFC 8: whether somebody serves a name */
 
 /* commands of the 0.2 client side */
 #define MDP02_C_REQUEST 0x01
@@ -44,8 +45,8 @@
 #define MDP01_W_HEARTBEAT 0x04
 #define MDP01_W_DISCONNECT 0x05
 
-#define MDP_HEARTBEAT_MS 2500
-#define MDP_EXPIRY_MS 10000
+#define MDP_HEARTBEAT_MS 1000
+#define MDP_EXPIRY_MS 10000 /* of who has not told yet how often he beats */
 
 /* Topic of head messages, prefix of wake messages. Event topics are "<tenant>/<type>". */
 #define BUS_TOPIC_HEAD "~head"

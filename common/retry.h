@@ -22,6 +22,7 @@
 /* Reasons that are no code. */
 #define RETRY_DRAINING "draining"   /* refused by who stops */
 #define RETRY_NOT_TAKEN "not_taken" /* there was no bus */
+#define RETRY_BUS_LOST "bus_lost"   /* it had taken it, and is gone or says nothing: paid for */
 
 /* Zeroed: full. */
 struct retry_budget {

@@ -164,9 +164,9 @@ crash-check: all $(VENV)/ok $(CRASH_LIBRARIES)
 # As root in a mount namespace of its own, where the full disk is one of the faults.
 chaos: all $(VENV)/ok ## faults of all kinds by a seed under load, then judge: CHAOS_SECONDS=3600 CHAOS_SEED=7 CHAOS_FAULTS=kill,net_hole
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" CHAOS_SECONDS=$${CHAOS_SECONDS:-600} \
-		tests/chaos/run.sh $(VENV)/bin/python
+		CHAOS_REPLICAS=$${CHAOS_REPLICAS:-2} tests/chaos/run.sh $(VENV)/bin/python
 soak: ## a day of load without faults: no daemon's memory grows; CHAOS_SECONDS=3600 CHAOS_RATE=20
-	$(Q)CHAOS_FAULTS=none CHAOS_SECONDS=$${CHAOS_SECONDS:-86400} $(MAKE) --no-print-directory chaos
+	$(Q)CHAOS_FAULTS=none CHAOS_SECONDS=$${CHAOS_SECONDS:-86400} CHAOS_REPLICAS=$${CHAOS_REPLICAS:-1} $(MAKE) --no-print-directory chaos
 chaos-check: all $(VENV)/ok
 	$(Q)$(PYTEST) tests/chaos
 

@@ -311,8 +311,8 @@ static void serve_clock(struct broker *b)
         request_expired(b,
                         (struct request *)(void *)((char *)d - offsetof(struct request, expiry)));
     if (b->now_us >= b->tick_at_us) {
+        workers_tick(b, b->now_us - b->tick_at_us);
         b->tick_at_us = b->now_us + TICK_US;
-        workers_tick(b);
     }
     if (b->now_us >= b->export_at_us) {
         b->export_at_us = b->now_us + EXPORT_US;

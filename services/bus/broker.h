@@ -36,7 +36,8 @@ struct broker_config {
     int64_t deadline_default_us, deadline_max_us;
     int64_t deadline_foreign_us; /* of a request to a service that is not ours */
     int64_t stranger_wait_us;    /* for a service that nobody ever served */
-    int64_t heartbeat_us, expiry_us;
+    int64_t heartbeat_us;
+    int64_t expiry_us; /* of a worker, at the latest: three of its own beats suffice */
     int64_t drain_timeout_us;
 };
 

@@ -137,8 +137,8 @@ struct envelope incoming_envelope(struct incoming *in);
 void worker_message(struct broker *b, const struct identity *who, const char *user);
 /* Hands it the request; false: it cannot be reached and is gone. */
 bool worker_dispatch(struct broker *b, struct worker *w, struct request *r);
-/* Heartbeats and expiry; several times a second. */
-void workers_tick(struct broker *b);
+/* Heartbeats and expiry; several times a second. late_us: after its time. */
+void workers_tick(struct broker *b, int64_t late_us);
 /* Keys have changed: workers whose key does not hold any more go. */
 void workers_review(struct broker *b);
 void workers_dismiss(struct broker *b); /* DISCONNECT to all: the bus stops */

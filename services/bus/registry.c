@@ -232,6 +232,11 @@ struct worker *service_idle_worker(const struct service *s)
     return s->idle_first ? s->idle_first->worker : NULL;
 }
 
+struct worker *service_freshest_worker(const struct service *s)
+{
+    return s->idle_last ? s->idle_last->worker : NULL;
+}
+
 struct service *worker_next_service(struct worker *w)
 {
     for (size_t i = 0; i < w->nslots; i++) {

@@ -251,10 +251,17 @@ static bool hand_over(struct broker *b, struct worker *w, struct request *r)
     return true;
 }
 
+/* By turns; but where one worker was lost, others of its host may be that nobody has missed yet, and those
+ * have waited for longest (F32). */
+static struct worker *free_worker(const struct request *r)
+{
+    return r->repeated ? service_freshest_worker(r->service) : service_idle_worker(r->service);
+}
+
 /* To a free worker; false: there is none. */
 static bool go(struct broker *b, struct request *r)
 {
-    for (struct worker *w; (w = service_idle_worker(r->service));)
+    for (struct worker *w; (w = free_worker(r));)
         if (hand_over(b, w, r))
             return true;
     return false;

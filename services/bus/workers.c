@@ -14,9 +14,11 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* A foreign worker is silent while it works: it has the request's time and this much more. */
+/* A foreign worker may be silent while it works: it has the request's time and this much more. Ours beat
+ * whatever they do, so one that is silent is gone, and its request goes to another at once (F08, F32). */
 #define BUSY_GRACE_US (5 * SECOND_US)
 #define BUSY_MAX_US (15 * MINUTE_US)
+#define BEATS_MISSED 3 /* until a worker is gone (F32) */
 
 static struct envelope envelope_of(struct worker *w)
 {
@@ -34,6 +36,15 @@ static bool say(struct broker *b, struct worker *w, enum mdp_worker_command comm
     struct mdp_head head = mdp_worker_head(w->version, command);
     w->sent_at_us = b->now_us;
     return send_start(b, &e, &head, false) == SENT;
+}
+
+static void note_beat(struct broker *b, struct worker *w)
+{
+    if (w->beat_at_us)
+        w->pace_us = b->now_us - w->beat_at_us;
+    w->beat_at_us = b->now_us;
+    if (w->occupied)
+        w->beats_when_busy = true;
 }
 
 /* To whoever sent the message at hand. */
@@ -99,6 +110,7 @@ static void on_ready(struct broker *b, const struct identity *who, const char *u
     w->version = in->m.version;
     w->delimiter = in->m.delimiter;
     w->inproc = user == NULL;
+    w->beats_when_busy = w->slots[0].service->ours;
     snprintf(w->user, sizeof(w->user), "%s", user ? user : "");
     w->heard_at_us = w->sent_at_us = b->now_us;
     log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name,
@@ -246,8 +258,7 @@ static void on_known(struct broker *b, struct worker *w, const struct identity *
         on_answer(b, w);
         break;
     case MDP_HEARTBEAT:
-        if (w->occupied)
-            w->beats_when_busy = true;
+        note_beat(b, w);
         break;
     case MDP_DISCONNECT:
         on_disconnect(b, w);
@@ -300,11 +311,18 @@ void worker_message(struct broker *b, const struct identity *who, const char *us
 
 /* --- liveness ------------------------------------------------------------------------------- */
 
+/* Three of its own beats: ours beat each second, other people's as they like. */
+static int64_t patience_us(const struct broker *b, const struct worker *w)
+{
+    int64_t beats_us = BEATS_MISSED * MAX(w->pace_us, b->config.heartbeat_us);
+    return w->pace_us ? MIN(beats_us, b->config.expiry_us) : b->config.expiry_us;
+}
+
 static bool is_dead(const struct broker *b, const struct worker *w)
 {
     if (w->occupied && !w->beats_when_busy) /* busy is not dead (A.5, 3) */
         return b->now_us >= w->busy_until_us;
-    return b->now_us - w->heard_at_us >= b->config.expiry_us;
+    return b->now_us - w->heard_at_us >= patience_us(b, w);
 }
 
 /* Why a worker must go now; NULL: it may stay. */
@@ -349,8 +367,17 @@ static void judge_all(struct broker *b, const char *(*judge)(struct broker *, st
     }
 }
 
-void workers_tick(struct broker *b)
+/* The bus has stood still itself: what was said meanwhile is still on its way. */
+static void excuse_all(struct broker *b)
 {
+    for (struct hnode *n = NULL; (n = hmap_next(&b->registry.workers, n));)
+        HMAP_OWNER(n, struct worker, node)->heard_at_us = b->now_us;
+}
+
+void workers_tick(struct broker *b, int64_t late_us)
+{
+    if (late_us >= b->config.heartbeat_us)
+        excuse_all(b);
     judge_all(b, verdict);
 }
 

@@ -16,7 +16,8 @@ MDPC02, 03, service, CallResult, response message (ZeroMQ RFC 18). Four things m
 * Commands carry an idempotency key. After a timeout or UNAVAILABLE nobody knows whether the command
   was done: send it again with the same key, and it takes effect once.
 * Of two buses, use one. When it stops, it refuses what it has not begun, with the reason DRAINING, and
-  ends the connection soon after: go to the other one, and send it again there.
+  ends the connection soon after: go to the other one, and send it again there. So too when it answers
+  UNAVAILABLE for another reason: whoever serves may be cut off from this one only.
 * A DEALER socket never gets stuck after a lost answer, as a REQ socket does.
 """
 
@@ -108,7 +109,7 @@ def repeat(call, patience, *words, failed=None, **named):
             if time.monotonic() > until:
                 raise
         except CallError as error:
-            failed.append(error.code)
+            failed.append(f"{error.code} {error.reason}".strip())
             if error.code not in ("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED",
                                   "RESOURCE_EXHAUSTED") or time.monotonic() > until:
                 raise
@@ -186,7 +187,7 @@ class Client:
         self.metadata = dict(result.metadata)
         if result.HasField("status"):
             error = error_of(result.status)
-            if error.reason == "DRAINING":
+            if error.code == "UNAVAILABLE":
                 self.go_on()
             raise error
         return response_class.FromString(body)

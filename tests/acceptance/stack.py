@@ -4,10 +4,12 @@ and, for the crash tests, its processes one by one.
 
 import contextlib
 import datetime as dt
+import http.client
 import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +20,14 @@ import mdp
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from local_stack import DAEMONS, ROOT, Failed, LocalStack, Replica, free_port, is_alive, run, wait_until  # noqa: E402
 
-__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Replica", "Stack", "free_port", "is_alive", "stamp",
-           "wait_until"]
+__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Replica", "Stack", "free_port", "is_alive", "is_ready",
+           "kind_of", "stamp", "wait_until"]
 
 UTC = dt.timezone.utc
 # Sanitized daemons on a busy machine are several times slower; limits of time are stretched by this.
 SLACK = float(os.environ.get("DAYBOOK_TEST_SLACK", "1"))
+# What tells everybody of the buses, and what tells a bus where it is.
+BUS_ADDRESSES = {"DAYBOOK_BUS_ENDPOINT": "DAYBOOK_BUS_LISTEN", "DAYBOOK_BUS_EVENTS": "DAYBOOK_BUS_EVENTS_LISTEN"}
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 
 
@@ -36,6 +40,28 @@ def metrics_at(address):
         return page.read().decode()
 
 
+def is_ready(address):
+    """What its admin listener says."""
+    connection = http.client.HTTPConnection(address, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def kind_of(name):
+    """Of a daemon by its name, "visits" or, where there are two, "visits-2"."""
+    return name.removesuffix("-2")
+
+
+def other_host(address):
+    """The same port there: one that another program could get by chance is none to be started at again and again."""
+    return address.replace("127.0.0.1", "127.0.0.2")
+
+
 class Stack(LocalStack):
     """The stack of the tests: its clients, its command line, its data, its processes one by one."""
 
@@ -45,6 +71,7 @@ class Stack(LocalStack):
                          DAYBOOK_HTTP_ADDRESS_CONNECTIONS="0", **settings)
         self.env = {}
         self.clients = []
+        self.daemons = DAEMONS  # by name
 
     def use(self, binaries):
         """For what is started from now on."""
@@ -67,6 +94,33 @@ class Stack(LocalStack):
         for client in self.clients:
             client.close()
         self.control("down")
+
+    def allow_connections(self, count):
+        """PostgreSQL is started anew."""
+        self.psql(f"alter system set max_connections = {count}")
+        self.kill("postgres", signal.SIGINT)
+        self.start("postgres")
+
+    def two_buses(self):
+        """Settings of everybody where there are two; what the first one has besides; and the second, which is on
+        another host."""
+        first = {key: self.env[key] for key in BUS_ADDRESSES}
+        second = {key: other_host(address) for key, address in first.items()}
+        return ({key: f"{first[key]},{second[key]}" for key in first},
+                *({BUS_ADDRESSES[key]: address for key, address in bus.items()} for bus in (first, second)))
+
+    def add_seconds(self, **settings):
+        """A second one of each daemon, on another host; all of them get these settings with their next start."""
+        both, *buses = self.two_buses()
+        for name in DAEMONS:
+            listens = {key: other_host(address) for key, address in self.env_of(name).items()
+                       if key in ("DAYBOOK_ADMIN_LISTEN", "DAYBOOK_HTTP_LISTEN")}
+            first, second = buses if name == "bus" else ({}, {})
+            shutil.copy(self.env_file(name), self.env_file(f"{name}-2"))
+            self.write_settings(name, **both, **first, **settings)
+            self.write_settings(f"{name}-2", **both, **second, **listens, **settings)
+        self.daemons = tuple(one for name in DAEMONS for one in (name, f"{name}-2"))
+        self.env["DAYBOOK_STATUS"] = " ".join(f"{n}={self.env_of(n)['DAYBOOK_ADMIN_LISTEN']}" for n in self.daemons)
 
     def log_tails(self, lines=15):
         tails = []
@@ -149,7 +203,7 @@ class Stack(LocalStack):
     # --- processes --------------------------------------------------------------------------------
 
     def pids(self):
-        return {name: self.pid(name) for name in (*DAEMONS, "postgres", "redis")}
+        return {name: self.pid(name) for name in (*self.daemons, "postgres", "redis")}
 
     def send_signal(self, name, number):
         pid = self.pid(name)
@@ -162,7 +216,7 @@ class Stack(LocalStack):
 
     def cut_power(self):
         """F07: everything is killed at once, PostgreSQL and Redis too, and gone when this returns."""
-        pids = [self.pid(name) for name in (*DAEMONS, "redis")]
+        pids = [self.pid(name) for name in (*self.daemons, "redis")]
         assert None not in pids, "not all of them ran before"
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
@@ -175,13 +229,13 @@ class Stack(LocalStack):
 
     def healthy(self, name):
         env = {**os.environ, **self.env_of(name)}
-        done = subprocess.run([self.bin / f"daybook-{name}", "--health"], env=env,
+        done = subprocess.run([self.bin / f"daybook-{kind_of(name)}", "--health"], env=env,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return done.returncode == 0
 
     def write_settings(self, name, **settings):
         """For the daemon's next start; None takes one away. Returns the whole file as it was."""
-        path = self.folder / f"env/{name}.env"
+        path = self.env_file(name)
         before = path.read_text()
         kept = [line for line in before.splitlines() if line.split("=")[0] not in settings]
         path.write_text("".join(f"{line}\n" for line in [*kept, *(
@@ -191,12 +245,12 @@ class Stack(LocalStack):
     def change_settings(self, name, **settings):
         """The daemon is started again with these settings; None takes one away. Returns its settings of before."""
         before = self.write_settings(name, **settings)
-        self.restart(name, (self.folder / f"env/{name}.env").read_text())
+        self.restart(name, self.env_file(name).read_text())
         return before
 
     def restart(self, name, settings):
         self.kill(name, signal.SIGTERM)
-        (self.folder / f"env/{name}.env").write_text(settings)
+        self.env_file(name).write_text(settings)
         self.start(name)
         wait_until(lambda: self.healthy(name), 20 * SLACK, f"{name} was back")
 

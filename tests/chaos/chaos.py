@@ -13,21 +13,23 @@ import statistics
 import subprocess
 import time
 
-from local_stack import OWNER, ROOT, Failed, run
+from load import Door
+from local_stack import OWNER, ROOT, Failed, is_alive, run
 from receiver import Receiver
-from stack import DAEMONS, SLACK, Stack, wait_until
+from stack import DAEMONS, SLACK, Stack, is_ready, kind_of, wait_until
 from under_load import PROBES, REPS, UnderLoad
-from web import Caller, new_key
+from web import LIST, Caller, new_key
 
 import machine
+import mdp
 from proxy import Proxy
 
 WEBHOOKS = "daybook.gateway.v1.WebhookService/"
 RECOVERY = 60     # seconds after which what does not work again is stuck
 LAST_RETRY = int(os.environ.get('CHAOS_LAST', 420))  # a notice that failed twice is tried again after 5 min ± 20 %
-
-
-GROWTH = 1  # MiB an hour (operations 9, F69)
+CONNECTIONS = 250  # of PostgreSQL, where there are two of each daemon
+BOTH = 0.2        # how often a fault is done to both of a kind
+GROWTH = 1        # MiB an hour (operations 9, F69)
 
 
 class Seen(list):
@@ -83,14 +85,17 @@ class ChaosStack(Stack):
 
 
 class Chaos(UnderLoad):
-    def __init__(self, folder, seed, rate, soon, companies, threads, disk=False, clock=False):
+    """replicas: one or two of each daemon, buses too."""
+
+    def __init__(self, folder, seed, rate, soon, companies, threads, disk=False, clock=False, replicas=1):
         super().__init__(folder, f"chaos{seed}", seed, rate, soon, companies, processes=1, threads=threads, web=True,
                          repeats=0.05)
         self.stack = ChaosStack(self.folder / "stack")
         self.proxy, self.receivers = Proxy(), []
         self.disk = machine.Disk() if disk else None
         self.clock = self.folder / "wall-clock" if clock else None
-        self.timeline, self.broken, self.ended = [], [], set()
+        self.replicas, self.probes = replicas, {}
+        self.timeline, self.broken, self.ended, self.hit = [], [], set(), set()
         self.memory = collections.defaultdict(list)  # by daemon: (pid, second, bytes)
 
     # --- up and down ------------------------------------------------------------------------------
@@ -105,53 +110,93 @@ class Chaos(UnderLoad):
             self.stack.kill("postgres", signal.SIGINT)
             self.disk.put_wal()
             self.stack.start("postgres")
+        if self.replicas == 2:
+            self.stack.allow_connections(CONNECTIONS)
+            self.stack.add_seconds(DAYBOOK_WORKERS=4)
         self.put_proxies()
-        for name in DAEMONS:
+        for name in self.stack.daemons:
             self.stack.start(name)
         self.wait_until_ready()
         self.make_companies()
         self.stack.settle()
+        self.wait_until_known()
         self.receivers = [Hook(self, company) for company in self.companies]
+
+    def all_of(self, kind):
+        """Names of the daemons of a kind."""
+        return [name for name in self.stack.daemons if kind_of(name) == kind]
 
     def put_proxies(self):
         """Between each daemon and each of what it speaks to."""
-        for name in DAEMONS:
-            env, changed = self.stack.env_of(name), {}
-            sockets = self.stack.run_dir / f"proxy-{name}"
-            sockets.mkdir()
-            self.proxy.add(f"{name} - postgres", self.stack.sockets / ".s.PGSQL.5432", sockets / ".s.PGSQL.5432")
-            changed["DAYBOOK_DB_URL"] = env["DAYBOOK_DB_URL"].replace(str(self.stack.sockets), str(sockets))
-            if "DAYBOOK_REDIS_URL" in env:
-                self.proxy.add(f"{name} - redis", self.stack.run_dir / "redis.sock", sockets / "redis.sock")
-                changed["DAYBOOK_REDIS_URL"] = f"unix:{sockets}/redis.sock"
-            if name != "bus":
-                for link, key in (("bus", "DAYBOOK_BUS_ENDPOINT"), ("events", "DAYBOOK_BUS_EVENTS")):
-                    changed[key] = self.tcp(f"{name} - {link}", env[key])
-            if name == "reminders" and self.clock:
-                changed.update(self.clock_settings())
-            self.stack.write_settings(name, **changed)
-        self.tcp("load - bus", self.stack.env["DAYBOOK_BUS_ENDPOINT"])
-        self.tcp("load - gateway", f"tcp://{self.stack.env_of('gateway')['DAYBOOK_HTTP_LISTEN']}")
+        for name in self.stack.daemons:
+            self.stack.write_settings(name, **self.behind_proxies(name))
+        for bus in self.all_of("bus"):
+            self.tcp(f"load - {bus}", self.stack.env_of(bus)["DAYBOOK_BUS_LISTEN"])
+        for gateway in self.all_of("gateway"):
+            self.tcp(f"load - {gateway}", self.stack.env_of(gateway)["DAYBOOK_HTTP_LISTEN"])
 
-    def tcp(self, name, endpoint):
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        return "tcp://%s:%d" % self.proxy.add(name, (host, int(port)))
+    def behind_proxies(self, name):
+        """Settings by which it finds them."""
+        env, changed = self.stack.env_of(name), {}
+        sockets = self.stack.run_dir / f"proxy-{name}"
+        sockets.mkdir()
+        self.proxy.add(f"{name} - postgres", self.stack.sockets / ".s.PGSQL.5432", sockets / ".s.PGSQL.5432")
+        changed["DAYBOOK_DB_URL"] = env["DAYBOOK_DB_URL"].replace(str(self.stack.sockets), str(sockets))
+        if "DAYBOOK_REDIS_URL" in env:
+            self.proxy.add(f"{name} - redis", self.stack.run_dir / "redis.sock", sockets / "redis.sock")
+            changed["DAYBOOK_REDIS_URL"] = f"unix:{sockets}/redis.sock"
+        if kind_of(name) != "bus":
+            for link, key in (("bus", "DAYBOOK_BUS_ENDPOINT"), ("events", "DAYBOOK_BUS_EVENTS")):
+                changed[key] = ",".join(f"tcp://{self.tcp(f'{name} - {link}{which}', address)}"
+                                        for which, address in zip(("", "-2"), env[key].split(",")))
+        if kind_of(name) == "reminders" and self.clock:
+            changed.update(self.clock_settings(name))
+        return changed
+
+    def tcp(self, name, address):
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        return "%s:%d" % self.proxy.add(name, (host, int(port)))
 
     def addresses(self):
-        return {"endpoint": "tcp://%s:%d" % self.proxy.links["load - bus"].listen,
-                "gateway": "%s:%d" % self.proxy.links["load - gateway"].listen}
+        def behind(kind):
+            return ["%s:%d" % self.proxy.links[f"load - {name}"].listen for name in self.all_of(kind)]
+        return {"endpoint": ",".join(f"tcp://{address}" for address in behind("bus")),
+                "gateway": ",".join(behind("gateway"))}
 
-    def clock_settings(self):
+    def wait_until_known(self):
+        """Everybody's keys, to each bus and each gateway: people are refused until then."""
+        for bus in self.all_of("bus"):
+            endpoint = self.stack.env_of(bus)["DAYBOOK_BUS_LISTEN"]
+            self.probes[bus] = mdp.Client(endpoint, self.stack.keys(), principal=self.company.system.principal)
+            for keys in (company.keys[who] for company in self.companies for who in (*REPS, "supervisor")):
+                wait_until(lambda k=keys, e=endpoint: self.admits(e, k), RECOVERY * SLACK, f"{bus} knew everybody")
+        for gateway in self.all_of("gateway"):
+            door = Door(self.stack.env_of(gateway)["DAYBOOK_HTTP_LISTEN"])
+            for key in (self.probe_key, *(k for company in self.companies for k in company.api_keys.values())):
+                caller = Caller(door, key)
+                wait_until(lambda c=caller: c.post(LIST).status != 401, RECOVERY * SLACK, f"{gateway} knew the key")
+                caller.connection.close()
+
+    def admits(self, endpoint, keys):
+        """A connection that was refused does not try again."""
+        with mdp.Client(endpoint, keys) as client:
+            return self.works("customers", client)
+
+    def clock_settings(self, name):
         """Waits for conditions by the monotonic clock end at once there (libfaketime 0.9.10 takes its own clock for
         that), which keeps a CPU busy, so they last 20 ms each."""
-        self.set_clock(0)
-        return {"LD_PRELOAD": machine.faketime(), "FAKETIME_TIMESTAMP_FILE": self.clock, "FAKETIME_CACHE_DURATION": 1,
-                "FAKETIME_DONT_FAKE_MONOTONIC": 1, "DONT_FAKE_MONOTONIC": 1, "FAKETIME_WAIT_MS": 20}
+        self.set_clock(name, 0)
+        return {"LD_PRELOAD": machine.faketime(), "FAKETIME_TIMESTAMP_FILE": self.clock_of(name),
+                "FAKETIME_CACHE_DURATION": 1, "FAKETIME_DONT_FAKE_MONOTONIC": 1, "DONT_FAKE_MONOTONIC": 1,
+                "FAKETIME_WAIT_MS": 20}
 
-    def set_clock(self, seconds):
-        fresh = self.clock.with_suffix(".new")
+    def clock_of(self, name):
+        return self.clock.with_name(f"wall-clock-{name}")
+
+    def set_clock(self, name, seconds):
+        fresh = self.clock_of(name).with_suffix(".new")
         fresh.write_text(f"{seconds:+d}\n")
-        fresh.rename(self.clock)
+        fresh.rename(self.clock_of(name))
 
     def remove(self):
         for process in self.load:  # or it would go on for minutes without a stack
@@ -163,15 +208,51 @@ class Chaos(UnderLoad):
         super().remove()
         for receiver in self.receivers:
             receiver.close()
+        for client in self.probes.values():
+            client.close()
         self.proxy.close()
         if self.disk:
             self.disk.remove()
 
     # --- what faults need -------------------------------------------------------------------------
 
-    def end(self, name, number):
-        self.ended.add(name)
-        self.stack.kill(name, number)
+    def pick(self, kind=None):
+        """A daemon; of two of its kind now and then both."""
+        names = self.all_of(kind or self.rng.choice(DAEMONS))
+        if len(names) > 1 and self.rng.random() > BOTH:
+            names = [self.rng.choice(names)]
+        self.hit.update(names)
+        return names
+
+    def pick_links(self):
+        """A connection; now and then of both of its kind to both of the other one's."""
+        name = self.rng.choice(sorted(self.proxy.links))
+        names, kinds = [name], kinds_of(name)
+        if self.replicas > 1 and self.rng.random() < BOTH:
+            names = [n for n in sorted(self.proxy.links) if kinds_of(n) == kinds]
+        self.hit.update(client if client != "load" else server for client, server in (n.split(" - ") for n in names))
+        return names
+
+    def end(self, names, number):
+        self.ended.update(names)
+        pids = [self.stack.send_signal(name, number) for name in names]
+        wait_until(lambda: not any(map(is_alive, pids)), RECOVERY * SLACK, f"{' and '.join(names)} had ended")
+
+    def start(self, names):
+        for name in names:
+            self.stack.start(name)
+
+    def leads(self, bus):
+        """By what it says."""
+        return "\ndaybook_relay_leader 1" in self.stack.metrics(bus)
+
+    def leader(self):
+        return wait_until(lambda: [bus for bus in self.all_of("bus") if self.leads(bus)], RECOVERY * SLACK,
+                          "a bus led the log")[0]
+
+    def term(self):
+        """How often the lead has changed hands."""
+        return int(self.psql("select term from bus.head"))
 
     def psql(self, text):
         return self.stack.psql(f"set statement_timeout = '5s'; {text}", database="daybook")
@@ -207,9 +288,9 @@ class Chaos(UnderLoad):
 
     def do(self, fault, beside=None):
         """One fault, maybe with another one in its midst; then all must work again."""
-        before = {name: self.stack.pid(name) for name in DAEMONS}
-        self.ended, began = set(), time.monotonic()
-        entry = {"at": round(began - self.load_began, 2), "fault": fault.name, "ids": fault.ids}
+        before = {name: self.stack.pid(name) for name in self.stack.daemons}
+        self.ended, self.hit, began = set(), set(), time.monotonic()
+        entry = {"at": round(began - self.load_began, 2), "fault": fault.name, "ids": fault.ids, "began": time.time()}
         self.timeline.append(entry)
         try:
             with fault.enter(self) as what:
@@ -222,6 +303,9 @@ class Chaos(UnderLoad):
         except AssertionError as failure:
             self.break_(f"after {fault.name} {entry.get('what', '')}", failure)
         self.check_pids(before, entry)
+        entry["one_of_two"] = self.replicas == 2 and fault.picks and not any(
+            self.hit.issuperset(self.all_of(kind)) for kind in DAEMONS)
+        entry["ended"] = time.time()
         return entry
 
     def do_beside(self, fault, entry):
@@ -238,7 +322,7 @@ class Chaos(UnderLoad):
 
         def all_work():
             missing.clear()
-            missing.update(n for n in (*PROBES, "gateway") if not self.works(n))
+            missing.update(self.idle())
             last[:] = sorted(missing) or last
             return not missing
         try:
@@ -247,9 +331,15 @@ class Chaos(UnderLoad):
             raise Failed(f"{failure}: {sorted(missing)}") from None
         return round(time.monotonic() - started, 2), last
 
+    def idle(self):
+        """Who is not ready; when all are, what does not answer by which bus."""
+        return {n for n in self.stack.daemons if not is_ready(self.stack.env_of(n)["DAYBOOK_ADMIN_LISTEN"])} or {
+            f"{n} by {bus}" for bus, client in self.probes.items() for n in PROBES if not self.works(n, client)} | {
+            n for n in self.all_of("gateway") if not self.gateway_works(n)}
+
     def check_pids(self, before, entry):
         """No daemon ends because of what is done to another one."""
-        for name in DAEMONS:
+        for name in self.stack.daemons:
             now = self.stack.pid(name)
             if now != before[name] and name not in self.ended:
                 self.break_(f"during {entry['fault']} {entry.get('what', '')}", f"{name} ended by itself")
@@ -260,7 +350,7 @@ class Chaos(UnderLoad):
         self.broken.append(f"{when}: {what}")
 
     def look_at_memory(self):
-        for name in DAEMONS:
+        for name in self.stack.daemons:
             pid = self.stack.pid(name)
             if pid:
                 with contextlib.suppress(OSError):
@@ -270,7 +360,7 @@ class Chaos(UnderLoad):
     # --- afterwards -------------------------------------------------------------------------------
 
     def wait_until_ready(self):
-        wait_until(lambda: all(map(self.stack.healthy, DAEMONS)), 60 * SLACK, "all daemons were ready")
+        wait_until(lambda: all(map(self.stack.healthy, self.stack.daemons)), 60 * SLACK, "all daemons were ready")
 
     def settle(self):
         self.wait_until_ready()
@@ -323,7 +413,7 @@ class Chaos(UnderLoad):
 
     def check_ready(self):
         self.wait_until_ready()
-        return len(DAEMONS)
+        return len(self.stack.daemons)
 
     def check_logs(self):
         reports = self.stack.sanitizer_reports()
@@ -346,6 +436,11 @@ class Chaos(UnderLoad):
     def check_broken(self):
         assert not self.broken, "\n".join(self.broken)
         return len(self.timeline)
+
+
+def kinds_of(link):
+    """Of the daemons, or other processes, between which it is."""
+    return [kind_of(end) for end in link.split(" - ")]
 
 
 def mib_an_hour(points):

@@ -17,7 +17,7 @@ import typing
 import mdp
 from local_stack import Failed, children_of
 from redis_bytes import RawRedis
-from stack import DAEMONS, SLACK, wait_until
+from stack import SLACK, wait_until
 from web import Caller
 
 import machine
@@ -33,91 +33,142 @@ class Fault:
     seconds: tuple  # how long it lasts, at least and at most
     weight: int     # how often it is in the deck
     needs: typing.Callable  # of the machine; None: nothing
+    picks: bool     # one of two daemons, or connections of one, where there are two; no other process
+    replicas: int   # that there must be
 
 
 FAULTS = {}
 
 
-def fault(ids, seconds=(0.5, 3), weight=1, needs=None):
+def fault(ids, seconds=(0.5, 3), weight=1, needs=None, picks=False, replicas=1):
     def keep(function):
         FAULTS[function.__name__] = Fault(function.__name__, ids, contextlib.contextmanager(function), seconds,
-                                          weight, needs)
+                                          weight, needs, picks, replicas)
         return function
     return keep
+
+
+@contextlib.contextmanager
+def all_of(managers):
+    with contextlib.ExitStack() as entered:
+        for manager in managers:
+            entered.enter_context(manager)
+        yield
 
 
 # --- processes ----------------------------------------------------------------------------------------
 
 
-@fault("F01 F02 F03 F04 F05 F06", seconds=(0, 0.5), weight=4)
+@fault("F01 F02 F03 F04 F05 F06", seconds=(0, 0.5), weight=4, picks=True)
 def kill(run):
-    name = run.rng.choice(DAEMONS)
-    run.end(name, signal.SIGKILL)
-    yield name
-    run.stack.start(name)
+    names = run.pick()
+    run.end(names, signal.SIGKILL)
+    yield " ".join(names)
+    run.start(names)
 
 
-@fault("F08", seconds=(1, 6), weight=3)
+@fault("F08", seconds=(1, 6), weight=3, picks=True)
 def stop(run):
-    name = run.rng.choice(DAEMONS)
-    with run.stack.stopped(name):
-        yield name
+    names = run.pick()
+    with all_of(map(run.stack.stopped, names)):
+        yield " ".join(names)
 
 
-@fault("F09", seconds=(0, 0.5))
+@fault("F09", seconds=(0, 0.5), picks=True)
 def terminate(run):
     """Drains: it ends by itself, in time."""
-    name = run.rng.choice(DAEMONS)
-    run.end(name, signal.SIGTERM)
-    yield name
-    run.stack.start(name)
+    names = run.pick()
+    run.end(names, signal.SIGTERM)
+    yield " ".join(names)
+    run.start(names)
 
 
 @fault("F07 F10", seconds=(0, 1))
 def power(run):
-    run.ended.update(DAEMONS)
+    run.ended.update(run.stack.daemons)
     run.stack.cut_power()
     yield "all"
-    order = run.rng.sample(("redis", "postgres", *DAEMONS), len(DAEMONS) + 2)
-    for name in order:
-        run.stack.start(name)
+    names = ("redis", "postgres", *run.stack.daemons)
+    run.start(run.rng.sample(names, len(names)))
 
 
-@fault("F48", seconds=(2, 5))
+@fault("F48", seconds=(2, 5), picks=True)
 def descriptors(run):
     """No more than it has open."""
-    name = run.rng.choice(DAEMONS)
-    pid = run.stack.pid(name)
+    names = run.pick()
+    with all_of(no_more_descriptors(run.stack.pid(name)) for name in names):
+        yield " ".join(names)
+
+
+@contextlib.contextmanager
+def no_more_descriptors(pid):
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), hard))
     try:
-        yield name
+        yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@fault("F68", seconds=(2, 5), needs=lambda: machine.Group.there_are("cpu"))
+@fault("F68", seconds=(2, 5), needs=lambda: machine.Group.there_are("cpu"), picks=True)
 def throttle(run):
-    name = run.rng.choice(DAEMONS)
+    names = run.pick()
     with machine.Group("cpu") as group:
-        group.limit_cpu(5)
-        with group.holding(run.stack.pid(name)):
-            yield f"{name} to 5 % of a CPU"
+        group.limit_cpu(5 * len(names))
+        with all_of(group.holding(run.stack.pid(name)) for name in names):
+            yield f"{' '.join(names)} to 5 % of a CPU"
 
 
-@fault("F47 F68", seconds=(1, 3), needs=lambda: machine.Group.there_are("memory"))
+@fault("F47 F68", seconds=(1, 3), needs=lambda: machine.Group.there_are("memory"), picks=True)
 def memory(run):
-    """It starts with too little memory, and is killed for it, at once or under load."""
-    name = run.rng.choice(DAEMONS)
-    run.end(name, signal.SIGKILL)
+    """They start with too little memory, and are killed for it, at once or under load."""
+    names = run.pick()
+    run.end(names, signal.SIGKILL)
     with machine.Group("memory") as group:
-        group.limit_memory(run.rng.choice((6, 12)) << 20)
-        with contextlib.suppress(Failed):  # it may not even get so far
-            run.stack.control_within(group.enter_words(), "start", name)
-        yield name
-        if run.stack.pid(name):
+        group.limit_memory(run.rng.choice((6, 12)) * len(names) << 20)
+        for name in names:
+            with contextlib.suppress(Failed):  # it may not even get so far
+                run.stack.control_within(group.enter_words(), "start", name)
+        yield " ".join(names)
+        for name in filter(run.stack.pid, names):
             run.stack.kill(name)
-    run.stack.start(name)
+    run.start(names)
+
+
+# --- who leads the log --------------------------------------------------------------------------------
+
+
+@fault("F02 F03", seconds=(0, 0.5), weight=2, picks=True, replicas=2)
+def kill_leader(run):
+    """The other bus leads within 5 s."""
+    old = run.leader()
+    other, = set(run.all_of("bus")) - {old}
+    run.hit.add(old)
+    run.end([old], signal.SIGKILL)
+    try:
+        took = seconds_until(lambda: run.leads(other), 5 * SLACK, "the other bus led the log")
+        yield f"{old}, {other} leads after {took:.2f} s"
+    finally:
+        run.stack.start(old)
+
+
+@fault("F03 F32 F59", seconds=(0, 4), weight=2, picks=True, replicas=2)
+def part_leader(run):
+    """The bus that leads the log and PostgreSQL do not hear each other, or one of them thinks so. The lead is taken
+    anew, by the other bus or by itself, and what the old one believes does no harm."""
+    old, term = run.leader(), run.term()
+    how = run.rng.choice(("hole", "cut", "half_open_client", "half_open_server"))
+    run.hit.add(old)
+    with run.proxy.faulty(f"{old} - postgres", how):
+        took = seconds_until(lambda: run.term() > term, 20 * SLACK, "the lead of the log was taken anew")
+        leading = [bus for bus in run.all_of("bus") if run.leads(bus)]
+        yield f"{old}, {how}; after {took:.2f} s {' and '.join(leading) or 'nobody'} says that it leads"
+
+
+def seconds_until(condition, seconds, what):
+    began = time.monotonic()
+    wait_until(condition, seconds, what)
+    return time.monotonic() - began
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------
@@ -169,6 +220,7 @@ def postgres_lock(run):
 
 
 def take_connections(stack, held, count):
+    """Idle ones, of somebody who may have the last ones too."""
     startup = b"user\0daybook_owner\0database\0postgres\0\0"
     for _ in range(count):
         s = socket.socket(socket.AF_UNIX)
@@ -180,9 +232,9 @@ def take_connections(stack, held, count):
 @fault("F18", seconds=(1, 4))
 def postgres_connections(run):
     """All that are left, by somebody who does nothing with them."""
-    held = []
+    held, there_are = [], int(run.psql("show max_connections"))
     try:
-        take_connections(run.stack, held, 120)
+        take_connections(run.stack, held, there_are - 40)
         with contextlib.suppress(Failed):  # there may be none left
             run.psql("select pg_terminate_backend(pid) from pg_stat_activity where usename like 'daybook\\_%'"
                      " and usename <> 'daybook_owner'")
@@ -271,42 +323,61 @@ def redis_poison(run):
 
 
 def on_a_link(run, kind, amount=0.0, text=""):
-    name = run.rng.choice(sorted(run.proxy.links))
-    with run.proxy.faulty(name, kind, amount):
-        yield f"{name}{text}"
+    names = run.pick_links()
+    with all_of(run.proxy.faulty(name, kind, amount) for name in names):
+        yield f"{', '.join(names)}{text}"
 
 
-@fault("F64", seconds=(1, 5))
+@fault("F64", seconds=(1, 5), picks=True)
 def net_delay(run):
     ms = run.rng.choice((20, 100, 500))
     yield from on_a_link(run, "delay", ms / 1000, f" by {ms} ms")
 
 
-@fault("F64", seconds=(1, 5))
+@fault("F64", seconds=(1, 5), picks=True)
 def net_slow(run):
     rate = run.rng.choice((20_000, 125_000))
     yield from on_a_link(run, "slow", rate, f", {rate} bytes/s")
 
 
-@fault("F26 F32", seconds=(1, 6), weight=2)
+@fault("F26 F32", seconds=(1, 6), weight=2, picks=True)
 def net_hole(run):
     yield from on_a_link(run, "hole")
 
 
-@fault("F26 F32", seconds=(0.2, 3))
+@fault("F26 F32", seconds=(0.2, 3), picks=True)
 def net_cut(run):
     yield from on_a_link(run, "cut")
 
 
-@fault("F26 F32 F64", seconds=(0, 0.5))
+@fault("F26 F32 F64", seconds=(0, 0.5), picks=True)
 def net_reset(run):
     yield from on_a_link(run, "reset")
 
 
-@fault("F26 F32", seconds=(1, 6), weight=2)
+@fault("F26 F32", seconds=(1, 6), weight=2, picks=True)
 def net_half_open(run):
     kind = run.rng.choice(("half_open_client", "half_open_server"))
     yield from on_a_link(run, kind, text=f", {kind[10:]} is not told")
+
+
+@fault("F32 F59", seconds=(2, 8), weight=2, picks=True, replicas=2)
+def net_parted(run):
+    """Two hosts with one of each daemon, buses too, that do not hear each other. Whoever commands hears both;
+    PostgreSQL and Redis stand apart from both, or beside the first one."""
+    how, beside = run.rng.choice(("hole", "cut")), run.rng.random() < 0.5
+    parted = [name for name in run.proxy.links if is_between_hosts(*name.split(" - "), beside)]
+    run.hit.update(name for name in run.stack.daemons if name.endswith("-2"))
+    with all_of(run.proxy.faulty(name, how) for name in parted):
+        yield f"{how} between the hosts, {'one' if beside else 'both'} with PostgreSQL"
+
+
+def is_between_hosts(client, server, beside_first):
+    if client == "load":
+        return False
+    if server in ("postgres", "redis"):
+        return beside_first and client.endswith("-2")
+    return client.endswith("-2") != server.endswith("-2")
 
 
 # --- who listens --------------------------------------------------------------------------------------
@@ -314,14 +385,16 @@ def net_half_open(run):
 
 @fault("F33", seconds=(3, 8))
 def subscribers(run):
-    """One by the bus and one by HTTP that ask for everything and never read."""
+    """One by each bus and one by HTTP that ask for everything and never read."""
     company = run.rng.choice(run.companies)
-    heard = mdp.Subscriber(run.stack.env["DAYBOOK_BUS_EVENTS"], company.keys["gm"], "")
+    heard = [mdp.Subscriber(run.stack.env_of(bus)["DAYBOOK_BUS_EVENTS_LISTEN"], company.keys["gm"], "")
+             for bus in run.all_of("bus")]
     stream = Caller(run.stack, run.probe_key).stream(STREAM, {}) if run.gateway_works() else None
     try:
         yield "do not read"
     finally:
-        heard.close()
+        for subscriber in heard:
+            subscriber.close()
         if stream:
             stream.close()
 
@@ -356,13 +429,15 @@ def receiver_gone(run):
 # --- time ---------------------------------------------------------------------------------------------
 
 
-@fault("F40 F41", seconds=(2, 6), needs=machine.faketime)
+@fault("F40 F41", seconds=(2, 6), needs=machine.faketime, picks=True)
 def clock_step(run):
     """The wall clock of reminders is another one for a while."""
-    seconds = run.rng.choice((-86400, -3600, -7, 3, 7, 3600, 86400))
-    run.set_clock(seconds)
+    names, seconds = run.pick("reminders"), run.rng.choice((-86400, -3600, -7, 3, 7, 3600, 86400))
+    for name in names:
+        run.set_clock(name, seconds)
     try:
-        yield f"reminders {seconds:+d} s"
+        yield f"{' '.join(names)} {seconds:+d} s"
     finally:
-        run.set_clock(0)
-        wait_until(lambda: run.stack.healthy("reminders"), 30 * SLACK, "reminders believed its clock again")
+        for name in names:
+            run.set_clock(name, 0)
+        wait_until(lambda: all(map(run.stack.healthy, names)), 30 * SLACK, "reminders believed its clock again")

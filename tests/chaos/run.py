@@ -2,8 +2,9 @@
 build/chaos/report.{json,md}, and ends with 1 when anything that must hold does not.
 
 CHAOS_SEED, CHAOS_SECONDS (60), CHAOS_FAULTS (names of faults.py parted by commas; all; none: nothing but the load, and
-that no daemon's memory grows), CHAOS_RATE (commands a
-second that are offered, 120), CHAOS_COMPANIES (2), CHAOS_REPORT (folder of the report).
+that no daemon's memory grows), CHAOS_REPLICAS (1, or 2 of each daemon, buses too), CHAOS_RATE (commands a
+second that are offered, 120), CHAOS_COMPANIES (2), CHAOS_REPORT (folder of the report), CHAOS_KEEP_LOGS (1: logs and
+ledger of a good run too).
 """
 
 import collections
@@ -27,12 +28,13 @@ contract.load()
 import tamper  # noqa: E402
 from chaos import Chaos  # noqa: E402
 from faults import FAULTS  # noqa: E402
-from stack import DAEMONS  # noqa: E402
+from under_load import Seen  # noqa: E402
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1 << 31))
 SECONDS = float(os.environ.get("CHAOS_SECONDS") or 60)
 NAMES = [n for n in (os.environ.get("CHAOS_FAULTS") or "").split(",") if n]
 RATE = float(os.environ.get("CHAOS_RATE") or 120)
+REPLICAS = int(os.environ.get("CHAOS_REPLICAS") or 1)
 COMPANIES = int(os.environ.get("CHAOS_COMPANIES") or 2)
 REPORT = pathlib.Path(os.environ.get("CHAOS_REPORT") or TESTS.parent / "build/chaos")
 THREADS = 12  # of a company
@@ -45,7 +47,9 @@ def chosen():
     unknown = [n for n in NAMES if n not in FAULTS]
     if unknown:
         sys.exit(f"no such fault: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
-    wanted = [FAULTS[n] for n in NAMES] or list(FAULTS.values())
+    if any(FAULTS[n].replicas > REPLICAS for n in NAMES):
+        sys.exit("some of these faults need CHAOS_REPLICAS=2")
+    wanted = [FAULTS[n] for n in NAMES] or [f for f in FAULTS.values() if f.replicas <= REPLICAS]
     possible = [f for f in wanted if not f.needs or f.needs()]
     return possible, [f.name for f in wanted if f not in possible]
 
@@ -87,7 +91,11 @@ def timeline_line(entry):
     beside = f", with {entry['beside']}" if "beside" in entry else ""
     return (f"{entry['at']:8.2f} s  {entry['fault']:20} {str(entry.get('what', '?')) + beside:58} "
             f"{entry.get('seconds', 0):6.2f} s, works after {entry.get('recovery', float('nan')):.2f} s "
-            f"{' '.join(entry.get('last', []))}")
+            f"{' '.join(entry.get('last', []))}{seen_line(entry) if 'failed' in entry else ''}")
+
+
+def seen_line(entry):
+    return f"; {sum(entry['failed'].values())} tries failed, {entry['longest_gap_s']:.2f} s without an acknowledged command"
 
 
 def say(text):
@@ -146,21 +154,36 @@ def figures(chaos, skipped):
     bad = ("refused", "unknown", "differs")
     acknowledged = sum(n for kind, n in kinds.items() if kind not in bad)
     recovery = sorted(e["recovery"] for e in chaos.timeline if "recovery" in e)
-    return {"seed": chaos.seed, "seconds": round(chaos.loaded_s, 1), "commands_sent": sum(tries),
+    return {"seed": chaos.seed, "replicas": chaos.replicas, "seconds": round(chaos.loaded_s, 1), "commands_sent": sum(tries),
             "commands_acknowledged": acknowledged, **{f"commands_{kind}": kinds[kind] for kind in bad},
             "replayed": sum(1 for e in chaos.entries() if e.get("replayed")), "by_kind": dict(sorted(kinds.items())),
             "faults": len(chaos.timeline), "faults_by_class": dict(sorted(collections.Counter(
                 e["fault"] for e in chaos.timeline).items())),
             "faults_beside": sum("beside" in e for e in chaos.timeline), "not_possible_here": skipped,
             "recovery_p50_s": round(statistics.median(recovery), 2) if recovery else None,
-            "recovery_max_s": recovery[-1] if recovery else None, "memory": memory(chaos),
+            "recovery_max_s": recovery[-1] if recovery else None, "seen_by_clients": seen_by_clients(chaos),
+            "memory": memory(chaos),
             "carried_bytes": {name: link.carried for name, link in chaos.proxy.links.items()}}
+
+
+def seen_by_clients(chaos):
+    """By class of fault, apart for those that spared one of each kind: how often, the longest time without an
+    acknowledged command, and the tries that came to nothing, from the fault's begin until everything worked again."""
+    spans, told = [(e["began"], e["ended"]) for e in chaos.timeline], {}
+    for entry, (gap, _, failed) in zip(chaos.timeline, Seen(chaos.entries()).during(spans)):
+        one = told.setdefault(entry["fault"], {}).setdefault("one of two" if entry["one_of_two"] else "all", {
+            "times": 0, "longest_gap_s": 0, "failed": collections.Counter()})
+        one["times"] += 1
+        one["longest_gap_s"] = max(one["longest_gap_s"], round(gap, 2))
+        one["failed"] += failed
+        entry["longest_gap_s"], entry["failed"] = round(gap, 2), failed
+    return told
 
 
 def memory(chaos):
     """Of each daemon: the most it took, and of the process that lived longest how it grew after its first minute."""
     told = {}
-    for name in DAEMONS:
+    for name in chaos.stack.daemons:
         samples = chaos.memory[name]
         lives = collections.defaultdict(list)
         for pid, at, size in samples:
@@ -188,8 +211,22 @@ def markdown(report):
     for name, count in f["faults_by_class"].items():
         took = [e["recovery"] for e in report["timeline"] if e["fault"] == name and "recovery" in e]
         lines.append(f"| {name} | {count} | " + (f"{statistics.median(took):.2f} s, {max(took):.2f} s |" if took else "|"))
+    lines += seen_table(f["seen_by_clients"])
     lines += ["", "```", *map(timeline_line, report["timeline"]), "```", ""]
     return "\n".join(lines)
+
+
+def seen_table(seen):
+    """What clients saw; of faults that spared one of each kind there should be little."""
+    lines = ["", "| fault | of | times | longest time without an acknowledged command | tries refused | unknown | |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
+    for name, of in sorted(seen.items()):
+        for which, one in sorted(of.items(), reverse=True):
+            unknown = Seen.unknown(one["failed"])
+            why = ", ".join(f"{n} {why}" for why, n in one["failed"].most_common(4))
+            lines.append(f"| {name} | {which} | {one['times']} | {one['longest_gap_s']:.2f} s |"
+                         f" {one['failed'].total() - unknown} | {unknown} | {why} |")
+    return lines
 
 
 def write(report):
@@ -208,8 +245,8 @@ def main():
     names = {f.name for f in faults}
     folder = pathlib.Path(tempfile.mkdtemp(prefix="daybook-chaos-"))
     chaos = Chaos(folder, SEED, RATE, soon=10 if SECONDS < 300 else 40, companies=COMPANIES, threads=THREADS,
-                  disk=bool(names & {"disk_data", "disk_wal"}), clock="clock_step" in names)
-    say(f"seed {SEED}, {SECONDS:.0f} s, {len(faults)} kinds of faults" +
+                  replicas=REPLICAS, disk=bool(names & {"disk_data", "disk_wal"}), clock="clock_step" in names)
+    say(f"seed {SEED}, {SECONDS:.0f} s, {REPLICAS} of each daemon, {len(faults)} kinds of faults" +
         (f"; not possible here: {', '.join(skipped)}" if skipped else ""))
     good = False
     try:
@@ -227,8 +264,9 @@ def main():
         good = all(c["ok"] for c in checks) and all(t["found"] for t in report["tampering"])
         say(f"{'all that must hold holds' if good else 'BROKEN'}: seed {SEED}, report in {REPORT}")
     finally:
-        if not good:
+        if not good or os.environ.get("CHAOS_KEEP_LOGS") == "1":
             shutil.copytree(folder / "stack/log", REPORT / "log", dirs_exist_ok=True)
+            shutil.copytree(folder / "ledger", REPORT / "ledger", dirs_exist_ok=True)
         chaos.remove()
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if good else 1

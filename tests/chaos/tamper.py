@@ -4,7 +4,7 @@ after the other, and the judge must see each; what only a living stack can tell 
 
 import json
 
-from local_stack import DAEMONS, Failed
+from local_stack import Failed
 
 COPY = "daybook_tampered"
 
@@ -73,7 +73,7 @@ def alive(chaos):
     return {"an audit entry was changed": audit, "a read model differs": rebuild,
             "a notice did not come": lambda: chaos.compare_posts(posts, posts[:-1]),
             "notices about one thing change places": lambda: chaos.compare_posts(posts, [*posts[2:], *posts[:2]]),
-            "a daemon ended": lambda: chaos.check_pids(dict.fromkeys(DAEMONS, 1), {"fault": "none"}) or
+            "a daemon ended": lambda: chaos.check_pids(dict.fromkeys(chaos.stack.daemons, 1), {"fault": "none"}) or
             chaos.check_broken()}
 
 

@@ -1,4 +1,5 @@
-"""A short chaos run by a fixed seed, and what it says (run.py); `make chaos` is the long one.
+"""Short chaos runs by a fixed seed, with one of each daemon and with two, and what they say (run.py); `make chaos` is
+the long one.
 
 Each test is one thing that must hold after all those faults under load, named after those that it is about.
 """
@@ -18,10 +19,11 @@ SECONDS = 60
 SEED = 20261130
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
+@pytest.fixture(scope="module", params=[1, 2], ids=["one", "two"])
+def report(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    settings = {"CHAOS_SEED": str(SEED), "CHAOS_SECONDS": str(SECONDS), **os.environ, "CHAOS_REPORT": str(folder)}
+    settings = {"CHAOS_SEED": str(SEED), "CHAOS_SECONDS": str(SECONDS), **os.environ, "CHAOS_REPORT": str(folder),
+                "CHAOS_REPLICAS": str(request.param)}
     done = subprocess.run([HERE / "run.sh", sys.executable], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, env=settings, timeout=1800)
     assert (folder / "report.json").exists(), done.stdout

@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
 import threading
 import uuid
 
@@ -18,8 +17,8 @@ from chaos import Chaos
 from company import CUSTOMERS, SECONDS
 from faults import take_connections
 from local_stack import children_of
-from stack import wait_until
-from web import LIST, Caller, free_port, new_key
+from stack import Replica, wait_until
+from web import LIST, Caller, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 VISITS_LIST = "daybook.visits.v1.VisitService/List"
@@ -124,22 +123,6 @@ def test_f18_that_no_connection_is_left_is_counted_and_logged_by_its_code(quiet)
     quiet.stack.settle()
 
 
-@contextlib.contextmanager
-def replica(quiet, name):
-    """A second process of a daemon."""
-    env = {**quiet.stack.settings, **quiet.stack.env_of(name), "DAYBOOK_ADMIN_LISTEN": f"127.0.0.1:{free_port()}"}
-    with open(quiet.stack.folder / f"log/{name}-2.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen([quiet.stack.bin / f"daybook-{name}"], env=env, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: subprocess.run([quiet.stack.bin / f"daybook-{name}", "--health"], env=env,
-                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0,
-                   SECONDS, f"the second {name} was ready")
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def test_f09_of_two_replicas_one_leaves_and_no_request_fails(quiet):
     """Nobody repeats anything here."""
     keys, failed, done, over = quiet.company.keys["rep"], [], [], threading.Event()
@@ -153,17 +136,20 @@ def test_f09_of_two_replicas_one_leaves_and_no_request_fails(quiet):
                 except (mdp.CallError, mdp.NoAnswer) as error:
                     failed.append(repr(error))
     threads = [threading.Thread(target=work) for _ in range(6)]
-    with replica(quiet, "visits") as second:
+    second = Replica(quiet.stack, "visits", quiet.stack.folder / "log/visits-2.log")
+    try:
+        second.until_ready(SECONDS)
         for thread in threads:
             thread.start()
         try:
             wait_until(lambda: len(done) > 100, SECONDS, "requests were under way")
-            os.kill(second.pid, 15)
-            assert second.wait(timeout=60) == 0
+            assert second.drain() == 0
             before = len(done)
             wait_until(lambda: len(done) > before + 100, SECONDS, "the other one went on")
         finally:
             over.set()
             for thread in threads:
                 thread.join()
+    finally:
+        second.end()
     assert not failed, failed[:3]

@@ -5,7 +5,6 @@ The tests are one story in their order. What became of the commands meanwhile st
 (tests/support/load.py); build/ha.md gets the figures. "Outage" is the longest time without an acknowledged command.
 """
 
-import collections
 import os
 import pathlib
 import shutil
@@ -17,7 +16,7 @@ import pytest
 from cluster import HaStack
 from local_stack import ROOT, wait_until
 from stack import SLACK
-from under_load import UnderLoad
+from under_load import Seen, UnderLoad
 
 SEED = int(os.environ.get("HA_SEED", "20260302"))
 RATE = int(os.environ.get("HA_RATE", "100"))
@@ -61,23 +60,18 @@ class Story:
 
     # --- figures ----------------------------------------------------------------------------------
 
-    def seen(self, began, ended):
-        """Longest gap between two acknowledgements, and the failed tries of commands that were under way."""
+    def seen(self):
+        """What the clients saw of each."""
         entries = list(self.load.entries())
         given_up = [e for e in entries if "error" in e]
         assert not given_up, given_up[:3]
-        at = sorted(e["at"] for e in entries if "at" in e and began - 1 <= e["at"] <= ended)
-        gap = max((b - a for a, b in zip(at, at[1:])), default=ended - began)
-        failed = collections.Counter(why for e in entries if "at" in e and began <= e["at"] and e["began"] <= ended
-                                     for why in e["failed"])
-        return gap, failed, len(at)
+        return Seen(entries).during([(began, ended) for _, began, ended, *_ in self.rows])
 
     def report(self):
         lines = ["| fault | outage | acknowledged | refused, to be repeated | unknown, to be repeated | new log_id | |",
                  "| --- | --- | --- | --- | --- | --- | --- |"]
-        for name, began, ended, note, changed in self.rows:
-            gap, failed, n = self.seen(began, ended)
-            unknown = failed["no answer"] + failed["DEADLINE_EXCEEDED"]
+        for (name, _, _, note, changed), (gap, n, failed) in zip(self.rows, self.seen()):
+            unknown = Seen.unknown(failed)
             lines.append(f"| {name} | {gap:.1f} s | {n} | {failed.total() - unknown} | {unknown} |"
                          f" {'yes' if changed else 'no'} | {note} |")
         return "\n".join(lines) + "\n"
@@ -220,8 +214,8 @@ def test_outages_are_within_their_limits(after, capsys):
     build.write_text(report)
     with capsys.disabled():
         print(f"\n{report}{after.load.acknowledged()} commands acknowledged at {RATE}/s offered")
-    over = {name: gap for name, began, ended, *_ in after.rows
-            if (gap := after.seen(began, ended)[0]) > LIMITS[name] * SLACK + after.failover.get(name, 0)}
+    over = {name: gap for (name, *_), (gap, *_) in zip(after.rows, after.seen())
+            if gap > LIMITS[name] * SLACK + after.failover.get(name, 0)}
     assert not over
 
 

@@ -6,7 +6,7 @@ import signal
 import time
 
 from company import Company
-from stack import DAEMONS, SLACK, Replica, Stack, free_port, wait_until
+from stack import DAEMONS, SLACK, Replica, Stack, wait_until
 from steady import SCOPES, Steady
 from web import new_key
 
@@ -26,15 +26,10 @@ class Pair:
     def up(self):
         self.stack.up()
         # Two of all, and a third where one is replaced, need more than the local stack has.
-        self.stack.psql("alter system set max_connections = 250")
-        self.stack.kill("postgres", signal.SIGINT)
-        self.stack.start("postgres")
-        one = {key: self.stack.env[key] for key in ("DAYBOOK_BUS_ENDPOINT", "DAYBOOK_BUS_EVENTS")}
-        self.second = {key: f"tcp://127.0.0.1:{free_port()}" for key in one}
-        both = {key: f"{one[key]},{self.second[key]}" for key in one}
+        self.stack.allow_connections(250)
+        both, first, self.second = self.stack.two_buses()
         for name in DAEMONS:
-            own = {"DAYBOOK_BUS_LISTEN": one["DAYBOOK_BUS_ENDPOINT"],
-                   "DAYBOOK_BUS_EVENTS_LISTEN": one["DAYBOOK_BUS_EVENTS"]} if name == "bus" else {}
+            own = first if name == "bus" else {}
             if name == "gateway":
                 own = {"DAYBOOK_DRAIN_DELAY": "2s", "DAYBOOK_HTTP_RATE": "0"}
             self.stack.write_settings(name, **both, **own, **self.settings)
@@ -64,10 +59,8 @@ class Pair:
 
     def start_second(self, name, place="second", **settings):
         """place: "third" for one more, which does not take the second one's place."""
-        if name == "bus":
-            settings = {"BUS_LISTEN": self.second["DAYBOOK_BUS_ENDPOINT"],
-                        "BUS_EVENTS_LISTEN": self.second["DAYBOOK_BUS_EVENTS"], **settings}
-        replica = Replica(self.stack, name, self.stack.folder / f"log/{name}-{place}.log", **settings)
+        replica = Replica(self.stack, name, self.stack.folder / f"log/{name}-{place}.log",
+                          variables=self.second if name == "bus" else None, **settings)
         self.replicas[name if place == "second" else f"{name} {place}"] = replica
         if self.load and name == "gateway":
             self.load.balancer.add(place, replica.env)

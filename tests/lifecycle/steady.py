@@ -17,7 +17,7 @@ import uuid
 import mdp
 from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, VISITS
 from load import stamp
-from stack import UTC, dt, metrics_at, wait_until
+from stack import UTC, dt, is_ready, metrics_at, wait_until
 
 TIMEOUT = 5
 READS = (
@@ -58,17 +58,6 @@ class Balancer:
 def was_ended(connection):
     """By the other side while nothing was asked: a proxy takes such a connection out of its pool."""
     return connection.sock and select.select([connection.sock], [], [], 0)[0]
-
-
-def is_ready(admin):
-    connection = http.client.HTTPConnection(admin, timeout=1)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 class Worker(threading.Thread):

@@ -9,6 +9,7 @@ down as unknown: it was done once or not at all. Whatever is refused is written 
 are all such that none may be.
 """
 
+import base64
 import datetime as dt
 import http.client
 import json
@@ -57,15 +58,22 @@ class Door:
 
 
 class WebClient:
-    """Commands over HTTP, as mdp.Client gives them over the bus."""
+    """Commands over HTTP, as mdp.Client gives them over the bus; to one of several gateways (address "a,b"), and to
+    the next one when that does not answer or can do nothing."""
 
     def __init__(self, address, api_key):
-        self.door, self.api_key, self.calls = Door(address), api_key, 0
+        self.doors, self.api_key, self.calls = [Door(one) for one in address.split(",")], api_key, 0
+        random.shuffle(self.doors)
         self.metadata = {}
         self.open()
 
     def open(self):
-        self.caller = Caller(self.door, self.api_key, timeout=HTTP_TIMEOUT)
+        self.caller = Caller(self.doors[0], self.api_key, timeout=HTTP_TIMEOUT)
+
+    def go_on(self):
+        self.caller.connection.close()
+        self.doors.append(self.doors.pop(0))
+        self.open()
 
     def call(self, method, request, key):
         """Raises what mdp.Client raises."""
@@ -74,17 +82,28 @@ class WebClient:
             answer = self.caller.post(method, request, Idempotency_Key=key, Connect_Timeout_Ms="5000")
             body = answer.json
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: cut short
-            self.caller.connection.close()
-            self.open()
+            self.go_on()
             raise mdp.NoAnswer(repr(error)) from None
         if answer.status != 200:
-            raise mdp.CallError(body["code"].upper(), body.get("message", ""))
+            if answer.status == 503:
+                self.go_on()
+            raise mdp.CallError(body["code"].upper(), body.get("message", ""), details_of(body))
         self.metadata = {name.lower(): value for name, value in answer.headers.items()}
         return json_format.ParseDict(body, mdp.method_classes(method)[1]())
 
     def command(self, method, request, key, patience):
         self.failed = []
         return mdp.repeat(self.call, patience, method, request, failed=self.failed, key=key)
+
+
+def details_of(body):
+    """Of a Connect error, as mdp.error_of() gives them."""
+    found = {}
+    for detail in body.get("details", []):
+        name = detail["type"].rsplit(".", 1)[1]
+        value = detail["value"] + "=" * (-len(detail["value"]) % 4)
+        found[name] = mdp.message_class(detail["type"]).FromString(base64.b64decode(value))
+    return found
 
 
 class Worker(threading.Thread):

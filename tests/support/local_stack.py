@@ -98,7 +98,10 @@ class LocalStack:
 
     def env_of(self, name):
         """Settings of a daemon or of the operator."""
-        return read_env(self.folder / f"env/{name}.env")
+        return read_env(self.env_file(name))
+
+    def env_file(self, name):
+        return self.folder / f"env/{name}.env"
 
     # --- data -------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 The crash and the chaos tests do something to it and judge afterwards (judge.py).
 """
 
+import bisect
+import collections
 import http.client
 import json
 import pathlib
@@ -19,6 +21,7 @@ contract.load()
 import mdp  # noqa: E402
 from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, Company  # noqa: E402
 from judge import Judge  # noqa: E402
+from load import Door  # noqa: E402
 from stack import SLACK, Stack, wait_until  # noqa: E402
 from web import Caller, new_key  # noqa: E402
 
@@ -33,6 +36,36 @@ PROBES = {
 }
 REPS = ("rep", "rep2", "rep3")
 SHOPS = 10  # customers of each rep that are there before the load
+
+
+class Seen:
+    """What the clients of a load saw, by its ledger (load.py)."""
+
+    def __init__(self, entries):
+        entries = [e for e in entries if "at" in e and "error" not in e]
+        self.at = sorted(e["at"] for e in entries)
+        self.bothered = [e for e in entries if e["failed"] and e["tries"]]
+
+    def during(self, spans):
+        """Of each of these (began, ended), one after the other: the longest time without an acknowledged command; how
+        many there were; and how many tries came to nothing, by why. A command counts where it was bothered first."""
+        failed = [collections.Counter() for _ in spans]
+        for entry in self.bothered:
+            met = next((at for at, (began, ended) in enumerate(spans) if began <= entry["at"] and
+                        entry["began"] <= ended), None)
+            if met is not None:
+                failed[met].update(entry["failed"])
+        return [(*self.acknowledged(*span), why) for span, why in zip(spans, failed)]
+
+    def acknowledged(self, began, ended):
+        low, high = bisect.bisect_left(self.at, began), bisect.bisect_right(self.at, ended)
+        at = self.at[max(0, low - 1):high + 1]
+        return max((b - a for a, b in zip(at, at[1:])), default=ended - began), high - low
+
+    @staticmethod
+    def unknown(failed):
+        """Of those, how many left it open what became of the command; the others were refused."""
+        return sum(n for why, n in failed.items() if why.startswith(("no answer", "DEADLINE_EXCEEDED")))
 
 
 class UnderLoad:
@@ -137,21 +170,19 @@ class UnderLoad:
             assert time.monotonic() < until + 60 * SLACK, "no command is acknowledged any more"
             time.sleep(0.01)
 
-    def gateway_works(self):
-        caller = Caller(self.stack, self.probe_key)
+    def gateway_works(self, name="gateway"):
+        caller = Caller(Door(self.stack.env_of(name)["DAYBOOK_HTTP_LISTEN"]), self.probe_key)
         try:
-            return caller.post("daybook.bus.v1.EventService/GetHead", {}, Connect_Timeout_Ms="500").status == 200
+            return caller.post(*PROBES["bus"], Connect_Timeout_Ms="500").status == 200
         except (OSError, http.client.HTTPException):
             return False
         finally:
             caller.connection.close()
 
-    def works(self, name):
-        if name == "gateway":
-            return self.gateway_works()
+    def works(self, name, client=None):
         method, request = PROBES[name]
         try:
-            self.probe_client.call(method, request, timeout=0.5)
+            (client or self.probe_client).call(method, request, timeout=0.5)
             return True
         except mdp.NoAnswer:
             return False

@@ -44,7 +44,7 @@ struct bus {
     struct zap *zap;
     struct broker *broker;
     pthread_t thread;
-    atomic_bool stop;
+    atomic_bool stop, hold; /* hold: it stands still, as a process does that is stopped */
     struct broker_config config;
     struct arena *arena;
 };
@@ -52,6 +52,8 @@ struct bus {
 static bool stopping(void *arg)
 {
     struct bus *bus = arg;
+    while (atomic_load(&bus->hold))
+        usleep(1000);
     return atomic_load(&bus->stop);
 }
 

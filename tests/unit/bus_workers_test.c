@@ -22,14 +22,14 @@ static void ours_go_to_another_worker_once_with_the_same_id(void **state)
     assert_int_equal(strlen(id), 36); /* made by the bus */
     void *v = worker(&bus, "MDPW02|\1", OURS), *u = worker(&bus, "MDPW02|\1", OURS);
     say(w, "MDPW02|\1|" OURS); /* it starts anew: what it had is lost */
-    hear(v, &m);
+    hear(u, &m);               /* who came last: v may be gone with w, and not missed yet (F32) */
     assert_string_equal(context_of(&bus, &m, 5)->request_id, id);
     assert_string_equal(m.part[6], "abc");
     assert_int_equal(stat_get(STAT_REDISPATCHED), again + 1);
-    say(v, "MDPW02|\1|" OURS); /* and a second time: no more */
+    say(u, "MDPW02|\1|" OURS); /* and a second time: no more */
     PbCallResult *r = expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
     assert_string_equal(r->request_id, id);
-    expect_nothing(u);
+    expect_nothing(v);
     zmq_close(w);
     zmq_close(v);
     zmq_close(u);
@@ -132,8 +132,8 @@ static void idle_workers_get_heartbeats_and_silent_ones_all_go(void **state)
     struct bus bus;
     struct message m;
     bus_prepare(&bus);
-    bus.config.heartbeat_us = 50 * MSEC_US;
-    bus.config.expiry_us = 400 * MSEC_US;
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus.config.expiry_us = 800 * MSEC_US;
     bus_open(&bus);
     int64_t lost = stat_get(STAT_WORKERS_LOST);
     void *live = worker(&bus, "MDPW02|\1", "echo"), *mute1 = worker(&bus, "MDPW02|\1", "echo");
@@ -181,6 +181,96 @@ static void a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not(void *
     expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
     zmq_close(w);
     zmq_close(c);
+    bus_close(&bus);
+}
+
+static void take_and_answer(void *w, const char *body)
+{
+    struct message m;
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    do {
+        hear_any(w, &m);
+        say(w, "MDPW02|\5");
+    } while (m.part[1][0] == 5 && clock_monotonic_us() < until);
+    answer(w, &m, FINAL02, body); /* fails if it was a heartbeat */
+}
+
+/* The other one beats, as ours do, and gets the request long before its deadline. */
+static void one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus.config.expiry_us = 600 * MSEC_US;
+    bus_open(&bus);
+    void *gone = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    ask(c, "GetHead", &ctx, "");
+    hear(gone, &m);
+    void *w = worker(&bus, "MDPW02|\1", OURS);
+    take_and_answer(w, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    zmq_close(gone);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* Heartbeats of the bus, each answered by one. */
+static void beat(void *w, int times)
+{
+    struct message m;
+    for (int i = 0; i < times; i++) {
+        hear_any(w, &m);
+        say(w, "MDPW02|\5");
+    }
+}
+
+/* One that beats as ours do is missed long before one of which nobody knows how often it does. */
+static void three_of_its_own_beats_are_a_worker_s_patience_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    int64_t lost = stat_get(STAT_WORKERS_LOST);
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 50 * MSEC_US;
+    bus.config.expiry_us = 4 * SECOND_US;
+    bus_open(&bus);
+    void *gone = worker(&bus, "MDPW02|\1", "echo"), *w = worker(&bus, "MDPW02|\1", "echo");
+    beat(gone, 3);
+    wait_for_stat(STAT_WORKERS_LOST, lost + 1);
+    void *c = dealer(&bus);
+    say(c, "MDPC02|\1|echo|hi");
+    hear(w, &m);
+    assert_int_equal(stat_get(STAT_WORKERS_LOST), lost + 1);
+    zmq_close(gone);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void a_bus_that_stood_still_itself_misses_nobody_F08(void **state)
+{
+    (void)state;
+    struct bus bus;
+    int64_t lost = stat_get(STAT_WORKERS_LOST);
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", "echo");
+    beat(w, 3);
+    atomic_store(&bus.hold, true);
+    int64_t until = clock_monotonic_us() + 20 * bus.config.heartbeat_us;
+    while (clock_monotonic_us() < until) /* that it stands for so long is what is tried */
+        usleep(1000);
+    atomic_store(&bus.hold, false);
+    beat(w, 3);
+    assert_int_equal(stat_get(STAT_WORKERS_LOST), lost);
+    zmq_close(w);
     bus_close(&bus);
 }
 
@@ -335,6 +425,9 @@ int main(void)
         cmocka_unit_test(a_worker_that_vanished_is_found_out_when_it_is_written_to),
         cmocka_unit_test(idle_workers_get_heartbeats_and_silent_ones_all_go),
         cmocka_unit_test(a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not),
+        cmocka_unit_test(one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32),
+        cmocka_unit_test(three_of_its_own_beats_are_a_worker_s_patience_F32),
+        cmocka_unit_test(a_bus_that_stood_still_itself_misses_nobody_F08),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),

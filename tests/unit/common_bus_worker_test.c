@@ -488,7 +488,6 @@ static void draining_answers_what_crossed_the_disconnect_F09(void **state)
     s.now_us += SECOND_US; /* longer than the grace for the empty-handed */
     turn(&s, 0);
     assert_false(bus_worker_idle(s.worker));
-    s.now_us += 2 * SECOND_US;
     drop_command(&s, &s.router, MDP02_W_HEARTBEAT); /* still at work */
     finish(&s, "reply");
     expect_command(&s, &s.router, MDP02_W_FINAL, &f);

@@ -32,6 +32,7 @@ struct seen {
 struct fixture {
     char folder[FOLDER_MAX], at[BUSES][FOLDER_MAX + 16];
     void *zmq, *bus[BUSES];
+    bool deaf[BUSES]; /* that bus takes everything and says nothing */
     struct upstream *upstream;
     struct arena *arena;
     PbPrincipal principal;
@@ -124,7 +125,7 @@ static void done(void *arg, const struct upstream_answer *a)
     s->status = a->result && a->result->status ? a->result->status->code : 0;
 }
 
-static struct upstream_call *ask(struct fixture *f, struct seen *s)
+static struct upstream_call *ask_so(struct fixture *f, struct seen *s, bool repeatable)
 {
     *s = (struct seen){ 0 };
     struct upstream_call *c =
@@ -135,10 +136,28 @@ static struct upstream_call *ask(struct fixture *f, struct seen *s)
                                                  .len = 1,
                                                  .request_id = id_new(),
                                                  .principal = &f->principal,
-                                                 .deadline_us = clock_monotonic_us() + LIMIT_US },
+                                                 .deadline_us = clock_monotonic_us() + LIMIT_US,
+                                                 .repeatable = repeatable },
                      done, s);
     assert_non_null(c);
     return c;
+}
+
+static struct upstream_call *ask(struct fixture *f, struct seen *s)
+{
+    return ask_so(f, s, false);
+}
+
+/* Whether it is there. */
+static void answer_mmi(struct fixture *f, int bus, struct bus_frames *q)
+{
+    assert_int_equal(q->n, 5);
+    assert_true(bus_frame_is(&q->frame[3], MMI_SERVICE, strlen(MMI_SERVICE)));
+    assert_true(bus_send_frame(f->bus[bus], &q->frame[0], true));
+    assert_true(bus_send(f->bus[bus], MDP_CLIENT_02, MDP_HEADER_LEN, true));
+    assert_true(bus_send_byte(f->bus[bus], MDP02_C_FINAL, true));
+    assert_true(bus_send(f->bus[bus], MMI_SERVICE, strlen(MMI_SERVICE), true));
+    assert_true(bus_send(f->bus[bus], "200", 3, false));
 }
 
 static bool take(struct fixture *f, struct asked *out)
@@ -148,9 +167,13 @@ static bool take(struct fixture *f, struct asked *out)
     struct wire_fault fault;
 
     for (int i = 0; i < BUSES; i++) {
-        if (!f->bus[i] || !bus_frames_receive(f->bus[i], &frames))
+        if (!f->bus[i] || f->deaf[i] || !bus_frames_receive(f->bus[i], &frames))
             continue;
-        assert_int_equal(frames.n, 7);
+        if (frames.n != 7) {
+            answer_mmi(f, i, &frames);
+            bus_frames_close(&frames);
+            continue;
+        }
         assert_int_equal(wire_unpack(&daybook__common__v1__call_context__descriptor,
                                      zmq_msg_data(&frames.frame[5]), zmq_msg_size(&frames.frame[5]),
                                      &wire_limits_internal, f->arena, &context, &fault),
@@ -398,6 +421,95 @@ static void what_each_bus_refuses_goes_to_the_other_one_at_once_F09(void **state
     }
 }
 
+/* Answers what the buses hear, until there is nothing that was not answered. */
+static bool all_over(struct fixture *f, const struct seen *seen, size_t n, int *of_bus)
+{
+    struct asked a;
+
+    if (take(f, &a)) {
+        of_bus[a.bus]++;
+        answer(f, &a, ERR_OK, NULL);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!seen[i].n)
+            return false;
+    return true;
+}
+
+static void what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32(void **state)
+{
+    struct fixture *f = *state;
+    struct seen twice[4], once[4];
+    int of_bus[BUSES] = { 0 }, lost = 0;
+
+    f->deaf[0] = true;
+    for (size_t i = 0; i < ARRAY_LEN(twice); i++) /* by turns: half of each */
+        (void)ask_so(f, &twice[i], true);
+    for (size_t i = 0; i < ARRAY_LEN(once); i++)
+        (void)ask_so(f, &once[i], false);
+    WAIT_UNTIL(all_over(f, twice, ARRAY_LEN(twice), of_bus), LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(twice); i++)
+        assert_int_equal(twice[i].code, ERR_OK);
+    WAIT_UNTIL(all_over(f, once, ARRAY_LEN(once), of_bus), 2 * LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(once); i++)
+        lost += once[i].code == ERR_DEADLINE_EXCEEDED;
+    assert_int_equal(lost + of_bus[1], ARRAY_LEN(twice) + ARRAY_LEN(once));
+    assert_int_equal(lost, ARRAY_LEN(once) / 2);
+
+    for (size_t i = 0; i < ARRAY_LEN(once); i++) /* what comes later does not get there at all */
+        (void)ask(f, &once[i]);
+    WAIT_UNTIL(all_over(f, once, ARRAY_LEN(once), of_bus), LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(once); i++)
+        assert_int_equal(once[i].code, ERR_OK);
+}
+
+static bool one_goes_to(struct fixture *f, int bus)
+{
+    struct seen seen;
+    int of_bus[BUSES] = { 0 };
+
+    (void)ask_so(f, &seen, true);
+    WAIT_UNTIL(all_over(f, &seen, 1, of_bus), LIMIT_US);
+    assert_int_equal(seen.code, ERR_OK);
+    return of_bus[bus] > 0;
+}
+
+static void a_bus_that_is_heard_again_gets_its_share_F32(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen[BUSES];
+    int of_bus[BUSES] = { 0 };
+
+    f->deaf[0] = true;
+    for (int i = 0; i < BUSES; i++)
+        (void)ask_so(f, &seen[i], true);
+    WAIT_UNTIL(all_over(f, seen, BUSES, of_bus), LIMIT_US);
+    assert_int_equal(of_bus[1], BUSES);
+    f->deaf[0] = false;
+    WAIT_UNTIL(one_goes_to(f, 0), 2 * LIMIT_US);
+}
+
+/* It is there again at once, so nothing but the end of the connection tells. */
+static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+    struct asked a;
+
+    start_bus(f, 1);
+    WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
+    (void)ask_so(f, &seen, true);
+    a = until_asked(f);
+    zmq_close(f->bus[a.bus]);
+    zmq_msg_close(&a.peer);
+    start_bus(f, a.bus);
+    struct asked again = until_asked(f);
+    assert_string_equal(again.request_id, a.request_id);
+    answer(f, &again, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.code, ERR_OK);
+}
+
 static void other_refusals_are_the_callers(void **state)
 {
     struct fixture *f = *state;
@@ -468,6 +580,9 @@ int main(void)
         CASE(what_each_bus_refuses_goes_to_the_other_one_at_once_F09),
         CASE_ONE(what_is_refused_waits_for_the_bus_that_is_away_F09),
         CASE_ONE(where_no_other_bus_comes_the_same_is_asked_again_F09),
+        CASE(what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32),
+        CASE(a_bus_that_is_heard_again_gets_its_share_F32),
+        CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
         CASE(other_refusals_are_the_callers),
         CASE(what_nobody_waits_for_is_dropped_F34),
         CASE(a_call_ends_at_its_deadline),

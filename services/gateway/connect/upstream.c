@@ -8,6 +8,10 @@
  * goes out again, and for a while nothing more goes to a bus that has said so. A socket for all
  * would send by turns, until the connection ends under a request (F09). While the other bus is still away, it waits for
  * that for half a second before the same one is asked again.
+ *
+ * Of several buses, each is asked every second whether it is there (mmi.service, which it answers itself). One that
+ * says nothing for three seconds gets no calls while another one does. What was sent there, or by a connection that
+ * has ended, goes out again by the other one if it may be done twice (F02, F32).
  */
 #include "services/gateway/connect/upstream.h"
 
@@ -22,6 +26,7 @@
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "common/mdp.h"
 #include "common/pb_access.h"
 #include "common/retry.h"
 
@@ -32,6 +37,9 @@
 #define ANSWER_ARENA (8 * MIB)
 #define BURST 256
 #define SHUN_US (5 * SECOND_US) /* longer than a bus stays that stops */
+#define BEAT_US SECOND_US
+#define BEATS_MISSED 3
+#define ASKED_FOR "daybook.bus.v1.EventService" /* any name would do */
 #define SILENT_US                                                                                  \
     (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
 
@@ -41,6 +49,10 @@ struct link {
     char *endpoint;
     int64_t shunned_until_us;
     int64_t silent_us; /* since when calls expire and nothing comes; 0: not so */
+    int64_t beat_us;   /* when it is asked again whether it is there */
+    int64_t owes_us;   /* since when it has not answered that; 0: it has */
+    int64_t anew_us;   /* not connected to anew before, since it says nothing */
+    bool ended;        /* its connection; what was sent by it is lost */
 };
 
 struct upstream_call {
@@ -49,6 +61,7 @@ struct upstream_call {
     bool waits;                        /* in that of those not sent yet, else of those sent */
     int tries;                         /* that it was sent */
     struct link *link;                 /* by which, at last */
+    bool lost;                         /* with a bus that had taken it, and may have done it */
     struct upstream_request request;   /* without its message */
     int64_t take_before_us;
     int64_t hold_until_us[BUS_WORKER_BUSES_MAX]; /* it was refused by that bus: not there before */
@@ -154,6 +167,14 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
     return at;
 }
 
+static void connect_anew(struct link *l)
+{
+    l->silent_us = 0;
+    bool ok = bus_peers_reconnect(l->peers);
+    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
+             l->endpoint, "ok", ok ? "yes" : "no", NULL);
+}
+
 /* A connection may be one that only we believe in (F26, F32). A service that hangs while nobody asks for
  * anything else looks the same; then a caller with much time loses his answer, and repeats with his key. */
 static void notice_silence(const struct upstream_call *c)
@@ -165,12 +186,8 @@ static void notice_silence(const struct upstream_call *c)
         return;
     if (!l->silent_us)
         l->silent_us = now_us;
-    if (now_us - l->silent_us < SILENT_US)
-        return;
-    l->silent_us = 0;
-    bool ok = bus_peers_reconnect(l->peers);
-    log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
-             l->endpoint, "ok", ok ? "yes" : "no", NULL);
+    if (now_us - l->silent_us >= SILENT_US)
+        connect_anew(l);
 }
 
 void upstream_forget(struct upstream *u, struct upstream_call *c)
@@ -220,7 +237,16 @@ static int events_of(struct link *l)
 {
     int events = 0;
     size_t size = sizeof(events);
-    return zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) == 0 ? events : 0;
+    if (zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) != 0)
+        events = 0;
+    if (!(events & ZMQ_POLLOUT)) /* IMMEDIATE: nothing is connected, or it takes nothing more */
+        l->ended = true;
+    return events;
+}
+
+static bool is_silent(const struct link *l, int64_t now_us)
+{
+    return l->owes_us && now_us - l->owes_us >= BEATS_MISSED * BEAT_US;
 }
 
 /* The bus has just refused it, and another one may be there within a moment. */
@@ -238,6 +264,12 @@ static bool is_held_by_any(const struct upstream_call *c, int64_t now_us)
     return false;
 }
 
+/* Longer than any other time: one that says nothing comes after one that stops. */
+static int64_t shunned_until_us(const struct link *l, int64_t now_us)
+{
+    return is_silent(l, now_us) ? INT64_MAX : l->shunned_until_us;
+}
+
 /* By turns, of those that take requests and have not just refused this one; one that stops only when there is no
  * other, and then the one that has said so first: it may have been started anew since, while the other one stops. */
 static struct link *pick(struct upstream *u, const struct upstream_call *c, int64_t now_us)
@@ -248,9 +280,9 @@ static struct link *pick(struct upstream *u, const struct upstream_call *c, int6
         struct link *l = &u->links[u->turn++ % u->nlinks];
         if (is_held(u, c, l, now_us) || !(events_of(l) & ZMQ_POLLOUT))
             continue;
-        if (l->shunned_until_us <= now_us)
+        if (shunned_until_us(l, now_us) <= now_us)
             return l;
-        if (!last_resort || l->shunned_until_us < last_resort->shunned_until_us)
+        if (!last_resort || shunned_until_us(l, now_us) < shunned_until_us(last_resort, now_us))
             last_resort = l;
     }
     return last_resort;
@@ -356,19 +388,22 @@ void upstream_send(struct upstream *u)
         append(&u->sent, c);
     }
     int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
-    while (u->waiting.first && u->waiting.first->take_before_us <= now_us)
-        finish(u, u->waiting.first, &(struct upstream_answer){ .code = ERR_UNAVAILABLE });
+    for (struct upstream_call *c; (c = u->waiting.first) && c->take_before_us <= now_us;)
+        finish(
+            u, c,
+            &(struct upstream_answer){ .code = c->lost ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE });
 }
 
 /* --- answers ------------------------------------------------------------------------------------ */
 
-/* It waits for a bus anew; false: it has done so often enough. */
-static bool ask_again(struct upstream *u, struct upstream_call *c)
+static bool may_again(const struct upstream_call *c, int64_t now_us)
 {
-    int64_t now_us = clock_monotonic_us();
+    return !c->waits && c->tries < BUS_REQUEST_TRIES && c->request.deadline_us > now_us;
+}
 
-    if (c->waits || c->tries >= BUS_REQUEST_TRIES || c->request.deadline_us <= now_us)
-        return false;
+/* It waits for a bus anew, and for half a second for another one than it had. */
+static void ask_again(struct upstream *u, struct upstream_call *c, int64_t now_us)
+{
     take_out(&u->sent, c);
     c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
     if (u->nlinks > 1)
@@ -376,8 +411,6 @@ static bool ask_again(struct upstream *u, struct upstream_call *c)
             now_us + MIN(HOLD_US, (c->request.deadline_us - now_us) / 2);
     c->waits = true;
     append(&u->waiting, c);
-    retry_count(RETRY_DRAINING);
-    return true;
 }
 
 static void take_answer(struct upstream *u, struct link *l, struct bus_frames *f)
@@ -390,9 +423,13 @@ static void take_answer(struct upstream *u, struct link *l, struct bus_frames *f
     struct upstream_call *c = *place_of(u, id);
     if (bus_request_met_drain(r, u->arena)) {
         /* A replica may have said it in its bus's place: then that rests for nothing, no more. */
-        l->shunned_until_us = clock_monotonic_us() + SHUN_US;
-        if (c && ask_again(u, c))
+        int64_t now_us = clock_monotonic_us();
+        l->shunned_until_us = now_us + SHUN_US;
+        if (c && may_again(c, now_us)) {
+            ask_again(u, c, now_us);
+            retry_count(RETRY_DRAINING);
             return;
+        }
     }
     if (c && c->tries == 1 && !r->status)
         retry_budget_earn(retry_budget());
@@ -411,6 +448,68 @@ static struct upstream_call *find_expired(const struct upstream *u, int64_t now_
     return NULL;
 }
 
+/* --- whether it is there ------------------------------------------------------------------------ */
+
+static bool send_question(struct link *l)
+{
+    return bus_send(l->socket, MDP_CLIENT_02, MDP_HEADER_LEN, true) &&
+           bus_send_byte(l->socket, MDP02_C_REQUEST, true) &&
+           bus_send(l->socket, MMI_SERVICE, strlen(MMI_SERVICE), true) &&
+           bus_send(l->socket, ASKED_FOR, strlen(ASKED_FOR), false);
+}
+
+static void ask_whether_there(struct link *l, int64_t now_us)
+{
+    if (now_us < l->beat_us || !(events_of(l) & ZMQ_POLLOUT) || !send_question(l))
+        return;
+    l->beat_us = now_us + BEAT_US;
+    if (!l->owes_us)
+        l->owes_us = now_us;
+}
+
+/* What was sent there goes out by another bus, within the budget for repeats. */
+static void leave_link(struct upstream *u, const struct link *l, int64_t now_us)
+{
+    struct upstream_call *next;
+
+    for (struct upstream_call *c = u->sent.first; c; c = next) {
+        next = c->next;
+        if (c->link != l || !c->request.repeatable || !may_again(c, now_us))
+            continue;
+        if (!retry_budget_take(retry_budget(), now_us))
+            return;
+        c->lost = true;
+        ask_again(u, c, now_us);
+        retry_count(RETRY_BUS_LOST);
+    }
+}
+
+static bool is_there(struct link *l, int64_t now_us)
+{
+    return !is_silent(l, now_us) && (events_of(l) & ZMQ_POLLOUT);
+}
+
+static bool is_any_there(struct upstream *u, int64_t now_us)
+{
+    for (size_t i = 0; i < u->nlinks; i++)
+        if (is_there(&u->links[i], now_us))
+            return true;
+    return false;
+}
+
+static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
+{
+    ask_whether_there(l, now_us);
+    if ((l->ended || is_silent(l, now_us)) && is_any_there(u, now_us)) {
+        l->ended = false;
+        leave_link(u, l, now_us);
+    }
+    if (is_silent(l, now_us) && now_us >= l->anew_us) {
+        l->anew_us = now_us + SILENT_US;
+        connect_anew(l);
+    }
+}
+
 /* Requests and answers are lost where a bus or a service dies. A callback may end other calls, so
  * each is looked for anew. */
 static void sweep(struct upstream *u)
@@ -421,6 +520,8 @@ static void sweep(struct upstream *u)
     if (now_us < u->sweep_us)
         return;
     u->sweep_us = now_us + SWEEP_US;
+    for (size_t i = 0; u->nlinks > 1 && i < u->nlinks; i++)
+        tend_link(u, &u->links[i], now_us);
     while ((c = find_expired(u, now_us)))
         finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
 }
@@ -458,6 +559,8 @@ int64_t upstream_wait_us(struct upstream *u)
         if (events_of(l) & wanted)
             return 0;
         wait_us = MIN(wait_us, bus_peers_wait_us(l->peers));
+        if (u->nlinks > 1 && (events_of(l) & ZMQ_POLLOUT))
+            wait_us = MIN(wait_us, MAX(0, MAX(l->beat_us, u->sweep_us) - now_us));
     }
     if (u->sent.first)
         wait_us = MIN(wait_us, MAX(0, u->sweep_us - now_us));
@@ -475,7 +578,7 @@ static int take_answers(struct upstream *u, struct link *l)
 
     (void)bus_peers_follow(l->peers);
     for (; n < BURST && bus_frames_receive(l->socket, &f); n++) {
-        l->silent_us = 0;
+        l->silent_us = l->owes_us = 0;
         take_answer(u, l, &f);
         bus_frames_close(&f);
         arena_reset(u->arena);
