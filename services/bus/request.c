@@ -260,12 +260,17 @@ static bool go(struct broker *b, struct request *r)
     return false;
 }
 
+static struct queue_owner owner_of(const struct request *r)
+{
+    return (struct queue_owner){ .company = r->context.tenant, .client = r->flow };
+}
+
 static void wait_or_refuse(struct broker *b, struct request *r)
 {
-    struct flow *lane = r->flow; /* its address stands for the client */
+    const struct queue_owner owner = owner_of(r);
     if (b->queued_bytes + r->bytes > b->config.total_bytes ||
-        lane->queued_bytes + r->bytes > b->config.client_bytes ||
-        queue_push(&r->service->queue, &r->item, r->bytes, &lane, sizeof(lane))) {
+        r->flow->queued_bytes + r->bytes > b->config.client_bytes ||
+        queue_push(&r->service->queue, &r->item, r->bytes, &owner)) {
         request_fail(b, r, FAULT_QUEUE_FULL);
         return;
     }
@@ -301,12 +306,12 @@ static enum fault given_up(const struct request *r, enum fault fault)
 /* Back to the front of its client's lane, or to another worker at once. */
 static void go_again(struct broker *b, struct request *r)
 {
-    struct flow *lane = r->flow;
+    const struct queue_owner owner = owner_of(r);
     if (go(b, r))
         return;
     r->item.bytes = r->bytes;
     if (!deadlines_set(&b->deadlines, &r->expiry, last_start_us(r)) ||
-        queue_unpop(&r->service->queue, &r->item, &lane, sizeof(lane))) {
+        queue_unpop(&r->service->queue, &r->item, &owner)) {
         request_fail(b, r, given_up(r, FAULT_MEMORY));
         return;
     }

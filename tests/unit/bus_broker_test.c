@@ -373,7 +373,7 @@ static void queues_and_clients_are_bounded(void **state)
     struct bus bus;
     struct message m;
     bus_prepare(&bus);
-    bus.config.queue_count = 2;
+    bus.config.queue_count = 4; /* of which one company has half */
     bus.config.client_inflight = 4;
     bus_open(&bus);
     void *w = worker(&bus, "MDPW02|\1", "slow"), *c = dealer(&bus), *d = dealer(&bus);
