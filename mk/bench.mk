@@ -1,7 +1,7 @@
 # Measurements beside their limits; minutes, not part of `make test`.
 
-BENCH_BINS := $(addprefix $(B)/bench/,load peer hooks streams)
-BENCH_GEAR := $(call obj,$(addprefix tests/bench/,gear.c hist.c samples.c)) $(COMMON_LIB) $(PROTO_LIB)
+BENCH_BINS := $(addprefix $(B)/bench/,load http_load peer hooks streams)
+BENCH_GEAR := $(call obj,$(addprefix tests/bench/,gear.c hist.c phases.c samples.c)) $(COMMON_LIB) $(PROTO_LIB)
 $(BENCH_BINS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libgateway.a $(BENCH_GEAR)
 	@mkdir -p $(@D)
 	@echo "  LINK    bench/$*"

@@ -21,6 +21,8 @@ struct request {
     struct worker *worker;  /* who has it; NULL: it waits */
     struct context context; /* of ours; a foreign one has no base */
     int64_t deadline_us;    /* monotonic */
+    int64_t time_us;        /* from its arrival to its deadline */
+    int64_t begun_us;       /* when a worker got it, the last time */
     size_t bytes;           /* of its frames */
     int version;
     bool delimiter;

@@ -59,13 +59,15 @@ static struct setting settings[] = {
       .default_value = "10000",
       .min = 1,
       .max = 1000000,
-      .help = "Requests that may wait for one service." },
+      .help = "Requests that may wait for one service; one company may have as many as it leaves "
+              "free." },
     { .key = "BUS_QUEUE_BYTES",
       .type = SETTING_SIZE,
       .default_value = "64MiB",
       .min = 1024,
       .max = INT64_C(1) << 32,
-      .help = "Bytes that may wait for one service." },
+      .help =
+          "Bytes that may wait for one service; one company may have as many as it leaves free." },
     { .key = "BUS_TOTAL_BYTES",
       .type = SETTING_SIZE,
       .default_value = "192MiB",

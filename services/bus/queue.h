@@ -1,9 +1,11 @@
 /*
  * queue.h - what waits: the queue of one service, and the deadlines of everything.
  *
- * A queue is bounded in count and bytes. It serves its clients round robin and each client in the
- * order of its requests, so that one who asks a thousand times delays another by one request, not a
- * thousand (F52). Items leave from anywhere in O(1) (their deadline passed, or they were taken).
+ * A queue is bounded in count and bytes. Companies take turns in it, the clients of a company take
+ * turns in what is the company's, and each client is served in the order of its requests: who asks a
+ * thousand times, by however many keys, delays another company by one request, not a thousand (F52).
+ * No company can fill it either: it may hold as much as it leaves to others. Items leave from anywhere in O(1)
+ * (their deadline passed, or they were taken).
  *
  * The deadlines are a binary heap; an item knows its place, so expiry never scans a queue.
  *
@@ -13,40 +15,45 @@
 #define DAYBOOK_BUS_QUEUE_H
 
 #include "common/err.h"
+#include "common/id.h"
 #include "services/bus/hmap.h"
 
 struct queue_lane;
 
+/* Whose an item is. */
+struct queue_owner {
+    struct id company;
+    const void *client; /* its address stands for it; not looked into */
+};
+
 struct queue_item {
-    struct queue_item *next, *prev; /* in its lane */
+    struct queue_item *next, *prev; /* in its client's lane */
     struct queue_lane *lane;        /* NULL: not queued */
     size_t bytes;
 };
 
 struct queue {
     struct hmap lanes;
-    struct queue_lane *turn; /* whose turn is next, in a ring; NULL: empty */
-    struct queue_lane *spare;
+    struct queue_lane *turn; /* the company whose turn is next, in a ring; NULL: empty */
+    size_t companies;
+    struct queue_lane *spare[2];
     size_t count, bytes;
     size_t max_count, max_bytes;
 };
 
-#define QUEUE_CLIENT_KEY_MAX 16
-
 NODISCARD bool queue_init(struct queue *q, size_t max_count, size_t max_bytes);
 void queue_fini(struct queue *q); /* must be empty */
 
-/* Whether an item of that size would be let in. */
-bool queue_has_room(const struct queue *q, size_t bytes);
-/* client: 1 to QUEUE_CLIENT_KEY_MAX bytes, copied. ERR_RESOURCE_EXHAUSTED: full, or out of memory.
- */
+/* ERR_RESOURCE_EXHAUSTED: full, the company's part is, or out of memory. */
 NODISCARD enum err queue_push(struct queue *q, struct queue_item *item, size_t bytes,
-                              const void *client, size_t client_len);
+                              const struct queue_owner *owner);
+/* How many will be taken before an item that this owner would push now, if nobody else comes. */
+size_t queue_before(const struct queue *q, const struct queue_owner *owner);
 /* The next item by turn, taken out; NULL when empty. */
 struct queue_item *queue_pop(struct queue *q);
 /* Puts an item that was popped last back to the front of its client's lane; bounds do not apply. */
-NODISCARD enum err queue_unpop(struct queue *q, struct queue_item *item, const void *client,
-                               size_t client_len);
+NODISCARD enum err queue_unpop(struct queue *q, struct queue_item *item,
+                               const struct queue_owner *owner);
 void queue_remove(struct queue *q, struct queue_item *item);
 
 /* --- deadlines ------------------------------------------------------------------------------ */

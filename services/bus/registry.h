@@ -18,6 +18,7 @@
 #include "common/schema.h"
 #include "services/bus/frames.h"
 #include "services/bus/hmap.h"
+#include "services/bus/pace.h"
 #include "services/bus/queue.h"
 
 #define REGISTRY_SERVICES_MAX 1024
@@ -32,6 +33,7 @@ struct service {
     bool ours; /* named daybook.*, perhaps by a newer contract: its call contexts are the bus's */
     bool seen; /* has had a worker */
     struct queue queue;
+    struct pace pace;
     struct slot *idle_first, *idle_last;
     int workers, idle;
     int held; /* requests that point here */

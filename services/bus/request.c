@@ -20,6 +20,8 @@
 #define ANSWER_GRACE_US (500 * MSEC_US)
 /* With less left there is no point in starting (protocols H.2). */
 #define REMAINING_MIN_US (5 * MSEC_US)
+/* Longer than this nobody is made to wait whose turn can be foreseen. */
+#define WAIT_MAX_US (3 * SECOND_US)
 #define PARTS_MAX_BYTES MIB
 #define PARTS_MAX 1024
 /* A waiting frame up to this size is copied: a slice of a receive buffer keeps all 8 KiB of it. */
@@ -155,6 +157,7 @@ void request_fail(struct broker *b, struct request *r, enum fault fault)
 void request_final(struct broker *b, struct request *r, zmq_msg_t *body, size_t nbody)
 {
     stat_add(STAT_ANSWERS, 1);
+    pace_answers(&r->service->pace, b->now_us - r->begun_us);
     if (!r->parts_refused)
         send_answer(b, r, true, body, nbody);
     request_free(b, r);
@@ -267,17 +270,54 @@ static bool go(struct broker *b, struct request *r)
     return false;
 }
 
+static struct queue_owner owner_of(const struct request *r)
+{
+    return (struct queue_owner){ .company = r->context.tenant, .client = r->flow };
+}
+
+/*
+ * Of its time a request may wait for half, and the other half is for doing it. Whoever would wait longer is
+ * told so at once: else all would wait until their time is nearly up, and the workers would do
+ * nothing but begin what nobody waits for any more (F51). As many as there are workers may wait
+ * in any case, or a service that was slow could never show that it is not any more.
+ */
+static bool would_wait_too_long(const struct request *r, const struct queue_owner *owner)
+{
+    const struct service *s = r->service;
+    size_t before = queue_before(&s->queue, owner);
+    return s->workers > 0 && before >= (size_t)s->workers &&
+           pace_wait_us(&s->pace, before) > MIN(r->time_us / 2, WAIT_MAX_US);
+}
+
+static bool has_room(const struct broker *b, const struct request *r)
+{
+    return b->queued_bytes + r->bytes <= b->config.total_bytes &&
+           r->flow->queued_bytes + r->bytes <= b->config.client_bytes;
+}
+
 static void wait_or_refuse(struct broker *b, struct request *r)
 {
-    struct flow *lane = r->flow; /* its address stands for the client */
-    if (b->queued_bytes + r->bytes > b->config.total_bytes ||
-        lane->queued_bytes + r->bytes > b->config.client_bytes ||
-        queue_push(&r->service->queue, &r->item, r->bytes, &lane, sizeof(lane))) {
+    const struct queue_owner owner = owner_of(r);
+    struct service *s = r->service;
+    bool first = s->queue.count == 0;
+    if (!has_room(b, r) || would_wait_too_long(r, &owner) ||
+        queue_push(&s->queue, &r->item, r->bytes, &owner)) {
         request_fail(b, r, FAULT_QUEUE_FULL);
         return;
     }
+    if (first)
+        pace_waits(&s->pace, b->now_us);
     waits(b, r);
     compact(r);
+}
+
+/* What is left would not do, by what the service usually needs, and it would be begun for nobody. Who has waited for
+ * less than half of its time is begun whatever that is: what others ask for may take longer. */
+static bool is_too_late(const struct broker *b, const struct request *r)
+{
+    int64_t usual_us = (int64_t)(2 * r->service->pace.handling_us);
+    int64_t needed_us = MAX(REMAINING_MIN_US, MIN(usual_us, r->time_us / 2));
+    return r->deadline_us - b->now_us < needed_us;
 }
 
 void request_serve(struct broker *b, struct worker *w)
@@ -287,10 +327,11 @@ void request_serve(struct broker *b, struct worker *w)
         struct request *r =
             (struct request *)(void *)((char *)item - offsetof(struct request, item));
         waits_no_more(b, r);
-        if (r->deadline_us - b->now_us < REMAINING_MIN_US) {
+        if (is_too_late(b, r)) {
             request_fail(b, r, FAULT_DEADLINE);
             continue;
         }
+        pace_takes(&s->pace, b->now_us);
         if (!hand_over(b, w, r))
             request_orphaned(b, r); /* w is gone */
         return;
@@ -308,15 +349,17 @@ static enum fault given_up(const struct request *r, enum fault fault)
 /* Back to the front of its client's lane, or to another worker at once. */
 static void go_again(struct broker *b, struct request *r)
 {
-    struct flow *lane = r->flow;
+    const struct queue_owner owner = owner_of(r);
     if (go(b, r))
         return;
     r->item.bytes = r->bytes;
     if (!deadlines_set(&b->deadlines, &r->expiry, last_start_us(r)) ||
-        queue_unpop(&r->service->queue, &r->item, &lane, sizeof(lane))) {
+        queue_unpop(&r->service->queue, &r->item, &owner)) {
         request_fail(b, r, given_up(r, FAULT_MEMORY));
         return;
     }
+    if (r->service->queue.count == 1)
+        pace_waits(&r->service->pace, b->now_us);
     waits(b, r);
 }
 
@@ -428,7 +471,7 @@ static struct request *take_ours(struct broker *b, const struct identity *who, s
     r->may_repeat = true;
     int64_t ms = context.deadline_ms;
     int64_t us = ms ? MIN(ms * MSEC_US, b->config.deadline_max_us) : b->config.deadline_default_us;
-    r->deadline_us = b->now_us + us;
+    r->time_us = us;
     return r;
 }
 
@@ -452,7 +495,7 @@ static struct request *take_foreign(struct broker *b, const struct identity *who
     r->json = form.json;
     memcpy(r->context.request_id, request_id, sizeof(request_id));
     r->context.tenant = who->tenant;
-    r->deadline_us = b->now_us + b->config.deadline_foreign_us;
+    r->time_us = b->config.deadline_foreign_us;
     return r;
 }
 
@@ -548,6 +591,7 @@ void request_take(struct broker *b, const struct identity *who)
         return;
     }
     r->service = s;
+    r->deadline_us = b->now_us + r->time_us;
     s->held++;
     if (!enter(b, who, r))
         return;

@@ -161,7 +161,7 @@ bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
     worker_set_idle(w, false);
     w->occupied = true;
     w->request = r;
-    w->sent_at_us = b->now_us;
+    w->sent_at_us = r->begun_us = b->now_us;
     w->busy_until_us = MIN(r->deadline_us + BUSY_GRACE_US, b->now_us + BUSY_MAX_US);
     r->worker = w;
     return true;

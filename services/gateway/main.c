@@ -42,7 +42,8 @@ static struct setting settings[] = {
       .default_value = "4096",
       .min = 10,
       .max = 1000000,
-      .help = "Connections that stand at one time; more are refused." },
+      .help = "Connections that stand at one time. For one more, that one is let go which we have "
+              "waited for the longest; those that wait for an answer stay." },
     { .key = "HTTP_ADDRESS_CONNECTIONS",
       .type = SETTING_INT,
       .default_value = "256",

@@ -2,12 +2,14 @@
  * load.c - asks a service at a given width or pace and prints what it saw as one line of JSON.
  *
  *   load --kind echo|record|question|list [--clients N] [--window W] [--rate R] [--seconds S] ...
- *   load --kind company --employees N       makes the bench's company instead
+ *   load --kind company --employees N       makes the bench's company instead, or another --tenant
  *
  * Each client is a DEALER of its own with W requests under way; the next goes out when an answer is
  * in (closed loop). With a rate, requests go out at their planned times whatever has been answered,
  * in turn over the clients, and latency counts from the planned time: a stall is seen by all who
  * would have asked meanwhile (no coordinated omission).
+ *
+ * With --phases the rate changes and refusals are no errors but counted; see phases.h.
  *
  * With --events TYPE it also subscribes to that event of the bench's company, whose envelope names
  * the request that caused it, and measures from answer and from request to the event's arrival.
@@ -26,6 +28,7 @@
 #include "daybook/bus/v1/bus.pb-c.h"
 #include "tests/bench/gear.h"
 #include "tests/bench/hist.h"
+#include "tests/bench/phases.h"
 #include "tests/bench/samples.h"
 
 #define CLIENTS_MAX 512
@@ -55,6 +58,8 @@ struct load {
     struct client client[CLIENTS_MAX];
     int nclients, window;
     double rate;
+    bool paced;            /* by the rate or in phases; else a closed loop */
+    struct phases *phases; /* NULL: one rate, or a closed loop */
     int64_t begin_ns, count_from_ns, end_ns;
     uint64_t next; /* number of the next request */
     int64_t planned_ns;
@@ -106,14 +111,16 @@ static void send_one(struct load *l, int client, int64_t start_ns)
     l->inflight++;
 }
 
-static void note_error(struct load *l, const uint8_t *status, size_t len)
+static enum err note_error(struct load *l, const uint8_t *status, size_t len)
 {
     Google__Rpc__Status *s = google__rpc__status__unpack(NULL, len, status);
+    enum err code = s ? (enum err)s->code : ERR_INTERNAL;
     if (l->errors++ == 0)
         snprintf(l->first_error, sizeof l->first_error, "%d %s", s ? (int)s->code : -1,
                  s ? s->message : "broken");
     if (s)
         google__rpc__status__free_unpacked(s, NULL);
+    return code;
 }
 
 /* The daily list says where it came from in field 2, its last: 10 0x. */
@@ -145,6 +152,16 @@ static void both_known(struct load *l, const struct ask *ask)
     l->early += ask->heard_ns < ask->answered_ns;
 }
 
+/* A status in the result, whose length may take two bytes; ERR_OK: there is none. */
+static enum err error_of(struct load *l, const uint8_t *p, size_t len)
+{
+    if (len <= 2 || p[0] != 0x12)
+        return ERR_OK;
+    size_t at = p[1] < 0x80 ? 2 : 3;
+    size_t size = p[1] < 0x80 ? p[1] : (size_t)(p[1] & 0x7f) | (size_t)p[2] << 7;
+    return note_error(l, p + at, MIN(size, len - at));
+}
+
 /* result and message are the last two frames, also when the raw echo sends back context and
  * message; either begins with the request id. */
 static void take_answer(struct load *l, struct bus_frames *f, int64_t now)
@@ -164,14 +181,10 @@ static void take_answer(struct load *l, struct bus_frames *f, int64_t now)
     ask->answered_ns = now;
     l->client[ask->client].inflight--;
     l->inflight--;
-    if (len > head + 2 && p[head] == 0x12) { /* a status, whose length may take two bytes */
-        size_t at = head + (p[head + 1] < 0x80 ? 2 : 3);
-        size_t size = p[head + 1] < 0x80 ? p[head + 1]
-                                         : (size_t)(p[head + 1] & 0x7f) | (size_t)p[head + 2] << 7;
-        note_error(l, p + at, MIN(size, len - at));
-        return;
-    }
-    if (!ask->counts)
+    enum err code = error_of(l, p + head, len - head);
+    if (l->phases)
+        phases_answer(l->phases, ask->start_ns, now, code);
+    if (code || !ask->counts)
         return;
     if (l->answers++ == 0)
         l->first_ns = ask->start_ns;
@@ -193,7 +206,7 @@ static void serve_client(struct load *l, int i)
             int64_t now = now_ns();
             take_answer(l, &f, now);
             bus_frames_close(&f);
-            if (l->rate == 0 && now < l->end_ns && c->inflight < l->window)
+            if (!l->paced && now < l->end_ns && c->inflight < l->window)
                 send_one(l, i, now);
         }
     } while (gear_readable(c->socket));
@@ -208,20 +221,28 @@ static void set_timer(struct load *l, int64_t at_ns)
     timerfd_settime(l->timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
+static int64_t due_ns(const struct load *l, int64_t now)
+{
+    if (l->phases)
+        return phases_due_ns(l->phases, now);
+    return l->planned_ns < l->end_ns ? l->planned_ns : INT64_MAX;
+}
+
 static void send_planned(struct load *l)
 {
     uint64_t ticks;
     if (read(l->timer, &ticks, sizeof ticks) < 0)
         return;
-    int64_t now = now_ns(), step = (int64_t)(1e9 / l->rate);
-    for (int i = 0; i < RATE_BATCH && l->planned_ns <= now && l->planned_ns < l->end_ns; i++) {
+    int64_t now = now_ns(), due;
+    for (int i = 0; i < RATE_BATCH && (due = due_ns(l, now)) <= now; i++) {
         int client = (int)(l->next % (uint64_t)l->nclients);
-        send_one(l, client, l->planned_ns);
-        l->planned_ns += step;
+        send_one(l, client, l->phases ? phases_send(l->phases, now) : due);
+        if (!l->phases)
+            l->planned_ns += (int64_t)(1e9 / l->rate);
         serve_client(l, client); /* sending may have swallowed the descriptor's news */
     }
-    if (l->planned_ns < l->end_ns)
-        set_timer(l, l->planned_ns);
+    if ((due = due_ns(l, now)) < INT64_MAX)
+        set_timer(l, due);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -265,13 +286,13 @@ static void run(struct load *l)
     for (int i = 0; i < l->nclients; i++)
         watch(l, gear_fd(l->client[i].socket), (uint64_t)i);
 
-    for (int i = 0; l->rate == 0 && i < l->nclients; i++) {
+    for (int i = 0; !l->paced && i < l->nclients; i++) {
         for (int k = 0; k < l->window; k++)
             send_one(l, i, now_ns());
         serve_client(l, i);
     }
-    if (l->rate > 0)
-        set_timer(l, l->planned_ns);
+    if (l->paced)
+        set_timer(l, l->begin_ns);
     serve_events(l);
     while (now_ns() < l->end_ns + (l->sub ? 500000000 : 0) ||
            (l->inflight > 0 && now_ns() < l->end_ns + GRACE_NS)) {
@@ -315,11 +336,14 @@ static void report(struct load *l)
 int main(int argc, char **argv)
 {
     struct gear_option o[] = {
-        { "kind", "echo" },      { "service", "bench.Echo" }, { "endpoint", "" },
-        { "clients", "1" },      { "window", "1" },           { "rate", "0" },
-        { "seconds", "3" },      { "warmup", "0.5" },         { "bytes", "256" },
-        { "customers", "2000" }, { "employees", "50" },       { "events", "" },
-        { "flush", "" },
+        { "kind", "echo" },      { "service", "bench.Echo" },
+        { "endpoint", "" },      { "clients", "1" },
+        { "window", "1" },       { "rate", "0" },
+        { "seconds", "3" },      { "warmup", "0.5" },
+        { "bytes", "256" },      { "customers", "2000" },
+        { "employees", "50" },   { "events", "" },
+        { "flush", "" },         { "phases", "" },
+        { "deadline", "10000" }, { "tenant", BENCH_TENANT },
     };
     size_t n = ARRAY_LEN(o);
     static struct load l;
@@ -338,7 +362,8 @@ int main(int argc, char **argv)
         struct bus_client *c = bus_client_new(context, &address);
         if (!c)
             die("no client");
-        samples_found_company(c, (size_t)gear_number(o, n, "employees"), arena);
+        samples_found_company(c, gear_text(o, n, "tenant"), (size_t)gear_number(o, n, "employees"),
+                              arena);
         bus_client_free(c);
         return 0;
     }
@@ -349,11 +374,17 @@ int main(int argc, char **argv)
             .bytes = (size_t)gear_number(o, n, "bytes"),
             .customers = (size_t)gear_number(o, n, "customers"),
             .employees = (size_t)gear_number(o, n, "employees"),
+            .tenant = gear_text(o, n, "tenant"),
+            .deadline_ms = (uint32_t)gear_number(o, n, "deadline"),
         },
         arena);
     l.nclients = (int)gear_number(o, n, "clients");
     l.window = (int)gear_number(o, n, "window");
     l.rate = gear_number(o, n, "rate");
+    if (*gear_text(o, n, "phases"))
+        l.phases =
+            phases_new(gear_text(o, n, "phases"), (int64_t)(gear_number(o, n, "deadline") * 1000));
+    l.paced = l.rate > 0 || l.phases;
     if (l.nclients < 1 || l.nclients > CLIENTS_MAX || l.window < 1)
         die("between 1 and %d clients, a window of at least 1", CLIENTS_MAX);
     l.epoll = epoll_create1(0);
@@ -378,7 +409,15 @@ int main(int argc, char **argv)
     l.begin_ns = l.planned_ns = now_ns();
     l.count_from_ns = l.begin_ns + (int64_t)(gear_number(o, n, "warmup") * 1e9);
     l.end_ns = l.count_from_ns + (int64_t)(gear_number(o, n, "seconds") * 1e9);
+    if (l.phases) {
+        phases_begin(l.phases, l.begin_ns);
+        l.end_ns = phases_end_ns(l.phases);
+    }
     run(&l);
-    report(&l);
+    if (l.phases)
+        phases_print(l.phases);
+    else
+        report(&l);
+    phases_free(l.phases);
     return l.inflight > 0 ? 2 : 0;
 }

@@ -42,9 +42,9 @@ def http_port(bench):
     return int(bench.stack.env_of("gateway")["DAYBOOK_HTTP_LISTEN"].rsplit(":", 1)[1])
 
 
-def call(bench, method, request):
+def call(bench, method, request, tenant=TENANT):
     """As the operator, by the bus."""
-    p = subprocess.run([bench.stack.bin / "daybook", "call", method, json.dumps(request), "--tenant", TENANT],
+    p = subprocess.run([bench.stack.bin / "daybook", "call", method, json.dumps(request), "--tenant", tenant],
                        env=bench.stack.env_of("operator"), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if p.returncode:
         raise Failed(f"{method}: {p.stderr}")

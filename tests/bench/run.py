@@ -17,6 +17,7 @@ import rows_bus
 import rows_files
 import rows_house
 import rows_http
+import rows_overload
 import rows_timers
 from stack import ROOT, Failed, Stack
 from table import Table
@@ -32,6 +33,9 @@ ROWS = {
     "8": rows_http.streams,
     "9": rows_http.webhooks,
     "10": rows_files.files,
+    "11": rows_overload.overload,
+    "12": rows_overload.neighbours,
+    "13": rows_overload.idle,
 }
 
 
@@ -76,27 +80,26 @@ class Bench:
             raise Failed(f"load {kind} {options}: {got} {p.stderr}")
         return got
 
+    def found_company(self, tenant, employees, customers):
+        """The company by messages; its customers by SQL, since pgbench must know their ids."""
+        subprocess.run([self.tools / "load", "--kind", "company", "--employees", str(employees), "--tenant", tenant],
+                       check=True, env=self.stack.env_of("operator"))
+        self.stack.sql(f"""
+            insert into customers.customer (tenant_id, id, name, name_key, relation_type, key_account, owner_id,
+                   industry, address, city_code, credit_code, status, potential_rating, created_at, row_version)
+            select '{tenant}', lpad(n::text, 32, '0')::uuid, 'Customer ' || n, 'customer' || n, 'prospect',
+                   false, ('00000000-0000-7000-8000-' || lpad((n % {employees} + 1)::text, 12, '0'))::uuid,
+                   'trade', 'somewhere ' || n, '310000', '', 'contacted', 50, now(), 1
+              from generate_series(1, {customers}) n;
+            analyze customers.customer""")
+
     def note(self, text):
         print(f"  {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def found_company(bench):
-    """The company by messages; its customers by SQL, since pgbench must know their ids."""
-    subprocess.run([bench.tools / "load", "--kind", "company", "--employees", str(bench.employees)], check=True,
-                   env=bench.stack.env_of("operator"))
-    bench.stack.sql(f"""
-        insert into customers.customer (tenant_id, id, name, name_key, relation_type, key_account, owner_id,
-               industry, address, city_code, credit_code, status, potential_rating, created_at, row_version)
-        select '{rows_bus.TENANT}', lpad(n::text, 32, '0')::uuid, 'Customer ' || n, 'customer' || n, 'prospect',
-               false, ('00000000-0000-7000-8000-' || lpad((n % {bench.employees} + 1)::text, 12, '0'))::uuid,
-               'trade', 'somewhere ' || n, '310000', '', 'contacted', 50, now(), 1
-          from generate_series(1, {bench.customers}) n;
-        analyze customers.customer""")
-
-
 def main():
     build = ROOT / os.environ.get("BENCH_BUILD", "build")
-    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,7,8,9,10,6").replace(" ", "").split(",")
+    chosen = os.environ.get("BENCH_ROWS", "1,2,3,4,5,7,8,9,10,11,12,13,6").replace(" ", "").split(",")
     if unknown := [c for c in chosen if c not in ROWS]:
         sys.exit(f"bench: no rows {unknown}")
     stack = Stack(build / "release/bin")
@@ -106,7 +109,7 @@ def main():
     try:
         bench.note("starting a private stack")
         stack.up()
-        found_company(bench)
+        bench.found_company(rows_bus.TENANT, bench.employees, bench.customers)
         stack.settle()
         for row in chosen:
             try:

@@ -8,8 +8,6 @@
 #include "daybook/reminders/v1/reminders.pb-c.h"
 #include "tests/bench/gear.h"
 
-#define DEADLINE_MS 10000
-
 static char *text(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 static char *text(struct arena *a, const char *fmt, ...)
 {
@@ -62,14 +60,15 @@ static void pack(struct arena *a, const ProtobufCMessage *m, const uint8_t **out
 }
 
 /* The principal, where there is one, is an employee: what most callers are. */
-static void pack_context(struct arena *a, char *actor, struct sample *out)
+static void pack_context(const struct samples_def *def, char *actor, struct arena *a,
+                         struct sample *out)
 {
     PbCallContext *c = message_new(a, &daybook__common__v1__call_context__descriptor);
     c->request_id = text(a, "%0*d", REQUEST_ID_LEN, 0);
-    c->deadline_ms = DEADLINE_MS;
+    c->deadline_ms = def->deadline_ms;
     if (actor) {
         c->principal = message_new(a, &daybook__common__v1__principal__descriptor);
-        c->principal->tenant_id = text(a, BENCH_TENANT);
+        c->principal->tenant_id = text(a, "%s", def->tenant);
         c->principal->actor_id = actor;
         c->principal->kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_EMPLOYEE;
     }
@@ -81,7 +80,7 @@ static void pack_context(struct arena *a, char *actor, struct sample *out)
 static void make_echo(const struct samples_def *def, size_t n, struct arena *a, struct sample *out)
 {
     (void)n;
-    pack_context(a, NULL, out);
+    pack_context(def, NULL, a, out);
     out->message = (const uint8_t *)letters(a, def->bytes);
     out->message_len = def->bytes;
 }
@@ -110,7 +109,7 @@ static void make_record(const struct samples_def *def, size_t n, struct arena *a
         it->questions[0] = q;
         it->n_questions = 1;
     }
-    pack_context(a, employee_id(a, (n + 1) % def->employees + 1), out);
+    pack_context(def, employee_id(a, (n + 1) % def->employees + 1), a, out);
     pack(a, &r->base, &out->message, &out->message_len);
 }
 
@@ -119,7 +118,7 @@ static void make_list(const struct samples_def *def, size_t n, struct arena *a, 
     Daybook__Reminders__V1__GetDailyTasksRequest *r =
         message_new(a, &daybook__reminders__v1__get_daily_tasks_request__descriptor);
     r->employee = employee_id(a, n % def->employees + 1);
-    pack_context(a, r->employee, out);
+    pack_context(def, r->employee, a, out);
     pack(a, &r->base, &out->message, &out->message_len);
 }
 
@@ -159,11 +158,11 @@ struct samples samples_make(const struct samples_def *def, struct arena *a)
 #define DIRECTORY "daybook.directory.v1.DirectoryService"
 
 /* As a system caller; what an earlier run made is as good. */
-static void ask(struct bus_client *c, const char *method, const ProtobufCMessage *message,
-                struct arena *a)
+static void ask(struct bus_client *c, const char *tenant, const char *method,
+                const ProtobufCMessage *message, struct arena *a)
 {
     PbPrincipal *p = message_new(a, &daybook__common__v1__principal__descriptor);
-    p->tenant_id = text(a, BENCH_TENANT);
+    p->tenant_id = text(a, "%s", tenant);
     p->kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM;
     struct bus_request r = { .service = DIRECTORY,
                              .method = method,
@@ -177,7 +176,7 @@ static void ask(struct bus_client *c, const char *method, const ProtobufCMessage
             answer.result && answer.result->status ? answer.result->status->message : "");
 }
 
-static void make_employee(struct bus_client *c, size_t n, struct arena *a)
+static void make_employee(struct bus_client *c, const char *tenant, size_t n, struct arena *a)
 {
     static char *lead[] = { (char *)(uintptr_t) "general_manager" };
     static char *rep[] = { (char *)(uintptr_t) "rep" };
@@ -192,19 +191,20 @@ static void make_employee(struct bus_client *c, size_t n, struct arena *a)
     r->employee->n_roles = 1;
     if (n)
         r->employee->superior_id = employee_id(a, 0);
-    ask(c, "CreateEmployee", &r->base, a);
+    ask(c, tenant, "CreateEmployee", &r->base, a);
 }
 
-void samples_found_company(struct bus_client *c, size_t employees, struct arena *a)
+void samples_found_company(struct bus_client *c, const char *tenant, size_t employees,
+                           struct arena *a)
 {
     Daybook__Directory__V1__CreateTenantRequest *t =
         message_new(a, &daybook__directory__v1__create_tenant_request__descriptor);
     t->tenant = message_new(a, &daybook__directory__v1__tenant__descriptor);
-    t->tenant->id = text(a, BENCH_TENANT);
+    t->tenant->id = text(a, "%s", tenant);
     t->tenant->name = text(a, "Bench");
     t->tenant->time_zone = text(a, "Asia/Shanghai");
     t->tenant->currency_code = text(a, "CNY");
-    ask(c, "CreateTenant", &t->base, a);
+    ask(c, tenant, "CreateTenant", &t->base, a);
 
     Daybook__Directory__V1__CreateUnitRequest *u =
         message_new(a, &daybook__directory__v1__create_unit_request__descriptor);
@@ -212,7 +212,7 @@ void samples_found_company(struct bus_client *c, size_t employees, struct arena 
     u->unit->id = text(a, BENCH_UNIT);
     u->unit->code = text(a, "BENCH");
     u->unit->name = text(a, "Bench");
-    ask(c, "CreateUnit", &u->base, a);
+    ask(c, tenant, "CreateUnit", &u->base, a);
     for (size_t n = 0; n <= employees; n++)
-        make_employee(c, n, a);
+        make_employee(c, tenant, n, a);
 }

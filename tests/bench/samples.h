@@ -33,12 +33,15 @@ struct samples_def {
     const char *service;
     size_t bytes; /* of an echo; of the content of a record */
     size_t customers, employees;
+    const char *tenant;
+    uint32_t deadline_ms;
 };
 
 /* Dies on an unknown kind. In the arena. */
 struct samples samples_make(const struct samples_def *def, struct arena *a);
 
 /* Makes the company (not its customers) by calls; repeatable. */
-void samples_found_company(struct bus_client *c, size_t employees, struct arena *a);
+void samples_found_company(struct bus_client *c, const char *tenant, size_t employees,
+                           struct arena *a);
 
 #endif

@@ -373,7 +373,7 @@ static void queues_and_clients_are_bounded(void **state)
     struct bus bus;
     struct message m;
     bus_prepare(&bus);
-    bus.config.queue_count = 2;
+    bus.config.queue_count = 4; /* of which one company has half */
     bus.config.client_inflight = 4;
     bus_open(&bus);
     void *w = worker(&bus, "MDPW02|\1", "slow"), *c = dealer(&bus), *d = dealer(&bus);
@@ -392,6 +392,97 @@ static void queues_and_clients_are_bounded(void **state)
     expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "NO_WORKER");
     say(d, "MDPC02|\1|none|1"); /* another client has an allowance of its own */
     expect_fault(&bus, d, 3, ERR_UNAVAILABLE, "NO_WORKER");
+    zmq_close(w);
+    zmq_close(c);
+    zmq_close(d);
+    bus_close(&bus);
+}
+
+/* A worker that takes at least so long; no condition: that it takes time is what is needed. */
+static void answer_after(void *w, const struct message *m, int64_t us)
+{
+    int64_t until = clock_monotonic_us() + us;
+    while (clock_monotonic_us() < until)
+        usleep(1000);
+    answer(w, m, FINAL02, "r|m");
+}
+
+static void ask_within(void *c, const char *tenant, uint32_t deadline_ms)
+{
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    PbPrincipal principal = DAYBOOK__COMMON__V1__PRINCIPAL__INIT;
+    char id[] = "one", company[64];
+    snprintf(company, sizeof(company), "%s", tenant);
+    principal.tenant_id = company;
+    principal.kind = DAYBOOK__COMMON__V1__ACTOR_KIND__ACTOR_KIND_SYSTEM;
+    ctx.principal = &principal;
+    ctx.request_id = id;
+    ctx.deadline_ms = deadline_ms;
+    ask(c, "GetHead", &ctx, "");
+}
+
+#define LOUD "01933a00-0000-7000-8000-000000000001"
+#define CALM "01933a00-0000-7000-8000-000000000002"
+
+/* Ten that waited while a worker took 5 ms for each: forty would take 200 ms, which is all the time
+ * that they have. One of another company has its turn after the next one. */
+static void who_would_wait_for_too_long_is_told_at_once_F51(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus), *d = dealer(&bus);
+    for (int i = 0; i < 10; i++)
+        ask_within(c, LOUD, 30000);
+    for (int i = 0; i < 10; i++) {
+        hear(w, &m);
+        answer_after(w, &m, 5 * MSEC_US);
+        hear(c, &m);
+    }
+    for (int i = 0; i < 22; i++)
+        ask_within(c, LOUD, 30000); /* one goes, the others wait */
+    hear(w, &m);
+    ask_within(c, LOUD, 200);
+    expect_fault(&bus, c, 3, ERR_RESOURCE_EXHAUSTED, "QUEUE_FULL");
+    ask_within(d, CALM, 30000);
+    answer(w, &m, FINAL02, "r|m");
+    hear(c, &m);
+    hear(w, &m); /* the next of the loud company */
+    answer(w, &m, FINAL02, "r|m");
+    hear(c, &m);
+    hear(w, &m);
+    answer(w, &m, FINAL02, "r|m");
+    expect(d, "MDPC02|\3|" OURS "|r|m");
+    zmq_close(w);
+    zmq_close(c);
+    zmq_close(d);
+    bus_close(&bus);
+}
+
+/* Handling takes 100 ms here; of its 300 ms the one that waits has some 100 left. */
+static void what_cannot_be_done_in_time_is_not_begun_F51(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus), *d = dealer(&bus);
+    ask_within(c, LOUD, 30000);
+    hear(w, &m);
+    answer_after(w, &m, 100 * MSEC_US);
+    hear(c, &m);
+    ask_within(c, LOUD, 30000);
+    hear(w, &m);
+    ask_within(d, CALM, 300);
+    answer_after(w, &m, 200 * MSEC_US);
+    hear(c, &m);
+    expect_fault(&bus, d, 3, ERR_DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED");
+    ask_within(c, LOUD, 30000);
+    hear(w, &m);
+    assert_string_equal(context_of(&bus, &m, 5)->principal->tenant_id, LOUD);
     zmq_close(w);
     zmq_close(c);
     zmq_close(d);
@@ -687,6 +778,8 @@ int main(void)
         cmocka_unit_test(a_request_waits_for_a_worker_that_comes_later),
         cmocka_unit_test(deadlines_are_kept_waiting_and_at_work),
         cmocka_unit_test(queues_and_clients_are_bounded),
+        cmocka_unit_test(who_would_wait_for_too_long_is_told_at_once_F51),
+        cmocka_unit_test(what_cannot_be_done_in_time_is_not_begun_F51),
         cmocka_unit_test(the_return_stack_counts_among_the_bytes_that_wait),
         cmocka_unit_test(a_refusal_names_the_request),
         cmocka_unit_test(an_oversized_frame_is_refused),

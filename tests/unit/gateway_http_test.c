@@ -18,6 +18,7 @@
 #define PROTO "Content-Type: application/proto\r\n"
 #define LARGE (32 * MIB)
 #define REQUESTS 4
+#define PLACES 4
 
 struct fixture {
     struct web web;
@@ -71,7 +72,7 @@ static void turn(void *arg)
     connect_tick(f->connect, clock_monotonic_us());
 }
 
-static int set_up_with(void **state, int64_t body_us)
+static int set_up_with(void **state, int64_t header_us, int64_t body_us, unsigned connections)
 {
     static struct fixture f;
     struct http_limits limits = http_limits_default;
@@ -81,10 +82,11 @@ static int set_up_with(void **state, int64_t body_us)
     limits.body_max = 1000;
     limits.url_max = 500;
     limits.headers_max = 20;
-    limits.header_us = 300 * MSEC_US;
+    limits.header_us = header_us;
     limits.body_us = body_us;
     limits.rate_min = 64 * MIB;
     limits.requests_max = REQUESTS;
+    limits.connections_max = connections;
     f.connect =
         connect_new(&(struct connect_config){ .message_max = 1000,
                                               .cors_origin = "https://a.example, https://b.example",
@@ -101,12 +103,17 @@ static int set_up_with(void **state, int64_t body_us)
 
 static int set_up(void **state)
 {
-    return set_up_with(state, 300 * MSEC_US);
+    return set_up_with(state, 300 * MSEC_US, 300 * MSEC_US, 100);
 }
 
 static int set_up_patient(void **state)
 {
-    return set_up_with(state, 600 * SECOND_US);
+    return set_up_with(state, 300 * MSEC_US, 600 * SECOND_US, 100);
+}
+
+static int set_up_narrow(void **state)
+{
+    return set_up_with(state, 600 * SECOND_US, 600 * SECOND_US, PLACES);
 }
 
 static int tear_down(void **state)
@@ -242,6 +249,56 @@ static void a_header_that_never_ends_costs_the_connection_F50(void **state)
     assert_false(open);
     assert_int_equal(f->calls, 0);
     close(fd);
+}
+
+static bool is_open(struct fixture *f, int fd)
+{
+    f->web.len = 0;
+    return web_hear(&f->web, fd);
+}
+
+static void turn_until_ended(struct fixture *f, int fd)
+{
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (is_open(f, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_false(is_open(f, fd));
+}
+
+/* One that asks finds a place where all are taken: the oldest of those that ask nothing goes. One
+ * that is waiting for us stays, and one that has been served lately. */
+static void connections_that_ask_nothing_make_room_F50(void **state)
+{
+    struct fixture *f = *state;
+    int asking = web_dial(&f->web), served, idle[PLACES];
+
+    web_say(asking, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 1);
+    struct connect_call *first = f->call;
+    for (int i = 0; i < PLACES; i++) {
+        idle[i] = web_dial(&f->web);
+        web_say(idle[i], "POST / HTTP/1.1\r\nX-Slow: "); /* its header never ends */
+        turn(f);
+    }
+    turn_until_ended(f, idle[0]);
+    served = web_dial(&f->web);
+    web_say(served, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 2);
+    reply(f);
+    web_until(&f->web, served, "HTTP/1.1 200 ");
+    turn_until_ended(f, idle[1]);
+
+    int last = web_dial(&f->web);
+    turn_until_ended(f, idle[2]);
+    assert_true(is_open(f, idle[3]) && is_open(f, served));
+    f->call = first;
+    reply(f);
+    web_until(&f->web, asking, "HTTP/1.1 200 ");
+    for (int i = 0; i < PLACES; i++)
+        close(idle[i]);
+    close(asking);
+    close(served);
+    close(last);
 }
 
 static void limits_have_their_answers_F63(void **state)
@@ -584,6 +641,8 @@ int main(void)
         T(a_client_that_goes_is_told_of_once),
         T(time_that_is_up_is_answered_without_the_handler),
         T(a_header_that_never_ends_costs_the_connection_F50),
+        cmocka_unit_test_setup_teardown(connections_that_ask_nothing_make_room_F50, set_up_narrow,
+                                        tear_down),
         T(limits_have_their_answers_F63),
         T(a_stranger_is_refused_by_his_header),
         T(one_who_asks_before_he_sends_is_told_at_once),

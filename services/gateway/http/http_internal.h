@@ -80,6 +80,7 @@ struct http_loop {
     int64_t sweep_us;
     int64_t
         unheard_us; /* since when somebody waits to be accepted; 0: nobody did at the last look */
+    unsigned connections;
     struct http_connection *awaited, *all;
     struct http_exchange *open;
 };

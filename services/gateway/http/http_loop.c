@@ -22,6 +22,7 @@
 #define LAST_RUNS 100
 #define UNHEARD_US (500 * MSEC_US)
 #define TAKEN_MAX 64
+#define LEAVING_MAX 64 /* connections beyond the limit, while others are being let go for them */
 
 const struct http_limits http_limits_default = {
     .body_max = 4 * MIB,
@@ -79,7 +80,7 @@ static void hear_again(struct http_loop *l, int64_t now_us)
     const union MHD_DaemonInfo *info =
         MHD_get_daemon_info(l->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
 
-    if (l->quiesced || !info || info->num_connections >= l->limits.connections_max ||
+    if (l->quiesced || !info || info->num_connections >= l->limits.connections_max + LEAVING_MAX ||
         poll(&p, 1, 0) <= 0) {
         l->unheard_us = 0;
         return;
@@ -94,6 +95,24 @@ static void hear_again(struct http_loop *l, int64_t now_us)
         if (fd < 0 || MHD_add_connection(l->mhd, fd, (struct sockaddr *)&from, len) != MHD_YES)
             return; /* which has closed it */
     }
+}
+
+/*
+ * All places are taken, and somebody comes. Of those that we wait for, the one that would be let go first goes now: of
+ * connections that stand and ask nothing the oldest, and who asks at once finds a place (F50). Whoever waits for
+ * us stays.
+ */
+static void free_a_place(struct http_loop *l)
+{
+    struct http_connection *first = l->awaited;
+
+    for (struct http_connection *c = first; c; c = c->next)
+        if (c->before_us < first->before_us)
+            first = c;
+    if (!first)
+        return;
+    shutdown(first->fd, SHUT_RDWR);
+    http_came(l, first); /* and is chosen once */
 }
 
 /* A client that sends, or takes, a byte now and then is not idle, and never done. */
@@ -169,6 +188,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         if (c) {
             http_came(l, c);
             part(l, c);
+            l->connections--;
         }
         free(c);
         *context = NULL;
@@ -192,6 +212,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                         NI_NUMERICHOST) != 0)
             c->peer[0] = '\0';
     }
+    if (++l->connections > l->limits.connections_max)
+        free_a_place(l);
     http_await(l, c, l->limits.header_us);
 }
 
@@ -286,7 +308,7 @@ static bool start_library(struct http_loop *l)
         http_on_completed, l, MHD_OPTION_URI_LOG_CALLBACK, http_on_target, l,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, l->limits.header_bytes + HTTP_STREAM_BLOCK + 8 * KIB,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(l->limits.idle_us / SECOND_US),
-        MHD_OPTION_CONNECTION_LIMIT, l->limits.connections_max, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, l->limits.connections_max + LEAVING_MAX, MHD_OPTION_END);
     return l->mhd != NULL;
 }
 
