@@ -469,6 +469,35 @@ static void a_body_with_two_ends_is_refused_F50(void **state)
     assert_int_equal(f->calls, 0);
 }
 
+/* From the client's end of the connection on, whatever libmicrohttpd has made of his head. */
+static void a_head_that_the_library_refuses_leaves_nothing_behind_F50(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *begin, *again, *end;
+    } heads[] = {
+        { "GET " LIST "?", "a&", " HTTP/1.1\r\nHost: x\r\n\r\n" },
+        { "GET " LIST " HTTP/1.1\r\nHost: x\r\nCookie: ", "a;", "\r\n\r\n" },
+        { "POST " LIST " HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\nCookie: ", "a;", "\r\n\r\n" },
+        { "GET " LIST " HTTP/1.1\r\nHost: x\r\nX: y\r\n", " z\r\n", "\r\n" },
+        { "GET " LIST " HTTP/1.1\r\nHost: x\r\n", "X: y\r\n", "\r\n" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        char request[32 * KIB];
+        int fd = web_dial(&f->web), n = snprintf(request, sizeof(request), "%s", heads[i].begin);
+        for (int k = 0; k < 3000; k++)
+            n += snprintf(request + n, sizeof(request) - (size_t)n, "%s", heads[i].again);
+        snprintf(request + n, sizeof(request) - (size_t)n, "%s", heads[i].end);
+        web_say(fd, request);
+        int64_t until_us = clock_monotonic_us() + WAIT_US;
+        while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+            turn(f);
+        close(fd);
+        turn_until_over(f);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -639,6 +668,7 @@ int main(void)
         T(an_answer_that_is_not_taken_costs_the_connection_F50),
         T(a_file_that_is_not_taken_costs_the_connection_F50),
         T(a_body_with_two_ends_is_refused_F50),
+        T(a_head_that_the_library_refuses_leaves_nothing_behind_F50),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

@@ -37,6 +37,7 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     x->connection = connection;
     x->on = info->socket_context;
     x->on->requests++;
+    x->on->exchange = x;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
     sbuf_init(&x->out, STREAM_MAX);
@@ -95,14 +96,10 @@ void http_resume(struct http_exchange *x)
     MHD_resume_connection(x->connection);
 }
 
-void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void **context,
-                       enum MHD_RequestTerminationCode why)
+static void end(struct http_exchange *x, enum MHD_RequestTerminationCode why)
 {
-    struct http_loop *l = cls;
-    struct http_exchange *x = *context;
+    struct http_loop *l = x->loop;
 
-    if (!x)
-        return;
     unwatch(x);
     if ((x->handed || x->in_pieces) && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) &&
         l->handler.gone)
@@ -117,12 +114,25 @@ void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void
         x->prev->next = x->next;
     else
         l->open = x->next;
+    x->on->exchange = NULL;
     http_forget_body(x);
     sbuf_fini(&x->out);
     arena_free(x->arena);
     free(x);
     l->exchanges--;
+}
+
+void http_on_completed(void *cls UNUSED, struct MHD_Connection *connection UNUSED, void **context,
+                       enum MHD_RequestTerminationCode why)
+{
+    if (*context)
+        end(*context, why);
     *context = NULL;
+}
+
+void http_abandon(struct http_exchange *x)
+{
+    end(x, MHD_REQUEST_TERMINATED_WITH_ERROR);
 }
 
 static enum http_method method_of(const char *text)

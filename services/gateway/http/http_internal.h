@@ -23,6 +23,7 @@ struct http_connection {
     int64_t before_us;
     unsigned requests; /* so far */
     bool awaited;
+    struct http_exchange *exchange; /* not over yet; NULL: none */
     char peer[NET_ADDRESS_MAX];
 };
 
@@ -111,6 +112,8 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
                                 size_t *upload_len, void **context);
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **context,
                        enum MHD_RequestTerminationCode why);
+/* The connection has ended and nobody told of its exchange's end: libmicrohttpd 0.9.75 has refused the head twice. */
+void http_abandon(struct http_exchange *x);
 /* A client that has only ended its side is done with too. */
 void http_leave(struct http_exchange *x);
 void http_suspend(struct http_exchange *x);

@@ -167,6 +167,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         struct http_connection *c = *context;
         if (c) {
+            if (c->exchange)
+                http_abandon(c->exchange);
             http_came(l, c);
             part(l, c);
         }
