@@ -498,6 +498,75 @@ static void a_head_that_the_library_refuses_leaves_nothing_behind_F50(void **sta
     assert_int_equal(f->calls, 0);
 }
 
+/* Such a connection keeps the loop busy. Time is not what ends it here. */
+static void a_chunk_size_without_an_end_costs_the_connection_F50(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const begins[] = { "1;", "2\r\n{}\r\n1;", "0" };
+
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        char line[64 * KIB];
+        int fd = web_dial(&f->web);
+        memset(line, '0', sizeof(line));
+        web_say(fd,
+                "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
+        web_say(fd, begins[i]);
+        assert_true(write(fd, line, sizeof(line)) > 0);
+        int64_t until_us = clock_monotonic_us() + WAIT_US;
+        while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+            turn(f);
+        assert_false(web_hear(&f->web, fd));
+        turn_until_over(f);
+        close(fd);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
+/* Nor does libmicrohttpd hear of that one's end. */
+static void nor_does_one_behind_another_request_keep_it_F50(void **state)
+{
+    struct fixture *f = *state;
+    char line[64 * KIB];
+    int fd = web_dial(&f->web);
+
+    memset(line, '0', sizeof(line));
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}"
+                "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
+    assert_true(write(fd, line, sizeof(line)) > 0);
+    turn_until_called(f, 1);
+    reply(f);
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    turn_until_over(f);
+    close(fd);
+    assert_int_equal(f->calls, 1);
+}
+
+static void a_chunk_may_have_an_extension(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+    char request[4 * KIB];
+    char ext[2 * KIB + 1];
+
+    memset(ext, 'x', sizeof(ext));
+    ext[sizeof(ext) - 1] = '\0';
+    snprintf(request, sizeof(request),
+             "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1;%s",
+             ext);
+    web_say(fd, request);
+    int64_t swept_us =
+        clock_monotonic_us() + SECOND_US; /* more than once, in the middle of the line */
+    while (clock_monotonic_us() < swept_us)
+        turn(f);
+    web_say(fd, "\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "HTTP/1.1 200 ");
+    close(fd);
+}
+
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -669,6 +738,11 @@ int main(void)
         T(a_file_that_is_not_taken_costs_the_connection_F50),
         T(a_body_with_two_ends_is_refused_F50),
         T(a_head_that_the_library_refuses_leaves_nothing_behind_F50),
+        cmocka_unit_test_setup_teardown(a_chunk_size_without_an_end_costs_the_connection_F50,
+                                        set_up_patient, tear_down),
+        cmocka_unit_test_setup_teardown(nor_does_one_behind_another_request_keep_it_F50,
+                                        set_up_patient, tear_down),
+        cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

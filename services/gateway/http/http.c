@@ -151,11 +151,19 @@ static enum http_method method_of(const char *text)
     return HTTP_OTHER;
 }
 
+static void note_read(struct http_exchange *x)
+{
+    if (x->chunked)
+        x->read_to = http_bytes_read(x->on);
+}
+
 static void begin(struct http_exchange *x, const char *method)
 {
     int n = MHD_get_connection_values(x->connection, MHD_HEADER_KIND, NULL, NULL);
 
     x->begun = true;
+    x->chunked = http_header(x, "Transfer-Encoding") != NULL;
+    note_read(x);
     x->method = method_of(method);
     http_await(x->loop, x->on, http_allowed_us(x->loop, 0));
     if (n < 0 || (size_t)n > x->loop->limits.headers_max)
@@ -253,6 +261,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNU
     }
     if (*upload_len) {
         bool taken = take_body(x, upload, *upload_len);
+        note_read(x);
         *upload_len = 0;
         return taken ? MHD_YES : MHD_NO;
     }

@@ -42,6 +42,8 @@ struct http_exchange {
     size_t discarded;
     bool begun;       /* the header was seen */
     bool in_pieces;   /* the body is */
+    bool chunked;     /* the body comes so */
+    int64_t read_to;  /* then: http_bytes_read() when the last chunk was seen */
     int64_t began_us; /* monotonic; of the body */
     uint64_t received;
     bool bodiless;  /* whatever comes is dropped */
@@ -91,6 +93,9 @@ void http_await(struct http_loop *l, struct http_connection *c, int64_t within_u
 void http_came(struct http_loop *l, struct http_connection *c); /* it is; idempotent */
 /* How long so many bytes may take, either way. */
 int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes);
+
+/* So many bytes of the connection libmicrohttpd has read by now, or rather more. */
+int64_t http_bytes_read(const struct http_connection *c);
 
 /* --- http_body.c --- */
 

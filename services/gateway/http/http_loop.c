@@ -5,10 +5,12 @@
  * waits for.
  */
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@
 #define LAST_RUNS 100
 #define UNHEARD_US (500 * MSEC_US)
 #define TAKEN_MAX 64
+#define CHUNK_LINE_MAX ((int64_t)(4 * KIB))
 
 const struct http_limits http_limits_default = {
     .body_max = 4 * MIB,
@@ -96,6 +99,56 @@ static void hear_again(struct http_loop *l, int64_t now_us)
     }
 }
 
+/* What the kernel has taken of a client's bytes, and what of that nobody has read; 0: not known. */
+static int64_t bytes_received(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+        return 0;
+    return (int64_t)info.tcpi_bytes_received;
+}
+
+static int bytes_waiting(int fd)
+{
+    int n;
+    return ioctl(fd, FIONREAD, &n) == 0 ? n : 0;
+}
+
+int64_t http_bytes_read(const struct http_connection *c)
+{
+    int waiting = bytes_waiting(c->fd); /* first, so that what comes in between counts */
+    return bytes_received(c->fd) - waiting;
+}
+
+/*
+ * libmicrohttpd 0.9.75 wants the whole line of a chunk's size, extensions too, in its buffer. Once that is full without
+ * an end, it neither reads nor refuses but wants to be run again at once, for as long as the client stays, and looks
+ * through the buffer each time (F50). Whoever lets it read so much without a piece of his body is let go.
+ */
+static bool is_endless_line(const struct http_connection *c)
+{
+    const struct http_exchange *x = c->exchange;
+
+    if (!x || !x->chunked || x->handed || x->suspended)
+        return false;
+    int64_t received = bytes_received(c->fd); /* first, so that what comes in between does not */
+    return received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
+}
+
+/*
+ * libmicrohttpd sees the end and cleans up. Of a connection that was suspended and whose buffer is full since, it hears
+ * nothing more: that one is idle soon.
+ */
+static void let_go(struct http_connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+    if (c->exchange)
+        (void)MHD_set_connection_option(c->exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1);
+}
+
 /* A client that sends, or takes, a byte now and then is not idle, and never done. */
 static void sweep(struct http_loop *l, int64_t now_us)
 {
@@ -104,8 +157,8 @@ static void sweep(struct http_loop *l, int64_t now_us)
     l->sweep_us = now_us + SWEEP_US;
     hear_again(l, now_us);
     for (struct http_connection *c = l->awaited; c; c = c->next)
-        if (now_us >= c->before_us)
-            shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
+        if (now_us >= c->before_us || is_endless_line(c))
+            let_go(c);
 }
 
 /* The same for all of a client's: of IPv6 the network counts, which is his. */
