@@ -567,6 +567,23 @@ static void a_chunk_may_have_an_extension(void **state)
     close(fd);
 }
 
+/* Whose end comes along with his last bytes. */
+static void a_client_that_has_ended_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    f->refusing = true;
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    web_until(&f->web, fd, "unauthenticated");
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_false(web_hear(&f->web, fd));
+    close(fd);
+}
+
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -743,6 +760,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nor_does_one_behind_another_request_keep_it_F50,
                                         set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),
+        T(a_client_that_has_ended_is_not_waited_for),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

@@ -139,6 +139,16 @@ static bool is_endless_line(const struct http_connection *c)
 }
 
 /*
+ * Whose end came together with his last bytes: libmicrohttpd 0.9.75 takes those, misses the end, and would wait for him
+ * for as long as one may be idle. What is unread might be a request still.
+ */
+static bool has_ended(const struct http_connection *c)
+{
+    struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+    return !c->exchange && poll(&p, 1, 0) > 0 && bytes_waiting(c->fd) == 0;
+}
+
+/*
  * libmicrohttpd sees the end and cleans up. Of a connection that was suspended and whose buffer is full since, it hears
  * nothing more: that one is idle soon.
  */
@@ -157,7 +167,7 @@ static void sweep(struct http_loop *l, int64_t now_us)
     l->sweep_us = now_us + SWEEP_US;
     hear_again(l, now_us);
     for (struct http_connection *c = l->awaited; c; c = c->next)
-        if (now_us >= c->before_us || is_endless_line(c))
+        if (now_us >= c->before_us || is_endless_line(c) || has_ended(c))
             let_go(c);
 }
 
