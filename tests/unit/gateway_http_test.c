@@ -567,6 +567,26 @@ static void a_chunk_may_have_an_extension(void **state)
     close(fd);
 }
 
+/* What follows a trailer may be lost, so nothing may follow it. */
+static void trailers_end_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
+                "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA: b\r\n c\r\n\r\n"
+                "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "Connection: close\r\n");
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_false(web_hear(&f->web, fd));
+    assert_int_equal(f->calls, 1);
+    close(fd);
+}
+
 /* Whose end comes along with his last bytes. */
 static void a_client_that_has_ended_is_not_waited_for(void **state)
 {
@@ -760,6 +780,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nor_does_one_behind_another_request_keep_it_F50,
                                         set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),
+        T(trailers_end_the_connection),
         T(a_client_that_has_ended_is_not_waited_for),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),

@@ -183,13 +183,27 @@ static bool take_body(struct http_exchange *x, const char *data, size_t len)
     return x->discarded <= DISCARD_MAX;
 }
 
+/*
+ * Nobody reads trailers, and no client of ours sends any. Behind a folded one, and much that follows it, libmicrohttpd
+ * 0.9.75 loses what it has read of the next request and takes what is left of this one for it.
+ */
+static bool has_trailers(const struct http_exchange *x)
+{
+    return MHD_get_connection_values(x->connection, MHD_FOOTER_KIND, NULL, NULL) > 0;
+}
+
+static bool is_last(const struct http_exchange *x)
+{
+    return x->loop->quiesced || x->on->requests >= x->loop->limits.requests_max || has_trailers(x);
+}
+
 static enum MHD_Result queue(struct http_exchange *x)
 {
     for (size_t i = 0; i < x->nheaders; i++)
         if (MHD_add_response_header(x->response, x->headers[i][0], x->headers[i][1]) != MHD_YES)
             return MHD_NO; /* no memory: the connection ends */
     x->nheaders = 0;
-    if (x->loop->quiesced || x->on->requests >= x->loop->limits.requests_max)
+    if (is_last(x))
         (void)MHD_add_response_header(x->response, "Connection", "close");
     if (!x->streams) /* who does not take it may not keep it either */
         http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
