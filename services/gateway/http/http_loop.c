@@ -282,7 +282,7 @@ int64_t http_loop_wait_us(struct http_loop *l)
 
     if (l->resumed)
         return 0;
-    int64_t wait_us = l->awaited ? MAX(0, l->sweep_us - clock_monotonic_us()) : INT64_MAX;
+    int64_t wait_us = l->awaited ? clock_left_us(l->sweep_us) : INT64_MAX;
 
     if (MHD_get_timeout(l->mhd, &ms) == MHD_YES)
         wait_us = MIN(wait_us, (int64_t)MIN(ms, 3600000) * MSEC_US);
