@@ -153,7 +153,7 @@ static void follow(struct bus_client *c)
 static bool wait_for(struct bus_client *c, short event, int64_t until_us)
 {
     for (;;) {
-        int64_t left_us = MAX(0, until_us - clock_monotonic_us()), wait_us = left_us;
+        int64_t left_us = clock_left_us(until_us), wait_us = left_us;
         if (event == ZMQ_POLLOUT) {
             follow(c);
             wait_us = MIN(wait_us, bus_peers_wait_us(c->peers));

@@ -59,7 +59,9 @@ static bool is_command(const struct runner *r)
 static void pause_up_to(int64_t limit_us, int64_t deadline_us)
 {
     int64_t us = randombytes_uniform((uint32_t)limit_us);
-    us = MAX(0, MIN(us, deadline_us - clock_monotonic_us()));
+    int64_t left_us = clock_left_us(deadline_us);
+
+    us = MIN(us, left_us);
     struct timespec t = { .tv_sec = us / SECOND_US, .tv_nsec = us % SECOND_US * 1000 };
     clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
 }

@@ -69,6 +69,12 @@ int64_t clock_monotonic_us(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_left_us(int64_t until_us)
+{
+    int64_t left_us = until_us - clock_monotonic_us();
+    return MAX(0, left_us);
+}
+
 int64_t clock_boottime_us(void)
 {
     return read_clock(CLOCK_BOOTTIME);

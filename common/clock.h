@@ -28,6 +28,8 @@ int64_t clock_now_us(void);       /* domain, microseconds since 1970 UTC */
 int64_t clock_wall_us(void);      /* real wall clock */
 int64_t clock_monotonic_us(void); /* arbitrary origin, never stepped */
 int64_t clock_boottime_us(void);  /* the same, and goes on while the machine sleeps */
+/* From now until that moment of the monotonic clock; 0 once it has come. */
+int64_t clock_left_us(int64_t until_us);
 
 /*
  * Real microseconds from now until domain time reaches `domain_us`; 0 when it has; INT64_MAX when

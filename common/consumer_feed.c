@@ -169,7 +169,7 @@ static bool wait_for_first(struct consumer *c, int64_t timeout_us)
     zmq_pollitem_t item = { .socket = c->sub, .events = ZMQ_POLLIN };
     int64_t until_us = clock_monotonic_us() + timeout_us, left_us = timeout_us;
 
-    for (;; left_us = MAX(0, until_us - clock_monotonic_us())) {
+    for (;; left_us = clock_left_us(until_us)) {
         (void)bus_peers_follow(c->sub_peers);
         int64_t wait_us = MIN(left_us, bus_peers_wait_us(c->sub_peers));
         int n = zmq_poll(&item, 1, (long)((wait_us + MSEC_US - 1) / MSEC_US));

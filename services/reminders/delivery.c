@@ -457,7 +457,7 @@ static enum err turn(struct delivery *d)
     size_t done = 0;
 
     enum err e = claim_when_due(d);
-    int64_t wait_us = MAX(d->claim_at_us - clock_monotonic_us(), 0);
+    int64_t wait_us = clock_left_us(d->claim_at_us);
     if (!d->nused) {
         if (bell_wait(d->config.bell, wait_us))
             d->claim_at_us = 0;

@@ -66,6 +66,16 @@ static void real_time_is_the_wall_clock(void **state)
     assert_int_equal(clock_until_us(clock_now_us() - 1), 0);
 }
 
+static void what_is_left_of_a_time_is_never_less_than_nothing(void **state)
+{
+    (void)state;
+    int64_t now_us = clock_monotonic_us(), left_us = clock_left_us(now_us + HOUR_US);
+
+    assert_int_equal(clock_left_us(now_us), 0);
+    assert_int_equal(clock_left_us(0), 0);
+    assert_true(left_us <= HOUR_US && left_us > HOUR_US - SLACK_US);
+}
+
 static void an_offset_moves_it(void **state)
 {
     (void)state;
@@ -334,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(real_time_is_the_wall_clock),
+        cmocka_unit_test(what_is_left_of_a_time_is_never_less_than_nothing),
         cmocka_unit_test(an_offset_moves_it),
         cmocka_unit_test(scaled_time_runs_by_its_factor),
         cmocka_unit_test(a_stopped_clock_never_arrives),

@@ -479,6 +479,141 @@ static void a_file_that_is_not_taken_costs_the_connection_F50(void **state)
     close(fd);
 }
 
+/* From the client's end of the connection on, whatever libmicrohttpd has made of his head. */
+static void a_head_that_the_library_refuses_leaves_nothing_behind_F50(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *begin, *again, *end;
+    } heads[] = {
+        { "GET " LIST "?", "a&", " HTTP/1.1\r\nHost: x\r\n\r\n" },
+        { "GET " LIST " HTTP/1.1\r\nHost: x\r\nCookie: ", "a;", "\r\n\r\n" },
+        { "POST " LIST " HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\nCookie: ", "a;", "\r\n\r\n" },
+        { "GET " LIST " HTTP/1.1\r\nHost: x\r\nX: y\r\n", " z\r\n", "\r\n" },
+        { "GET " LIST " HTTP/1.1\r\nHost: x\r\n", "X: y\r\n", "\r\n" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        char request[32 * KIB];
+        int fd = web_dial(&f->web), n = snprintf(request, sizeof(request), "%s", heads[i].begin);
+        for (int k = 0; k < 3000; k++)
+            n += snprintf(request + n, sizeof(request) - (size_t)n, "%s", heads[i].again);
+        snprintf(request + n, sizeof(request) - (size_t)n, "%s", heads[i].end);
+        web_say(fd, request);
+        int64_t until_us = clock_monotonic_us() + WAIT_US;
+        while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+            turn(f);
+        close(fd);
+        turn_until_over(f);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
+/* Such a connection keeps the loop busy. Time is not what ends it here. */
+static void a_chunk_size_without_an_end_costs_the_connection_F50(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const begins[] = { "1;", "2\r\n{}\r\n1;", "0" };
+
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        char line[64 * KIB];
+        int fd = web_dial(&f->web);
+        memset(line, '0', sizeof(line));
+        web_say(fd,
+                "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
+        web_say(fd, begins[i]);
+        assert_true(write(fd, line, sizeof(line)) > 0);
+        int64_t until_us = clock_monotonic_us() + WAIT_US;
+        while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+            turn(f);
+        assert_false(web_hear(&f->web, fd));
+        turn_until_over(f);
+        close(fd);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
+/* Nor does libmicrohttpd hear of that one's end. */
+static void nor_does_one_behind_another_request_keep_it_F50(void **state)
+{
+    struct fixture *f = *state;
+    char line[64 * KIB];
+    int fd = web_dial(&f->web);
+
+    memset(line, '0', sizeof(line));
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}"
+                "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
+    assert_true(write(fd, line, sizeof(line)) > 0);
+    turn_until_called(f, 1);
+    reply(f);
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    turn_until_over(f);
+    close(fd);
+    assert_int_equal(f->calls, 1);
+}
+
+static void a_chunk_may_have_an_extension(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+    char request[4 * KIB];
+    char ext[2 * KIB + 1];
+
+    memset(ext, 'x', sizeof(ext));
+    ext[sizeof(ext) - 1] = '\0';
+    snprintf(request, sizeof(request),
+             "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1;%s",
+             ext);
+    web_say(fd, request);
+    int64_t swept_us =
+        clock_monotonic_us() + SECOND_US; /* more than once, in the middle of the line */
+    while (clock_monotonic_us() < swept_us)
+        turn(f);
+    web_say(fd, "\r\n{\r\n1\r\n}\r\n0\r\n\r\n");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "HTTP/1.1 200 ");
+    close(fd);
+}
+
+/* What follows a trailer may be lost, so nothing may follow it. */
+static void trailers_end_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON
+                "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA: b\r\n c\r\n\r\n"
+                "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    turn_until_called(f, 1);
+    reply(f);
+    web_until(&f->web, fd, "Connection: close\r\n");
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_false(web_hear(&f->web, fd));
+    assert_int_equal(f->calls, 1);
+    close(fd);
+}
+
+/* Whose end comes along with his last bytes. */
+static void a_client_that_has_ended_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    int fd = web_dial(&f->web);
+
+    f->refusing = true;
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    web_until(&f->web, fd, "unauthenticated");
+    int64_t until_us = clock_monotonic_us() + WAIT_US;
+    while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
+        turn(f);
+    assert_false(web_hear(&f->web, fd));
+    close(fd);
+}
+
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -650,6 +785,14 @@ int main(void)
         T(a_body_that_never_ends_costs_the_connection_F50),
         T(an_answer_that_is_not_taken_costs_the_connection_F50),
         T(a_file_that_is_not_taken_costs_the_connection_F50),
+        T(a_head_that_the_library_refuses_leaves_nothing_behind_F50),
+        cmocka_unit_test_setup_teardown(a_chunk_size_without_an_end_costs_the_connection_F50,
+                                        set_up_patient, tear_down),
+        cmocka_unit_test_setup_teardown(nor_does_one_behind_another_request_keep_it_F50,
+                                        set_up_patient, tear_down),
+        cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),
+        T(trailers_end_the_connection),
+        T(a_client_that_has_ended_is_not_waited_for),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

@@ -511,7 +511,7 @@ void streams_run(struct streams *all, bool heard)
 
 int64_t streams_wait_us(const struct streams *s)
 {
-    return s->first ? MAX(0, s->next_us - clock_monotonic_us()) : INT64_MAX;
+    return s->first ? clock_left_us(s->next_us) : INT64_MAX;
 }
 
 void streams_drained(struct streams *all UNUSED, struct connect_call *call)

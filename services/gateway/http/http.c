@@ -37,6 +37,7 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
     x->connection = connection;
     x->on = info->socket_context;
     x->on->requests++;
+    x->on->exchange = x;
     x->arena = a;
     sbuf_init(&x->body, l->limits.body_max);
     sbuf_init(&x->out, STREAM_MAX);
@@ -96,14 +97,10 @@ void http_resume(struct http_exchange *x)
     MHD_resume_connection(x->connection);
 }
 
-void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void **context,
-                       enum MHD_RequestTerminationCode why)
+static void end(struct http_exchange *x, enum MHD_RequestTerminationCode why)
 {
-    struct http_loop *l = cls;
-    struct http_exchange *x = *context;
+    struct http_loop *l = x->loop;
 
-    if (!x)
-        return;
     unwatch(x);
     if ((x->handed || x->in_pieces) && (!x->over || why != MHD_REQUEST_TERMINATED_COMPLETED_OK) &&
         l->handler.gone)
@@ -118,12 +115,25 @@ void http_on_completed(void *cls, struct MHD_Connection *connection UNUSED, void
         x->prev->next = x->next;
     else
         l->open = x->next;
+    x->on->exchange = NULL;
     http_forget_body(x);
     sbuf_fini(&x->out);
     arena_free(x->arena);
     free(x);
     l->exchanges--;
+}
+
+void http_on_completed(void *cls UNUSED, struct MHD_Connection *connection UNUSED, void **context,
+                       enum MHD_RequestTerminationCode why)
+{
+    if (*context)
+        end(*context, why);
     *context = NULL;
+}
+
+void http_abandon(struct http_exchange *x)
+{
+    end(x, MHD_REQUEST_TERMINATED_WITH_ERROR);
 }
 
 static enum http_method method_of(const char *text)
@@ -142,11 +152,19 @@ static enum http_method method_of(const char *text)
     return HTTP_OTHER;
 }
 
+static void note_read(struct http_exchange *x)
+{
+    if (x->chunked)
+        x->read_to = http_bytes_read(x->on);
+}
+
 static void begin(struct http_exchange *x, const char *method)
 {
     int n = MHD_get_connection_values(x->connection, MHD_HEADER_KIND, NULL, NULL);
 
     x->begun = true;
+    x->chunked = http_header(x, "Transfer-Encoding") != NULL;
+    note_read(x);
     x->method = method_of(method);
     http_await(x->loop, x->on, http_allowed_us(x->loop, 0));
     if (n < 0 || (size_t)n > x->loop->limits.headers_max)
@@ -166,13 +184,27 @@ static bool take_body(struct http_exchange *x, const char *data, size_t len)
     return x->discarded <= DISCARD_MAX;
 }
 
+/*
+ * Nobody reads trailers, and no client of ours sends any. Behind a folded one, and much that follows it, libmicrohttpd
+ * 0.9.75 loses what it has read of the next request and takes what is left of this one for it.
+ */
+static bool has_trailers(const struct http_exchange *x)
+{
+    return MHD_get_connection_values(x->connection, MHD_FOOTER_KIND, NULL, NULL) > 0;
+}
+
+static bool is_last(const struct http_exchange *x)
+{
+    return x->loop->quiesced || x->on->requests >= x->loop->limits.requests_max || has_trailers(x);
+}
+
 static enum MHD_Result queue(struct http_exchange *x)
 {
     for (size_t i = 0; i < x->nheaders; i++)
         if (MHD_add_response_header(x->response, x->headers[i][0], x->headers[i][1]) != MHD_YES)
             return MHD_NO; /* no memory: the connection ends */
     x->nheaders = 0;
-    if (x->loop->quiesced || x->on->requests >= x->loop->limits.requests_max)
+    if (is_last(x))
         (void)MHD_add_response_header(x->response, "Connection", "close");
     if (!x->streams) /* who does not take it may not keep it either */
         http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
@@ -224,6 +256,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection,
     }
     if (*upload_len) {
         bool taken = take_body(x, upload, *upload_len);
+        note_read(x);
         *upload_len = 0;
         return taken ? MHD_YES : MHD_NO;
     }

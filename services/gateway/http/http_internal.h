@@ -23,6 +23,7 @@ struct http_connection {
     int64_t before_us;
     unsigned requests; /* so far */
     bool awaited;
+    struct http_exchange *exchange; /* not over yet; NULL: none */
     char peer[NET_ADDRESS_MAX];
 };
 
@@ -42,6 +43,8 @@ struct http_exchange {
     size_t discarded;
     bool begun;       /* the header was seen */
     bool in_pieces;   /* the body is */
+    bool chunked;     /* the body comes so */
+    int64_t read_to;  /* then: http_bytes_read() when the last chunk was seen */
     int64_t began_us; /* monotonic; of the body */
     uint64_t received;
     bool bodiless;  /* whatever comes is dropped */
@@ -93,6 +96,9 @@ void http_came(struct http_loop *l, struct http_connection *c); /* it is; idempo
 /* How long so many bytes may take, either way. */
 int64_t http_allowed_us(const struct http_loop *l, uint64_t bytes);
 
+/* So many bytes of the connection libmicrohttpd has read by now, or rather more. */
+int64_t http_bytes_read(const struct http_connection *c);
+
 /* --- http_head.c --- */
 
 /* What is wrong with the head, so that somebody might take the request for another; NULL: nothing. */
@@ -120,6 +126,8 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection, co
                                 size_t *upload_len, void **context);
 void http_on_completed(void *cls, struct MHD_Connection *connection, void **context,
                        enum MHD_RequestTerminationCode why);
+/* The connection has ended and nobody told of its exchange's end: libmicrohttpd 0.9.75 has refused the head twice. */
+void http_abandon(struct http_exchange *x);
 /* A client that has only ended its side is done with too. */
 void http_leave(struct http_exchange *x);
 void http_suspend(struct http_exchange *x);

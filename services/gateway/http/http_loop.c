@@ -5,10 +5,12 @@
  * waits for.
  */
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +25,7 @@
 #define UNHEARD_US (500 * MSEC_US)
 #define TAKEN_MAX 64
 #define LEAVING_MAX 64 /* connections beyond the limit, while others are being let go for them */
+#define CHUNK_LINE_MAX ((int64_t)(4 * KIB))
 
 const struct http_limits http_limits_default = {
     .body_max = 4 * MIB,
@@ -97,6 +100,66 @@ static void hear_again(struct http_loop *l, int64_t now_us)
     }
 }
 
+/* What the kernel has taken of a client's bytes, and what of that nobody has read; 0: not known. */
+static int64_t bytes_received(int fd)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+        return 0;
+    return (int64_t)info.tcpi_bytes_received;
+}
+
+static int bytes_waiting(int fd)
+{
+    int n;
+    return ioctl(fd, FIONREAD, &n) == 0 ? n : 0;
+}
+
+int64_t http_bytes_read(const struct http_connection *c)
+{
+    int waiting = bytes_waiting(c->fd); /* first, so that what comes in between counts */
+    return bytes_received(c->fd) - waiting;
+}
+
+/*
+ * libmicrohttpd 0.9.75 wants the whole line of a chunk's size, extensions too, in its buffer. Once that is full without
+ * an end, it neither reads nor refuses but wants to be run again at once, for as long as the client stays, and looks
+ * through the buffer each time (F50). Whoever lets it read so much without a piece of his body is let go.
+ */
+static bool is_endless_line(const struct http_connection *c)
+{
+    const struct http_exchange *x = c->exchange;
+
+    if (!x || !x->chunked || x->handed || x->suspended)
+        return false;
+    int64_t received = bytes_received(c->fd); /* first, so that what comes in between does not */
+    return received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
+}
+
+/*
+ * Whose end came together with his last bytes: libmicrohttpd 0.9.75 takes those, misses the end, and would wait for him
+ * for as long as one may be idle. What is unread might be a request still.
+ */
+static bool has_ended(const struct http_connection *c)
+{
+    struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+    return !c->exchange && poll(&p, 1, 0) > 0 && bytes_waiting(c->fd) == 0;
+}
+
+/*
+ * libmicrohttpd sees the end and cleans up. Of a connection that was suspended and whose buffer is full since, it hears
+ * nothing more: that one is idle soon.
+ */
+static void let_go(struct http_connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+    if (c->exchange)
+        (void)MHD_set_connection_option(c->exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1);
+}
+
 /*
  * All places are taken, and somebody comes. Of those that we wait for, the one that would be let go first goes now: of
  * connections that stand and ask nothing the oldest, and who asks at once finds a place (F50). Whoever waits for
@@ -111,7 +174,7 @@ static void free_a_place(struct http_loop *l)
             first = c;
     if (!first)
         return;
-    shutdown(first->fd, SHUT_RDWR);
+    let_go(first);
     http_came(l, first); /* and is chosen once */
 }
 
@@ -123,8 +186,8 @@ static void sweep(struct http_loop *l, int64_t now_us)
     l->sweep_us = now_us + SWEEP_US;
     hear_again(l, now_us);
     for (struct http_connection *c = l->awaited; c; c = c->next)
-        if (now_us >= c->before_us)
-            shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
+        if (now_us >= c->before_us || is_endless_line(c) || has_ended(c))
+            let_go(c);
 }
 
 /* The same for all of a client's: of IPv6 the network counts, which is his. */
@@ -186,6 +249,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         struct http_connection *c = *context;
         if (c) {
+            if (c->exchange)
+                http_abandon(c->exchange);
             http_came(l, c);
             part(l, c);
             l->connections--;
@@ -239,7 +304,7 @@ int64_t http_loop_wait_us(struct http_loop *l)
 
     if (l->resumed)
         return 0;
-    int64_t wait_us = l->awaited ? MAX(0, l->sweep_us - clock_monotonic_us()) : INT64_MAX;
+    int64_t wait_us = l->awaited ? clock_left_us(l->sweep_us) : INT64_MAX;
 
     if (MHD_get_timeout(l->mhd, &ms) == MHD_YES)
         wait_us = MIN(wait_us, (int64_t)MIN(ms, 3600000) * MSEC_US);

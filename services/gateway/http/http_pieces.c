@@ -18,7 +18,7 @@ static void allow_time(struct http_exchange *x)
 {
     int64_t allowed_us = http_allowed_us(x->loop, x->received);
 
-    http_await(x->loop, x->on, MAX(0, x->began_us + allowed_us - clock_monotonic_us()));
+    http_await(x->loop, x->on, clock_left_us(x->began_us + allowed_us));
 }
 
 void http_hand_on(struct http_exchange *x, const char *data, size_t len)

@@ -371,7 +371,7 @@ static int64_t patience_us(const struct importer *im)
         if (s->state == SLOT_READY && !im->turn_over && im->on_the_way < im->kind->window)
             until_us = MIN(until_us, s->at_us);
     }
-    return MAX(0, until_us - clock_monotonic_us());
+    return clock_left_us(until_us);
 }
 
 static enum err hear(struct importer *im, enum err *why_out)
