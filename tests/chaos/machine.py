@@ -13,7 +13,7 @@ from local_stack import run
 
 CGROUP = pathlib.Path("/sys/fs/cgroup")
 SLACK_BYTES = 64 << 10  # what a full disk still has
-DISK_SIZE = "3g"
+DISK_SIZE = "8g"
 
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
