@@ -162,7 +162,7 @@ def part_leader(run):
     with run.proxy.faulty(f"{old} - postgres", how):
         took = seconds_until(lambda: run.term() > term, 20 * SLACK, "the lead of the log was taken anew")
         leading = [bus for bus in run.all_of("bus") if run.leads(bus)]
-        yield f"{old}, {how}; after {took:.2f} s {' and '.join(leading) or 'nobody'} says that it leads"
+        yield f"{old}, {how}; taken anew after {took:.2f} s, claimed by {' and by '.join(leading) or 'nobody'}"
 
 
 def seconds_until(condition, seconds, what):
