@@ -8,8 +8,8 @@
  *
  * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a
  * heartbeat that it cannot place, after its restart), or by silence. When the loop itself stood
- * still for longer than the bus waits (SIGSTOP, F08), all links are renewed before anything is
- * read: the requests queued in them have been given to others.
+ * still for so long that the bus may have missed it (SIGSTOP, F08), all links are renewed before
+ * anything is read: the requests queued in them may have been given to others.
  *
  * The loop polls the sockets' descriptors, and only those that it found are read: asking each
  * socket costs two system calls, with a dozen of them more than the rest of a request's way. Such a
@@ -30,6 +30,8 @@
 
 #define HEARTBEAT_US (MDP_HEARTBEAT_MS * MSEC_US)
 #define EXPIRY_US (MDP_EXPIRY_MS * MSEC_US)
+/* The bus waits for three beats, and the last may have been one before we stood still. */
+#define STALL_US (2 * HEARTBEAT_US)
 #define BACKOFF_BASE_US (100 * MSEC_US)
 #define BACKOFF_CAP_US (5 * SECOND_US)
 /* How long a request may be on its way that crosses our DISCONNECT. */
@@ -596,7 +598,7 @@ static bool is_to_be_read(const zmq_pollitem_t **item, bool look)
 
 int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
 {
-    bool stalled = w->enlisted && now_us - w->served_at_us >= EXPIRY_US;
+    bool stalled = w->enlisted && now_us - w->served_at_us >= STALL_US;
     int64_t next_us = INT64_MAX;
     w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++) {
