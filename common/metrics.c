@@ -157,6 +157,13 @@ static size_t lines_of(const struct family *f)
     return f->metric->type == METRIC_HISTOGRAM ? f->nbuckets + 3 : 1;
 }
 
+/* Histograms leave a quarter to the counters, which tell of trouble and may come last. */
+static bool has_room(const struct family *f)
+{
+    size_t most = f->metric->type == METRIC_HISTOGRAM ? SERIES_MOST * 3 / 4 : SERIES_MOST;
+    return nseries + lines_of(f) <= most;
+}
+
 /* Called with the lock held. */
 static struct series *find_or_make_series(struct family *f, const char *const *labels)
 {
@@ -187,8 +194,7 @@ static struct series *series_of(struct metric *m, const char *const *labels)
 
     pthread_mutex_lock(&lock);
     /* Past the limit, a family's "other" may still be made: one more for each. */
-    s = find_or_make_series(f, nseries + lines_of(f) <= SERIES_MOST || f->nlabels == 0 ? labels
-                                                                                       : others);
+    s = find_or_make_series(f, has_room(f) || f->nlabels == 0 ? labels : others);
     pthread_mutex_unlock(&lock);
     return s;
 }

@@ -86,8 +86,8 @@ CALLS = ("daybook-calls", "Daybook: calls", [
     ]),
     ("Over HTTP", [
         panel("Duration, p99", "s",
-              (f"topk(10, {quantile(0.99, 'daybook_gateway_request_duration_seconds', 'service, method, ')})",
-               "{{service}}/{{method}}")),
+              (f"topk(10, {quantile(0.99, 'daybook_gateway_request_duration_seconds', 'service, ')})",
+               "{{service}}")),
         panel("Codes", "reqps", (f"sum by (code) (rate(daybook_gateway_requests_total{RATE}))", "{{code}}"), stack=True),
         panel("Proofs of identity", "reqps",
               (f"sum by (kind, code) (rate(daybook_gateway_authentications_total{RATE}))", "{{kind}} {{code}}")),

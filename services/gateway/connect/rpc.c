@@ -25,7 +25,7 @@ static struct metric request_seconds = {
     .name = "daybook_gateway_request_duration_seconds",
     .type = METRIC_HISTOGRAM,
     .help = "Time from a whole request to its answer.",
-    .labels = { "service", "method" },
+    .labels = { "service" }, /* of which it knows every method: the daemons have those */
     .buckets = metric_rpc_buckets,
 };
 
