@@ -1,8 +1,8 @@
 /*
  * pace.h - how fast a service takes what waits for it, and how long it takes for one (F51).
  *
- * The pace is measured over about the last second in which something waited: time without waiting
- * says nothing, and a standstill of a moment shall not count for more than it is. Pure; one thread.
+ * The pace is measured over about the last second in which something waited: time without waiting,
+ * or without a worker, says nothing, and a standstill of a moment shall not count for more than it is. Pure; one thread.
  */
 #ifndef DAYBOOK_BUS_PACE_H
 #define DAYBOOK_BUS_PACE_H
@@ -16,7 +16,7 @@ struct pace {
     double handling_us;       /* mean of the last answers */
 };
 
-/* Something waits, and did not a moment ago. */
+/* Something waits, and did not a moment ago, or there was nobody to take it. */
 void pace_waits(struct pace *p, int64_t now_us);
 /* One of those that waited went to a worker. */
 void pace_takes(struct pace *p, int64_t now_us);

@@ -234,7 +234,12 @@ struct worker *service_idle_worker(const struct service *s)
 
 struct worker *service_freshest_worker(const struct service *s)
 {
-    return s->idle_last ? s->idle_last->worker : NULL;
+    struct worker *freshest = NULL;
+
+    for (struct slot *slot = s->idle_first; slot; slot = slot->next)
+        if (!freshest || slot->worker->heard_at_us >= freshest->heard_at_us)
+            freshest = slot->worker;
+    return freshest;
 }
 
 struct service *worker_next_service(struct worker *w)

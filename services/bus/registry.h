@@ -68,10 +68,13 @@ struct worker {
     bool leaving;            /* said DISCONNECT while occupied */
     struct request *request; /* NULL while occupied: its client has been answered already */
     uint8_t token[MDP_TOKEN_SIZE];
-    bool beats_when_busy; /* one of ours, or has ever sent a heartbeat while occupied */
+    bool ours;            /* of a service of ours: it beats whatever it does... */
+    bool beats_when_busy; /* ...as others do who beat twice within one request */
+    bool beat_in_request;
     int64_t heard_at_us, sent_at_us;
-    int64_t beat_at_us, pace_us; /* last heartbeat, and how long after the one before; 0: none */
-    int64_t busy_until_us;       /* when one that does not beat is given up */
+    int64_t said_at_us;    /* since when the next heartbeat is awaited; 0: not yet */
+    int64_t pace_us;       /* how long it is between two heartbeats; 0: not known */
+    int64_t busy_until_us; /* when one that does not beat is given up */
 };
 
 struct registry {
@@ -108,7 +111,7 @@ void registry_worker_free(struct registry *r, struct worker *w);
 void worker_set_idle(struct worker *w, bool idle);
 /* Whose turn it is; NULL: nobody is free. */
 struct worker *service_idle_worker(const struct service *s);
-/* Of those that are free, who answered or came last: the surest to be there. NULL: nobody is. */
+/* Of those that are free, who was heard last: the surest to be there. NULL: nobody is. */
 struct worker *service_freshest_worker(const struct service *s);
 /* The next of its services that has something waiting, by turns; NULL: none. */
 struct service *worker_next_service(struct worker *w);

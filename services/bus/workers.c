@@ -38,13 +38,18 @@ static bool say(struct broker *b, struct worker *w, enum mdp_worker_command comm
     return send_start(b, &e, &head, false) == SENT;
 }
 
+/*
+ * Ours beat so long after READY, an answer or a heartbeat; other people's may so after each heartbeat
+ * alone. Beats that have waited somewhere come together, and do not make it a faster one at once. One within a
+ * request may have crossed it on the way.
+ */
 static void note_beat(struct broker *b, struct worker *w)
 {
-    if (w->beat_at_us)
-        w->pace_us = b->now_us - w->beat_at_us;
-    w->beat_at_us = b->now_us;
-    if (w->occupied)
-        w->beats_when_busy = true;
+    if (w->said_at_us)
+        w->pace_us = MAX(b->now_us - w->said_at_us, w->pace_us * 3 / 4);
+    w->said_at_us = b->now_us;
+    w->beats_when_busy = w->beats_when_busy || (w->occupied && w->beat_in_request);
+    w->beat_in_request = w->occupied;
 }
 
 /* To whoever sent the message at hand. */
@@ -91,6 +96,16 @@ static bool may_register(struct broker *b, const struct identity *who)
     return true;
 }
 
+/* What has waited for want of workers says nothing of how fast they are. */
+static void note_who_came(struct broker *b, const struct worker *w)
+{
+    for (size_t i = 0; i < w->nslots; i++) {
+        struct service *s = w->slots[i].service;
+        if (s->workers == 1 && s->queue.count > 0)
+            pace_waits(&s->pace, b->now_us);
+    }
+}
+
 static void on_ready(struct broker *b, const struct identity *who, const char *user)
 {
     struct incoming *in = &b->in;
@@ -110,9 +125,11 @@ static void on_ready(struct broker *b, const struct identity *who, const char *u
     w->version = in->m.version;
     w->delimiter = in->m.delimiter;
     w->inproc = user == NULL;
-    w->beats_when_busy = w->slots[0].service->ours;
+    w->ours = w->beats_when_busy = w->slots[0].service->ours;
+    w->said_at_us = w->ours ? b->now_us : 0;
     snprintf(w->user, sizeof(w->user), "%s", user ? user : "");
     w->heard_at_us = w->sent_at_us = b->now_us;
+    note_who_came(b, w);
     log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name,
               NULL);
     request_serve(b, w);
@@ -160,6 +177,7 @@ bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
     }
     worker_set_idle(w, false);
     w->occupied = true;
+    w->beat_in_request = false;
     w->request = r;
     w->sent_at_us = r->begun_us = b->now_us;
     w->busy_until_us = MIN(r->deadline_us + BUSY_GRACE_US, b->now_us + BUSY_MAX_US);
@@ -189,6 +207,7 @@ static void on_answer(struct broker *b, struct worker *w)
     if (final) {
         w->occupied = false;
         w->request = NULL;
+        w->said_at_us = w->ours ? b->now_us : w->said_at_us;
     }
     if (!r)
         stat_add(STAT_LATE_ANSWERS, 1); /* its client was told at the deadline */
@@ -311,7 +330,8 @@ void worker_message(struct broker *b, const struct identity *who, const char *us
 
 /* --- liveness ------------------------------------------------------------------------------- */
 
-/* Three of its own beats: ours beat each second, other people's as they like. */
+/* Three of its own beats: ours beat each second, other people's as they like. No beat was heard yet of who has just
+ * come, nor of one of ours that has not been free for a second since. */
 static int64_t patience_us(const struct broker *b, const struct worker *w)
 {
     int64_t beats_us = BEATS_MISSED * MAX(w->pace_us, b->config.heartbeat_us);
@@ -370,8 +390,11 @@ static void judge_all(struct broker *b, const char *(*judge)(struct broker *, st
 /* The bus has stood still itself: what was said meanwhile is still on its way. */
 static void excuse_all(struct broker *b)
 {
-    for (struct hnode *n = NULL; (n = hmap_next(&b->registry.workers, n));)
-        HMAP_OWNER(n, struct worker, node)->heard_at_us = b->now_us;
+    for (struct hnode *n = NULL; (n = hmap_next(&b->registry.workers, n));) {
+        struct worker *w = HMAP_OWNER(n, struct worker, node);
+        w->heard_at_us = b->now_us;
+        w->said_at_us = w->said_at_us ? b->now_us : 0;
+    }
 }
 
 void workers_tick(struct broker *b, int64_t late_us)

@@ -170,6 +170,7 @@ static void a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not(void *
     void *w = worker(&bus, "MDPW02|\1", "slow"), *c = dealer(&bus);
     say(c, "MDPC02|\1|slow|1");
     hear(w, &m);
+    say(w, "MDPW02|\5");         /* this one may have crossed the request */
     for (int i = 0; i < 10; i++) /* half a second of the bus's beats, none of ours */
         hear_any(w, &beats);
     answer(w, &m, FINAL02, "done");
@@ -177,6 +178,7 @@ static void a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not(void *
 
     say(c, "MDPC02|\1|slow|2");
     hear(w, &m);
+    say(w, "MDPW02|\5");
     say(w, "MDPW02|\5"); /* it beats while busy, and then stops */
     expect_fault(&bus, c, 3, ERR_UNAVAILABLE, "WORKER_LOST");
     zmq_close(w);
@@ -249,6 +251,109 @@ static void three_of_its_own_beats_are_a_worker_s_patience_F32(void **state)
     assert_int_equal(stat_get(STAT_WORKERS_LOST), lost + 1);
     zmq_close(gone);
     zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* Ours beat a while after they last answered: what counts is the while. */
+static void answers_make_nobody_slower_to_be_missed_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 50 * MSEC_US;
+    bus.config.expiry_us = 60 * SECOND_US;
+    bus_open(&bus);
+    void *gone = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    int64_t until =
+        clock_monotonic_us() + SECOND_US; /* as long as expiry would be with beats a second apart */
+    while (clock_monotonic_us() < until) {
+        ask(c, "GetHead", &ctx, "");
+        hear(gone, &m);
+        answer(gone, &m, FINAL02, "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+    beat(gone, 1);
+    ask(c, "GetHead", &ctx, "");
+    hear(gone, &m);
+    void *w = worker(&bus, "MDPW02|\1", OURS);
+    take_and_answer(w, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    zmq_close(gone);
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* Of a host that is gone, whoever answered last is at the end of those that are free. */
+static void a_lost_request_goes_to_who_was_heard_last_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *gone = worker(&bus, "MDPW02|\1", OURS), *v = worker(&bus, "MDPW02|\1", OURS),
+         *too = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ask(c, "GetHead", &ctx, "");
+    hear(gone, &m);
+    int64_t late = stat_get(STAT_LATE_ANSWERS);
+    say(v, "MDPW02|\4|no token||x"); /* whatever it says, it is heard */
+    wait_for_stat(STAT_LATE_ANSWERS, late + 1);
+    say(gone, "MDPW02|\1|" OURS);
+    take_and_answer(v, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    expect_nothing(too);
+    zmq_close(gone);
+    zmq_close(v);
+    zmq_close(too);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+static void ask_many(void *c, PbCallContext *ctx, int n)
+{
+    for (int i = 0; i < n; i++)
+        ask(c, "GetHead", ctx, "");
+}
+
+static void serve(void *w, void *c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        take_and_answer(w, "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+}
+
+/* Nor are those refused who come when a service is back (F51). */
+static void time_without_a_worker_makes_a_service_no_slower_F11(void **state)
+{
+    (void)state;
+    struct bus bus;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 5 * SECOND_US;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    ask_many(c, &ctx, 10);
+    serve(w, c, 10);
+    say(w, "MDPW02|\6");
+    ask_many(c, &ctx, 20);
+    int64_t until = clock_monotonic_us() + SECOND_US;
+    while (clock_monotonic_us() < until) /* that it is away for so long is what is tried */
+        usleep(1000);
+    void *back = worker(&bus, "MDPW02|\1", OURS);
+    serve(back, c, 2);
+    ctx.deadline_ms = 1000;
+    ask(c, "GetHead", &ctx, "");
+    serve(back, c, 19);
+    zmq_close(w);
+    zmq_close(back);
     zmq_close(c);
     bus_close(&bus);
 }
@@ -427,6 +532,9 @@ int main(void)
         cmocka_unit_test(a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not),
         cmocka_unit_test(one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32),
         cmocka_unit_test(three_of_its_own_beats_are_a_worker_s_patience_F32),
+        cmocka_unit_test(answers_make_nobody_slower_to_be_missed_F32),
+        cmocka_unit_test(a_lost_request_goes_to_who_was_heard_last_F32),
+        cmocka_unit_test(time_without_a_worker_makes_a_service_no_slower_F11),
         cmocka_unit_test(a_bus_that_stood_still_itself_misses_nobody_F08),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
