@@ -20,8 +20,8 @@ import mdp
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from local_stack import DAEMONS, ROOT, Failed, LocalStack, Replica, free_port, is_alive, run, wait_until  # noqa: E402
 
-__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Replica", "Stack", "free_port", "is_alive", "is_ready",
-           "kind_of", "stamp", "wait_until"]
+__all__ = ["DAEMONS", "ROOT", "SLACK", "UTC", "Clock", "Failed", "Replica", "Stack", "free_port", "is_alive",
+           "is_ready", "kind_of", "stamp", "wait_until"]
 
 UTC = dt.timezone.utc
 # Sanitized daemons on a busy machine are several times slower; limits of time are stretched by this.

@@ -95,7 +95,8 @@ def timeline_line(entry):
 
 
 def seen_line(entry):
-    return f"; {sum(entry['failed'].values())} tries failed, {entry['longest_gap_s']:.2f} s without an acknowledged command"
+    return (f"; {sum(entry['failed'].values())} tries failed, "
+            f"{entry['longest_gap_s']:.2f} s without an acknowledged command")
 
 
 def say(text):
@@ -154,8 +155,8 @@ def figures(chaos, skipped):
     bad = ("refused", "unknown", "differs")
     acknowledged = sum(n for kind, n in kinds.items() if kind not in bad)
     recovery = sorted(e["recovery"] for e in chaos.timeline if "recovery" in e)
-    return {"seed": chaos.seed, "replicas": chaos.replicas, "seconds": round(chaos.loaded_s, 1), "commands_sent": sum(tries),
-            "commands_acknowledged": acknowledged, **{f"commands_{kind}": kinds[kind] for kind in bad},
+    return {"seed": chaos.seed, "replicas": chaos.replicas, "seconds": round(chaos.loaded_s, 1),
+            "commands_sent": sum(tries), "commands_acknowledged": acknowledged, **{f"commands_{kind}": kinds[kind] for kind in bad},
             "replayed": sum(1 for e in chaos.entries() if e.get("replayed")), "by_kind": dict(sorted(kinds.items())),
             "faults": len(chaos.timeline), "faults_by_class": dict(sorted(collections.Counter(
                 e["fault"] for e in chaos.timeline).items())),
