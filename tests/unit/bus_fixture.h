@@ -44,7 +44,8 @@ struct bus {
     struct zap *zap;
     struct broker *broker;
     pthread_t thread;
-    atomic_bool stop, hold; /* hold: it stands still, as a process does that is stopped */
+    atomic_bool stop;
+    atomic_bool hold, held; /* it shall stand still as a process does that is stopped; it does */
     struct broker_config config;
     struct arena *arena;
 };
@@ -52,8 +53,10 @@ struct bus {
 static bool stopping(void *arg)
 {
     struct bus *bus = arg;
-    while (atomic_load(&bus->hold))
+    while (atomic_load(&bus->hold)) {
+        atomic_store(&bus->held, true);
         usleep(1000);
+    }
     return atomic_load(&bus->stop);
 }
 
