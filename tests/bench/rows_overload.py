@@ -11,10 +11,9 @@ import subprocess
 import threading
 import time
 
-from local_stack import Replica
 from rows_bus import TENANT
 from rows_http import call
-from stack import Failed
+from stack import Failed, Replica
 from table import interleave, median
 
 NEIGHBOUR = "00000000-0000-7000-9000-000000000002"
@@ -113,9 +112,10 @@ def refusals(bench):
     return found
 
 
-def seconds_to_normal(seconds, limit_us):
-    """After the overload, until the first of three seconds that are as before; None: there were none."""
-    good = [s["good"] == s["sent"] and s["p99_us"] <= limit_us for s in seconds]
+def seconds_to_normal(seconds, rate, limit_us):
+    """After the overload, until the first of three seconds that are as before; None: there were none. What the load
+    could not even send, since it waits for answers, was not sent well."""
+    good = [s["good"] == s["sent"] >= 0.9 * rate and s["p99_us"] <= limit_us for s in seconds]
     return next((i for i in range(len(good) - 2) if all(good[i:i + 3])), None)
 
 
@@ -133,7 +133,7 @@ def overloaded(bench, closed, paced):
             "refused": over["refused"] / over["sent"] / long,
             "refusal_p50_us": over["refusal_p50_us"], "refusal_p99_us": over["refusal_p99_us"],
             "spoilt": (over["late"] + over["failed"]) / over["sent"] / long, "sent": over["sent"],
-            "to_normal": seconds_to_normal(got["seconds"][calm + long:], 2 * before["p99_us"]),
+            "to_normal": seconds_to_normal(got["seconds"][calm + long:], peak / 2, 2 * before["p99_us"]),
             "reasons": {reason: n - told.get(reason, 0) for reason, n in refusals(bench).items()},
             "all": got}
 

@@ -11,9 +11,10 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from local_stack import CONSUMERS, DAEMONS, ROOT, Failed, LocalStack, process_fields, run, wait_until  # noqa: E402
+from local_stack import (CONSUMERS, DAEMONS, ROOT, Failed, LocalStack, Replica, process_fields, run,  # noqa: E402
+                         wait_until)
 
-__all__ = ["DAEMONS", "ROOT", "Failed", "Stack", "run", "wait_until"]
+__all__ = ["DAEMONS", "ROOT", "Failed", "Replica", "Stack", "run", "wait_until"]
 
 
 class Stack(LocalStack):
