@@ -134,12 +134,17 @@ static void turn_until_called(struct fixture *f, int calls)
     assert_int_equal(f->calls, calls);
 }
 
-static void turn_until_over(struct fixture *f)
+static void turn_until_exchanges(struct fixture *f, unsigned n)
 {
     int64_t until_us = clock_monotonic_us() + WAIT_US;
-    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us)
+    while (http_loop_exchanges(f->loop) != n && clock_monotonic_us() < until_us)
         turn(f);
-    assert_int_equal(http_loop_exchanges(f->loop), 0);
+    assert_int_equal(http_loop_exchanges(f->loop), n);
+}
+
+static void turn_until_over(struct fixture *f)
+{
+    turn_until_exchanges(f, 0);
 }
 
 static void reply(struct fixture *f)
@@ -299,6 +304,75 @@ static void connections_that_ask_nothing_make_room_F50(void **state)
     close(asking);
     close(served);
     close(last);
+}
+
+/* Asks, and is refused by his header; the connection is as good as before. */
+static void ask(int fd)
+{
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+}
+
+static void turn_until_refused(struct fixture *f, int fd)
+{
+    f->web.len = 0;
+    web_until(&f->web, fd, "unauthenticated");
+}
+
+static int dial_and_be_refused(struct fixture *f)
+{
+    int fd = web_dial(&f->web);
+    ask(fd);
+    turn_until_refused(f, fd);
+    return fd;
+}
+
+/* Though its time is up before theirs. */
+static void an_upload_stays_where_idle_ones_make_room_F50(void **state)
+{
+    struct fixture *f = *state;
+    int idle[PLACES - 1], upload = web_dial(&f->web);
+
+    web_say(upload, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{");
+    turn_until_exchanges(f, 1);
+    f->refusing = true;
+    for (int i = 0; i < PLACES - 1; i++)
+        idle[i] = dial_and_be_refused(f);
+    for (int i = 0; i < PLACES - 1; i++) {
+        int newcomer = dial_and_be_refused(f);
+        turn_until_ended(f, idle[i]);
+        close(idle[i]);
+        idle[i] = newcomer;
+    }
+    web_say(upload, "}");
+    turn_until_called(f, 1);
+    reply(f);
+    f->web.len = 0;
+    web_until(&f->web, upload, "HTTP/1.1 200 ");
+    for (int i = 0; i < PLACES - 1; i++)
+        close(idle[i]);
+    close(upload);
+}
+
+/* All of them are there before one was read. */
+static void newcomers_do_not_displace_each_other_F50(void **state)
+{
+    struct fixture *f = *state;
+    int idle[PLACES], newcomer[PLACES];
+
+    f->refusing = true;
+    for (int i = 0; i < PLACES; i++)
+        idle[i] = dial_and_be_refused(f);
+    for (int i = 0; i < PLACES; i++) {
+        newcomer[i] = web_dial(&f->web);
+        ask(newcomer[i]);
+    }
+    for (int i = 0; i < PLACES; i++)
+        turn_until_refused(f, newcomer[i]);
+    for (int i = 0; i < PLACES; i++) {
+        turn_until_ended(f, idle[i]);
+        close(idle[i]);
+        close(newcomer[i]);
+    }
 }
 
 static void limits_have_their_answers_F63(void **state)
@@ -777,6 +851,10 @@ int main(void)
         T(time_that_is_up_is_answered_without_the_handler),
         T(a_header_that_never_ends_costs_the_connection_F50),
         cmocka_unit_test_setup_teardown(connections_that_ask_nothing_make_room_F50, set_up_narrow,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_stays_where_idle_ones_make_room_F50,
+                                        set_up_narrow, tear_down),
+        cmocka_unit_test_setup_teardown(newcomers_do_not_displace_each_other_F50, set_up_narrow,
                                         tear_down),
         T(limits_have_their_answers_F63),
         T(a_stranger_is_refused_by_his_header),

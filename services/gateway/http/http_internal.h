@@ -20,7 +20,7 @@ struct http_connection {
     struct http_connection *all_next, *all_prev;
     uint64_t address; /* http_address_key() */
     int fd;
-    int64_t before_us;
+    int64_t came_us, before_us;
     unsigned requests; /* so far */
     bool awaited;
     struct http_exchange *exchange; /* not over yet; NULL: none */
