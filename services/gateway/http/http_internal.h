@@ -37,6 +37,8 @@ struct http_exchange {
     enum http_method method;
     enum http_fault fault;
     const char *path, *query;
+    const char *target; /* in libmicrohttpd's memory, for the check of the head */
+    size_t target_len;
     const char *head_fault; /* NULL: none */
     struct sbuf body;
     size_t held; /* of the budget */
@@ -102,8 +104,7 @@ int64_t http_bytes_read(const struct http_connection *c);
 /* --- http_head.c --- */
 
 /* What is wrong with the head, so that somebody might take the request for another; NULL: nothing. */
-const char *http_head_fault(struct MHD_Connection *connection, const char *method,
-                            const char *version);
+const char *http_head_fault(const struct http_exchange *x, const char *method, const char *version);
 const char *http_target_fault(const char *target);
 
 /* --- http_body.c --- */
