@@ -1,11 +1,11 @@
 /*
- * http_head.c - whether a request's head can mean but one thing to everybody on its way (RFC 9112, 2.2, 3.2, 5, 6.1
- * and 11.2; RFC 9110, 5.5).
+ * http_head.c - whether a request's head is one that others on its way might read otherwise (RFC 9112, 2.2, 3.2, 5,
+ * 6.1 and 11.2; RFC 9110, 5.5).
  *
  * libmicrohttpd 0.9.75 takes a folded line's text into the name of the line before, ends a line and a word of the first
  * one at a NUL, and knows no field that is doubled. It tells each word and each field where it came, its ends turned to
  * NULs. So a head of a request line and lines of "name:value CR LF" alone lies in one piece, from the method to the
- * body, and anything else leaves a gap.
+ * body, and anything else leaves a gap. But for one thing: a NUL before LF is what CR before LF has become.
  */
 #include <ctype.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static bool is_text(const char *s, size_t len)
     return true;
 }
 
-/* Whether the line's end was CR LF. */
+/* Whether the line's end was CR LF, or NUL LF, which cannot be told apart. */
 static bool ends_line(const char *s)
 {
     return s[0] == '\0' && s[1] == '\0';
