@@ -688,6 +688,28 @@ static void a_client_that_has_ended_is_not_waited_for(void **state)
     close(fd);
 }
 
+/* Nor is one who ended in the midst of his request, whether or not he is known by then. */
+static void nor_is_one_whose_request_is_cut_short(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const requests[] = {
+        "POST " LIST " HTTP/1.1\r\nHost: x\r\n",
+        "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 9\r\n\r\n{",
+        "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    };
+
+    for (size_t i = 0; i < 2 * ARRAY_LEN(requests); i++) {
+        int fd = web_dial(&f->web);
+        f->refusing = i % 2;
+        web_say(fd, requests[i / 2]);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        turn_until_ended(f, fd);
+        turn_until_over(f);
+        close(fd);
+    }
+    assert_int_equal(f->calls, 0);
+}
+
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -871,6 +893,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),
         T(trailers_end_the_connection),
         T(a_client_that_has_ended_is_not_waited_for),
+        cmocka_unit_test_setup_teardown(nor_is_one_whose_request_is_cut_short, set_up_narrow,
+                                        tear_down),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

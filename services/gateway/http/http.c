@@ -210,6 +210,7 @@ static enum MHD_Result queue(struct http_exchange *x)
         (void)MHD_add_response_header(x->response, "Connection", "close");
     if (!x->streams) /* who does not take it may not keep it either */
         http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
+    x->queued = true;
     return MHD_queue_response(x->connection, x->status, x->response);
 }
 

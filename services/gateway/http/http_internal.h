@@ -23,6 +23,7 @@ struct http_connection {
     int64_t came_us, before_us;
     unsigned requests; /* so far */
     bool awaited;
+    bool ended;                     /* its client had, at the last look */
     struct http_exchange *exchange; /* not over yet; NULL: none */
     char peer[NET_ADDRESS_MAX];
 };
@@ -52,6 +53,7 @@ struct http_exchange {
     bool bodiless;  /* whatever comes is dropped */
     bool handed;    /* to the handler */
     bool suspended; /* at libmicrohttpd */
+    bool queued;    /* the answer, there */
     bool watched;   /* for the end of its client */
     bool over;      /* the answer is whole */
     bool left;      /* its client has */

@@ -46,6 +46,7 @@ const struct http_limits http_limits_default = {
 void http_await(struct http_loop *l, struct http_connection *c, int64_t within_us)
 {
     c->before_us = clock_monotonic_us() + within_us;
+    c->ended = false;
     if (c->awaited)
         return;
     c->awaited = true;
@@ -140,14 +141,25 @@ static bool is_endless_line(const struct http_connection *c)
     return received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
 }
 
+/* For a request, or for the rest of one. */
+static bool waits_for_client(const struct http_connection *c)
+{
+    const struct http_exchange *x = c->exchange;
+    return !x || (!x->handed && !x->suspended && !x->queued);
+}
+
 /*
  * Whose end came together with his last bytes: libmicrohttpd 0.9.75 takes those, misses the end, and would wait for him
- * for as long as one may be idle. What is unread might be a request still.
+ * for as long as one may be idle, or a body may take. What is unread might be a request still. What was read might not
+ * have come to us yet, so that he is looked at twice.
  */
-static bool has_ended(const struct http_connection *c)
+static bool has_ended(struct http_connection *c)
 {
     struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
-    return !c->exchange && poll(&p, 1, 0) > 0 && bytes_waiting(c->fd) == 0;
+    bool before = c->ended;
+
+    c->ended = waits_for_client(c) && poll(&p, 1, 0) > 0 && bytes_waiting(c->fd) == 0;
+    return before && c->ended;
 }
 
 /*
