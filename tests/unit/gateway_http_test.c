@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include "tests/unit/gateway_client.h"
@@ -72,12 +73,26 @@ static void turn(void *arg)
     connect_tick(f->connect, clock_monotonic_us());
 }
 
+static bool untold; /* what was received */
+
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    if (untold && level == IPPROTO_TCP && name == TCP_INFO) {
+        errno = ENOPROTOOPT;
+        return -1;
+    }
+    return __real_getsockopt(fd, level, name, value, len);
+}
+
 static int set_up_with(void **state, int64_t header_us, int64_t body_us, unsigned connections)
 {
     static struct fixture f;
     struct http_limits limits = http_limits_default;
 
     schema_init();
+    untold = false;
     memset(&f, 0, sizeof(f));
     limits.body_max = 1000;
     limits.url_max = 500;
@@ -606,6 +621,27 @@ static void a_chunk_size_without_an_end_costs_the_connection_F50(void **state)
     assert_int_equal(f->calls, 0);
 }
 
+/* Where nobody knows how much was read, time alone decides. */
+static void what_is_not_known_ends_no_connection(void **state)
+{
+    struct fixture *f = *state;
+    char line[64 * KIB];
+    int fd = web_dial(&f->web);
+
+    untold = true;
+    memset(line, '0', sizeof(line));
+    web_say(fd,
+            "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1;");
+    assert_true(write(fd, line, sizeof(line)) > 0);
+    int64_t swept_us = clock_monotonic_us() + SECOND_US; /* more than once */
+    while (clock_monotonic_us() < swept_us)
+        turn(f);
+    assert_true(is_open(f, fd));
+    untold = false;
+    turn_until_ended(f, fd); /* as soon as it is known */
+    close(fd);
+}
+
 /* Nor does libmicrohttpd hear of that one's end. */
 static void nor_does_one_behind_another_request_keep_it_F50(void **state)
 {
@@ -888,6 +924,8 @@ int main(void)
         T(a_head_that_the_library_refuses_leaves_nothing_behind_F50),
         cmocka_unit_test_setup_teardown(a_chunk_size_without_an_end_costs_the_connection_F50,
                                         set_up_patient, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_known_ends_no_connection, set_up_patient,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(nor_does_one_behind_another_request_keep_it_F50,
                                         set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),

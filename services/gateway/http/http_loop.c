@@ -138,7 +138,7 @@ static bool is_endless_line(const struct http_connection *c)
     if (!x || !x->chunked || x->handed || x->suspended)
         return false;
     int64_t received = bytes_received(c->fd); /* first, so that what comes in between does not */
-    return received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
+    return received && received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
 }
 
 /* For a request, or for the rest of one. */
