@@ -102,7 +102,7 @@ static const struct option rebuild_options[] = {
 
 static const struct option keygen_options[] = {
     { "kind", "partner|daemon|edge|system", "what the key is for (partner)" },
-    { "public", NULL, "only PREFIX.pub is missing: make it from PREFIX.key" },
+    { "public", NULL, "only PREFIX.pub is missing: make it from PREFIX.key, of the --kind it was" },
     { .name = NULL },
 };
 

@@ -54,11 +54,15 @@ static bool write_new(const char *path, mode_t mode, const char *text)
     return ok;
 }
 
-static int cannot_write(const struct cli *c, const char *path)
+static int cannot_write(const struct cli *c, const struct pair *p, const char *path)
 {
-    if (errno == EEXIST)
+    if (errno == EEXIST && p->is_new)
         return cli_fail(c, ERR_ALREADY_EXISTS,
                         "%s is there already; move it away to make a new key", path);
+    if (errno == EEXIST)
+        return cli_fail(c, ERR_ALREADY_EXISTS,
+                        "%s is there already; move it away to make it again from %s", path,
+                        p->secret_path);
     return cli_fail(c, ERR_FAILED_PRECONDITION, "%s: %s", path, strerror(errno));
 }
 
@@ -142,7 +146,7 @@ static int make_pair(const struct cli *c, struct pair *p)
 
     if (access(p->public_path, F_OK) == 0) {
         errno = EEXIST;
-        return cannot_write(c, p->public_path);
+        return cannot_write(c, p, p->public_path);
     }
     if (zmq_curve_keypair(p->public_key, secret_key) != 0)
         return cli_fail(c, ERR_INTERNAL, "no key pair: %s", zmq_strerror(errno));
@@ -150,7 +154,7 @@ static int make_pair(const struct cli *c, struct pair *p)
     bool ok = write_new(p->secret_path, 0400, text);
     sodium_memzero(secret_key, sizeof secret_key);
     sodium_memzero(text, sizeof text);
-    return ok ? 0 : cannot_write(c, p->secret_path);
+    return ok ? 0 : cannot_write(c, p, p->secret_path);
 }
 
 static int find_public(const struct cli *c, struct pair *p)
@@ -171,6 +175,8 @@ int cmd_keygen(struct cli *c)
     struct pair p = { .kind = kind ? kind : "partner", .is_new = !args_has(&c->args, "public") };
     char text[2 * KEY_SIZE];
 
+    if (!p.is_new && !kind)
+        return cli_usage(c, "--public wants --kind too: the secret does not tell it");
     if (!is_kind(p.kind))
         return cli_usage(c, "--kind is partner, daemon, edge or system, not %.40s", p.kind);
     if (snprintf(p.secret_path, sizeof p.secret_path, "%s.key", prefix) >= PATH_SIZE ||
@@ -181,6 +187,6 @@ int cmd_keygen(struct cli *c)
         return status;
     snprintf(text, sizeof text, "%s\nkind=%s\n", p.public_key, p.kind);
     if (!write_new(p.public_path, 0644, text))
-        return cannot_write(c, p.public_path);
+        return cannot_write(c, &p, p.public_path);
     return show(c, &p);
 }

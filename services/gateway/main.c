@@ -42,8 +42,11 @@ static struct setting settings[] = {
       .default_value = "4096",
       .min = 10,
       .max = 1000000,
-      .help = "Connections that stand at one time. For one more, that one is let go which we have "
-              "waited for the longest; those that wait for an answer stay." },
+      .help =
+          "Connections that stand at one time, half of them at each of two loops. For one more, "
+          "one is let go that we wait for: idle ones first, then who has just come, last who "
+          "sends a body or takes an answer. Those that wait for us stay; where all do, each "
+          "loop takes up to 64 beyond." },
     { .key = "HTTP_ADDRESS_CONNECTIONS",
       .type = SETTING_INT,
       .default_value = "256",

@@ -305,15 +305,19 @@ def test_a_public_key_is_made_again_from_its_secret(run, tmp_path):
     public = tmp_path / "visits.pub"
     before = public.read_text()
     words = ("keygen", tmp_path / "visits", "--kind", "daemon", "--public")
-    assert run(*words).returncode == 73 and public.read_text() == before, "it is there"
+    done = run(*words)
+    assert done.returncode == 73 and public.read_text() == before, "it is there"
+    assert "visits.pub is there already; move it away to make it again from" in done.stderr
     public.unlink()
+    done = run(*words[:2], "--public")
+    assert done.returncode == 64 and "--kind" in done.stderr and not public.exists(), "which is not in the secret"
     done = run(*words)
     assert done.returncode == 0 and before.split()[0] in done.stdout and public.read_text() == before
     public.unlink()
     assert json.loads(run(*words, "--json").stdout)["publicKey"] == before.split()[0]
     (tmp_path / "other.key").write_text("not a key\n")
     for name in ("other", "none"):
-        done = run("keygen", tmp_path / name, "--public")
+        done = run("keygen", tmp_path / name, "--kind", "partner", "--public")
         assert done.returncode == 65 and f"{name}.key" in done.stderr and not (tmp_path / f"{name}.pub").exists()
 
 

@@ -2,6 +2,7 @@
 in which that happens to a command, which is repeated until it is answered.
 """
 
+import http.client
 import itertools
 import json
 import mmap
@@ -124,7 +125,7 @@ class FirstTryOverHttp:
         try:
             response = self.connection.getresponse()
             body = json.loads(response.read())
-        except (OSError, ValueError):  # it was killed, before or in the midst of its answer
+        except (OSError, ValueError, http.client.HTTPException):  # it was killed, before or in the midst of its answer
             return
         if response.status == 200:
             self.answer = json_format.ParseDict(body, self.reply())

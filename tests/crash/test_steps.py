@@ -8,12 +8,15 @@ longer than the command, and come to a step twice.
 """
 
 import datetime as dt
+import http.client
+import socket
+import types
 
 import pytest
 from company import CUSTOMERS, DIRECTORY, REMINDERS, SCORING, VISITS
 from judge import Judge
-from stack import UTC, Replica, stamp
-from steps import LONGEST, Scene, Stage, WebScene, sweep
+from stack import UTC, Replica, stamp, wait_until
+from steps import LONGEST, FirstTryOverHttp, Scene, Stage, WebScene, sweep
 from web import new_key
 
 SOON = dt.timedelta(seconds=0.3)
@@ -273,6 +276,23 @@ def test_f05_the_gateway(stage, scene, thread, after):
 @sweeps(Order, Recompute)
 def test_f06_scoring(stage, scene, thread, after):
     run(stage, scene, thread, after)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"])
+def test_f05_an_answer_that_was_cut_short_is_none(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        caller = types.SimpleNamespace(connection=http.client.HTTPConnection(*listener.getsockname(), timeout=LONGEST),
+                                       headers=lambda more: more)
+        first = FirstTryOverHttp(types.SimpleNamespace(caller=caller), CUSTOMERS + "CustomerService/Create", {}, "key")
+        gateway, _ = listener.accept()
+        with gateway, gateway.makefile("rb") as request:
+            while request.readline().strip():
+                pass
+            assert request.read(2) == b"{}", "all of it is read, or the end would be a reset"
+            gateway.sendall(answer)
+    wait_until(lambda: first.is_answered() or first.ended, LONGEST, "the end was seen")
+    assert first.answer is None
 
 
 def run(stage, scene, thread, after):

@@ -148,3 +148,56 @@ def test_a_public_key_without_its_secret_is_not_replaced(tmp_path):
     done = host.run()
     assert done.returncode == 70 and "visits.pub is there without its .key" in done.stderr
     assert contents(host) == before
+
+
+def remove(host, place):
+    """A file, or a setting as it is told."""
+    name, _, path = place.rpartition(" in ")
+    path = pathlib.Path(path)
+    if not name:
+        path.unlink()
+    else:
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith(f"{name}=")))
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("visits", [("visits.env", "DAYBOOK_BUS_PUBLIC_KEY")]),
+    ("operator", [("operator.env", "DAYBOOK_BUS_PUBLIC_KEY")]),
+    ("bus", [("bus.env", "DAYBOOK_BUS_PUBLIC_KEY"), ("daybook.env", "DAYBOOK_BUS_SERVER_KEY"),
+             ("operator.env", "DAYBOOK_BUS_SERVER_KEY")])])
+def test_whatever_holds_the_old_key_is_told_when_a_new_pair_was_made(tmp_path, name, settings):
+    host = Host(tmp_path)
+    host.assert_complete()
+    for part in "key", "pub":
+        (host.etc / f"secrets/{name}.{part}").unlink()
+    before = contents(host)
+    places = [f"{host.etc}/admitted/{name}.pub", *(f"{setting} in {host.etc}/{file}" for file, setting in settings)]
+    while places:
+        done = host.run()
+        assert done.returncode == 70 and sorted(done.stderr.strip().split(": ")[-1].split(", ")) == sorted(places)
+        assert before.items() <= contents(host).items(), "that is left to whoever moved the key away"
+        remove(host, places.pop())
+        before = contents(host)
+    host.assert_complete()
+    public = (host.etc / f"secrets/{name}.pub").read_text().split()[0]
+    assert all(host.settings(file)[setting] == public for file, setting in settings)
+
+
+def test_a_key_is_the_same_however_it_is_written(tmp_path):
+    host = Host(tmp_path)
+    host.assert_complete()
+    for mark, name in ("", "visits"), ('"', "scoring"):
+        path = host.etc / f"{name}.env"
+        path.write_text(path.read_text().replace("'", mark) + "\n")
+    done = host.run()
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_key_of_a_bus_elsewhere_stays(tmp_path):
+    host = Host(tmp_path)
+    host.etc.mkdir()
+    by_hand = {"DAYBOOK_BUS_ENDPOINT": "tcp://bus.example:5555", "DAYBOOK_BUS_SERVER_KEY": "k" * 40}
+    (host.etc / "daybook.env").write_text("".join(f"{name}='{value}'\n" for name, value in by_hand.items()))
+    host.assert_complete()
+    host.assert_complete()
+    assert host.settings("daybook.env") == by_hand

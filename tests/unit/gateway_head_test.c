@@ -17,6 +17,7 @@
 #define FIRST "POST /first HTTP/1.1\r\n"
 #define SECOND "GET /second HTTP/1.1\r\n" HOST "\r\n"
 /* Parts of what is said to be wrong. */
+#define REQUEST_LINE "the first line must be"
 #define LINES "each line of the header must be"
 #define TWICE "once only"
 #define CODING "Transfer-Encoding must be"
@@ -170,6 +171,21 @@ static void a_host_is_wanted(void **state)
     REFUSED(FIRST, "wants a Host");
 }
 
+/* libmicrohttpd ends method and target at a NUL, and takes spaces for one. */
+static void a_request_line_has_three_words_F50(void **state)
+{
+    struct fixture *f = *state;
+
+    REFUSED("POST /first\0second HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("POST /first\0 HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("POST /first?a\0b HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("POST\0X /first HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("POST\0 /first HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("POST  /first HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("PO(ST /first HTTP/1.1\r\n" HOST LENGTH, REQUEST_LINE);
+    REFUSED("POST /first  HTTP/1.1\r\n" HOST LENGTH, "target");
+}
+
 static void targets_are_printable(void **state)
 {
     struct fixture *f = *state;
@@ -198,6 +214,7 @@ static void good_heads_pass_however_they_come(void **state)
         FIRST HOST LENGTH "x-a: b\r\nCookie: a=b; c=d\r\nX-F: \xc3\xbc\r\n\r\n{}",
         FIRST HOST CHUNKED "X-A: b\r\n\r\n2;x=y\r\n{}\r\n0\r\nX-T: u\r\n\r\n",
         "\r\nPOST /first?a=b&c HTTP/1.1\r\n" HOST LENGTH "X-A: b\r\n\r\n{}",
+        "POST /fir%73t?a=%20&%63+d HTTP/1.1\r\n" HOST LENGTH "X-A: b\r\n\r\n{}",
         "POST http://x/first HTTP/1.1\r\n" HOST LENGTH "X-A: b\r\n\r\n{}",
         "POST /first HTTP/1.0\r\n" LENGTH "X-A: b\r\n\r\n{}",
     };
@@ -257,6 +274,7 @@ int main(void)
         T(what_is_read_as_one_may_be_there_once),
         T(a_body_has_one_end_F50),
         T(a_host_is_wanted),
+        T(a_request_line_has_three_words_F50),
         T(targets_are_printable),
         T(good_heads_pass_however_they_come),
         T(a_large_head_passes),

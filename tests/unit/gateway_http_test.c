@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include "tests/unit/gateway_client.h"
@@ -72,12 +73,26 @@ static void turn(void *arg)
     connect_tick(f->connect, clock_monotonic_us());
 }
 
+static bool untold; /* what was received */
+
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    if (untold && level == IPPROTO_TCP && name == TCP_INFO) {
+        errno = ENOPROTOOPT;
+        return -1;
+    }
+    return __real_getsockopt(fd, level, name, value, len);
+}
+
 static int set_up_with(void **state, int64_t header_us, int64_t body_us, unsigned connections)
 {
     static struct fixture f;
     struct http_limits limits = http_limits_default;
 
     schema_init();
+    untold = false;
     memset(&f, 0, sizeof(f));
     limits.body_max = 1000;
     limits.url_max = 500;
@@ -134,12 +149,17 @@ static void turn_until_called(struct fixture *f, int calls)
     assert_int_equal(f->calls, calls);
 }
 
-static void turn_until_over(struct fixture *f)
+static void turn_until_exchanges(struct fixture *f, unsigned n)
 {
     int64_t until_us = clock_monotonic_us() + WAIT_US;
-    while (http_loop_exchanges(f->loop) && clock_monotonic_us() < until_us)
+    while (http_loop_exchanges(f->loop) != n && clock_monotonic_us() < until_us)
         turn(f);
-    assert_int_equal(http_loop_exchanges(f->loop), 0);
+    assert_int_equal(http_loop_exchanges(f->loop), n);
+}
+
+static void turn_until_over(struct fixture *f)
+{
+    turn_until_exchanges(f, 0);
 }
 
 static void reply(struct fixture *f)
@@ -299,6 +319,75 @@ static void connections_that_ask_nothing_make_room_F50(void **state)
     close(asking);
     close(served);
     close(last);
+}
+
+/* Asks, and is refused by his header; the connection is as good as before. */
+static void ask(int fd)
+{
+    web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}");
+}
+
+static void turn_until_refused(struct fixture *f, int fd)
+{
+    f->web.len = 0;
+    web_until(&f->web, fd, "unauthenticated");
+}
+
+static int dial_and_be_refused(struct fixture *f)
+{
+    int fd = web_dial(&f->web);
+    ask(fd);
+    turn_until_refused(f, fd);
+    return fd;
+}
+
+/* Though its time is up before theirs. */
+static void an_upload_stays_where_idle_ones_make_room_F50(void **state)
+{
+    struct fixture *f = *state;
+    int idle[PLACES - 1], upload = web_dial(&f->web);
+
+    web_say(upload, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{");
+    turn_until_exchanges(f, 1);
+    f->refusing = true;
+    for (int i = 0; i < PLACES - 1; i++)
+        idle[i] = dial_and_be_refused(f);
+    for (int i = 0; i < PLACES - 1; i++) {
+        int newcomer = dial_and_be_refused(f);
+        turn_until_ended(f, idle[i]);
+        close(idle[i]);
+        idle[i] = newcomer;
+    }
+    web_say(upload, "}");
+    turn_until_called(f, 1);
+    reply(f);
+    f->web.len = 0;
+    web_until(&f->web, upload, "HTTP/1.1 200 ");
+    for (int i = 0; i < PLACES - 1; i++)
+        close(idle[i]);
+    close(upload);
+}
+
+/* All of them are there before one was read. */
+static void newcomers_do_not_displace_each_other_F50(void **state)
+{
+    struct fixture *f = *state;
+    int idle[PLACES], newcomer[PLACES];
+
+    f->refusing = true;
+    for (int i = 0; i < PLACES; i++)
+        idle[i] = dial_and_be_refused(f);
+    for (int i = 0; i < PLACES; i++) {
+        newcomer[i] = web_dial(&f->web);
+        ask(newcomer[i]);
+    }
+    for (int i = 0; i < PLACES; i++)
+        turn_until_refused(f, newcomer[i]);
+    for (int i = 0; i < PLACES; i++) {
+        turn_until_ended(f, idle[i]);
+        close(idle[i]);
+        close(newcomer[i]);
+    }
 }
 
 static void limits_have_their_answers_F63(void **state)
@@ -532,6 +621,27 @@ static void a_chunk_size_without_an_end_costs_the_connection_F50(void **state)
     assert_int_equal(f->calls, 0);
 }
 
+/* Where nobody knows how much was read, time alone decides. */
+static void what_is_not_known_ends_no_connection(void **state)
+{
+    struct fixture *f = *state;
+    char line[64 * KIB];
+    int fd = web_dial(&f->web);
+
+    untold = true;
+    memset(line, '0', sizeof(line));
+    web_say(fd,
+            "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1;");
+    assert_true(write(fd, line, sizeof(line)) > 0);
+    int64_t swept_us = clock_monotonic_us() + SECOND_US; /* more than once */
+    while (clock_monotonic_us() < swept_us)
+        turn(f);
+    assert_true(is_open(f, fd));
+    untold = false;
+    turn_until_ended(f, fd); /* as soon as it is known */
+    close(fd);
+}
+
 /* Nor does libmicrohttpd hear of that one's end. */
 static void nor_does_one_behind_another_request_keep_it_F50(void **state)
 {
@@ -612,6 +722,28 @@ static void a_client_that_has_ended_is_not_waited_for(void **state)
         turn(f);
     assert_false(web_hear(&f->web, fd));
     close(fd);
+}
+
+/* Nor is one who ended in the midst of his request, whether or not he is known by then. */
+static void nor_is_one_whose_request_is_cut_short(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const requests[] = {
+        "POST " LIST " HTTP/1.1\r\nHost: x\r\n",
+        "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 9\r\n\r\n{",
+        "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    };
+
+    for (size_t i = 0; i < 2 * ARRAY_LEN(requests); i++) {
+        int fd = web_dial(&f->web);
+        f->refusing = i % 2;
+        web_say(fd, requests[i / 2]);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        turn_until_ended(f, fd);
+        turn_until_over(f);
+        close(fd);
+    }
+    assert_int_equal(f->calls, 0);
 }
 
 static void an_envelope_that_is_cut_short_is_wrong(void **state)
@@ -778,6 +910,10 @@ int main(void)
         T(a_header_that_never_ends_costs_the_connection_F50),
         cmocka_unit_test_setup_teardown(connections_that_ask_nothing_make_room_F50, set_up_narrow,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_stays_where_idle_ones_make_room_F50,
+                                        set_up_narrow, tear_down),
+        cmocka_unit_test_setup_teardown(newcomers_do_not_displace_each_other_F50, set_up_narrow,
+                                        tear_down),
         T(limits_have_their_answers_F63),
         T(a_stranger_is_refused_by_his_header),
         T(one_who_asks_before_he_sends_is_told_at_once),
@@ -788,11 +924,15 @@ int main(void)
         T(a_head_that_the_library_refuses_leaves_nothing_behind_F50),
         cmocka_unit_test_setup_teardown(a_chunk_size_without_an_end_costs_the_connection_F50,
                                         set_up_patient, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_known_ends_no_connection, set_up_patient,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(nor_does_one_behind_another_request_keep_it_F50,
                                         set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(a_chunk_may_have_an_extension, set_up_patient, tear_down),
         T(trailers_end_the_connection),
         T(a_client_that_has_ended_is_not_waited_for),
+        cmocka_unit_test_setup_teardown(nor_is_one_whose_request_is_cut_short, set_up_narrow,
+                                        tear_down),
         T(an_envelope_that_is_cut_short_is_wrong),
         T(browsers_of_listed_origins_may_call),
         T(a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F33),

@@ -47,7 +47,9 @@ void *http_on_target(void *cls, const char *target, struct MHD_Connection *conne
         l->open->prev = x;
     l->open = x;
     x->head_fault = http_target_fault(target);
-    if (strlen(target) > l->limits.url_max) {
+    x->target = target;
+    x->target_len = strlen(target);
+    if (x->target_len > l->limits.url_max) {
         x->fault = HTTP_URL_TOO_LONG;
         target = "/";
     }
@@ -208,6 +210,7 @@ static enum MHD_Result queue(struct http_exchange *x)
         (void)MHD_add_response_header(x->response, "Connection", "close");
     if (!x->streams) /* who does not take it may not keep it either */
         http_await(x->loop, x->on, http_allowed_us(x->loop, x->answer_len));
+    x->queued = true;
     return MHD_queue_response(x->connection, x->status, x->response);
 }
 
@@ -239,7 +242,7 @@ static enum MHD_Result begin_handling(struct http_exchange *x)
     return x->response && http_header(x, "Expect") ? queue(x) : MHD_YES;
 }
 
-enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection,
+enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection UNUSED,
                                 const char *url UNUSED, const char *method, const char *version,
                                 const char *upload, size_t *upload_len, void **context)
 {
@@ -251,7 +254,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *connection,
     if (!x->begun) {
         begin(x, method);
         if (!x->head_fault)
-            x->head_fault = http_head_fault(connection, method, version);
+            x->head_fault = http_head_fault(x, method, version);
         return x->head_fault ? refuse_head(x) : begin_handling(x);
     }
     if (*upload_len) {

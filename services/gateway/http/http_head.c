@@ -1,11 +1,11 @@
 /*
- * http_head.c - whether a request's head can mean but one thing to everybody on its way (RFC 9112, 2.2, 3.2, 5, 6.1
- * and 11.2; RFC 9110, 5.5).
+ * http_head.c - whether a request's head is one that others on its way might read otherwise (RFC 9112, 2.2, 3.2, 5,
+ * 6.1 and 11.2; RFC 9110, 5.5).
  *
- * libmicrohttpd 0.9.75 takes a folded line's text into the name of the line before, ends a line at a NUL,
- * and knows no field that is doubled. It tells each field where it came, its ends turned to NULs. So a head of lines
- * of "name:value CR LF" alone lies in one piece, from the version to the body, and a line that is anything else
- * leaves a gap.
+ * libmicrohttpd 0.9.75 takes a folded line's text into the name of the line before, ends a line and a word of the first
+ * one at a NUL, and knows no field that is doubled. It tells each word and each field where it came, its ends turned to
+ * NULs. So a head of a request line and lines of "name:value CR LF" alone lies in one piece, from the method to the
+ * body, and anything else leaves a gap. But for one thing: a NUL before LF is what CR before LF has become.
  */
 #include <ctype.h>
 #include <string.h>
@@ -13,6 +13,8 @@
 
 #include "services/gateway/http/http_internal.h"
 
+#define REQUEST_LINE                                                                               \
+    "the first line must be a method, a target and a version, with one space between them"
 #define LINES                                                                                      \
     "each line of the header must be a name, a colon, a value in printable characters, CR and LF"
 #define TWICE                                                                                      \
@@ -61,7 +63,7 @@ static bool is_text(const char *s, size_t len)
     return true;
 }
 
-/* Whether the line's end was CR LF. */
+/* Whether the line's end was CR LF, or NUL LF, which cannot be told apart. */
 static bool ends_line(const char *s)
 {
     return s[0] == '\0' && s[1] == '\0';
@@ -112,19 +114,27 @@ static const char *head_end(struct MHD_Connection *connection, const char *metho
     return info ? method + info->header_size : NULL;
 }
 
-const char *http_head_fault(struct MHD_Connection *connection, const char *method,
-                            const char *version)
+/* By where the words lie: the target's length is that from before libmicrohttpd cut it at '?' and decoded it. */
+static bool is_request_line(const struct http_exchange *x, const char *method, const char *version)
+{
+    return is_token(method, strlen(method)) && x->target == method + strlen(method) + 1 &&
+           version == x->target + x->target_len + 1;
+}
+
+const char *http_head_fault(const struct http_exchange *x, const char *method, const char *version)
 {
     bool old = strcmp(version, "HTTP/1.0") == 0;
     const char *line_end = version + strlen(version);
     struct head h = { .at = line_end + 2 };
 
+    if (!is_request_line(x, method, version))
+        return REQUEST_LINE;
     if (!ends_line(line_end))
         return LINES;
-    (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_field, &h);
+    (void)MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, on_field, &h);
     if (h.fault)
         return h.fault;
-    if (h.at + 2 != head_end(connection, method))
+    if (h.at + 2 != head_end(x->connection, method))
         return LINES;
     if (h.seen[TRANSFER_ENCODING] && (old || h.seen[CONTENT_LENGTH]))
         return CODING;

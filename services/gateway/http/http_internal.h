@@ -20,9 +20,10 @@ struct http_connection {
     struct http_connection *all_next, *all_prev;
     uint64_t address; /* http_address_key() */
     int fd;
-    int64_t before_us;
+    int64_t came_us, before_us;
     unsigned requests; /* so far */
     bool awaited;
+    bool ended;                     /* its client had, at the last look */
     struct http_exchange *exchange; /* not over yet; NULL: none */
     char peer[NET_ADDRESS_MAX];
 };
@@ -37,6 +38,8 @@ struct http_exchange {
     enum http_method method;
     enum http_fault fault;
     const char *path, *query;
+    const char *target; /* in libmicrohttpd's memory, for the check of the head */
+    size_t target_len;
     const char *head_fault; /* NULL: none */
     struct sbuf body;
     size_t held; /* of the budget */
@@ -50,6 +53,7 @@ struct http_exchange {
     bool bodiless;  /* whatever comes is dropped */
     bool handed;    /* to the handler */
     bool suspended; /* at libmicrohttpd */
+    bool queued;    /* the answer, there */
     bool watched;   /* for the end of its client */
     bool over;      /* the answer is whole */
     bool left;      /* its client has */
@@ -102,8 +106,7 @@ int64_t http_bytes_read(const struct http_connection *c);
 /* --- http_head.c --- */
 
 /* What is wrong with the head, so that somebody might take the request for another; NULL: nothing. */
-const char *http_head_fault(struct MHD_Connection *connection, const char *method,
-                            const char *version);
+const char *http_head_fault(const struct http_exchange *x, const char *method, const char *version);
 const char *http_target_fault(const char *target);
 
 /* --- http_body.c --- */

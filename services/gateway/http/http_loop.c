@@ -23,6 +23,7 @@
 #define EVENTS_MAX 64
 #define LAST_RUNS 100
 #define UNHEARD_US (500 * MSEC_US)
+#define NEWCOMER_US (250 * MSEC_US)
 #define TAKEN_MAX 64
 #define LEAVING_MAX 64 /* connections beyond the limit, while others are being let go for them */
 #define CHUNK_LINE_MAX ((int64_t)(4 * KIB))
@@ -45,6 +46,7 @@ const struct http_limits http_limits_default = {
 void http_await(struct http_loop *l, struct http_connection *c, int64_t within_us)
 {
     c->before_us = clock_monotonic_us() + within_us;
+    c->ended = false;
     if (c->awaited)
         return;
     c->awaited = true;
@@ -136,17 +138,28 @@ static bool is_endless_line(const struct http_connection *c)
     if (!x || !x->chunked || x->handed || x->suspended)
         return false;
     int64_t received = bytes_received(c->fd); /* first, so that what comes in between does not */
-    return received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
+    return received && received - bytes_waiting(c->fd) > x->read_to + CHUNK_LINE_MAX;
+}
+
+/* For a request, or for the rest of one. */
+static bool waits_for_client(const struct http_connection *c)
+{
+    const struct http_exchange *x = c->exchange;
+    return !x || (!x->handed && !x->suspended && !x->queued);
 }
 
 /*
  * Whose end came together with his last bytes: libmicrohttpd 0.9.75 takes those, misses the end, and would wait for him
- * for as long as one may be idle. What is unread might be a request still.
+ * for as long as one may be idle, or a body may take. What is unread might be a request still. What was read might not
+ * have come to us yet, so that he is looked at twice.
  */
-static bool has_ended(const struct http_connection *c)
+static bool has_ended(struct http_connection *c)
 {
     struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
-    return !c->exchange && poll(&p, 1, 0) > 0 && bytes_waiting(c->fd) == 0;
+    bool before = c->ended;
+
+    c->ended = waits_for_client(c) && poll(&p, 1, 0) > 0 && bytes_waiting(c->fd) == 0;
+    return before && c->ended;
 }
 
 /*
@@ -160,17 +173,37 @@ static void let_go(struct http_connection *c)
         (void)MHD_set_connection_option(c->exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1);
 }
 
+/* Who goes first where somebody has to. */
+enum rank {
+    RANK_IDLE,     /* or slow with its head */
+    RANK_NEWCOMER, /* its request may be there, and nobody has read it yet */
+    RANK_BUSY,     /* a body is on its way, or an answer is being taken */
+};
+
+static enum rank rank(const struct http_connection *c, int64_t now_us)
+{
+    if (c->exchange && c->exchange->begun)
+        return RANK_BUSY;
+    return c->requests == 0 && now_us - c->came_us < NEWCOMER_US ? RANK_NEWCOMER : RANK_IDLE;
+}
+
+static bool goes_before(const struct http_connection *c, const struct http_connection *other,
+                        int64_t now_us)
+{
+    enum rank a = rank(c, now_us), b = rank(other, now_us);
+    return a != b ? a < b : c->before_us < other->before_us;
+}
+
 /*
- * All places are taken, and somebody comes. Of those that we wait for, the one that would be let go first goes now: of
- * connections that stand and ask nothing the oldest, and who asks at once finds a place (F50). Whoever waits for
- * us stays.
+ * All places are taken, and somebody comes. Of those that we wait for one goes now: of those that ask nothing the one
+ * that would be let go first, so that who asks at once finds a place (F50). Whoever waits for us stays.
  */
-static void free_a_place(struct http_loop *l)
+static void free_a_place(struct http_loop *l, int64_t now_us)
 {
     struct http_connection *first = l->awaited;
 
     for (struct http_connection *c = first; c; c = c->next)
-        if (c->before_us < first->before_us)
+        if (goes_before(c, first, now_us))
             first = c;
     if (!first)
         return;
@@ -268,6 +301,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     if (!c)
         return;
     c->fd = fd ? fd->connect_fd : -1;
+    c->came_us = clock_monotonic_us();
     join(l, c);
     if (peer && peer->client_addr) {
         c->address = key_of(peer->client_addr);
@@ -278,7 +312,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
             c->peer[0] = '\0';
     }
     if (++l->connections > l->limits.connections_max)
-        free_a_place(l);
+        free_a_place(l, c->came_us);
     http_await(l, c, l->limits.header_us);
 }
 
