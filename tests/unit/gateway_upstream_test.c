@@ -125,27 +125,36 @@ static void done(void *arg, const struct upstream_answer *a)
     s->status = a->result && a->result->status ? a->result->status->code : 0;
 }
 
-static struct upstream_call *ask_so(struct fixture *f, struct seen *s, bool repeatable)
+/* method: Get changes nothing. key: NULL, none. */
+static struct upstream_call *ask_so(struct fixture *f, struct seen *s, const char *method,
+                                    const char *key)
 {
     *s = (struct seen){ 0 };
-    struct upstream_call *c =
-        upstream_ask(f->upstream,
-                     &(struct upstream_request){ .service = SERVICE,
-                                                 .method = "Get",
-                                                 .message = "x",
-                                                 .len = 1,
-                                                 .request_id = id_new(),
-                                                 .principal = &f->principal,
-                                                 .deadline_us = clock_monotonic_us() + LIMIT_US,
-                                                 .repeatable = repeatable },
-                     done, s);
+    struct upstream_call *c = upstream_ask(
+        f->upstream,
+        &(struct upstream_request){ .service = SERVICE,
+                                    .method = method,
+                                    .idempotency_key = key,
+                                    .message = "x",
+                                    .len = 1,
+                                    .request_id = id_new(),
+                                    .principal = &f->principal,
+                                    .deadline_us = clock_monotonic_us() + 2 * LIMIT_US },
+        done, s);
     assert_non_null(c);
     return c;
 }
 
 static struct upstream_call *ask(struct fixture *f, struct seen *s)
 {
-    return ask_so(f, s, false);
+    return ask_so(f, s, "Create", NULL);
+}
+
+/* By turns: what reads, and what has a key. */
+static void ask_repeatable(struct fixture *f, struct seen *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        (void)(i % 4 < 2 ? ask_so(f, &s[i], "Get", NULL) : ask_so(f, &s[i], "Create", "k"));
 }
 
 /* Whether it is there. */
@@ -443,14 +452,13 @@ static void what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32(
     int of_bus[BUSES] = { 0 }, lost = 0;
 
     f->deaf[0] = true;
-    for (size_t i = 0; i < ARRAY_LEN(twice); i++) /* by turns: half of each */
-        (void)ask_so(f, &twice[i], true);
+    ask_repeatable(f, twice, ARRAY_LEN(twice)); /* half of each kind go there */
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
-        (void)ask_so(f, &once[i], false);
+        (void)ask(f, &once[i]);
     WAIT_UNTIL(all_over(f, twice, ARRAY_LEN(twice), of_bus), LIMIT_US);
     for (size_t i = 0; i < ARRAY_LEN(twice); i++)
         assert_int_equal(twice[i].code, ERR_OK);
-    WAIT_UNTIL(all_over(f, once, ARRAY_LEN(once), of_bus), 2 * LIMIT_US);
+    WAIT_UNTIL(all_over(f, once, ARRAY_LEN(once), of_bus), 3 * LIMIT_US);
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
         lost += once[i].code == ERR_DEADLINE_EXCEEDED;
     assert_int_equal(lost + of_bus[1], ARRAY_LEN(twice) + ARRAY_LEN(once));
@@ -468,7 +476,7 @@ static bool one_goes_to(struct fixture *f, int bus)
     struct seen seen;
     int of_bus[BUSES] = { 0 };
 
-    (void)ask_so(f, &seen, true);
+    ask_repeatable(f, &seen, 1);
     WAIT_UNTIL(all_over(f, &seen, 1, of_bus), LIMIT_US);
     assert_int_equal(seen.code, ERR_OK);
     return of_bus[bus] > 0;
@@ -481,8 +489,7 @@ static void a_bus_that_is_heard_again_gets_its_share_F32(void **state)
     int of_bus[BUSES] = { 0 };
 
     f->deaf[0] = true;
-    for (int i = 0; i < BUSES; i++)
-        (void)ask_so(f, &seen[i], true);
+    ask_repeatable(f, seen, BUSES);
     WAIT_UNTIL(all_over(f, seen, BUSES, of_bus), LIMIT_US);
     assert_int_equal(of_bus[1], BUSES);
     f->deaf[0] = false;
@@ -498,7 +505,7 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
 
     start_bus(f, 1);
     WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
-    (void)ask_so(f, &seen, true);
+    ask_repeatable(f, &seen, 1);
     a = until_asked(f);
     zmq_close(f->bus[a.bus]);
     zmq_msg_close(&a.peer);

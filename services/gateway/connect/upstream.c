@@ -29,6 +29,7 @@
 #include "common/mdp.h"
 #include "common/pb_access.h"
 #include "common/retry.h"
+#include "common/schema.h"
 
 #define BUCKETS 4096
 #define TAKE_MAX_US SECOND_US
@@ -61,6 +62,7 @@ struct upstream_call {
     bool waits;                        /* in that of those not sent yet, else of those sent */
     int tries;                         /* that it was sent */
     struct link *link;                 /* by which, at last */
+    bool repeatable;                   /* it may be done twice */
     bool lost;                         /* with a bus that had taken it, and may have done it */
     struct upstream_request request;   /* without its message */
     int64_t take_before_us;
@@ -298,6 +300,13 @@ bool upstream_is_connected(struct upstream *u)
 
 /* --- asking ------------------------------------------------------------------------------------- */
 
+/* It has a key, or changes nothing. */
+static bool is_repeatable(const struct upstream_request *r)
+{
+    const struct schema_method *m = schema_find_method(r->service, r->method);
+    return (m && m->no_side_effects) || (r->idempotency_key && *r->idempotency_key);
+}
+
 struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
                                    upstream_done_fn *done, void *arg)
 {
@@ -312,6 +321,7 @@ struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_req
         memcpy(zmq_msg_data(&c->message), request->message, request->len);
     c->request = *request;
     c->request.message = NULL;
+    c->repeatable = is_repeatable(request);
     c->done = done;
     c->arg = arg;
     c->take_before_us = MIN(request->deadline_us, clock_monotonic_us() + TAKE_MAX_US);
@@ -474,7 +484,7 @@ static void leave_link(struct upstream *u, const struct link *l, int64_t now_us)
 
     for (struct upstream_call *c = u->sent.first; c; c = next) {
         next = c->next;
-        if (c->link != l || !c->request.repeatable || !may_again(c, now_us))
+        if (c->link != l || !c->repeatable || !may_again(c, now_us))
             continue;
         if (!retry_budget_take(retry_budget(), now_us))
             return;
