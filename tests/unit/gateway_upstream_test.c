@@ -471,6 +471,25 @@ static void what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32(
         assert_int_equal(once[i].code, ERR_OK);
 }
 
+/* It stood still, and has all that it was sent. */
+static void what_cannot_be_asked_again_keeps_its_connection_F32(void **state)
+{
+    struct fixture *f = *state;
+    struct seen twice[BUSES], once[BUSES];
+    int of_bus[BUSES] = { 0 };
+
+    f->deaf[0] = true;
+    ask_repeatable(f, twice, BUSES);
+    for (int i = 0; i < BUSES; i++)
+        (void)ask(f, &once[i]);
+    WAIT_UNTIL(all_over(f, twice, BUSES, of_bus), LIMIT_US);
+    assert_int_equal(of_bus[0], 0); /* it was found silent */
+    f->deaf[0] = false;
+    WAIT_UNTIL(all_over(f, once, BUSES, of_bus), 3 * LIMIT_US);
+    for (int i = 0; i < BUSES; i++)
+        assert_int_equal(once[i].code, ERR_OK);
+}
+
 static bool one_goes_to(struct fixture *f, int bus)
 {
     struct seen seen;
@@ -588,6 +607,7 @@ int main(void)
         CASE_ONE(what_is_refused_waits_for_the_bus_that_is_away_F09),
         CASE_ONE(where_no_other_bus_comes_the_same_is_asked_again_F09),
         CASE(what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32),
+        CASE(what_cannot_be_asked_again_keeps_its_connection_F32),
         CASE(a_bus_that_is_heard_again_gets_its_share_F32),
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
         CASE(other_refusals_are_the_callers),

@@ -507,6 +507,16 @@ static bool is_any_there(struct upstream *u, int64_t now_us)
     return false;
 }
 
+/* A bus that stands still, or is far behind, may yet answer what nobody can ask again. A new connection has another
+ * routing id, and no way for such answers. */
+static bool may_be_answered_yet(const struct upstream *u, const struct link *l, int64_t now_us)
+{
+    for (const struct upstream_call *c = u->sent.first; c; c = c->next)
+        if (c->link == l && !c->repeatable && c->request.deadline_us > now_us)
+            return true;
+    return false;
+}
+
 static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
 {
     ask_whether_there(l, now_us);
@@ -514,7 +524,7 @@ static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
         l->ended = false;
         leave_link(u, l, now_us);
     }
-    if (is_silent(l, now_us) && now_us >= l->anew_us) {
+    if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
         l->anew_us = now_us + SILENT_US;
         connect_anew(l);
     }
