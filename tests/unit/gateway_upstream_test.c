@@ -22,6 +22,7 @@
 #define SERVICE "daybook.customers.v1.CustomerService"
 #define BUSES 2
 #define LIMIT_US (5 * SECOND_US)
+#define ASKED_US (2 * LIMIT_US) /* longer than a bus must be silent */
 
 struct seen {
     int n; /* answers */
@@ -44,6 +45,15 @@ struct asked {
     zmq_msg_t peer;
     char request_id[ID_TEXT_MAX];
 };
+
+/* The clock: the linker wraps it (mk/tests.mk). */
+static int64_t shift_us;
+int64_t __real_clock_monotonic_us(void);
+int64_t __wrap_clock_monotonic_us(void);
+int64_t __wrap_clock_monotonic_us(void)
+{
+    return __real_clock_monotonic_us() + shift_us;
+}
 
 static void run(struct fixture *f)
 {
@@ -126,35 +136,34 @@ static void done(void *arg, const struct upstream_answer *a)
 }
 
 /* method: Get changes nothing. key: NULL, none. */
-static struct upstream_call *ask_so(struct fixture *f, struct seen *s, const char *method,
-                                    const char *key)
+static struct upstream_call *ask_within(struct fixture *f, struct seen *s, const char *method,
+                                        const char *key, int64_t limit_us)
 {
+    struct upstream_request request = { .service = SERVICE,
+                                        .method = method,
+                                        .idempotency_key = key,
+                                        .message = "x",
+                                        .len = 1,
+                                        .request_id = id_new(),
+                                        .principal = &f->principal,
+                                        .deadline_us = clock_monotonic_us() + limit_us };
     *s = (struct seen){ 0 };
-    struct upstream_call *c = upstream_ask(
-        f->upstream,
-        &(struct upstream_request){ .service = SERVICE,
-                                    .method = method,
-                                    .idempotency_key = key,
-                                    .message = "x",
-                                    .len = 1,
-                                    .request_id = id_new(),
-                                    .principal = &f->principal,
-                                    .deadline_us = clock_monotonic_us() + 2 * LIMIT_US },
-        done, s);
+    struct upstream_call *c = upstream_ask(f->upstream, &request, done, s);
     assert_non_null(c);
     return c;
 }
 
 static struct upstream_call *ask(struct fixture *f, struct seen *s)
 {
-    return ask_so(f, s, "Create", NULL);
+    return ask_within(f, s, "Create", NULL, ASKED_US);
 }
 
 /* By turns: what reads, and what has a key. */
 static void ask_repeatable(struct fixture *f, struct seen *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        (void)(i % 4 < 2 ? ask_so(f, &s[i], "Get", NULL) : ask_so(f, &s[i], "Create", "k"));
+        (void)(i % 4 < 2 ? ask_within(f, &s[i], "Get", NULL, ASKED_US)
+                         : ask_within(f, &s[i], "Create", "k", ASKED_US));
 }
 
 /* Whether it is there. */
@@ -490,6 +499,53 @@ static void what_cannot_be_asked_again_keeps_its_connection_F32(void **state)
         assert_int_equal(once[i].code, ERR_OK);
 }
 
+/* Frozen, or without a processor: what came meanwhile was not looked at, or not even received. */
+static void our_own_standstill_is_not_the_buses_silence_F32(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen[BUSES];
+    struct asked a[BUSES];
+
+    ask_repeatable(f, seen, BUSES);
+    for (int i = 0; i < BUSES; i++)
+        a[i] = until_asked(f);
+    f->deaf[0] = f->deaf[1] = true;
+    shift_us += SECOND_US;
+    run(f); /* asks them whether they are there */
+    shift_us += 4 * SECOND_US;
+    run(f);
+    for (int i = 0; i < BUSES; i++)
+        answer(f, &a[i], ERR_OK, NULL);
+    for (int i = 0; i < BUSES; i++) {
+        WAIT_UNTIL(is_over(f, &seen[i]), 2 * LIMIT_US);
+        assert_int_equal(seen[i].code, ERR_OK);
+    }
+}
+
+/* One that expires says first that the bus is silent. The next one gives it up, five seconds later. */
+static void calls_that_expired_meanwhile_do_not_say_so_either_F26(void **state)
+{
+    struct fixture *f = *state;
+    struct seen first, next, last;
+    struct asked a[3];
+
+    (void)ask_within(f, &first, "Get", NULL, SECOND_US);
+    (void)ask_within(f, &next, "Get", NULL, LIMIT_US);
+    (void)ask_within(f, &last, "Create", NULL, 4 * LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        a[i] = until_asked(f);
+    f->deaf[0] = true;
+    shift_us += SECOND_US;
+    WAIT_UNTIL(is_over(f, &first), LIMIT_US);
+    assert_int_equal(next.n, 0);
+    shift_us += LIMIT_US;
+    WAIT_UNTIL(is_over(f, &next), LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        answer(f, &a[i], ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &last), LIMIT_US);
+    assert_int_equal(last.code, ERR_OK);
+}
+
 static bool one_goes_to(struct fixture *f, int bus)
 {
     struct seen seen;
@@ -608,6 +664,8 @@ int main(void)
         CASE_ONE(where_no_other_bus_comes_the_same_is_asked_again_F09),
         CASE(what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32),
         CASE(what_cannot_be_asked_again_keeps_its_connection_F32),
+        CASE(our_own_standstill_is_not_the_buses_silence_F32),
+        CASE_ONE(calls_that_expired_meanwhile_do_not_say_so_either_F26),
         CASE(a_bus_that_is_heard_again_gets_its_share_F32),
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
         CASE(other_refusals_are_the_callers),

@@ -40,6 +40,7 @@
 #define SHUN_US (5 * SECOND_US) /* longer than a bus stays that stops */
 #define BEAT_US SECOND_US
 #define BEATS_MISSED 3
+#define STILL_US (2 * BEAT_US) /* without a sweep, of which one comes each second at least */
 #define ASKED_FOR "daybook.bus.v1.EventService" /* any name would do */
 #define SILENT_US                                                                                  \
     (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
@@ -177,15 +178,28 @@ static void connect_anew(struct link *l)
              l->endpoint, "ok", ok ? "yes" : "no", NULL);
 }
 
+/* Frozen, or without a processor, we have heard nobody: whoever is silent begins to be so now (F32). */
+static void forgive_standstill(struct upstream *u, int64_t now_us)
+{
+    if (now_us - u->sweep_us < STILL_US)
+        return;
+    for (size_t i = 0; i < u->nlinks; i++) {
+        struct link *l = &u->links[i];
+        l->owes_us = l->owes_us ? now_us : 0;
+        l->silent_us = l->silent_us ? now_us : 0;
+    }
+}
+
 /* A connection may be one that only we believe in (F26, F32). A service that hangs while nobody asks for
  * anything else looks the same; then a caller with much time loses his answer, and repeats with his key. */
-static void notice_silence(const struct upstream_call *c)
+static void notice_silence(struct upstream *u, const struct upstream_call *c)
 {
     int64_t now_us = clock_monotonic_us();
     struct link *l = c->link;
 
     if (c->waits || c->request.deadline_us > now_us)
         return;
+    forgive_standstill(u, now_us);
     if (!l->silent_us)
         l->silent_us = now_us;
     if (now_us - l->silent_us >= SILENT_US)
@@ -197,7 +211,7 @@ void upstream_forget(struct upstream *u, struct upstream_call *c)
     struct upstream_call **at = place_of(u, c->request.request_id);
 
     assert(*at == c);
-    notice_silence(c); /* whoever noticed first that its time is up, we or the caller */
+    notice_silence(u, c); /* whoever noticed first that its time is up, we or the caller */
     *at = c->next_bucket;
     take_out(c->waits ? &u->waiting : &u->sent, c);
     zmq_msg_close(&c->message);
@@ -539,6 +553,7 @@ static void sweep(struct upstream *u)
 
     if (now_us < u->sweep_us)
         return;
+    forgive_standstill(u, now_us);
     u->sweep_us = now_us + SWEEP_US;
     for (size_t i = 0; u->nlinks > 1 && i < u->nlinks; i++)
         tend_link(u, &u->links[i], now_us);
