@@ -592,6 +592,94 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
     assert_int_equal(seen.code, ERR_OK);
 }
 
+/* The bus that died may have had it done. */
+static void a_refusal_by_the_next_bus_does_not_say_that_nothing_was_done_F02(void **state)
+{
+    static const struct {
+        enum err code;
+        char reason[16];
+        enum err want;
+        int want_status;
+    } cases[] = {
+        { ERR_RESOURCE_EXHAUSTED, "QUEUE_FULL", ERR_DEADLINE_EXCEEDED, 0 },
+        { ERR_UNAVAILABLE, "NO_WORKER", ERR_DEADLINE_EXCEEDED, 0 },
+        { ERR_NOT_FOUND, "CUSTOMER", ERR_OK, ERR_NOT_FOUND },
+    };
+    struct fixture *f = *state;
+    struct seen seen;
+
+    start_bus(f, 1);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char reason[sizeof(cases[i].reason)];
+        memcpy(reason, cases[i].reason, sizeof(reason));
+        WAIT_UNTIL(one_goes_to(f, 0), 2 * LIMIT_US);
+        WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
+        ask_repeatable(f, &seen, 1);
+        struct asked a = until_asked(f);
+        zmq_close(f->bus[a.bus]);
+        zmq_msg_close(&a.peer);
+        f->bus[a.bus] = NULL;
+        struct asked again = until_asked(f);
+        assert_int_equal(again.bus, 1 - a.bus);
+        answer(f, &again, cases[i].code, reason);
+        WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+        if (seen.code != cases[i].want || seen.status != cases[i].want_status)
+            fail_msg("%s: told as %d, %d", reason, (int)seen.code, seen.status);
+        start_bus(f, a.bus);
+    }
+}
+
+static int count_over(const struct seen *seen, int n)
+{
+    int over = 0;
+    for (int i = 0; i < n; i++)
+        over += seen[i].n;
+    return over;
+}
+
+/* It stood still, and refuses on waking what the other one is doing. */
+static void what_the_first_bus_refuses_late_is_left_to_the_second_F32(void **state)
+{
+    enum { CALLS = 3 * BUSES };
+    static const struct {
+        enum err code;
+        char reason[16];
+    } late[] = { { ERR_RESOURCE_EXHAUSTED, "QUEUE_FULL" }, { ERR_UNAVAILABLE, "DRAINING" } };
+    struct fixture *f = *state;
+    struct seen seen[CALLS];
+    struct asked a, had[CALLS], again[ARRAY_LEN(late)];
+    int n_had = 0;
+
+    ask_repeatable(f, seen, CALLS - BUSES);
+    for (int i = CALLS - BUSES; i < CALLS; i++) /* keep the connection */
+        (void)ask(f, &seen[i]);
+    for (int i = 0; i < CALLS; i++) {
+        a = until_asked(f);
+        if (a.bus == 0)
+            had[n_had++] = a;
+        else
+            answer(f, &a, ERR_OK, NULL);
+    }
+    assert_int_equal(n_had, CALLS / BUSES);
+    f->deaf[0] = true;
+    for (size_t i = 0; i < ARRAY_LEN(late); i++)
+        again[i] = until_asked(f);
+    for (size_t i = 0; i < ARRAY_LEN(late); i++) {
+        char reason[sizeof(late[i].reason)];
+        memcpy(reason, late[i].reason, sizeof(reason));
+        answer(f, &had[i], late[i].code, reason);
+    }
+    answer(f, &had[n_had - 1], ERR_OK, NULL); /* comes behind them */
+    WAIT_UNTIL((run(f), count_over(seen, CALLS) >= CALLS - (int)ARRAY_LEN(late)), LIMIT_US);
+    assert_int_equal(count_over(seen, CALLS), CALLS - ARRAY_LEN(late));
+    for (size_t i = 0; i < ARRAY_LEN(late); i++)
+        answer(f, &again[i], ERR_OK, NULL);
+    WAIT_UNTIL((run(f), count_over(seen, CALLS) == CALLS), LIMIT_US);
+    for (int i = 0; i < CALLS; i++)
+        if (seen[i].code || seen[i].status)
+            fail_msg("call %d: %d, %d", i, (int)seen[i].code, seen[i].status);
+}
+
 static void other_refusals_are_the_callers(void **state)
 {
     struct fixture *f = *state;
@@ -668,6 +756,8 @@ int main(void)
         CASE_ONE(calls_that_expired_meanwhile_do_not_say_so_either_F26),
         CASE(a_bus_that_is_heard_again_gets_its_share_F32),
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
+        CASE_ONE(a_refusal_by_the_next_bus_does_not_say_that_nothing_was_done_F02),
+        CASE(what_the_first_bus_refuses_late_is_left_to_the_second_F32),
         CASE(other_refusals_are_the_callers),
         CASE(what_nobody_waits_for_is_dropped_F34),
         CASE(a_call_ends_at_its_deadline),

@@ -437,31 +437,53 @@ static void ask_again(struct upstream *u, struct upstream_call *c, int64_t now_u
     append(&u->waiting, c);
 }
 
+/* Of a bus that was left: another one is at it, or will be. That it is done ends the call all the same. */
+static bool is_late(const struct upstream_call *c, const struct link *l, const PbCallResult *r)
+{
+    return r->status && (c->waits || c->link != l);
+}
+
+/* Who is told that nothing was done asks again without a thought; the bus that is lost may have had it done. */
+static bool is_in_doubt(const struct upstream_call *c, const PbCallResult *r)
+{
+    return c->lost && r->status &&
+           (r->status->code == ERR_RESOURCE_EXHAUSTED || r->status->code == ERR_UNAVAILABLE);
+}
+
+static void end_call(struct upstream *u, struct upstream_call *c, const PbCallResult *r,
+                     zmq_msg_t *message)
+{
+    if (is_in_doubt(c, r)) {
+        finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
+        return;
+    }
+    if (c->tries == 1 && !r->status)
+        retry_budget_earn(retry_budget());
+    finish(u, c,
+           &(struct upstream_answer){
+               .result = r, .message = zmq_msg_data(message), .len = zmq_msg_size(message) });
+}
+
 static void take_answer(struct upstream *u, struct link *l, struct bus_frames *f)
 {
     const PbCallResult *r = bus_request_result(f, u->arena);
+    int64_t now_us = clock_monotonic_us();
     struct id id;
 
     if (!r || !id_parse(r->request_id, &id))
         return;
     struct upstream_call *c = *place_of(u, id);
-    if (bus_request_met_drain(r, u->arena)) {
-        /* A replica may have said it in its bus's place: then that rests for nothing, no more. */
-        int64_t now_us = clock_monotonic_us();
+    bool drains = bus_request_met_drain(r, u->arena);
+    if (drains) /* a replica may have said it in its bus's place: then that rests for nothing, no more */
         l->shunned_until_us = now_us + SHUN_US;
-        if (c && may_again(c, now_us)) {
-            ask_again(u, c, now_us);
-            retry_count(RETRY_DRAINING);
-            return;
-        }
+    if (!c || is_late(c, l, r))
+        return;
+    if (drains && may_again(c, now_us)) {
+        ask_again(u, c, now_us);
+        retry_count(RETRY_DRAINING);
+    } else {
+        end_call(u, c, r, &f->frame[4]);
     }
-    if (c && c->tries == 1 && !r->status)
-        retry_budget_earn(retry_budget());
-    if (c)
-        finish(u, c,
-               &(struct upstream_answer){ .result = r,
-                                          .message = zmq_msg_data(&f->frame[4]),
-                                          .len = zmq_msg_size(&f->frame[4]) });
 }
 
 static struct upstream_call *find_expired(const struct upstream *u, int64_t now_us)
