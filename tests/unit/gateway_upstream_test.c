@@ -254,10 +254,12 @@ static bool is_over(struct fixture *f, const struct seen *s)
 }
 
 /* Repeats on the page of metrics. */
-static int64_t repeats(void)
+static int64_t repeats(const char *reason)
 {
-    static const char series[] = "daybook_rpc_client_retries_total{reason=\"draining\"}";
+    char series[80];
     struct sbuf page;
+
+    snprintf(series, sizeof(series), "daybook_rpc_client_retries_total{reason=\"%s\"}", reason);
     sbuf_init(&page, MIB);
     metrics_write(&page);
     const char *at = strstr(page.data, series);
@@ -320,7 +322,7 @@ static void a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09(void
     enum { CALLS = 2 * RETRY_BUDGET_MOST + 20 };
     struct seen seen[CALLS];
     struct asked first[CALLS];
-    int64_t before = repeats(), turned_away = 0;
+    int64_t before = repeats(RETRY_DRAINING), turned_away = 0;
 
     for (int i = 0; i < CALLS; i++)
         (void)ask(f, &seen[i]);
@@ -342,7 +344,7 @@ static void a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09(void
         assert_int_equal(seen[i].status, ERR_OK);
     }
     assert_true(turned_away > RETRY_BUDGET_MOST);
-    assert_int_equal(repeats(), before + turned_away);
+    assert_int_equal(repeats(RETRY_DRAINING), before + turned_away);
 }
 
 static void of_two_that_stop_the_one_that_said_so_first_is_asked_F09(void **state)
@@ -592,6 +594,94 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
     assert_int_equal(seen.code, ERR_OK);
 }
 
+static int answer_what_is_asked(struct fixture *f)
+{
+    struct asked a;
+    int n = 0;
+
+    for (; take(f, &a); n++) {
+        answer(f, &a, ERR_OK, NULL);
+        arena_reset(f->arena);
+    }
+    return n;
+}
+
+static void sweep_twice(struct fixture *f)
+{
+    for (int i = 0; i < 2; i++) {
+        shift_us += SECOND_US / 4;
+        run(f);
+    }
+}
+
+/* It is slow, and its queue is full: then nothing can be sent to it either. */
+static void a_full_queue_is_not_the_end_of_a_connection(void **state)
+{
+    enum { CALLS = 5000 }; /* half of them more than a queue takes */
+    static struct seen seen[CALLS];
+    struct fixture *f = *state;
+    int64_t before = repeats(RETRY_BUS_LOST);
+    int of_other = 0;
+
+    f->deaf[0] = true;
+    ask_repeatable(f, seen, CALLS);
+    WAIT_UNTIL((of_other += answer_what_is_asked(f)) > CALLS / 2, LIMIT_US);
+    sweep_twice(f);
+    assert_int_equal(repeats(RETRY_BUS_LOST), before);
+}
+
+static bool one_is_left_with(struct fixture *f, int bus)
+{
+    static struct seen seen;
+
+    ask_repeatable(f, &seen, 1);
+    struct asked a = until_asked(f);
+    if (a.bus == bus) {
+        zmq_msg_close(&a.peer);
+        return true;
+    }
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    return false;
+}
+
+/* There was none before it, whose end could be meant. */
+static void what_a_new_connection_has_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    int64_t before = repeats(RETRY_BUS_LOST);
+
+    run(f);
+    start_bus(f, 1);
+    WAIT_UNTIL(one_is_left_with(f, 1), 2 * LIMIT_US);
+    sweep_twice(f);
+    assert_int_equal(repeats(RETRY_BUS_LOST), before);
+}
+
+/* One repeat a second is free, whatever the budget is. */
+static void what_the_budget_does_not_pay_at_once_is_asked_again_later_F02(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+
+    start_bus(f, 1);
+    WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
+    ask_repeatable(f, &seen, 1);
+    struct asked a = until_asked(f);
+    while (retry_budget_take(retry_budget(), clock_monotonic_us()))
+        continue;
+    zmq_close(f->bus[a.bus]);
+    zmq_msg_close(&a.peer);
+    start_bus(f, a.bus);
+    struct asked again = until_asked(f);
+    assert_string_equal(again.request_id, a.request_id);
+    answer(f, &again, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.code, ERR_OK);
+    for (int i = 0; i < 10 * RETRY_BUDGET_MOST; i++)
+        retry_budget_earn(retry_budget()); /* of the process */
+}
+
 /* The bus that died may have had it done. */
 static void a_refusal_by_the_next_bus_does_not_say_that_nothing_was_done_F02(void **state)
 {
@@ -756,6 +846,9 @@ int main(void)
         CASE_ONE(calls_that_expired_meanwhile_do_not_say_so_either_F26),
         CASE(a_bus_that_is_heard_again_gets_its_share_F32),
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
+        CASE_ONE(what_a_new_connection_has_is_not_lost),
+        CASE(a_full_queue_is_not_the_end_of_a_connection),
+        CASE_ONE(what_the_budget_does_not_pay_at_once_is_asked_again_later_F02),
         CASE_ONE(a_refusal_by_the_next_bus_does_not_say_that_nothing_was_done_F02),
         CASE(what_the_first_bus_refuses_late_is_left_to_the_second_F32),
         CASE(other_refusals_are_the_callers),

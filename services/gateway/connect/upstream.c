@@ -54,7 +54,9 @@ struct link {
     int64_t beat_us;   /* when it is asked again whether it is there */
     int64_t owes_us;   /* since when it has not answered that; 0: it has */
     int64_t anew_us;   /* not connected to anew before, since it says nothing */
-    bool ended;        /* its connection; what was sent by it is lost */
+    void *monitor;     /* where libzmq says that a connection begins or has ended */
+    int connection;    /* which one it is: counted as they begin */
+    int ended;         /* the last one that has ended: what was sent by it is lost */
 };
 
 struct upstream_call {
@@ -63,6 +65,7 @@ struct upstream_call {
     bool waits;                        /* in that of those not sent yet, else of those sent */
     int tries;                         /* that it was sent */
     struct link *link;                 /* by which, at last */
+    int connection;                    /* by which one of its */
     bool repeatable;                   /* it may be done twice */
     bool lost;                         /* with a bus that had taken it, and may have done it */
     struct upstream_request request;   /* without its message */
@@ -91,6 +94,22 @@ struct upstream {
 
 /* --- life --------------------------------------------------------------------------------------- */
 
+/* The socket alone would not tell: nothing can be sent when its queue is full, either. */
+static void *watch(void *zmq_context, void *socket)
+{
+    char at[64];
+    void *monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+
+    snprintf(at, sizeof(at), "inproc://connections-of-%p", socket);
+    if (monitor &&
+        zmq_socket_monitor(socket, at, ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED) == 0 &&
+        zmq_connect(monitor, at) == 0)
+        return monitor;
+    if (monitor)
+        zmq_close(monitor);
+    return NULL;
+}
+
 static bool open_link(struct upstream *u, void *zmq_context, const struct bus_address *address,
                       const char *endpoint)
 {
@@ -102,10 +121,11 @@ static bool open_link(struct upstream *u, void *zmq_context, const struct bus_ad
     if (!socket)
         return false;
     struct link *l = &u->links[u->nlinks++];
-    *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint) };
+    *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint), .connection = 1 };
     return l->endpoint && bus_socket_prepare(socket, address) &&
            zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &reconnect_ms, sizeof(reconnect_ms)) ==
                0 &&
+           (l->monitor = watch(zmq_context, socket)) &&
            (l->peers = bus_peers_new(socket, endpoint)) &&
            zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
            epoll_ctl(u->fd, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -173,6 +193,7 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
 static void connect_anew(struct link *l)
 {
     l->silent_us = 0;
+    l->ended = l->connection++;
     bool ok = bus_peers_reconnect(l->peers);
     log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
              l->endpoint, "ok", ok ? "yes" : "no", NULL);
@@ -229,6 +250,8 @@ void upstream_free(struct upstream *u)
         upstream_forget(u, u->sent.first);
     for (size_t i = 0; i < u->nlinks; i++) {
         zmq_close(u->links[i].socket);
+        if (u->links[i].monitor)
+            zmq_close(u->links[i].monitor);
         bus_peers_free(u->links[i].peers);
         free(u->links[i].endpoint);
     }
@@ -249,14 +272,12 @@ size_t upstream_open(const struct upstream *u)
 }
 
 /* Reading them uses up the edge of the descriptor: whoever waits for either looks at one reading. */
-static int events_of(struct link *l)
+static int events_of(const struct link *l)
 {
     int events = 0;
     size_t size = sizeof(events);
     if (zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) != 0)
-        events = 0;
-    if (!(events & ZMQ_POLLOUT)) /* IMMEDIATE: nothing is connected, or it takes nothing more */
-        l->ended = true;
+        return 0;
     return events;
 }
 
@@ -394,11 +415,41 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
     done(arg, a);
 }
 
+/* A connection is said to begin after the last one is gone and before anything can be sent by it: what is sent after a
+ * look is of the one that is counted, though that may have ended. */
+static void follow_connection(struct link *l)
+{
+    struct bus_frames f;
+    uint16_t event;
+
+    while (bus_frames_receive(l->monitor, &f)) {
+        assert(zmq_msg_size(&f.frame[0]) >= sizeof(event)); /* zmq_socket_monitor(3) */
+        memcpy(&event, zmq_msg_data(&f.frame[0]), sizeof(event));
+        if (event == ZMQ_EVENT_CONNECTED)
+            l->connection++;
+        else if (event == ZMQ_EVENT_DISCONNECTED)
+            l->ended = l->connection;
+        bus_frames_close(&f);
+    }
+}
+
+static void end_untaken(struct upstream *u)
+{
+    int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
+
+    for (struct upstream_call *c; (c = u->waiting.first) && c->take_before_us <= now_us;)
+        finish(
+            u, c,
+            &(struct upstream_answer){ .code = c->lost ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE });
+}
+
 void upstream_send(struct upstream *u)
 {
     int64_t began_us = u->waiting.first ? clock_monotonic_us() : 0;
     struct upstream_call *next;
 
+    for (size_t i = 0; i < u->nlinks; i++)
+        follow_connection(&u->links[i]);
     for (struct upstream_call *c = u->waiting.first; c; c = next) {
         next = c->next;
         struct link *l = pick(u, c, began_us);
@@ -409,13 +460,10 @@ void upstream_send(struct upstream *u)
         take_out(&u->waiting, c);
         c->waits = false;
         c->link = l;
+        c->connection = l->connection;
         append(&u->sent, c);
     }
-    int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
-    for (struct upstream_call *c; (c = u->waiting.first) && c->take_before_us <= now_us;)
-        finish(
-            u, c,
-            &(struct upstream_answer){ .code = c->lost ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE });
+    end_untaken(u);
 }
 
 /* --- answers ------------------------------------------------------------------------------------ */
@@ -513,14 +561,20 @@ static void ask_whether_there(struct link *l, int64_t now_us)
         l->owes_us = now_us;
 }
 
-/* What was sent there goes out by another bus, within the budget for repeats. */
+static bool is_lost(const struct upstream_call *c, int64_t now_us)
+{
+    return c->connection <= c->link->ended || is_silent(c->link, now_us);
+}
+
+/* What is lost there goes out by another bus, within the budget for repeats: what that does not pay waits for the
+ * next sweep. */
 static void leave_link(struct upstream *u, const struct link *l, int64_t now_us)
 {
     struct upstream_call *next;
 
     for (struct upstream_call *c = u->sent.first; c; c = next) {
         next = c->next;
-        if (c->link != l || !c->repeatable || !may_again(c, now_us))
+        if (c->link != l || !c->repeatable || !is_lost(c, now_us) || !may_again(c, now_us))
             continue;
         if (!retry_budget_take(retry_budget(), now_us))
             return;
@@ -548,7 +602,8 @@ static bool is_any_there(struct upstream *u, int64_t now_us)
 static bool may_be_answered_yet(const struct upstream *u, const struct link *l, int64_t now_us)
 {
     for (const struct upstream_call *c = u->sent.first; c; c = c->next)
-        if (c->link == l && !c->repeatable && c->request.deadline_us > now_us)
+        if (c->link == l && c->connection > l->ended && !c->repeatable &&
+            c->request.deadline_us > now_us)
             return true;
     return false;
 }
@@ -556,10 +611,8 @@ static bool may_be_answered_yet(const struct upstream *u, const struct link *l, 
 static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
 {
     ask_whether_there(l, now_us);
-    if ((l->ended || is_silent(l, now_us)) && is_any_there(u, now_us)) {
-        l->ended = false;
+    if (is_any_there(u, now_us))
         leave_link(u, l, now_us);
-    }
     if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
         l->anew_us = now_us + SILENT_US;
         connect_anew(l);
@@ -633,7 +686,8 @@ static int take_answers(struct upstream *u, struct link *l)
     struct bus_frames f;
     int n = 0;
 
-    (void)bus_peers_follow(l->peers);
+    if (bus_peers_follow(l->peers))
+        l->ended = l->connection++; /* it has moved */
     for (; n < BURST && bus_frames_receive(l->socket, &f); n++) {
         l->silent_us = l->owes_us = 0;
         take_answer(u, l, &f);
