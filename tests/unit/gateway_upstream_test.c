@@ -205,6 +205,8 @@ static bool take(struct fixture *f, struct asked *out)
         bus_frames_close(&frames);
         return true;
     }
+    if (f->deaf[0]) /* so its silence is not waited for */
+        shift_us += 20 * MSEC_US;
     run(f);
     return false;
 }
@@ -465,11 +467,11 @@ static void what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32(
     f->deaf[0] = true;
     ask_repeatable(f, twice, ARRAY_LEN(twice)); /* half of each kind go there */
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
-        (void)ask(f, &once[i]);
+        (void)ask_within(f, &once[i], "Create", NULL, LIMIT_US);
     WAIT_UNTIL(all_over(f, twice, ARRAY_LEN(twice), of_bus), LIMIT_US);
     for (size_t i = 0; i < ARRAY_LEN(twice); i++)
         assert_int_equal(twice[i].code, ERR_OK);
-    WAIT_UNTIL(all_over(f, once, ARRAY_LEN(once), of_bus), 3 * LIMIT_US);
+    WAIT_UNTIL(all_over(f, once, ARRAY_LEN(once), of_bus), 2 * LIMIT_US);
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
         lost += once[i].code == ERR_DEADLINE_EXCEEDED;
     assert_int_equal(lost + of_bus[1], ARRAY_LEN(twice) + ARRAY_LEN(once));
