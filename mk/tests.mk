@@ -74,6 +74,9 @@ $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 # This one has a kernel that does not tell what it has received.
 $(B)/tests/unit/gateway_http_test: LDFLAGS_ALL += -Wl,--wrap=getsockopt
 
+# This test lets time pass in which the loop stands still.
+$(B)/tests/unit/gateway_upstream_test: LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
+
 # cli/ has no archive; its tests name the files that they need.
 CLI_TESTS := cli_admin_ask_test cli_args_test cli_table_test cli_connect_error_test
 CLI_TEST_OBJS := $(call obj,$(addprefix cli/,args.c table.c admin_ask.c seen.c connect_error.c))

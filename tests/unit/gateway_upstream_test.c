@@ -22,6 +22,7 @@
 #define SERVICE "daybook.customers.v1.CustomerService"
 #define BUSES 2
 #define LIMIT_US (5 * SECOND_US)
+#define ASKED_US (2 * LIMIT_US) /* longer than a bus must be silent */
 
 struct seen {
     int n; /* answers */
@@ -44,6 +45,15 @@ struct asked {
     zmq_msg_t peer;
     char request_id[ID_TEXT_MAX];
 };
+
+/* The clock: the linker wraps it (mk/tests.mk). */
+static int64_t shift_us;
+int64_t __real_clock_monotonic_us(void);
+int64_t __wrap_clock_monotonic_us(void);
+int64_t __wrap_clock_monotonic_us(void)
+{
+    return __real_clock_monotonic_us() + shift_us;
+}
 
 static void run(struct fixture *f)
 {
@@ -125,27 +135,35 @@ static void done(void *arg, const struct upstream_answer *a)
     s->status = a->result && a->result->status ? a->result->status->code : 0;
 }
 
-static struct upstream_call *ask_so(struct fixture *f, struct seen *s, bool repeatable)
+/* method: Get changes nothing. key: NULL, none. */
+static struct upstream_call *ask_within(struct fixture *f, struct seen *s, const char *method,
+                                        const char *key, int64_t limit_us)
 {
+    struct upstream_request request = { .service = SERVICE,
+                                        .method = method,
+                                        .idempotency_key = key,
+                                        .message = "x",
+                                        .len = 1,
+                                        .request_id = id_new(),
+                                        .principal = &f->principal,
+                                        .deadline_us = clock_monotonic_us() + limit_us };
     *s = (struct seen){ 0 };
-    struct upstream_call *c =
-        upstream_ask(f->upstream,
-                     &(struct upstream_request){ .service = SERVICE,
-                                                 .method = "Get",
-                                                 .message = "x",
-                                                 .len = 1,
-                                                 .request_id = id_new(),
-                                                 .principal = &f->principal,
-                                                 .deadline_us = clock_monotonic_us() + LIMIT_US,
-                                                 .repeatable = repeatable },
-                     done, s);
+    struct upstream_call *c = upstream_ask(f->upstream, &request, done, s);
     assert_non_null(c);
     return c;
 }
 
 static struct upstream_call *ask(struct fixture *f, struct seen *s)
 {
-    return ask_so(f, s, false);
+    return ask_within(f, s, "Create", NULL, ASKED_US);
+}
+
+/* By turns: what reads, and what has a key. */
+static void ask_repeatable(struct fixture *f, struct seen *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        (void)(i % 4 < 2 ? ask_within(f, &s[i], "Get", NULL, ASKED_US)
+                         : ask_within(f, &s[i], "Create", "k", ASKED_US));
 }
 
 /* Whether it is there. */
@@ -187,6 +205,8 @@ static bool take(struct fixture *f, struct asked *out)
         bus_frames_close(&frames);
         return true;
     }
+    if (f->deaf[0]) /* so its silence is not waited for */
+        shift_us += 20 * MSEC_US;
     run(f);
     return false;
 }
@@ -236,10 +256,12 @@ static bool is_over(struct fixture *f, const struct seen *s)
 }
 
 /* Repeats on the page of metrics. */
-static int64_t repeats(void)
+static int64_t repeats(const char *reason)
 {
-    static const char series[] = "daybook_rpc_client_retries_total{reason=\"draining\"}";
+    char series[80];
     struct sbuf page;
+
+    snprintf(series, sizeof(series), "daybook_rpc_client_retries_total{reason=\"%s\"}", reason);
     sbuf_init(&page, MIB);
     metrics_write(&page);
     const char *at = strstr(page.data, series);
@@ -302,7 +324,7 @@ static void a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09(void
     enum { CALLS = 2 * RETRY_BUDGET_MOST + 20 };
     struct seen seen[CALLS];
     struct asked first[CALLS];
-    int64_t before = repeats(), turned_away = 0;
+    int64_t before = repeats(RETRY_DRAINING), turned_away = 0;
 
     for (int i = 0; i < CALLS; i++)
         (void)ask(f, &seen[i]);
@@ -324,7 +346,7 @@ static void a_stopping_bus_costs_nobody_his_call_however_many_there_are_F09(void
         assert_int_equal(seen[i].status, ERR_OK);
     }
     assert_true(turned_away > RETRY_BUDGET_MOST);
-    assert_int_equal(repeats(), before + turned_away);
+    assert_int_equal(repeats(RETRY_DRAINING), before + turned_away);
 }
 
 static void of_two_that_stop_the_one_that_said_so_first_is_asked_F09(void **state)
@@ -443,10 +465,9 @@ static void what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32(
     int of_bus[BUSES] = { 0 }, lost = 0;
 
     f->deaf[0] = true;
-    for (size_t i = 0; i < ARRAY_LEN(twice); i++) /* by turns: half of each */
-        (void)ask_so(f, &twice[i], true);
+    ask_repeatable(f, twice, ARRAY_LEN(twice)); /* half of each kind go there */
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
-        (void)ask_so(f, &once[i], false);
+        (void)ask_within(f, &once[i], "Create", NULL, LIMIT_US);
     WAIT_UNTIL(all_over(f, twice, ARRAY_LEN(twice), of_bus), LIMIT_US);
     for (size_t i = 0; i < ARRAY_LEN(twice); i++)
         assert_int_equal(twice[i].code, ERR_OK);
@@ -463,12 +484,78 @@ static void what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32(
         assert_int_equal(once[i].code, ERR_OK);
 }
 
+/* It stood still, and has all that it was sent. */
+static void what_cannot_be_asked_again_keeps_its_connection_F32(void **state)
+{
+    struct fixture *f = *state;
+    struct seen twice[BUSES], once[BUSES];
+    int of_bus[BUSES] = { 0 };
+
+    f->deaf[0] = true;
+    ask_repeatable(f, twice, BUSES);
+    for (int i = 0; i < BUSES; i++)
+        (void)ask(f, &once[i]);
+    WAIT_UNTIL(all_over(f, twice, BUSES, of_bus), LIMIT_US);
+    assert_int_equal(of_bus[0], 0); /* it was found silent */
+    f->deaf[0] = false;
+    WAIT_UNTIL(all_over(f, once, BUSES, of_bus), 3 * LIMIT_US);
+    for (int i = 0; i < BUSES; i++)
+        assert_int_equal(once[i].code, ERR_OK);
+}
+
+/* Frozen, or without a processor: what came meanwhile was not looked at, or not even received. */
+static void our_own_standstill_is_not_the_buses_silence_F32(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen[BUSES];
+    struct asked a[BUSES];
+
+    ask_repeatable(f, seen, BUSES);
+    for (int i = 0; i < BUSES; i++)
+        a[i] = until_asked(f);
+    f->deaf[0] = f->deaf[1] = true;
+    shift_us += SECOND_US;
+    run(f); /* asks them whether they are there */
+    shift_us += 4 * SECOND_US;
+    run(f);
+    for (int i = 0; i < BUSES; i++)
+        answer(f, &a[i], ERR_OK, NULL);
+    for (int i = 0; i < BUSES; i++) {
+        WAIT_UNTIL(is_over(f, &seen[i]), 2 * LIMIT_US);
+        assert_int_equal(seen[i].code, ERR_OK);
+    }
+}
+
+/* One that expires says first that the bus is silent. The next one gives it up, five seconds later. */
+static void calls_that_expired_meanwhile_do_not_say_so_either_F26(void **state)
+{
+    struct fixture *f = *state;
+    struct seen first, next, last;
+    struct asked a[3];
+
+    (void)ask_within(f, &first, "Get", NULL, SECOND_US);
+    (void)ask_within(f, &next, "Get", NULL, LIMIT_US);
+    (void)ask_within(f, &last, "Create", NULL, 4 * LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        a[i] = until_asked(f);
+    f->deaf[0] = true;
+    shift_us += SECOND_US;
+    WAIT_UNTIL(is_over(f, &first), LIMIT_US);
+    assert_int_equal(next.n, 0);
+    shift_us += LIMIT_US;
+    WAIT_UNTIL(is_over(f, &next), LIMIT_US);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        answer(f, &a[i], ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &last), LIMIT_US);
+    assert_int_equal(last.code, ERR_OK);
+}
+
 static bool one_goes_to(struct fixture *f, int bus)
 {
     struct seen seen;
     int of_bus[BUSES] = { 0 };
 
-    (void)ask_so(f, &seen, true);
+    ask_repeatable(f, &seen, 1);
     WAIT_UNTIL(all_over(f, &seen, 1, of_bus), LIMIT_US);
     assert_int_equal(seen.code, ERR_OK);
     return of_bus[bus] > 0;
@@ -481,8 +568,7 @@ static void a_bus_that_is_heard_again_gets_its_share_F32(void **state)
     int of_bus[BUSES] = { 0 };
 
     f->deaf[0] = true;
-    for (int i = 0; i < BUSES; i++)
-        (void)ask_so(f, &seen[i], true);
+    ask_repeatable(f, seen, BUSES);
     WAIT_UNTIL(all_over(f, seen, BUSES, of_bus), LIMIT_US);
     assert_int_equal(of_bus[1], BUSES);
     f->deaf[0] = false;
@@ -498,7 +584,7 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
 
     start_bus(f, 1);
     WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
-    (void)ask_so(f, &seen, true);
+    ask_repeatable(f, &seen, 1);
     a = until_asked(f);
     zmq_close(f->bus[a.bus]);
     zmq_msg_close(&a.peer);
@@ -508,6 +594,182 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
     answer(f, &again, ERR_OK, NULL);
     WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
     assert_int_equal(seen.code, ERR_OK);
+}
+
+static int answer_what_is_asked(struct fixture *f)
+{
+    struct asked a;
+    int n = 0;
+
+    for (; take(f, &a); n++) {
+        answer(f, &a, ERR_OK, NULL);
+        arena_reset(f->arena);
+    }
+    return n;
+}
+
+static void sweep_twice(struct fixture *f)
+{
+    for (int i = 0; i < 2; i++) {
+        shift_us += SECOND_US / 4;
+        run(f);
+    }
+}
+
+/* It is slow, and its queue is full: then nothing can be sent to it either. */
+static void a_full_queue_is_not_the_end_of_a_connection(void **state)
+{
+    enum { CALLS = 5000 }; /* half of them more than a queue takes */
+    static struct seen seen[CALLS];
+    struct fixture *f = *state;
+    int64_t before = repeats(RETRY_BUS_LOST);
+    int of_other = 0;
+
+    f->deaf[0] = true;
+    ask_repeatable(f, seen, CALLS);
+    WAIT_UNTIL((of_other += answer_what_is_asked(f)) > CALLS / 2, LIMIT_US);
+    sweep_twice(f);
+    assert_int_equal(repeats(RETRY_BUS_LOST), before);
+}
+
+static bool one_is_left_with(struct fixture *f, int bus)
+{
+    static struct seen seen;
+
+    ask_repeatable(f, &seen, 1);
+    struct asked a = until_asked(f);
+    if (a.bus == bus) {
+        zmq_msg_close(&a.peer);
+        return true;
+    }
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    return false;
+}
+
+/* There was none before it, whose end could be meant. */
+static void what_a_new_connection_has_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    int64_t before = repeats(RETRY_BUS_LOST);
+
+    run(f);
+    start_bus(f, 1);
+    WAIT_UNTIL(one_is_left_with(f, 1), 2 * LIMIT_US);
+    sweep_twice(f);
+    assert_int_equal(repeats(RETRY_BUS_LOST), before);
+}
+
+/* One repeat a second is free, whatever the budget is. */
+static void what_the_budget_does_not_pay_at_once_is_asked_again_later_F02(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+
+    start_bus(f, 1);
+    WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
+    ask_repeatable(f, &seen, 1);
+    struct asked a = until_asked(f);
+    while (retry_budget_take(retry_budget(), clock_monotonic_us()))
+        continue;
+    zmq_close(f->bus[a.bus]);
+    zmq_msg_close(&a.peer);
+    start_bus(f, a.bus);
+    struct asked again = until_asked(f);
+    assert_string_equal(again.request_id, a.request_id);
+    answer(f, &again, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.code, ERR_OK);
+    for (int i = 0; i < 10 * RETRY_BUDGET_MOST; i++)
+        retry_budget_earn(retry_budget()); /* of the process */
+}
+
+/* The bus that died may have had it done. */
+static void a_refusal_by_the_next_bus_does_not_say_that_nothing_was_done_F02(void **state)
+{
+    static const struct {
+        enum err code;
+        char reason[16];
+        enum err want;
+        int want_status;
+    } cases[] = {
+        { ERR_RESOURCE_EXHAUSTED, "QUEUE_FULL", ERR_DEADLINE_EXCEEDED, 0 },
+        { ERR_UNAVAILABLE, "NO_WORKER", ERR_DEADLINE_EXCEEDED, 0 },
+        { ERR_NOT_FOUND, "CUSTOMER", ERR_OK, ERR_NOT_FOUND },
+    };
+    struct fixture *f = *state;
+    struct seen seen;
+
+    start_bus(f, 1);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char reason[sizeof(cases[i].reason)];
+        memcpy(reason, cases[i].reason, sizeof(reason));
+        WAIT_UNTIL(one_goes_to(f, 0), 2 * LIMIT_US);
+        WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
+        ask_repeatable(f, &seen, 1);
+        struct asked a = until_asked(f);
+        zmq_close(f->bus[a.bus]);
+        zmq_msg_close(&a.peer);
+        f->bus[a.bus] = NULL;
+        struct asked again = until_asked(f);
+        assert_int_equal(again.bus, 1 - a.bus);
+        answer(f, &again, cases[i].code, reason);
+        WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+        if (seen.code != cases[i].want || seen.status != cases[i].want_status)
+            fail_msg("%s: told as %d, %d", reason, (int)seen.code, seen.status);
+        start_bus(f, a.bus);
+    }
+}
+
+static int count_over(const struct seen *seen, int n)
+{
+    int over = 0;
+    for (int i = 0; i < n; i++)
+        over += seen[i].n;
+    return over;
+}
+
+/* It stood still, and refuses on waking what the other one is doing. */
+static void what_the_first_bus_refuses_late_is_left_to_the_second_F32(void **state)
+{
+    enum { CALLS = 3 * BUSES };
+    static const struct {
+        enum err code;
+        char reason[16];
+    } late[] = { { ERR_RESOURCE_EXHAUSTED, "QUEUE_FULL" }, { ERR_UNAVAILABLE, "DRAINING" } };
+    struct fixture *f = *state;
+    struct seen seen[CALLS];
+    struct asked a, had[CALLS], again[ARRAY_LEN(late)];
+    int n_had = 0;
+
+    ask_repeatable(f, seen, CALLS - BUSES);
+    for (int i = CALLS - BUSES; i < CALLS; i++) /* keep the connection */
+        (void)ask(f, &seen[i]);
+    for (int i = 0; i < CALLS; i++) {
+        a = until_asked(f);
+        if (a.bus == 0)
+            had[n_had++] = a;
+        else
+            answer(f, &a, ERR_OK, NULL);
+    }
+    assert_int_equal(n_had, CALLS / BUSES);
+    f->deaf[0] = true;
+    for (size_t i = 0; i < ARRAY_LEN(late); i++)
+        again[i] = until_asked(f);
+    for (size_t i = 0; i < ARRAY_LEN(late); i++) {
+        char reason[sizeof(late[i].reason)];
+        memcpy(reason, late[i].reason, sizeof(reason));
+        answer(f, &had[i], late[i].code, reason);
+    }
+    answer(f, &had[n_had - 1], ERR_OK, NULL); /* comes behind them */
+    WAIT_UNTIL((run(f), count_over(seen, CALLS) >= CALLS - (int)ARRAY_LEN(late)), LIMIT_US);
+    assert_int_equal(count_over(seen, CALLS), CALLS - ARRAY_LEN(late));
+    for (size_t i = 0; i < ARRAY_LEN(late); i++)
+        answer(f, &again[i], ERR_OK, NULL);
+    WAIT_UNTIL((run(f), count_over(seen, CALLS) == CALLS), LIMIT_US);
+    for (int i = 0; i < CALLS; i++)
+        if (seen[i].code || seen[i].status)
+            fail_msg("call %d: %d, %d", i, (int)seen[i].code, seen[i].status);
 }
 
 static void other_refusals_are_the_callers(void **state)
@@ -581,8 +843,16 @@ int main(void)
         CASE_ONE(what_is_refused_waits_for_the_bus_that_is_away_F09),
         CASE_ONE(where_no_other_bus_comes_the_same_is_asked_again_F09),
         CASE(what_a_silent_bus_has_goes_to_the_other_if_it_may_be_done_twice_F32),
+        CASE(what_cannot_be_asked_again_keeps_its_connection_F32),
+        CASE(our_own_standstill_is_not_the_buses_silence_F32),
+        CASE_ONE(calls_that_expired_meanwhile_do_not_say_so_either_F26),
         CASE(a_bus_that_is_heard_again_gets_its_share_F32),
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
+        CASE_ONE(what_a_new_connection_has_is_not_lost),
+        CASE(a_full_queue_is_not_the_end_of_a_connection),
+        CASE_ONE(what_the_budget_does_not_pay_at_once_is_asked_again_later_F02),
+        CASE_ONE(a_refusal_by_the_next_bus_does_not_say_that_nothing_was_done_F02),
+        CASE(what_the_first_bus_refuses_late_is_left_to_the_second_F32),
         CASE(other_refusals_are_the_callers),
         CASE(what_nobody_waits_for_is_dropped_F34),
         CASE(a_call_ends_at_its_deadline),

@@ -273,7 +273,6 @@ static void ask(struct flight *f)
         .tracestate = *f->traceparent ? tracestate_of(connect_exchange(f->call)) : "",
         .remote_address = f->proof.from,
         .deadline_us = f->deadline_us,
-        .repeatable = m->no_side_effects || *f->idempotency_key,
     };
 
     request.message = connect_message(f->call, &request.len);

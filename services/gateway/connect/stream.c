@@ -386,18 +386,17 @@ static void ask_log(struct stream *s)
     read.n_types = s->request->n_types;
     read.limit = s->limit;
     if (a && wire_pack(&read.base, a, &data, &len) == ERR_OK)
-        s->reading =
-            upstream_ask(s->all->upstream,
-                         &(struct upstream_request){ .service = SERVICE,
-                                                     .method = "ReadEvents",
-                                                     .message = data,
-                                                     .len = len,
-                                                     .principal = s->principal,
-                                                     .request_id = id_new(),
-                                                     .traceparent = trace_of_chores(),
-                                                     .deadline_us = clock_monotonic_us() + READ_US,
-                                                     .repeatable = true },
-                         on_page, s);
+        s->reading = upstream_ask(
+            s->all->upstream,
+            &(struct upstream_request){ .service = SERVICE,
+                                        .method = "ReadEvents",
+                                        .message = data,
+                                        .len = len,
+                                        .principal = s->principal,
+                                        .request_id = id_new(),
+                                        .traceparent = trace_of_chores(),
+                                        .deadline_us = clock_monotonic_us() + READ_US },
+            on_page, s);
     if (s->reading)
         s->all->reads++;
     else

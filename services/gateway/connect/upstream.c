@@ -29,6 +29,7 @@
 #include "common/mdp.h"
 #include "common/pb_access.h"
 #include "common/retry.h"
+#include "common/schema.h"
 
 #define BUCKETS 4096
 #define TAKE_MAX_US SECOND_US
@@ -39,6 +40,7 @@
 #define SHUN_US (5 * SECOND_US) /* longer than a bus stays that stops */
 #define BEAT_US SECOND_US
 #define BEATS_MISSED 3
+#define STILL_US (2 * BEAT_US) /* without a sweep, of which one comes each second at least */
 #define ASKED_FOR "daybook.bus.v1.EventService" /* any name would do */
 #define SILENT_US                                                                                  \
     (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
@@ -52,7 +54,9 @@ struct link {
     int64_t beat_us;   /* when it is asked again whether it is there */
     int64_t owes_us;   /* since when it has not answered that; 0: it has */
     int64_t anew_us;   /* not connected to anew before, since it says nothing */
-    bool ended;        /* its connection; what was sent by it is lost */
+    void *monitor;     /* where libzmq says that a connection begins or has ended */
+    int connection;    /* which one it is: counted as they begin */
+    int ended;         /* the last one that has ended: what was sent by it is lost */
 };
 
 struct upstream_call {
@@ -61,6 +65,8 @@ struct upstream_call {
     bool waits;                        /* in that of those not sent yet, else of those sent */
     int tries;                         /* that it was sent */
     struct link *link;                 /* by which, at last */
+    int connection;                    /* by which one of its */
+    bool repeatable;                   /* it may be done twice */
     bool lost;                         /* with a bus that had taken it, and may have done it */
     struct upstream_request request;   /* without its message */
     int64_t take_before_us;
@@ -88,6 +94,22 @@ struct upstream {
 
 /* --- life --------------------------------------------------------------------------------------- */
 
+/* The socket alone would not tell: nothing can be sent when its queue is full, either. */
+static void *watch(void *zmq_context, void *socket)
+{
+    char at[64];
+    void *monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+
+    snprintf(at, sizeof(at), "inproc://connections-of-%p", socket);
+    if (monitor &&
+        zmq_socket_monitor(socket, at, ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED) == 0 &&
+        zmq_connect(monitor, at) == 0)
+        return monitor;
+    if (monitor)
+        zmq_close(monitor);
+    return NULL;
+}
+
 static bool open_link(struct upstream *u, void *zmq_context, const struct bus_address *address,
                       const char *endpoint)
 {
@@ -99,10 +121,11 @@ static bool open_link(struct upstream *u, void *zmq_context, const struct bus_ad
     if (!socket)
         return false;
     struct link *l = &u->links[u->nlinks++];
-    *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint) };
+    *l = (struct link){ .socket = socket, .endpoint = strdup(endpoint), .connection = 1 };
     return l->endpoint && bus_socket_prepare(socket, address) &&
            zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &reconnect_ms, sizeof(reconnect_ms)) ==
                0 &&
+           (l->monitor = watch(zmq_context, socket)) &&
            (l->peers = bus_peers_new(socket, endpoint)) &&
            zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
            epoll_ctl(u->fd, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -170,20 +193,34 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
 static void connect_anew(struct link *l)
 {
     l->silent_us = 0;
+    l->ended = l->connection++;
     bool ok = bus_peers_reconnect(l->peers);
     log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
              l->endpoint, "ok", ok ? "yes" : "no", NULL);
 }
 
+/* Frozen, or without a processor, we have heard nobody: whoever is silent begins to be so now (F32). */
+static void forgive_standstill(struct upstream *u, int64_t now_us)
+{
+    if (now_us - u->sweep_us < STILL_US)
+        return;
+    for (size_t i = 0; i < u->nlinks; i++) {
+        struct link *l = &u->links[i];
+        l->owes_us = l->owes_us ? now_us : 0;
+        l->silent_us = l->silent_us ? now_us : 0;
+    }
+}
+
 /* A connection may be one that only we believe in (F26, F32). A service that hangs while nobody asks for
  * anything else looks the same; then a caller with much time loses his answer, and repeats with his key. */
-static void notice_silence(const struct upstream_call *c)
+static void notice_silence(struct upstream *u, const struct upstream_call *c)
 {
     int64_t now_us = clock_monotonic_us();
     struct link *l = c->link;
 
     if (c->waits || c->request.deadline_us > now_us)
         return;
+    forgive_standstill(u, now_us);
     if (!l->silent_us)
         l->silent_us = now_us;
     if (now_us - l->silent_us >= SILENT_US)
@@ -195,7 +232,7 @@ void upstream_forget(struct upstream *u, struct upstream_call *c)
     struct upstream_call **at = place_of(u, c->request.request_id);
 
     assert(*at == c);
-    notice_silence(c); /* whoever noticed first that its time is up, we or the caller */
+    notice_silence(u, c); /* whoever noticed first that its time is up, we or the caller */
     *at = c->next_bucket;
     take_out(c->waits ? &u->waiting : &u->sent, c);
     zmq_msg_close(&c->message);
@@ -213,6 +250,8 @@ void upstream_free(struct upstream *u)
         upstream_forget(u, u->sent.first);
     for (size_t i = 0; i < u->nlinks; i++) {
         zmq_close(u->links[i].socket);
+        if (u->links[i].monitor)
+            zmq_close(u->links[i].monitor);
         bus_peers_free(u->links[i].peers);
         free(u->links[i].endpoint);
     }
@@ -233,14 +272,12 @@ size_t upstream_open(const struct upstream *u)
 }
 
 /* Reading them uses up the edge of the descriptor: whoever waits for either looks at one reading. */
-static int events_of(struct link *l)
+static int events_of(const struct link *l)
 {
     int events = 0;
     size_t size = sizeof(events);
     if (zmq_getsockopt(l->socket, ZMQ_EVENTS, &events, &size) != 0)
-        events = 0;
-    if (!(events & ZMQ_POLLOUT)) /* IMMEDIATE: nothing is connected, or it takes nothing more */
-        l->ended = true;
+        return 0;
     return events;
 }
 
@@ -298,6 +335,13 @@ bool upstream_is_connected(struct upstream *u)
 
 /* --- asking ------------------------------------------------------------------------------------- */
 
+/* It has a key, or changes nothing. */
+static bool is_repeatable(const struct upstream_request *r)
+{
+    const struct schema_method *m = schema_find_method(r->service, r->method);
+    return (m && m->no_side_effects) || (r->idempotency_key && *r->idempotency_key);
+}
+
 struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_request *request,
                                    upstream_done_fn *done, void *arg)
 {
@@ -312,6 +356,7 @@ struct upstream_call *upstream_ask(struct upstream *u, const struct upstream_req
         memcpy(zmq_msg_data(&c->message), request->message, request->len);
     c->request = *request;
     c->request.message = NULL;
+    c->repeatable = is_repeatable(request);
     c->done = done;
     c->arg = arg;
     c->take_before_us = MIN(request->deadline_us, clock_monotonic_us() + TAKE_MAX_US);
@@ -370,11 +415,41 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
     done(arg, a);
 }
 
+/* A connection is said to begin after the last one is gone and before anything can be sent by it: what is sent after a
+ * look is of the one that is counted, though that may have ended. */
+static void follow_connection(struct link *l)
+{
+    struct bus_frames f;
+    uint16_t event;
+
+    while (bus_frames_receive(l->monitor, &f)) {
+        assert(zmq_msg_size(&f.frame[0]) >= sizeof(event)); /* zmq_socket_monitor(3) */
+        memcpy(&event, zmq_msg_data(&f.frame[0]), sizeof(event));
+        if (event == ZMQ_EVENT_CONNECTED)
+            l->connection++;
+        else if (event == ZMQ_EVENT_DISCONNECTED)
+            l->ended = l->connection;
+        bus_frames_close(&f);
+    }
+}
+
+static void end_untaken(struct upstream *u)
+{
+    int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
+
+    for (struct upstream_call *c; (c = u->waiting.first) && c->take_before_us <= now_us;)
+        finish(
+            u, c,
+            &(struct upstream_answer){ .code = c->lost ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE });
+}
+
 void upstream_send(struct upstream *u)
 {
     int64_t began_us = u->waiting.first ? clock_monotonic_us() : 0;
     struct upstream_call *next;
 
+    for (size_t i = 0; i < u->nlinks; i++)
+        follow_connection(&u->links[i]);
     for (struct upstream_call *c = u->waiting.first; c; c = next) {
         next = c->next;
         struct link *l = pick(u, c, began_us);
@@ -385,13 +460,10 @@ void upstream_send(struct upstream *u)
         take_out(&u->waiting, c);
         c->waits = false;
         c->link = l;
+        c->connection = l->connection;
         append(&u->sent, c);
     }
-    int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
-    for (struct upstream_call *c; (c = u->waiting.first) && c->take_before_us <= now_us;)
-        finish(
-            u, c,
-            &(struct upstream_answer){ .code = c->lost ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE });
+    end_untaken(u);
 }
 
 /* --- answers ------------------------------------------------------------------------------------ */
@@ -413,31 +485,53 @@ static void ask_again(struct upstream *u, struct upstream_call *c, int64_t now_u
     append(&u->waiting, c);
 }
 
+/* Of a bus that was left: another one is at it, or will be. That it is done ends the call all the same. */
+static bool is_late(const struct upstream_call *c, const struct link *l, const PbCallResult *r)
+{
+    return r->status && (c->waits || c->link != l);
+}
+
+/* Who is told that nothing was done asks again without a thought; the bus that is lost may have had it done. */
+static bool is_in_doubt(const struct upstream_call *c, const PbCallResult *r)
+{
+    return c->lost && r->status &&
+           (r->status->code == ERR_RESOURCE_EXHAUSTED || r->status->code == ERR_UNAVAILABLE);
+}
+
+static void end_call(struct upstream *u, struct upstream_call *c, const PbCallResult *r,
+                     zmq_msg_t *message)
+{
+    if (is_in_doubt(c, r)) {
+        finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
+        return;
+    }
+    if (c->tries == 1 && !r->status)
+        retry_budget_earn(retry_budget());
+    finish(u, c,
+           &(struct upstream_answer){
+               .result = r, .message = zmq_msg_data(message), .len = zmq_msg_size(message) });
+}
+
 static void take_answer(struct upstream *u, struct link *l, struct bus_frames *f)
 {
     const PbCallResult *r = bus_request_result(f, u->arena);
+    int64_t now_us = clock_monotonic_us();
     struct id id;
 
     if (!r || !id_parse(r->request_id, &id))
         return;
     struct upstream_call *c = *place_of(u, id);
-    if (bus_request_met_drain(r, u->arena)) {
-        /* A replica may have said it in its bus's place: then that rests for nothing, no more. */
-        int64_t now_us = clock_monotonic_us();
+    bool drains = bus_request_met_drain(r, u->arena);
+    if (drains) /* a replica may have said it in its bus's place: then that rests for nothing, no more */
         l->shunned_until_us = now_us + SHUN_US;
-        if (c && may_again(c, now_us)) {
-            ask_again(u, c, now_us);
-            retry_count(RETRY_DRAINING);
-            return;
-        }
+    if (!c || is_late(c, l, r))
+        return;
+    if (drains && may_again(c, now_us)) {
+        ask_again(u, c, now_us);
+        retry_count(RETRY_DRAINING);
+    } else {
+        end_call(u, c, r, &f->frame[4]);
     }
-    if (c && c->tries == 1 && !r->status)
-        retry_budget_earn(retry_budget());
-    if (c)
-        finish(u, c,
-               &(struct upstream_answer){ .result = r,
-                                          .message = zmq_msg_data(&f->frame[4]),
-                                          .len = zmq_msg_size(&f->frame[4]) });
 }
 
 static struct upstream_call *find_expired(const struct upstream *u, int64_t now_us)
@@ -467,14 +561,20 @@ static void ask_whether_there(struct link *l, int64_t now_us)
         l->owes_us = now_us;
 }
 
-/* What was sent there goes out by another bus, within the budget for repeats. */
+static bool is_lost(const struct upstream_call *c, int64_t now_us)
+{
+    return c->connection <= c->link->ended || is_silent(c->link, now_us);
+}
+
+/* What is lost there goes out by another bus, within the budget for repeats: what that does not pay waits for the
+ * next sweep. */
 static void leave_link(struct upstream *u, const struct link *l, int64_t now_us)
 {
     struct upstream_call *next;
 
     for (struct upstream_call *c = u->sent.first; c; c = next) {
         next = c->next;
-        if (c->link != l || !c->request.repeatable || !may_again(c, now_us))
+        if (c->link != l || !c->repeatable || !is_lost(c, now_us) || !may_again(c, now_us))
             continue;
         if (!retry_budget_take(retry_budget(), now_us))
             return;
@@ -497,14 +597,23 @@ static bool is_any_there(struct upstream *u, int64_t now_us)
     return false;
 }
 
+/* A bus that stands still, or is far behind, may yet answer what nobody can ask again. A new connection has another
+ * routing id, and no way for such answers. */
+static bool may_be_answered_yet(const struct upstream *u, const struct link *l, int64_t now_us)
+{
+    for (const struct upstream_call *c = u->sent.first; c; c = c->next)
+        if (c->link == l && c->connection > l->ended && !c->repeatable &&
+            c->request.deadline_us > now_us)
+            return true;
+    return false;
+}
+
 static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
 {
     ask_whether_there(l, now_us);
-    if ((l->ended || is_silent(l, now_us)) && is_any_there(u, now_us)) {
-        l->ended = false;
+    if (is_any_there(u, now_us))
         leave_link(u, l, now_us);
-    }
-    if (is_silent(l, now_us) && now_us >= l->anew_us) {
+    if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
         l->anew_us = now_us + SILENT_US;
         connect_anew(l);
     }
@@ -519,6 +628,7 @@ static void sweep(struct upstream *u)
 
     if (now_us < u->sweep_us)
         return;
+    forgive_standstill(u, now_us);
     u->sweep_us = now_us + SWEEP_US;
     for (size_t i = 0; u->nlinks > 1 && i < u->nlinks; i++)
         tend_link(u, &u->links[i], now_us);
@@ -576,7 +686,8 @@ static int take_answers(struct upstream *u, struct link *l)
     struct bus_frames f;
     int n = 0;
 
-    (void)bus_peers_follow(l->peers);
+    if (bus_peers_follow(l->peers))
+        l->ended = l->connection++; /* it has moved */
     for (; n < BURST && bus_frames_receive(l->socket, &f); n++) {
         l->silent_us = l->owes_us = 0;
         take_answer(u, l, &f);

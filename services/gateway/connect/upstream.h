@@ -23,7 +23,6 @@ struct upstream_request {
     const char *idempotency_key, *traceparent, *tracestate; /* NULL, "" = none */
     const char *remote_address;                             /* of the client; NULL: our own doing */
     int64_t deadline_us;                                    /* monotonic */
-    bool repeatable; /* it may be done twice: it has a key, or changes nothing */
 };
 
 struct upstream_answer {
