@@ -194,7 +194,8 @@ class Order(Scene):
 
     def command(self, token):
         shop = self.stage.company.customer("rep", name=token, potentialRating=100)
-        self.stage.expected_head = None  # that was another command
+        self.stage.stack.settle(LONGEST)  # that was another command, and brings a tier of its own
+        self.stage.expected_head = None
         return CUSTOMERS + "DealService/RecordOrder", {"order": {
             "customerId": shop.id, "kind": "ORDER_KIND_ORDER", "orderedAt": stamp(now()),
             "amount": {"currencyCode": "CNY", "minorUnits": str(ORDER)}}}
