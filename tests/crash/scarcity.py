@@ -1,28 +1,13 @@
 """Allocations that fail, in the daemons of a stack: what failmalloc.c, which is preloaded, reads and writes."""
 
-import mmap
-import os
-import pathlib
-import shutil
-import signal
-import struct
-
-from stack import DAEMONS, SLACK, wait_until
+from preloaded import Control, preload
 
 EVERY, FAILED, IN, ASKED = 0, 8, 16, 24  # where they stand in the file
 
 
-class Scarcity:
-    """The control file of a daemon."""
-
+class Scarcity(Control):
     def __init__(self, path):
-        self.path = pathlib.Path(path)
-        self.path.write_bytes(bytes(32))
-        with open(self.path, "r+b") as file:
-            self.numbers = mmap.mmap(file.fileno(), 32)
-
-    def put(self, at, number):
-        struct.pack_into("=Q", self.numbers, at, number)
+        super().__init__(path, 32)
 
     def set(self, every):
         """Of so many allocations one fails; of 0, none."""
@@ -31,9 +16,6 @@ class Scarcity:
     def fail_in(self, n):
         """The n-th allocation from now on fails, once; 0: none."""
         self.put(IN, n)
-
-    def get(self, at):
-        return struct.unpack_from("=Q", self.numbers, at)[0]
 
     @property
     def failed(self):
@@ -47,14 +29,4 @@ class Scarcity:
 
 
 def make_scarce(stack, folder):
-    """Every daemon is started anew with the library that refuses. Returns what controls them, by name."""
-    folder.mkdir()
-    library = shutil.copy(os.environ["DAYBOOK_FAILMALLOC"], stack.run_dir)  # no space or colon in its path
-    scarcity = {name: Scarcity(folder / name) for name in DAEMONS}
-    for name in DAEMONS:
-        stack.kill(name, signal.SIGTERM)
-        stack.write_settings(name, FAILMALLOC_FILE=folder / name, LD_PRELOAD=library)
-        stack.start(name)
-    for name in DAEMONS:
-        wait_until(lambda name=name: stack.healthy(name), 60 * SLACK, f"{name} is ready")
-    return scarcity
+    return preload(stack, folder, "failmalloc", Scarcity)

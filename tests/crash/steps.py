@@ -5,12 +5,8 @@ in which that happens to a command, which is repeated until it is answered.
 import http.client
 import itertools
 import json
-import mmap
-import os
 import pathlib
 import select
-import shutil
-import signal
 import struct
 import sys
 import time
@@ -24,8 +20,9 @@ import mdp  # noqa: E402
 from company import CUSTOMERS, DIRECTORY, Company  # noqa: E402
 from load import AGAIN, WebClient  # noqa: E402
 from local_stack import CONSUMERS  # noqa: E402
+from preloaded import Control, preload  # noqa: E402
 from receiver import Receiver  # noqa: E402
-from stack import DAEMONS, SLACK, Stack, wait_until  # noqa: E402
+from stack import SLACK, Stack, wait_until  # noqa: E402
 
 PID, AT, AFTER, STEPS, KILLED, COUNTED = 0, 8, 16, 24, 32, 40  # where they stand in the file
 NAME_SIZE = 16
@@ -34,20 +31,9 @@ MISSES = 2  # steps in a row that the command does not come to; a thread that pr
 MOST = 200  # steps of a command; a daemon that never rests has no last one
 
 
-class Steps:
-    """The control file of a daemon."""
-
+class Steps(Control):
     def __init__(self, path):
-        self.path = pathlib.Path(path)
-        self.path.write_bytes(bytes(COUNTED + NAME_SIZE))
-        with open(self.path, "r+b") as file:
-            self.bytes = mmap.mmap(file.fileno(), 0)
-
-    def put(self, at, number):
-        struct.pack_into("=Q", self.bytes, at, number)
-
-    def get(self, at):
-        return struct.unpack_from("=Q", self.bytes, at)[0]
+        super().__init__(path, COUNTED + NAME_SIZE)
 
     def arm(self, pid, thread, step, after):
         """The process ends at that step of its threads of that name from now on, before or after it."""
@@ -67,17 +53,7 @@ class Steps:
 
 
 def count_steps(stack, folder):
-    """Every daemon is started anew with the library that counts. Returns what controls them, by name."""
-    folder.mkdir()
-    library = shutil.copy(os.environ["DAYBOOK_KILLAT"], stack.run_dir)  # no space or colon in its path
-    steps = {name: Steps(folder / name) for name in DAEMONS}
-    for name in DAEMONS:
-        stack.kill(name, signal.SIGTERM)
-        stack.write_settings(name, KILLAT_FILE=folder / name, LD_PRELOAD=library)
-        stack.start(name)
-    for name in DAEMONS:
-        wait_until(lambda name=name: stack.healthy(name), 60 * SLACK, f"{name} is ready")
-    return steps
+    return preload(stack, folder, "killat", Steps)
 
 
 # --- first tries ----------------------------------------------------------------------------------

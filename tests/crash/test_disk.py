@@ -4,14 +4,13 @@ and recovers, by itself or when it is started again, and what was acknowledged i
 The disk is the library badsync.c, which is preloaded into PostgreSQL.
 """
 
-import mmap
 import os
 import re
 import shutil
 import signal
-import struct
 
 import pytest
+from preloaded import Control
 from stack import DAEMONS, SLACK, wait_until
 from under_load import PROBES
 from wreck import Wreck
@@ -23,23 +22,15 @@ SLOW_US = 200_000
 RECOVERY = 15  # seconds; it is a disk of which all has to be read again
 
 
-class Disk:
+class Disk(Control):
     """The library and its control file, in a folder that PostgreSQL's user may enter."""
 
     def __init__(self, folder):
-        self.library, self.path = folder / "badsync.so", folder / "disk"
+        super().__init__(folder / "disk", 24)
+        self.library = folder / "badsync.so"
         shutil.copyfile(os.environ["DAYBOOK_BADSYNC"], self.library)
-        self.path.write_bytes(bytes(24))
         self.library.chmod(0o755)
         self.path.chmod(0o666)
-        with open(self.path, "r+b") as file:
-            self.numbers = mmap.mmap(file.fileno(), 24)
-
-    def put(self, at, number):
-        struct.pack_into("=q", self.numbers, at, number)
-
-    def get(self, at):
-        return struct.unpack_from("=q", self.numbers, at)[0]
 
 
 def start_postgres(stack, disk):

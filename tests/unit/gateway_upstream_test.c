@@ -575,6 +575,19 @@ static void a_bus_that_is_heard_again_gets_its_share_F32(void **state)
     WAIT_UNTIL(one_goes_to(f, 0), 2 * LIMIT_US);
 }
 
+/* The bus that was asked is started anew. */
+static void is_asked_again_of_one_that_is_new(struct fixture *f, struct asked a, struct seen *seen)
+{
+    zmq_close(f->bus[a.bus]);
+    zmq_msg_close(&a.peer);
+    start_bus(f, a.bus);
+    struct asked again = until_asked(f);
+    assert_string_equal(again.request_id, a.request_id);
+    answer(f, &again, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, seen), LIMIT_US);
+    assert_int_equal(seen->code, ERR_OK);
+}
+
 /* It is there again at once, so nothing but the end of the connection tells. */
 static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state)
 {
@@ -586,14 +599,7 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
     WAIT_UNTIL(one_goes_to(f, 1), 2 * LIMIT_US);
     ask_repeatable(f, &seen, 1);
     a = until_asked(f);
-    zmq_close(f->bus[a.bus]);
-    zmq_msg_close(&a.peer);
-    start_bus(f, a.bus);
-    struct asked again = until_asked(f);
-    assert_string_equal(again.request_id, a.request_id);
-    answer(f, &again, ERR_OK, NULL);
-    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
-    assert_int_equal(seen.code, ERR_OK);
+    is_asked_again_of_one_that_is_new(f, a, &seen);
 }
 
 static int answer_what_is_asked(struct fixture *f)
@@ -672,14 +678,7 @@ static void what_the_budget_does_not_pay_at_once_is_asked_again_later_F02(void *
     struct asked a = until_asked(f);
     while (retry_budget_take(retry_budget(), clock_monotonic_us()))
         continue;
-    zmq_close(f->bus[a.bus]);
-    zmq_msg_close(&a.peer);
-    start_bus(f, a.bus);
-    struct asked again = until_asked(f);
-    assert_string_equal(again.request_id, a.request_id);
-    answer(f, &again, ERR_OK, NULL);
-    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
-    assert_int_equal(seen.code, ERR_OK);
+    is_asked_again_of_one_that_is_new(f, a, &seen);
     for (int i = 0; i < 10 * RETRY_BUDGET_MOST; i++)
         retry_budget_earn(retry_budget()); /* of the process */
 }
