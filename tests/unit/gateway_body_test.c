@@ -302,7 +302,7 @@ static void an_answer_gives_back_before_it_is_taken(void **state)
 
     assert_non_null(data);
     say_header(fd, PROTO, "", 5);
-    assert_int_equal(write(fd, "\xf2\x3f\x02xx", 5), 5); /* a field that nobody knows */
+    web_say_bytes(fd, "\xf2\x3f\x02xx", 5); /* a field that nobody knows */
     turn_until_called(f, 1);
     assert_int_equal(http_budget_held(f->budget), 5);
     connect_reply(f->call, data, LARGE);
@@ -337,7 +337,7 @@ static void every_other_end_gives_back(void **state)
         turn_until_over(f);
         fd = web_dial(&f->web);
         say_header(fd, PROTO, end == 2 ? "Connect-Timeout-Ms: 30\r\n" : "", 5);
-        assert_int_equal(write(fd, "\xf2\x3f\x02xx", 5), 5);
+        web_say_bytes(fd, "\xf2\x3f\x02xx", 5);
         turn_until_called(f, end + 1);
         assert_int_equal(http_budget_held(f->budget), 5);
         if (end == 0)
@@ -373,7 +373,7 @@ static void what_was_copied_counts_until_the_end(void **state)
 
     f->copies = true;
     say_header(fd, PROTO, "", 5);
-    assert_int_equal(write(fd, "\xf2\x3f\x02xx", 5), 5);
+    web_say_bytes(fd, "\xf2\x3f\x02xx", 5);
     turn_until_called(f, 1);
     assert_int_equal(http_budget_held(f->budget), 5);
     (void)connect_message(f->call, &len);
@@ -385,7 +385,7 @@ static void what_was_copied_counts_until_the_end(void **state)
     fd = web_dial(&f->web);
     web_say(fd, "POST " STREAM " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
                 "Content-Length: 5\r\n\r\n");
-    assert_int_equal(write(fd, "\0\0\0\0\0", 5), 5);
+    web_say_bytes(fd, "\0\0\0\0\0", 5);
     turn_until_called(f, 2);
     connect_begin(f->call);
     turn(f);
@@ -406,7 +406,7 @@ static void what_is_unzipped_counts(void **state)
     assert_true(len < 100);
     int fd = web_dial(&f->web);
     say_header(fd, PROTO, "Content-Encoding: gzip\r\n", len);
-    assert_int_equal(write(fd, zipped, len), len);
+    web_say_bytes(fd, zipped, len);
     turn_until_called(f, 1);
     assert_int_equal(http_budget_held(f->budget), sizeof(plain));
     const uint8_t *message = connect_message(f->call, &len);
@@ -420,7 +420,7 @@ static void what_is_unzipped_counts(void **state)
     assert_int_equal(gzip_deflate(a, plain, sizeof(plain), &zipped, &len), 0);
     fd = web_dial(&f->web);
     say_header(fd, PROTO, "Content-Encoding: gzip\r\n", len);
-    assert_int_equal(write(fd, zipped, len), len);
+    web_say_bytes(fd, zipped, len);
     assert_refused(f, fd);
     assert_int_equal(http_budget_held(f->budget), 700);
     assert_int_equal(f->calls, 1);
@@ -451,10 +451,10 @@ static void ask_once(struct worker *w, char *body)
               fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
     int n = snprintf(web->got, WEB_TEXT_MAX,
                      "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 600\r\n\r\n");
-    ok = ok && write(fd, web->got, (size_t)n) == n && write(fd, body, 300) == 300;
+    ok = ok && web_send(fd, web->got, (size_t)n) == n && web_send(fd, body, 300) == 300;
     for (int i = 0; i < 3; i++)
         turn(&w->f);
-    ok = ok && write(fd, body + 300, 300) == 300;
+    ok = ok && web_send(fd, body + 300, 300) == 300;
     web->got[0] = '\0';
     while (ok && !web_heard(web, "}") && clock_monotonic_us() < until_us && web_hear(web, fd))
         turn(&w->f);

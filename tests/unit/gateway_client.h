@@ -39,9 +39,20 @@ static int web_dial(struct web *w)
     return fd;
 }
 
+/* What was taken of it, as by write(); but to a server that has ended the connection it is no signal. */
+static ssize_t web_send(int fd, const void *bytes, size_t len)
+{
+    return send(fd, bytes, len, MSG_NOSIGNAL);
+}
+
+static void web_say_bytes(int fd, const void *bytes, size_t len)
+{
+    assert_int_equal(web_send(fd, bytes, len), len);
+}
+
 static void web_say(int fd, const char *text)
 {
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    web_say_bytes(fd, text, strlen(text));
 }
 
 /* Reads what there is. False: the other side has ended. */

@@ -79,17 +79,11 @@ static void until_over(struct fixture *f, int fd)
     }
 }
 
-/* Bytes, since some have a NUL. */
-static void say_bytes(int fd, const char *bytes, size_t len)
-{
-    assert_int_equal(write(fd, bytes, len), len);
-}
-
 static void is_refused(struct fixture *f, const char *request, size_t len, const char *why)
 {
     int fd = web_dial(&f->web);
 
-    say_bytes(fd, request, len);
+    web_say_bytes(fd, request, len);
     web_say(fd, "\r\n{}" SECOND);
     web_until(&f->web, fd, "HTTP/1.1 400 ");
     web_until(&f->web, fd, "{\"code\":\"invalid_argument\"");
@@ -199,7 +193,7 @@ static void targets_are_printable(void **state)
 static void say_in_pieces(struct fixture *f, int fd, const char *text, size_t piece)
 {
     for (size_t at = 0, len = strlen(text); at < len; at += piece) {
-        say_bytes(fd, text + at, MIN(piece, len - at));
+        web_say_bytes(fd, text + at, MIN(piece, len - at));
         turn(f);
     }
 }

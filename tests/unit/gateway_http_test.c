@@ -557,7 +557,7 @@ static void a_file_that_is_not_taken_costs_the_connection_F50(void **state)
 
     web_say(fd, "POST " STREAM " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
                 "Content-Length: 5\r\n\r\n");
-    assert_int_equal(write(fd, "\0\0\0\0\0", 5), 5);
+    web_say_bytes(fd, "\0\0\0\0\0", 5);
     turn_until_called(f, 1);
     http_stream_hasten(connect_exchange(f->call));
     connect_begin(f->call);
@@ -610,7 +610,7 @@ static void a_chunk_size_without_an_end_costs_the_connection_F50(void **state)
         web_say(fd,
                 "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
         web_say(fd, begins[i]);
-        assert_true(write(fd, line, sizeof(line)) > 0);
+        assert_true(web_send(fd, line, sizeof(line)) > 0);
         int64_t until_us = clock_monotonic_us() + WAIT_US;
         while (web_hear(&f->web, fd) && clock_monotonic_us() < until_us)
             turn(f);
@@ -632,7 +632,7 @@ static void what_is_not_known_ends_no_connection(void **state)
     memset(line, '0', sizeof(line));
     web_say(fd,
             "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n1;");
-    assert_true(write(fd, line, sizeof(line)) > 0);
+    assert_true(web_send(fd, line, sizeof(line)) > 0);
     int64_t swept_us = clock_monotonic_us() + SECOND_US; /* more than once */
     while (clock_monotonic_us() < swept_us)
         turn(f);
@@ -652,7 +652,7 @@ static void nor_does_one_behind_another_request_keep_it_F50(void **state)
     memset(line, '0', sizeof(line));
     web_say(fd, "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Content-Length: 2\r\n\r\n{}"
                 "POST " LIST " HTTP/1.1\r\nHost: x\r\n" JSON "Transfer-Encoding: chunked\r\n\r\n");
-    assert_true(write(fd, line, sizeof(line)) > 0);
+    assert_true(web_send(fd, line, sizeof(line)) > 0);
     turn_until_called(f, 1);
     reply(f);
     int64_t until_us = clock_monotonic_us() + WAIT_US;
@@ -758,7 +758,7 @@ static void an_envelope_that_is_cut_short_is_wrong(void **state)
                  "Content-Length: %zu\r\n\r\n",
                  len);
         web_say(fd, request);
-        assert_int_equal(write(fd, "\0\0\0\0\1", len), len);
+        web_say_bytes(fd, "\0\0\0\0\1", len);
         web_until(&f->web, fd, "invalid_argument");
         close(fd);
     }
@@ -799,7 +799,7 @@ static void a_stream_says_when_its_client_is_behind_and_when_it_has_caught_up_F3
     memset(block, 'x', sizeof(block));
     web_say(fd, "POST " STREAM " HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+proto\r\n"
                 "Content-Length: 5\r\n\r\n");
-    assert_int_equal(write(fd, "\0\0\0\0\0", 5), 5);
+    web_say_bytes(fd, "\0\0\0\0\0", 5);
     turn_until_called(f, 1);
     connect_begin(f->call);
     while (connect_send_encoded(f->call, block, sizeof(block))) {

@@ -305,7 +305,7 @@ static int ask(struct fixture *f, const char *request)
              "Content-Type: application/connect+json\r\nContent-Length: %zu\r\n\r\n",
              len + 5);
     web_say(fd, text);
-    assert_int_equal(write(fd, (uint8_t[]){ 0, 0, 0, 0, (uint8_t)len }, 5), 5);
+    web_say_bytes(fd, (uint8_t[]){ 0, 0, 0, 0, (uint8_t)len }, 5);
     web_say(fd, request);
     return fd;
 }
