@@ -7,9 +7,10 @@
  * with the old request, since one worker has one request at a time.
  *
  * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a
- * heartbeat that it cannot place, after its restart), or by silence. When the loop itself stood
- * still for so long that the bus may have missed it (SIGSTOP, F08), all links are renewed before
- * anything is read: the requests queued in them may have been given to others.
+ * heartbeat that it cannot place, after its restart), or by silence. When nothing was heard for so
+ * long that the bus may have missed us as well (the loop stood still: SIGSTOP, F08; the network did: F32),
+ * a link is renewed before anything is read: the requests queued in it may have been given to others.
+ * One whose request is in work has none queued in it, and its answer is the bus's to take or to drop.
  *
  * The loop polls the sockets' descriptors, and only those that it found are read: asking each
  * socket costs two system calls, with a dozen of them more than the rest of a request's way. Such a
@@ -30,8 +31,8 @@
 
 #define HEARTBEAT_US (MDP_HEARTBEAT_MS * MSEC_US)
 #define EXPIRY_US (MDP_EXPIRY_MS * MSEC_US)
-/* The bus waits for three beats, and the last may have been one before we stood still. */
-#define STALL_US (2 * HEARTBEAT_US)
+/* The bus waits for three beats of ours, and may have heard the last a beat before we did one of its. */
+#define BEATS_OF_DOUBT 2
 #define BACKOFF_BASE_US (100 * MSEC_US)
 #define BACKOFF_CAP_US (5 * SECOND_US)
 /* How long a request may be on its way that crosses our DISCONNECT. */
@@ -63,8 +64,11 @@ struct link {
     unsigned attempt;                          /* since the bus last spoke */
     unsigned unknown;                          /* how often the name had no address */
     int64_t retry_at_us;                       /* BACKOFF */
-    int64_t beat_at_us, heard_at_us;
-    int64_t leave_at_us; /* LEAVING: may close from then on */
+    int64_t beat_at_us;
+    int64_t heard_at_us;
+    int64_t answered_at_us; /* what comes after that was sent after it */
+    int64_t pace_us;        /* the bus's beats, as they came closest to each other; 0: none yet */
+    int64_t leave_at_us;    /* LEAVING: may close from then on */
 
     enum job_state job_state;
     struct pool_job job;
@@ -89,7 +93,6 @@ struct bus_worker {
     struct link *links; /* nslots * nbuses, slot by slot */
     size_t nlinks;
     bool enlisted;
-    int64_t served_at_us;
 };
 
 static struct metric link_lost_total = {
@@ -119,6 +122,27 @@ static void close_request(struct pool_job *job)
     zmq_msg_close(&job->message);
 }
 
+/* By the bus's own beats: an older one beats each 2.5 s, and gives a worker up after 10. */
+static int64_t doubtful_at_us(const struct link *l)
+{
+    bool expiry = l->job_state == JOB_RUNNING || !l->pace_us;
+    return MAX(l->heard_at_us, l->answered_at_us) +
+           (expiry ? EXPIRY_US : MIN(BEATS_OF_DOUBT * l->pace_us, EXPIRY_US));
+}
+
+/* What is queued in it may be another's by now. */
+static bool is_doubtful(const struct link *l, int64_t now_us)
+{
+    return now_us >= doubtful_at_us(l);
+}
+
+/* Beats that the network has held back come together, but none comes too soon after what the bus said before. */
+static void note_beat(struct link *l, int64_t now_us)
+{
+    int64_t gap_us = MAX(now_us - l->heard_at_us, HEARTBEAT_US);
+    l->pace_us = l->pace_us ? MIN(l->pace_us, gap_us) : gap_us;
+}
+
 static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
 {
     struct link *next = NULL;
@@ -126,7 +150,8 @@ static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
         return;
     for (size_t i = 0; i < w->nbuses; i++) {
         struct link *l = &slot->links[i];
-        if (l->job_state == JOB_WAITING && (!next || l->job_arrived_us < next->job_arrived_us))
+        if (l->job_state == JOB_WAITING && !is_doubtful(l, now_us) &&
+            (!next || l->job_arrived_us < next->job_arrived_us))
             next = l;
     }
     if (!next)
@@ -248,6 +273,7 @@ static void say_ready(struct bus_worker *w, struct link *l, int64_t now_us)
         }
     l->state = LINK_UP;
     l->heard_at_us = now_us;
+    l->pace_us = 0;
     l->beat_at_us = now_us + HEARTBEAT_US;
 }
 
@@ -316,8 +342,11 @@ static void on_message(struct bus_worker *w, struct link *l, struct bus_frames *
         count_dropped("bad_frames");
         return;
     }
+    uint8_t command = *(const uint8_t *)zmq_msg_data(&f->frame[1]);
+    if (command == MDP02_W_HEARTBEAT)
+        note_beat(l, now_us);
     l->heard_at_us = now_us;
-    switch (*(const uint8_t *)zmq_msg_data(&f->frame[1])) {
+    switch (command) {
     case MDP02_W_REQUEST:
         l->attempt = 0;
         on_request(l, f, now_us);
@@ -430,8 +459,6 @@ static void tend(struct bus_worker *w, struct link *l, int64_t now_us)
         open_link(w, l, now_us);
     if (l->state == LINK_CONNECTING)
         say_ready(w, l, now_us);
-    if (l->state == LINK_UP && now_us - l->heard_at_us >= EXPIRY_US)
-        lose(l, "silence", now_us);
     if (l->state == LINK_UP || (l->state == LINK_LEAVING && l->job_state != JOB_FREE))
         beat(l, now_us);
     if (l->state == LINK_LEAVING)
@@ -447,7 +474,7 @@ static int64_t next_turn_us(const struct link *l)
     case LINK_BACKOFF: /* with a job out, its end tells */
         return l->job_state == JOB_FREE ? l->retry_at_us : INT64_MAX;
     case LINK_UP:
-        return MIN(l->beat_at_us, l->heard_at_us + EXPIRY_US);
+        return MIN(l->beat_at_us, doubtful_at_us(l));
     case LINK_LEAVING:
         return l->job_state == JOB_FREE ? l->leave_at_us : l->beat_at_us;
     }
@@ -527,7 +554,6 @@ void bus_worker_free(struct bus_worker *w)
 void bus_worker_enlist(struct bus_worker *w, int64_t now_us)
 {
     w->enlisted = true;
-    w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++)
         if (w->links[i].state == LINK_OFF) {
             w->links[i].state = LINK_BACKOFF;
@@ -598,13 +624,11 @@ static bool is_to_be_read(const zmq_pollitem_t **item, bool look)
 
 int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
 {
-    bool stalled = w->enlisted && now_us - w->served_at_us >= STALL_US;
     int64_t next_us = INT64_MAX;
-    w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++) {
         struct link *l = &w->links[i];
-        if (stalled && l->state == LINK_UP)
-            lose(l, "stalled", now_us);
+        if ((l->state == LINK_UP || l->job_state == JOB_WAITING) && is_doubtful(l, now_us))
+            lose(l, "silence", now_us);
         if (is_to_be_read(&l->item, l->look) && l->socket)
             read_link(w, l, now_us);
         if (is_to_be_read(&l->monitor_item, l->look_monitor))
@@ -628,6 +652,7 @@ void bus_worker_finish(struct bus_worker *w, struct pool_job *job, int64_t now_u
         count_dropped("late_answer");
     } else if (send_answer(l, job)) {
         l->beat_at_us = now_us + HEARTBEAT_US;
+        l->answered_at_us = now_us;
     } else {
         lose(l, "send_failed", now_us);
         if (!w->enlisted)

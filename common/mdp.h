@@ -46,7 +46,7 @@
 #define MDP01_W_DISCONNECT 0x05
 
 #define MDP_HEARTBEAT_MS 1000
-#define MDP_EXPIRY_MS 10000 /* of who has not told yet how often he beats */
+#define MDP_EXPIRY_MS 10000 /* of who has not told yet how often it beats */
 
 /* Topic of head messages, prefix of wake messages. Event topics are "<tenant>/<type>". */
 #define BUS_TOPIC_HEAD "~head"
