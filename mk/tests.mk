@@ -72,7 +72,7 @@ $(DNS_TESTS:%=$(B)/tests/unit/%): LDFLAGS_ALL += -Wl,--wrap=getaddrinfo
 $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 
 # This one has a kernel that does not tell what it has received.
-$(B)/tests/unit/gateway_http_test: LDFLAGS_ALL += -Wl,--wrap=getsockopt
+$(B)/tests/unit/gateway_enemies_test: LDFLAGS_ALL += -Wl,--wrap=getsockopt
 
 # This test lets time pass in which the loop stands still.
 $(B)/tests/unit/gateway_upstream_test: LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
@@ -148,7 +148,7 @@ $(CRASH_LIBRARIES): $(B)/tests/crash/%.so: tests/crash/%.c
 # for the schema, ends at the start.
 UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_workers common_admin common_bus_client common_bus_peers \
 	common_bus_socket common_bus_worker common_clock common_http_out common_log common_resolve common_tz common_wire_nul \
-	gateway_body gateway_http gateway_jwt gateway_pieces gateway_stream
+	gateway_body gateway_enemies gateway_http gateway_jwt gateway_pieces gateway_stream
 UNIT_SWEEP_BINS = $(filter-out $(UNIT_SWEEP_NOT:%=$(B)/tests/unit/%_test),$(UNIT_BINS))
 UNIT_SWEEP_SPARED = $(call obj,common/schema.c $(wildcard tests/support/*.c))
 SWEEP_CHECK := every_method customers directory policies scoring visits questions delivery
