@@ -7,10 +7,13 @@
  * with the old request, since one worker has one request at a time.
  *
  * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a
- * heartbeat that it cannot place, after its restart), or by silence. When nothing was heard for so
- * long that the bus may have missed us as well (the loop stood still: SIGSTOP, F08; the network did: F32),
- * a link is renewed before anything is read: the requests queued in it may have been given to others.
- * One whose request is in work has none queued in it, and its answer is the bus's to take or to drop.
+ * heartbeat that it cannot place, after its restart), or by silence. When the loop itself stood
+ * still for so long that the bus may have missed it (SIGSTOP, F08), all links are renewed before
+ * anything is read: the requests queued in them may have been given to others.
+ *
+ * A network may hold back what both sides say, and then give all of it (F32). So a request says how
+ * many of our messages the bus had read by then: from the last of them on it had patience for three
+ * beats, and what comes later than that is not begun.
  *
  * The loop polls the sockets' descriptors, and only those that it found are read: asking each
  * socket costs two system calls, with a dozen of them more than the rest of a request's way. Such a
@@ -31,8 +34,13 @@
 
 #define HEARTBEAT_US (MDP_HEARTBEAT_MS * MSEC_US)
 #define EXPIRY_US (MDP_EXPIRY_MS * MSEC_US)
-/* The bus waits for three beats of ours, and may have heard the last a beat before we did one of its. */
-#define BEATS_OF_DOUBT 2
+/* The bus waits for three beats, and the last may have been one before we stood still. */
+#define STALL_US (2 * HEARTBEAT_US)
+/* What begins later may be another worker's by now. */
+#define FRESH_US (MDP_BEATS_MISSED * HEARTBEAT_US - 200 * MSEC_US)
+/* When our messages were said: as many as the bus's patience may need, no closer to each other than this. */
+#define SAID_MAX 16
+#define SAID_EVERY_US (250 * MSEC_US)
 #define BACKOFF_BASE_US (100 * MSEC_US)
 #define BACKOFF_CAP_US (5 * SECOND_US)
 /* How long a request may be on its way that crosses our DISCONNECT. */
@@ -64,16 +72,19 @@ struct link {
     unsigned attempt;                          /* since the bus last spoke */
     unsigned unknown;                          /* how often the name had no address */
     int64_t retry_at_us;                       /* BACKOFF */
-    int64_t beat_at_us;
-    int64_t heard_at_us;
-    int64_t answered_at_us; /* what comes after that was sent after it */
-    int64_t pace_us;        /* the bus's beats, as they came closest to each other; 0: none yet */
-    int64_t leave_at_us;    /* LEAVING: may close from then on */
+    int64_t beat_at_us, heard_at_us;
+    uint32_t nsaid; /* messages on this connection */
+    struct said {
+        uint32_t number; /* from 1 */
+        int64_t at_us;
+    } said[SAID_MAX]; /* the last ones, in a ring */
+    size_t said_next;
+    int64_t leave_at_us; /* LEAVING: may close from then on */
 
     enum job_state job_state;
     struct pool_job job;
     uint64_t job_generation;
-    int64_t job_arrived_us;
+    int64_t job_arrived_us, fresh_until_us;
     uint8_t addr[ADDR_MAX]; /* return address of the request */
     size_t addr_len;
 };
@@ -93,6 +104,7 @@ struct bus_worker {
     struct link *links; /* nslots * nbuses, slot by slot */
     size_t nlinks;
     bool enlisted;
+    int64_t served_at_us;
 };
 
 static struct metric link_lost_total = {
@@ -122,25 +134,46 @@ static void close_request(struct pool_job *job)
     zmq_msg_close(&job->message);
 }
 
-/* By the bus's own beats: an older one beats each 2.5 s, and gives a worker up after 10. */
-static int64_t doubtful_at_us(const struct link *l)
+/* --- how old a request is ----------------------------------------------------------------------- */
+
+static void note_said(struct link *l, int64_t now_us)
 {
-    bool expiry = l->job_state == JOB_RUNNING || !l->pace_us;
-    return MAX(l->heard_at_us, l->answered_at_us) +
-           (expiry ? EXPIRY_US : MIN(BEATS_OF_DOUBT * l->pace_us, EXPIRY_US));
+    const struct said *last = &l->said[(l->said_next + SAID_MAX - 1) % SAID_MAX];
+    l->nsaid++;
+    if (last->number && now_us - last->at_us < SAID_EVERY_US)
+        return;
+    l->said[l->said_next] = (struct said){ .number = l->nsaid, .at_us = now_us };
+    l->said_next = (l->said_next + 1) % SAID_MAX;
 }
 
-/* What is queued in it may be another's by now. */
-static bool is_doubtful(const struct link *l, int64_t now_us)
+/* When we said at the latest what the bus had read, as far as that is known; INT64_MIN: too long ago. */
+static int64_t said_at_us(const struct link *l, uint32_t number)
 {
-    return now_us >= doubtful_at_us(l);
+    int64_t at_us = INT64_MIN;
+    for (size_t i = 0; i < SAID_MAX; i++) {
+        const struct said *s = &l->said[i];
+        if (s->number && (int32_t)(number - s->number) >= 0)
+            at_us = MAX(at_us, s->at_us);
+    }
+    return at_us;
 }
 
-/* Beats that the network has held back come together, but none comes too soon after what the bus said before. */
-static void note_beat(struct link *l, int64_t now_us)
+/* A bus that does not say what it has read gives nobody up so soon. */
+static int64_t fresh_until_us(const struct link *l)
 {
-    int64_t gap_us = MAX(now_us - l->heard_at_us, HEARTBEAT_US);
-    l->pace_us = l->pace_us ? MIN(l->pace_us, gap_us) : gap_us;
+    if (l->addr_len != MDP_ADDRESS_SIZE)
+        return INT64_MAX;
+    uint32_t number = 0;
+    for (size_t i = MDP_TOKEN_SIZE; i < MDP_ADDRESS_SIZE; i++)
+        number = number << 8 | l->addr[i];
+    int64_t at_us = said_at_us(l, number);
+    return at_us == INT64_MIN ? at_us : at_us + FRESH_US;
+}
+
+/* While it waits, that the bus beats tells that it has patience still. */
+static bool may_begin(const struct link *l, int64_t now_us)
+{
+    return now_us < l->fresh_until_us || now_us - l->heard_at_us < STALL_US;
 }
 
 static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
@@ -150,7 +183,7 @@ static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
         return;
     for (size_t i = 0; i < w->nbuses; i++) {
         struct link *l = &slot->links[i];
-        if (l->job_state == JOB_WAITING && !is_doubtful(l, now_us) &&
+        if (l->job_state == JOB_WAITING && may_begin(l, now_us) &&
             (!next || l->job_arrived_us < next->job_arrived_us))
             next = l;
     }
@@ -243,6 +276,8 @@ static void open_link(struct bus_worker *w, struct link *l, int64_t now_us)
     l->fd = descriptor_of(l->socket);
     l->monitor_fd = l->monitor ? descriptor_of(l->monitor) : -1;
     l->look = l->look_monitor = true;
+    l->nsaid = 0;
+    memset(l->said, 0, sizeof l->said);
     if (!bus_peers_connect(l->socket, address)) {
         lose(l, "no_socket", now_us);
         return;
@@ -271,9 +306,9 @@ static void say_ready(struct bus_worker *w, struct link *l, int64_t now_us)
             lose(l, "send_failed", now_us);
             return;
         }
+    note_said(l, now_us);
     l->state = LINK_UP;
     l->heard_at_us = now_us;
-    l->pace_us = 0;
     l->beat_at_us = now_us + HEARTBEAT_US;
 }
 
@@ -287,7 +322,9 @@ static bool send_answer(struct link *l, struct pool_job *job)
 
 static void leave(struct link *l, int64_t now_us)
 {
-    if (!send_command(l, MDP02_W_DISCONNECT, false))
+    if (send_command(l, MDP02_W_DISCONNECT, false))
+        note_said(l, now_us);
+    else
         log_debug("bus.link_lost", "connection ended before it was given back", NULL);
     l->state = LINK_LEAVING;
     l->leave_at_us = now_us + LEAVE_GRACE_US;
@@ -309,6 +346,11 @@ static void on_request(struct link *l, struct bus_frames *f, int64_t now_us)
     }
     l->addr_len = zmq_msg_size(&f->frame[2]);
     memcpy(l->addr, zmq_msg_data(&f->frame[2]), l->addr_len);
+    l->fresh_until_us = fresh_until_us(l);
+    if (now_us >= l->fresh_until_us) {
+        lose(l, "old_request", now_us);
+        return;
+    }
 
     zmq_msg_t *body[] = { &l->job.method, &l->job.context, &l->job.message };
     bool whole = f->n == 4 + ARRAY_LEN(body) && !f->overflow;
@@ -342,11 +384,8 @@ static void on_message(struct bus_worker *w, struct link *l, struct bus_frames *
         count_dropped("bad_frames");
         return;
     }
-    uint8_t command = *(const uint8_t *)zmq_msg_data(&f->frame[1]);
-    if (command == MDP02_W_HEARTBEAT)
-        note_beat(l, now_us);
     l->heard_at_us = now_us;
-    switch (command) {
+    switch (*(const uint8_t *)zmq_msg_data(&f->frame[1])) {
     case MDP02_W_REQUEST:
         l->attempt = 0;
         on_request(l, f, now_us);
@@ -420,7 +459,9 @@ static void beat(struct link *l, int64_t now_us)
 {
     if (now_us < l->beat_at_us)
         return;
-    if (!send_command(l, MDP02_W_HEARTBEAT, false))
+    if (send_command(l, MDP02_W_HEARTBEAT, false))
+        note_said(l, now_us);
+    else
         count_dropped("heartbeat");
     l->beat_at_us = now_us + HEARTBEAT_US;
 }
@@ -459,6 +500,8 @@ static void tend(struct bus_worker *w, struct link *l, int64_t now_us)
         open_link(w, l, now_us);
     if (l->state == LINK_CONNECTING)
         say_ready(w, l, now_us);
+    if (l->state == LINK_UP && now_us - l->heard_at_us >= EXPIRY_US)
+        lose(l, "silence", now_us);
     if (l->state == LINK_UP || (l->state == LINK_LEAVING && l->job_state != JOB_FREE))
         beat(l, now_us);
     if (l->state == LINK_LEAVING)
@@ -474,7 +517,7 @@ static int64_t next_turn_us(const struct link *l)
     case LINK_BACKOFF: /* with a job out, its end tells */
         return l->job_state == JOB_FREE ? l->retry_at_us : INT64_MAX;
     case LINK_UP:
-        return MIN(l->beat_at_us, doubtful_at_us(l));
+        return MIN(l->beat_at_us, l->heard_at_us + EXPIRY_US);
     case LINK_LEAVING:
         return l->job_state == JOB_FREE ? l->leave_at_us : l->beat_at_us;
     }
@@ -554,6 +597,7 @@ void bus_worker_free(struct bus_worker *w)
 void bus_worker_enlist(struct bus_worker *w, int64_t now_us)
 {
     w->enlisted = true;
+    w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++)
         if (w->links[i].state == LINK_OFF) {
             w->links[i].state = LINK_BACKOFF;
@@ -624,11 +668,15 @@ static bool is_to_be_read(const zmq_pollitem_t **item, bool look)
 
 int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
 {
+    bool stalled = w->enlisted && now_us - w->served_at_us >= STALL_US;
     int64_t next_us = INT64_MAX;
+    w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++) {
         struct link *l = &w->links[i];
-        if ((l->state == LINK_UP || l->job_state == JOB_WAITING) && is_doubtful(l, now_us))
-            lose(l, "silence", now_us);
+        if (stalled && l->state == LINK_UP)
+            lose(l, "stalled", now_us);
+        if (l->job_state == JOB_WAITING && !may_begin(l, now_us))
+            lose(l, "old_request", now_us);
         if (is_to_be_read(&l->item, l->look) && l->socket)
             read_link(w, l, now_us);
         if (is_to_be_read(&l->monitor_item, l->look_monitor))
@@ -651,8 +699,8 @@ void bus_worker_finish(struct bus_worker *w, struct pool_job *job, int64_t now_u
     if (!l->socket || l->job_generation != l->generation) {
         count_dropped("late_answer");
     } else if (send_answer(l, job)) {
+        note_said(l, now_us);
         l->beat_at_us = now_us + HEARTBEAT_US;
-        l->answered_at_us = now_us;
     } else {
         lose(l, "send_failed", now_us);
         if (!w->enlisted)
@@ -666,10 +714,12 @@ void bus_worker_finish(struct bus_worker *w, struct pool_job *job, int64_t now_u
 
 static bool wake_one(struct link *l, const char *channel, const void *data, size_t len)
 {
-    return (l->state == LINK_UP || l->state == LINK_LEAVING) &&
-           send_command(l, MDP02_W_WAKE, true) &&
-           bus_send(l->socket, channel, strlen(channel), true) &&
-           bus_send(l->socket, data, len, false);
+    bool sent = (l->state == LINK_UP || l->state == LINK_LEAVING) &&
+                send_command(l, MDP02_W_WAKE, true) &&
+                bus_send(l->socket, channel, strlen(channel), true) &&
+                bus_send(l->socket, data, len, false);
+    l->nsaid += sent; /* when does not matter: beats are between */
+    return sent;
 }
 
 bool bus_worker_wake(struct bus_worker *w, const char *channel, const void *data, size_t len)

@@ -8,7 +8,7 @@
  *
  *     OFF -> CONNECTING -> UP -> LEAVING -> OFF        enlist, connected, withdraw, nothing left
  *              ^   |        |
- *              |   BACKOFF <+   DISCONNECT, silence (of the bus, or our own stall), connection lost
+ *              |   BACKOFF <+   DISCONNECT, silence, connection lost, our own stall
  *              +-----+
  *
  * A link whose bus's name has another address (resolve.h) leaves the old one and is opened anew.

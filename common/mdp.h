@@ -45,7 +45,13 @@
 #define MDP01_W_HEARTBEAT 0x04
 #define MDP01_W_DISCONNECT 0x05
 
+/* The return address of a request: the bus's token; for a worker of ours also how many of its messages, READY and
+ * all, the bus had read by then (uint32, big endian). */
+#define MDP_TOKEN_SIZE 16
+#define MDP_ADDRESS_SIZE (MDP_TOKEN_SIZE + 4)
+
 #define MDP_HEARTBEAT_MS 1000
+#define MDP_BEATS_MISSED 3  /* until the bus gives a worker up */
 #define MDP_EXPIRY_MS 10000 /* of who has not told yet how often it beats */
 
 /* Topic of head messages, prefix of wake messages. Event topics are "<tenant>/<type>". */

@@ -304,9 +304,22 @@ static bool serve_router(struct broker *b)
 
 /* --- time ----------------------------------------------------------------------------------- */
 
+/* What others said meanwhile comes in now, in any order: for a tick nobody gets a request, since his connection may
+ * have ended, and what he has said may show that he is there. */
+static void notice_standstill(struct broker *b)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (now_us - b->tick_at_us >= b->config.heartbeat_us)
+        b->catching_up_until_us = now_us + TICK_US;
+}
+
 static void serve_clock(struct broker *b)
 {
     b->now_us = clock_monotonic_us();
+    if (b->catching_up_until_us && b->now_us >= b->catching_up_until_us) {
+        b->catching_up_until_us = 0;
+        workers_go_on(b);
+    }
     for (struct deadline *d; (d = deadlines_first(&b->deadlines)) && d->at_us <= b->now_us;)
         request_expired(b,
                         (struct request *)(void *)((char *)d - offsetof(struct request, expiry)));
@@ -336,6 +349,7 @@ static void turn(struct broker *b)
     zmq_pollitem_t items[] = { { .socket = b->router, .events = ZMQ_POLLIN } };
     if (zmq_poll(items, 1, poll_ms(b)) < 0 && errno != EINTR)
         log_error("bus.poll_failed", zmq_strerror(errno), NULL);
+    notice_standstill(b);
     serve_keys(b);
     serve_router(b);
     serve_clock(b);

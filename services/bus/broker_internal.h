@@ -64,6 +64,7 @@ struct broker {
     int64_t now_us;   /* monotonic, of the message at hand */
     const char *user; /* who sent it: User-Id, NULL for inproc */
     int64_t tick_at_us, export_at_us;
+    int64_t catching_up_until_us; /* 0: we have not stood still */
     bool draining;
     int64_t refused_at_us; /* when it was last told that it is stopping */
 };
@@ -141,6 +142,8 @@ void worker_message(struct broker *b, const struct identity *who, const char *us
 bool worker_dispatch(struct broker *b, struct worker *w, struct request *r);
 /* Heartbeats and expiry; several times a second. late_us: after its time. */
 void workers_tick(struct broker *b, int64_t late_us);
+/* Whoever is free gets what waits. */
+void workers_go_on(struct broker *b);
 /* Keys have changed: workers whose key does not hold any more go. */
 void workers_review(struct broker *b);
 void workers_dismiss(struct broker *b); /* DISCONNECT to all: the bus stops */

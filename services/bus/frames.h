@@ -16,7 +16,6 @@
 #define MDP_BODY_MAX 8          /* body frames of one message */
 #define MDP_SERVICES_MAX 32     /* services of one READY */
 #define MDP_SERVICE_NAME_MAX 255
-#define MDP_TOKEN_SIZE 16
 /* Most frames that a legal message has after its routing id. */
 #define MDP_FRAMES_MAX (MDP_STACK_MAX + 1 + 2 + MDP_SERVICES_MAX)
 

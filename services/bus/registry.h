@@ -67,9 +67,10 @@ struct worker {
     bool occupied;           /* has a request and has not answered */
     bool leaving;            /* said DISCONNECT while occupied */
     struct request *request; /* NULL while occupied: its client has been answered already */
-    uint8_t token[MDP_TOKEN_SIZE];
-    bool ours;            /* of a service of ours: it beats whatever it does... */
-    bool beats_when_busy; /* ...as others do who beat twice within one request */
+    uint8_t address[MDP_ADDRESS_SIZE]; /* of its request */
+    uint32_t heard;                    /* messages */
+    bool ours;                         /* of a service of ours: it beats whatever it does... */
+    bool beats_when_busy;              /* ...as others do who beat twice within one request */
     bool beat_in_request;
     int64_t heard_at_us, sent_at_us;
     int64_t said_at_us;    /* since when the next heartbeat is awaited; 0: not yet */

@@ -256,15 +256,17 @@ static bool hand_over(struct broker *b, struct worker *w, struct request *r)
 
 /* By turns; but where one worker was lost, others of its host may be that nobody has missed yet, and those
  * have waited for longest (F32). */
-static struct worker *free_worker(const struct request *r)
+static struct worker *free_worker(const struct broker *b, const struct request *r)
 {
+    if (b->catching_up_until_us)
+        return NULL;
     return r->repeated ? service_freshest_worker(r->service) : service_idle_worker(r->service);
 }
 
 /* To a free worker; false: there is none. */
 static bool go(struct broker *b, struct request *r)
 {
-    for (struct worker *w; (w = free_worker(r));)
+    for (struct worker *w; (w = free_worker(b, r));)
         if (hand_over(b, w, r))
             return true;
     return false;
@@ -322,7 +324,7 @@ static bool is_too_late(const struct broker *b, const struct request *r)
 
 void request_serve(struct broker *b, struct worker *w)
 {
-    for (struct service *s; (s = worker_next_service(w));) {
+    for (struct service *s; !b->catching_up_until_us && (s = worker_next_service(w));) {
         struct queue_item *item = queue_pop(&s->queue);
         struct request *r =
             (struct request *)(void *)((char *)item - offsetof(struct request, item));

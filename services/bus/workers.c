@@ -18,7 +18,6 @@
  * whatever they do, so one that is silent is gone, and its request goes to another at once (F08, F32). */
 #define BUSY_GRACE_US (5 * SECOND_US)
 #define BUSY_MAX_US (15 * MINUTE_US)
-#define BEATS_MISSED 3 /* until a worker is gone (F32) */
 
 static struct envelope envelope_of(struct worker *w)
 {
@@ -128,6 +127,7 @@ static void on_ready(struct broker *b, const struct identity *who, const char *u
     w->ours = w->beats_when_busy = w->slots[0].service->ours;
     w->said_at_us = w->ours ? b->now_us : 0;
     snprintf(w->user, sizeof(w->user), "%s", user ? user : "");
+    w->heard = 1;
     w->heard_at_us = w->sent_at_us = b->now_us;
     note_who_came(b, w);
     log_debug("bus.worker_ready", "a worker registered", "service", w->slots[0].service->name,
@@ -137,12 +137,23 @@ static void on_ready(struct broker *b, const struct identity *who, const char *u
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-static void next_token(struct broker *b, uint8_t token[static MDP_TOKEN_SIZE])
+static size_t address_size(const struct worker *w)
 {
-    uint64_t n = ++b->tokens;
-    for (size_t i = MDP_TOKEN_SIZE; i-- > 8; n >>= 8)
-        b->token[i] = (uint8_t)n;
-    memcpy(token, b->token, MDP_TOKEN_SIZE);
+    return w->ours ? MDP_ADDRESS_SIZE : MDP_TOKEN_SIZE;
+}
+
+/* Big endian. */
+static void put_number(uint64_t n, size_t size, uint8_t *out)
+{
+    for (; size-- > 0; n >>= 8)
+        out[size] = (uint8_t)n;
+}
+
+static void next_address(struct broker *b, struct worker *w)
+{
+    put_number(++b->tokens, 8, b->token + 8);
+    memcpy(w->address, b->token, MDP_TOKEN_SIZE);
+    put_number(w->heard, MDP_ADDRESS_SIZE - MDP_TOKEN_SIZE, w->address + MDP_TOKEN_SIZE);
 }
 
 static void send_context(struct broker *b, struct request *r)
@@ -167,8 +178,8 @@ bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
         lose(b, w, s == SENT_FULL ? "full" : "unreachable");
         return false;
     }
-    next_token(b, w->token);
-    send_bytes(b, w->token, MDP_TOKEN_SIZE, true);
+    next_address(b, w);
+    send_bytes(b, w->address, address_size(w), true);
     send_bytes(b, "", 0, r->nbody > 0);
     for (size_t i = 0; i < r->nbody; i++) {
         if (r->ours && i == 1)
@@ -190,8 +201,8 @@ bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
 static bool has_token(struct broker *b, const struct worker *w)
 {
     const struct mdp_frame *f = &b->in.views[1 + b->in.m.address];
-    return w->occupied && f->len == MDP_TOKEN_SIZE &&
-           sodium_memcmp(f->data, w->token, MDP_TOKEN_SIZE) == 0;
+    return w->occupied && f->len == address_size(w) &&
+           sodium_memcmp(f->data, w->address, f->len) == 0;
 }
 
 static void on_answer(struct broker *b, struct worker *w)
@@ -267,6 +278,7 @@ static void on_wake(struct broker *b, const struct identity *who)
 static void on_known(struct broker *b, struct worker *w, const struct identity *who)
 {
     w->heard_at_us = b->now_us;
+    w->heard++;
     switch (b->in.m.kind) {
     case MDP_READY: /* a second one: RFC 18 says DISCONNECT */
         say_disconnect(b);
@@ -334,7 +346,7 @@ void worker_message(struct broker *b, const struct identity *who, const char *us
  * come, nor of one of ours that has not been free for a second since. */
 static int64_t patience_us(const struct broker *b, const struct worker *w)
 {
-    int64_t beats_us = BEATS_MISSED * MAX(w->pace_us, b->config.heartbeat_us);
+    int64_t beats_us = MDP_BEATS_MISSED * MAX(w->pace_us, b->config.heartbeat_us);
     return w->pace_us ? MIN(beats_us, b->config.expiry_us) : b->config.expiry_us;
 }
 
@@ -394,6 +406,26 @@ static void excuse_all(struct broker *b)
         struct worker *w = HMAP_OWNER(n, struct worker, node);
         w->heard_at_us = b->now_us;
         w->said_at_us = w->said_at_us ? b->now_us : 0;
+    }
+}
+
+static bool has_work(const struct worker *w)
+{
+    for (size_t i = 0; i < w->nslots; i++)
+        if (w->slots[i].service->queue.count > 0)
+            return true;
+    return false;
+}
+
+/* One that is lost on the way changes the table. */
+void workers_go_on(struct broker *b)
+{
+    for (struct hnode *next, *n = hmap_next(&b->registry.workers, NULL); n; n = next) {
+        struct worker *w = HMAP_OWNER(n, struct worker, node);
+        bool gets = !w->occupied && has_work(w);
+        if (gets)
+            request_serve(b, w);
+        next = hmap_next(&b->registry.workers, gets ? NULL : n);
     }
 }
 

@@ -121,9 +121,10 @@ class Client:
     """One connection, to one of several buses (endpoint "a,b"). Not for several threads at once: make
     one each."""
 
-    def __init__(self, endpoint, keys=None, principal=None, timeout=10.0):
+    def __init__(self, endpoint, keys=None, principal=None, timeout=10.0, beats=True):
         self.timeout = timeout
         self.principal = principal or {}  # heard only from keys that may speak for others
+        self.beats = beats                # notices a bus that is gone without a word, or stands still
         self.metadata = {}                # of the last answer
         self.late = 0                     # answers that were dropped
         self.calls = 0                    # made, repeated ones each time
@@ -135,8 +136,8 @@ class Client:
     def open(self):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
-        if len(self.buses) == 1:  # of several, who does not answer is left
-            self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)  # notices a bus that is gone without a word
+        if self.beats and len(self.buses) == 1:  # of several, who does not answer is left
+            self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
             self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)

@@ -3,6 +3,7 @@ client gets (protocols A and H; F35, F60)."""
 
 import os
 import random
+import re
 import socket
 import threading
 import time
@@ -113,6 +114,23 @@ def test_f08_a_frozen_daemon_holds_up_nobody_beyond_the_deadline(company, stack)
         assert time.monotonic() - started < 0.5 + SECONDS / 10
         company.rep.call(GET, {"id": shop.id})  # others are not held up
     wait_until(lambda: works(company.rep, "daybook.visits.v1.VisitService/List"), SECONDS, "visits was back")
+
+
+def links_lost(stack, name):
+    return sum(float(n) for n in re.findall(r"^daybook_bus_link_lost_total\{.* (\S+)$", stack.metrics(name), re.M))
+
+
+def test_f08_after_a_standstill_of_the_bus_all_is_served_by_the_workers_that_it_had(company, stack):
+    client = company.stack.client(company.keys["rep"], beats=False)
+    client.call("daybook.customers.v1.CustomerService/List")
+    lost = links_lost(stack, "customers")
+    with stack.stopped("bus"):
+        for _ in range(30):
+            client.send("daybook.customers.v1.CustomerService", b"List",
+                        client.context(timeout=2 * SECONDS).SerializeToString(), b"")
+        time.sleep(4)  # longer than a worker may wait to be heard, which is what is tried
+    assert {receive_any(client)[0].status.code for _ in range(30)} == {0}
+    assert links_lost(stack, "customers") == lost
 
 
 def works(client, method):

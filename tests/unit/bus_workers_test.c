@@ -368,6 +368,22 @@ static void read_all(void *s)
     zmq_setsockopt(s, ZMQ_RCVTIMEO, &usual, sizeof(usual));
 }
 
+static void hold(struct bus *bus)
+{
+    atomic_store(&bus->hold, true);
+    while (!atomic_load(&bus->held))
+        usleep(1000);
+}
+
+/* That it stands for so long is what is tried. */
+static void let_go_after(struct bus *bus, int64_t us)
+{
+    int64_t until = clock_monotonic_us() + us;
+    while (clock_monotonic_us() < until)
+        usleep(1000);
+    atomic_store(&bus->hold, false);
+}
+
 static void a_bus_that_stood_still_itself_misses_nobody_F08(void **state)
 {
     (void)state;
@@ -379,17 +395,78 @@ static void a_bus_that_stood_still_itself_misses_nobody_F08(void **state)
     void *w = worker(&bus, "MDPW02|\1", "echo");
     beat(w, 3);
     wait_for_service(&bus, "echo"); /* it has heard the last one before */
-    atomic_store(&bus.hold, true);
-    while (!atomic_load(&bus.held))
-        usleep(1000);
+    hold(&bus);
     read_all(w);
-    int64_t until = clock_monotonic_us() + 20 * bus.config.heartbeat_us;
-    while (clock_monotonic_us() < until) /* that it stands for so long is what is tried */
-        usleep(1000);
-    atomic_store(&bus.hold, false);
+    let_go_after(&bus, 20 * bus.config.heartbeat_us);
     beat(w, 3); /* what the bus says now, which it would not to one that it misses */
     assert_int_equal(stat_get(STAT_WORKERS_LOST), lost);
     zmq_close(w);
+    bus_close(&bus);
+}
+
+/* As the request at hand has it: messages of the worker. */
+static int heard_by_then(const struct message *m)
+{
+    assert_int_equal(m->len[2], MDP_ADDRESS_SIZE);
+    return (uint8_t)m->part[2][MDP_ADDRESS_SIZE - 1];
+}
+
+static void a_request_says_what_the_bus_has_read_of_its_worker_F32(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    bus_prepare(&bus);
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *other = worker(&bus, "MDPW02|\1", "echo"),
+         *c = dealer(&bus);
+    ask(c, "GetHead", &ctx, "");
+    hear(w, &m);
+    assert_int_equal(heard_by_then(&m), 1);
+    say(w, "MDPW02|\5");
+    say(w, "MDPW02|\7|relay|");
+    answer(w, &m, FINAL02, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    ask(c, "GetHead", &ctx, "");
+    hear(w, &m);
+    assert_int_equal(heard_by_then(&m), 4);
+    say(c, "MDPC02|\1|echo|hi");
+    hear(other, &m);
+    assert_int_equal(m.len[2], MDP_TOKEN_SIZE); /* to other people's, nothing */
+    zmq_close(w);
+    zmq_close(other);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
+/* Whatever comes first of what has waited. */
+static void after_a_standstill_it_reads_before_it_gives_F08(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus_open(&bus);
+    void *c = dealer(&bus), *w = worker(&bus, "MDPW02|\1", OURS);
+    hold(&bus);
+    ask(c, "GetHead", &ctx, "");
+    for (int i = 0; i < 50; i++)
+        say(w, "MDPW02|\5");
+    let_go_after(&bus, 3 * bus.config.heartbeat_us);
+    hear(w, &m);
+    assert_int_equal(heard_by_then(&m), 51);
+    answer(w, &m, FINAL02, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    ask(c, "GetHead", &ctx, ""); /* it goes on as before */
+    take_and_answer(w, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    zmq_close(w);
+    zmq_close(c);
     bus_close(&bus);
 }
 
@@ -550,6 +627,8 @@ int main(void)
         cmocka_unit_test(a_lost_request_goes_to_who_was_heard_last_F32),
         cmocka_unit_test(time_without_a_worker_makes_a_service_no_slower_F11),
         cmocka_unit_test(a_bus_that_stood_still_itself_misses_nobody_F08),
+        cmocka_unit_test(a_request_says_what_the_bus_has_read_of_its_worker_F32),
+        cmocka_unit_test(after_a_standstill_it_reads_before_it_gives_F08),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),

@@ -135,6 +135,21 @@ static void request(struct router *r, struct bus_frames *ready, const char *addr
     router_send(r, &ready->frame[0], frames, ARRAY_LEN(frames));
 }
 
+/* As a bus sends it that has read so many of the worker's messages. */
+static void request_after(struct router *r, struct bus_frames *ready, uint8_t heard,
+                          const char *method)
+{
+    char address[MDP_ADDRESS_SIZE] = "0123456789abcdef";
+    address[MDP_ADDRESS_SIZE - 1] = (char)heard;
+    const struct router_frame frames[] = {
+        ROUTER_TEXT(MDP_WORKER_02),  ROUTER_BYTE(MDP02_W_REQUEST),
+        { address, sizeof address }, ROUTER_NONE,
+        ROUTER_TEXT(method),         ROUTER_TEXT("context"),
+        ROUTER_TEXT("message")
+    };
+    router_send(r, &ready->frame[0], frames, ARRAY_LEN(frames));
+}
+
 static void until_submitted(struct stage *s, size_t n)
 {
     for (int i = 0; i < WAIT_MS && s->njobs < n; i++)
@@ -262,46 +277,6 @@ static void it_beats_while_its_worker_is_busy(void **state)
     close_stage(&s);
 }
 
-static void beat_of_the_bus(struct stage *s, struct bus_frames *ready, int64_t pause_us)
-{
-    s->now_us += pause_us;
-    turn(s, 0);
-    drop_command(s, &s->router, MDP02_W_HEARTBEAT);
-    command(&s->router, ready, MDP02_W_HEARTBEAT);
-    turn(s, WAIT_MS);
-}
-
-/* For so long, and not longer, while the loop runs on. */
-static void silence_is_borne(struct stage *s, int64_t us)
-{
-    for (int64_t t = 0; t < us; t += 500 * MS) {
-        assert_true(bus_worker_registered(s->worker));
-        s->now_us += 500 * MS;
-        turn(s, 0);
-    }
-    assert_false(bus_worker_registered(s->worker));
-}
-
-/* Two of its own beats: an older one beats more slowly, and misses us later. */
-static void a_bus_is_given_up_by_its_own_beats_F32_F54(void **state)
-{
-    (void)state;
-    const int64_t beat_ms[] = { 100, MDP_HEARTBEAT_MS, 2500, 4000, 8000 };
-    const int64_t borne_ms[] = { 2000, 2000, 5000, 8000, MDP_EXPIRY_MS };
-
-    for (size_t i = 0; i < ARRAY_LEN(beat_ms); i++) {
-        struct stage s;
-        struct bus_frames ready;
-        open_stage(&s, 1, false);
-        enlist(&s, &ready);
-        s.now_us += MDP_HEARTBEAT_MS * MS - MIN(beat_ms[i], MDP_HEARTBEAT_MS) * MS;
-        beat_of_the_bus(&s, &ready, beat_ms[i] * MS);
-        silence_is_borne(&s, borne_ms[i] * MS);
-        bus_frames_close(&ready);
-        close_stage(&s);
-    }
-}
-
 static void a_silent_bus_is_given_up_and_tried_again_F32(void **state)
 {
     (void)state;
@@ -309,8 +284,13 @@ static void a_silent_bus_is_given_up_and_tried_again_F32(void **state)
     struct bus_frames first, second;
     open_stage(&s, 1, false);
     enlist(&s, &first);
-    silence_is_borne(&s, MDP_EXPIRY_MS * MS); /* no beat was heard yet */
-    s.now_us += 100 * MS;                     /* the first retry is at most that far away */
+    for (int64_t t = 0; t < MDP_EXPIRY_MS; t += 1000) { /* the loop runs on */
+        assert_true(bus_worker_registered(s.worker));
+        s.now_us += SECOND_US;
+        turn(&s, 0);
+    }
+    assert_false(bus_worker_registered(s.worker));
+    s.now_us += 100 * MS; /* the first retry is at most that far away */
     struct bus_frames f;
     bool ready = false;
     while (!ready) { /* heartbeats of the first link lie in front */
@@ -397,30 +377,6 @@ static void a_restarted_bus_is_found_by_the_lost_connection(void **state)
     close_stage(&s);
 }
 
-/* It is there, unread. */
-static void request_arrives(struct stage *s, struct bus_frames *ready, const char *method)
-{
-    zmq_pollitem_t items[4];
-    size_t n = bus_worker_items(s->worker, items);
-    request(&s->router, ready, "token", method);
-    assert_true(zmq_poll(items, (int)n, WAIT_MS) > 0);
-}
-
-static void expect_renewal(struct stage *s)
-{
-    bus_worker_serve(s->worker, s->now_us);
-    assert_int_equal(s->njobs, 0);
-    assert_false(bus_worker_registered(s->worker));
-    s->now_us += 100 * MS;
-    struct bus_frames f;
-    for (bool ready = false; !ready;) { /* heartbeats of the old link lie in front */
-        expect(s, &s->router, &f);
-        ready = bus_frame_is_byte(&f.frame[2], MDP02_W_READY);
-        bus_frames_close(&f);
-    }
-    assert_int_equal(s->njobs, 0);
-}
-
 static void requests_queued_over_a_standstill_are_not_run_F08(void **state)
 {
     (void)state;
@@ -428,54 +384,90 @@ static void requests_queued_over_a_standstill_are_not_run_F08(void **state)
     struct bus_frames ready;
     open_stage(&s, 1, false);
     enlist(&s, &ready);
-    beat_of_the_bus(&s, &ready, SECOND_US);
-    request_arrives(&s, &ready, "Old");
+    turn(&s, 0);
+    request(&s.router, &ready, "token", "Old");
+    zmq_pollitem_t items[4];
+    size_t n = bus_worker_items(s.worker, items);
+    assert_true(zmq_poll(items, (int)n, WAIT_MS) > 0); /* it has arrived, unread */
     s.now_us += 2 * SECOND_US; /* SIGSTOP, SIGCONT; a beat was due when it was stopped */
-    expect_renewal(&s);
+    bus_worker_serve(s.worker, s.now_us);
+    assert_int_equal(s.njobs, 0);
+    assert_false(bus_worker_registered(s.worker));
+    s.now_us += 100 * MS;
+    drop_command(&s, &s.router, MDP02_W_READY);
+    assert_int_equal(s.njobs, 0);
     bus_frames_close(&ready);
     close_stage(&s);
 }
 
-/* The loop runs on, the network holds back what both sides say, and then gives all of it. */
-static void requests_held_back_by_the_network_are_not_run_F32(void **state)
+/* READY is message 1, and a beat each second. The bus reads nothing after message `heard`. */
+static void a_request_is_run_while_the_bus_has_patience_F32(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t heard;
+        int beats;
+        int64_t then_ms;
+        bool run;
+    } cases[] = {
+        { 1, 0, 0, true },    { 1, 2, 790, true },  { 1, 2, 800, false },  { 2, 2, 800, true },
+        { 2, 3, 790, true },  { 2, 3, 800, false }, { 20, 19, 900, true }, { 21, 20, 0, true },
+        { 18, 20, 0, false }, { 1, 30, 0, false },  { 200, 2, 0, true },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct stage s;
+        struct bus_frames ready;
+        open_stage(&s, 1, false);
+        enlist(&s, &ready);
+        for (int k = 0; k < cases[i].beats; k++) {
+            s.now_us += SECOND_US;
+            drop_command(&s, &s.router, MDP02_W_HEARTBEAT);
+            command(&s.router, &ready, MDP02_W_HEARTBEAT);
+            turn(&s, WAIT_MS);
+        }
+        s.now_us += cases[i].then_ms * MS;
+        request_after(&s.router, &ready, cases[i].heard, "A");
+        if (cases[i].run)
+            until_submitted(&s, 1);
+        else
+            until_unregistered(&s);
+        if (s.njobs != cases[i].run)
+            fail_msg("case %zu", i);
+        if (cases[i].run)
+            finish(&s, "reply");
+        bus_frames_close(&ready);
+        close_stage(&s);
+    }
+}
+
+/* Answers and wakes come closer to each other than what is kept of them. */
+static void a_busy_worker_knows_what_the_bus_has_read_F32(void **state)
 {
     (void)state;
     struct stage s;
     struct bus_frames ready;
     open_stage(&s, 1, false);
     enlist(&s, &ready);
-    beat_of_the_bus(&s, &ready, SECOND_US);
-    s.now_us += SECOND_US;
-    turn(&s, 0);
-    command(&s.router, &ready, MDP02_W_HEARTBEAT);
-    request_arrives(&s, &ready, "Old");
-    s.now_us += SECOND_US;
-    expect_renewal(&s);
-    bus_frames_close(&ready);
-    close_stage(&s);
-}
-
-static void an_answer_outlives_the_silence_of_the_bus(void **state)
-{
-    (void)state;
-    struct stage s;
-    struct bus_frames ready;
-    open_stage(&s, 1, false);
-    enlist(&s, &ready);
-    beat_of_the_bus(&s, &ready, SECOND_US);
-    request(&s.router, &ready, "token", "Slow");
-    until_submitted(&s, 1);
-    s.now_us += 9 * SECOND_US; /* the bus stood still, and reads our beats and the answer now */
-    turn(&s, 0);
-    finish(&s, "reply");
-    turn(&s, 0);
-    drop_command(&s, &s.router, MDP02_W_HEARTBEAT);
-    drop_command(&s, &s.router, MDP02_W_FINAL);
-    s.now_us += 500 * MS;
-    request(&s.router, &ready, "token", "Next");
+    uint8_t said = 1;
+    for (int i = 0; i < 60; i++) {
+        request_after(&s.router, &ready, said, "A");
+        until_submitted(&s, 1);
+        s.now_us += 30 * MS;
+        finish(&s, "reply");
+        drop_command(&s, &s.router, MDP02_W_FINAL);
+        assert_true(bus_worker_wake(s.worker, BUS_WAKE_RELAY, NULL, 0));
+        drop_command(&s, &s.router, MDP02_W_WAKE);
+        said += 2;
+    }
+    s.now_us += 900 * MS;
+    request_after(&s.router, &ready, (uint8_t)(said - 60), "Old"); /* of 0.9 s before that */
     until_submitted(&s, 1);
     finish(&s, "reply");
     drop_command(&s, &s.router, MDP02_W_FINAL);
+    s.now_us += 1200 * MS;
+    request_after(&s.router, &ready, (uint8_t)(said - 60), "Old");
+    until_unregistered(&s);
+    assert_int_equal(s.njobs, 0);
     bus_frames_close(&ready);
     close_stage(&s);
 }
@@ -696,41 +688,47 @@ static void with_two_buses_the_second_request_waits(void **state)
     close_stage(&s);
 }
 
-/* It was the other bus's turn for so long that this one, unheard, may have given it to another worker. */
-static void a_request_that_waited_in_silence_is_not_run_F32(void **state)
+/* It was the other bus's turn for longer than this one may have patience. */
+static void what_waits_is_begun_while_its_bus_beats_F32(void **state)
 {
     (void)state;
-    for (int leaving = 0; leaving < 2; leaving++) {
-        struct stage s;
-        struct bus_frames one, two;
-        open_stage(&s, 1, true);
-        enlist(&s, &one);
-        expect_command(&s, &s.other, MDP02_W_READY, &two);
-        beat_of_the_bus(&s, &one, SECOND_US);
-        command(&s.other, &two, MDP02_W_HEARTBEAT);
-        turn(&s, WAIT_MS);
-        request(&s.router, &one, "first", "A");
-        until_submitted(&s, 1);
-        request(&s.other, &two, "second", "B");
-        turn(&s, WAIT_MS);
-        if (leaving)
-            bus_worker_withdraw(s.worker, s.now_us);
-        s.now_us += 2 * SECOND_US;
-        if (leaving)
+    for (int beats = 0; beats < 2; beats++)
+        for (int leaving = 0; leaving < 2; leaving++) {
+            struct stage s;
+            struct bus_frames one, two;
+            open_stage(&s, 1, true);
+            enlist(&s, &one);
+            expect_command(&s, &s.other, MDP02_W_READY, &two);
+            request_after(&s.router, &one, 1, "A");
+            until_submitted(&s, 1);
+            request_after(&s.other, &two, 1, "B");
+            turn(&s, WAIT_MS);
+            if (leaving)
+                bus_worker_withdraw(s.worker, s.now_us);
+            for (int i = 0; i < 3; i++) {
+                s.now_us += SECOND_US;
+                drop_command(&s, &s.other,
+                             leaving && i == 0 ? MDP02_W_DISCONNECT : MDP02_W_HEARTBEAT);
+                if (beats)
+                    command(&s.other, &two, MDP02_W_HEARTBEAT);
+                turn(&s, beats ? WAIT_MS : 0);
+                if (!beats && i == 1)
+                    break;
+            }
+            s.now_us += beats ? 0 : SECOND_US;
             turn(&s, 0);
-        finish(&s, "one");
-        assert_int_equal(s.njobs, 0);
-        turn(&s, 0);
-        if (leaving)
-            s.now_us += 250 * MS;
-        for (int i = 0; leaving && i < WAIT_MS && !bus_worker_idle(s.worker); i++)
-            turn(&s, 1);
-        assert_true(bus_worker_idle(s.worker) == leaving);
-        assert_int_equal(s.njobs, 0);
-        bus_frames_close(&one);
-        bus_frames_close(&two);
-        close_stage(&s);
-    }
+            finish(&s, "one");
+            assert_int_equal(s.njobs, beats);
+            if (beats)
+                finish(&s, "two");
+            s.now_us += leaving ? 250 * MS : 0;
+            for (int i = 0; leaving && i < WAIT_MS && !bus_worker_idle(s.worker); i++)
+                turn(&s, 1);
+            assert_true(bus_worker_idle(s.worker) == leaving);
+            bus_frames_close(&one);
+            bus_frames_close(&two);
+            close_stage(&s);
+        }
 }
 
 static void a_wake_goes_to_each_bus_once(void **state)
@@ -764,14 +762,13 @@ int main(void)
         cmocka_unit_test(ready_names_all_services),
         cmocka_unit_test(a_request_is_handed_over_and_answered),
         cmocka_unit_test(it_beats_while_its_worker_is_busy),
-        cmocka_unit_test(a_bus_is_given_up_by_its_own_beats_F32_F54),
         cmocka_unit_test(a_silent_bus_is_given_up_and_tried_again_F32),
         cmocka_unit_test(after_disconnect_it_registers_anew),
         cmocka_unit_test(an_answer_for_a_lost_connection_is_dropped_F34),
         cmocka_unit_test(a_restarted_bus_is_found_by_the_lost_connection),
         cmocka_unit_test(requests_queued_over_a_standstill_are_not_run_F08),
-        cmocka_unit_test(requests_held_back_by_the_network_are_not_run_F32),
-        cmocka_unit_test(an_answer_outlives_the_silence_of_the_bus),
+        cmocka_unit_test(a_request_is_run_while_the_bus_has_patience_F32),
+        cmocka_unit_test(a_busy_worker_knows_what_the_bus_has_read_F32),
         cmocka_unit_test(broken_messages_are_dropped_F35),
         cmocka_unit_test(a_body_of_the_wrong_shape_is_answered_F35),
         cmocka_unit_test(a_second_request_for_a_busy_slot_renews_the_link),
@@ -780,7 +777,7 @@ int main(void)
         cmocka_unit_test(an_idle_slot_leaves_after_a_moment_or_when_the_bus_agrees),
         cmocka_unit_test(slots_work_side_by_side),
         cmocka_unit_test(with_two_buses_the_second_request_waits),
-        cmocka_unit_test(a_request_that_waited_in_silence_is_not_run_F32),
+        cmocka_unit_test(what_waits_is_begun_while_its_bus_beats_F32),
         cmocka_unit_test(a_wake_goes_to_each_bus_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
