@@ -94,8 +94,8 @@ static int set_up(void **state)
     return 0;
 }
 
-/* The first bus alone is there. */
-static int set_up_one(void **state)
+/* The first bus alone is there; of how many. */
+static int set_up_first_of(void **state, size_t buses)
 {
     static struct fixture f;
     char both[2 * sizeof(f.at[0])];
@@ -108,9 +108,19 @@ static int set_up_one(void **state)
         snprintf(f.at[i], sizeof(f.at[i]), "ipc://%s/%d", f.folder, i);
     start_bus(&f, 0);
     snprintf(both, sizeof(both), "%s,%s", f.at[0], f.at[1]);
-    connect_to(&f, both);
+    connect_to(&f, buses > 1 ? both : f.at[0]);
     *state = &f;
     return 0;
+}
+
+static int set_up_one(void **state)
+{
+    return set_up_first_of(state, BUSES);
+}
+
+static int set_up_alone(void **state)
+{
+    return set_up_first_of(state, 1);
 }
 
 static int tear_down(void **state)
@@ -602,6 +612,49 @@ static void what_a_bus_had_that_was_started_anew_is_asked_again_F02(void **state
     is_asked_again_of_one_that_is_new(f, a, &seen);
 }
 
+static void sweep_twice(struct fixture *f)
+{
+    for (int i = 0; i < 2; i++) {
+        shift_us += SECOND_US / 4;
+        run(f);
+    }
+}
+
+static void what_the_only_bus_had_is_asked_again_of_it_F02(void **state)
+{
+    struct fixture *f = *state;
+    struct seen once, seen;
+
+    (void)ask(f, &once); /* it may not be done twice */
+    struct asked a = until_asked(f);
+    zmq_msg_close(&a.peer);
+    ask_repeatable(f, &seen, 1);
+    a = until_asked(f);
+    is_asked_again_of_one_that_is_new(f, a, &seen);
+    sweep_twice(f);
+    assert_false(take(f, &a));
+    assert_int_equal(once.n, 0);
+}
+
+/* The first time it may have been a replica that stops, the second time it is the bus. */
+static void what_the_only_bus_refuses_twice_is_asked_again_later_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+
+    (void)ask(f, &seen);
+    for (int i = 0; i < 2; i++) {
+        struct asked a = until_asked(f);
+        answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    }
+    int64_t refused_us = clock_monotonic_us();
+    struct asked a = until_asked(f);
+    assert_true(clock_monotonic_us() - refused_us >= 400 * MSEC_US);
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.status, ERR_OK);
+}
+
 static int answer_what_is_asked(struct fixture *f)
 {
     struct asked a;
@@ -612,14 +665,6 @@ static int answer_what_is_asked(struct fixture *f)
         arena_reset(f->arena);
     }
     return n;
-}
-
-static void sweep_twice(struct fixture *f)
-{
-    for (int i = 0; i < 2; i++) {
-        shift_us += SECOND_US / 4;
-        run(f);
-    }
 }
 
 /* It is slow, and its queue is full: then nothing can be sent to it either. */
@@ -832,6 +877,7 @@ static void a_call_ends_at_its_deadline(void **state)
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define CASE_ALONE(fn) cmocka_unit_test_setup_teardown(fn, set_up_alone, tear_down)
 #define CASE_ONE(fn) cmocka_unit_test_setup_teardown(fn, set_up_one, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(it_goes_by_turns_whoever_asks_in_between),
@@ -847,6 +893,8 @@ int main(void)
         CASE_ONE(calls_that_expired_meanwhile_do_not_say_so_either_F26),
         CASE(a_bus_that_is_heard_again_gets_its_share_F32),
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
+        CASE_ALONE(what_the_only_bus_had_is_asked_again_of_it_F02),
+        CASE_ALONE(what_the_only_bus_refuses_twice_is_asked_again_later_F09),
         CASE_ONE(what_a_new_connection_has_is_not_lost),
         CASE(a_full_queue_is_not_the_end_of_a_connection),
         CASE_ONE(what_the_budget_does_not_pay_at_once_is_asked_again_later_F02),

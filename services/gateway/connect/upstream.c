@@ -11,7 +11,7 @@
  *
  * Of several buses, each is asked every second whether it is there (mmi.service, which it answers itself). One that
  * says nothing for three seconds gets no calls while another one does. What was sent there, or by a connection that
- * has ended, goes out again by the other one if it may be done twice (F02, F32).
+ * has ended, goes out again by the other one, or the same when it is back, if it may be done twice (F02, F32).
  */
 #include "services/gateway/connect/upstream.h"
 
@@ -473,12 +473,13 @@ static bool may_again(const struct upstream_call *c, int64_t now_us)
     return !c->waits && c->tries < BUS_REQUEST_TRIES && c->request.deadline_us > now_us;
 }
 
-/* It waits for a bus anew, and for half a second for another one than it had. */
+/* It waits for a bus anew, and for half a second for another one than it had. Where there is one bus, a replica may
+ * have refused it, and the next is there; only what is refused again waits for the bus to be started anew. */
 static void ask_again(struct upstream *u, struct upstream_call *c, int64_t now_us)
 {
     take_out(&u->sent, c);
     c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
-    if (u->nlinks > 1)
+    if (u->nlinks > 1 || c->tries > 1)
         c->hold_until_us[c->link - u->links] =
             now_us + MIN(HOLD_US, (c->request.deadline_us - now_us) / 2);
     c->waits = true;
@@ -610,7 +611,8 @@ static bool may_be_answered_yet(const struct upstream *u, const struct link *l, 
 
 static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
 {
-    ask_whether_there(l, now_us);
+    if (u->nlinks > 1)
+        ask_whether_there(l, now_us);
     if (is_any_there(u, now_us))
         leave_link(u, l, now_us);
     if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
@@ -630,7 +632,7 @@ static void sweep(struct upstream *u)
         return;
     forgive_standstill(u, now_us);
     u->sweep_us = now_us + SWEEP_US;
-    for (size_t i = 0; u->nlinks > 1 && i < u->nlinks; i++)
+    for (size_t i = 0; i < u->nlinks; i++)
         tend_link(u, &u->links[i], now_us);
     while ((c = find_expired(u, now_us)))
         finish(u, c, &(struct upstream_answer){ .code = ERR_DEADLINE_EXCEEDED });
