@@ -9,7 +9,8 @@
  * Loss is noticed by the socket's monitor at once, by the bus's DISCONNECT (an answer to a
  * heartbeat that it cannot place, after its restart), or by silence. When the loop itself stood
  * still for so long that the bus may have missed it (SIGSTOP, F08), all links are renewed before
- * anything is read: the requests queued in them may have been given to others.
+ * anything is read: the requests queued in them may have been given to others. Behind a request that
+ * is in work none is queued, and its answer is the bus's to take or to drop.
  *
  * A network may hold back what both sides say, and then give all of it (F32). So a request says how
  * many of our messages the bus had read by then: from the last of them on it had patience for three
@@ -170,10 +171,10 @@ static int64_t fresh_until_us(const struct link *l)
     return at_us == INT64_MIN ? at_us : at_us + FRESH_US;
 }
 
-/* While it waits, that the bus beats tells that it has patience still. */
+/* While it waits, that the bus beats tells that it has patience still: it may have heard us a beat before. */
 static bool may_begin(const struct link *l, int64_t now_us)
 {
-    return now_us < l->fresh_until_us || now_us - l->heard_at_us < STALL_US;
+    return now_us < l->fresh_until_us || now_us - l->heard_at_us < FRESH_US - HEARTBEAT_US;
 }
 
 static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
@@ -351,6 +352,7 @@ static void on_request(struct link *l, struct bus_frames *f, int64_t now_us)
         lose(l, "old_request", now_us);
         return;
     }
+    l->attempt = 0;
 
     zmq_msg_t *body[] = { &l->job.method, &l->job.context, &l->job.message };
     bool whole = f->n == 4 + ARRAY_LEN(body) && !f->overflow;
@@ -387,7 +389,6 @@ static void on_message(struct bus_worker *w, struct link *l, struct bus_frames *
     l->heard_at_us = now_us;
     switch (*(const uint8_t *)zmq_msg_data(&f->frame[1])) {
     case MDP02_W_REQUEST:
-        l->attempt = 0;
         on_request(l, f, now_us);
         break;
     case MDP02_W_HEARTBEAT:
@@ -673,7 +674,7 @@ int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
     w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++) {
         struct link *l = &w->links[i];
-        if (stalled && l->state == LINK_UP)
+        if (stalled && l->state == LINK_UP && l->job_state != JOB_RUNNING)
             lose(l, "stalled", now_us);
         if (l->job_state == JOB_WAITING && !may_begin(l, now_us))
             lose(l, "old_request", now_us);

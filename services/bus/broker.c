@@ -281,11 +281,21 @@ static void handle(struct broker *b, bool overflow)
         request_take(b, who);
 }
 
+/* After a standstill, what others said meanwhile comes in in any order: for a tick nobody gets a request, since his
+ * connection may have ended, and what he has said may show that he is there. It may come in the midst of many messages. */
+static void look_at_clock(struct broker *b)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (b->tick_at_us && now_us - MAX(b->now_us, b->tick_at_us) >= b->config.heartbeat_us)
+        b->catching_up_until_us = now_us + TICK_US;
+    b->now_us = now_us;
+}
+
 /* With every message, once it is here: a revoked key is refused with its next one, however busy the
  * bus is. And with every turn: workers that say nothing go too. */
 static void serve_keys(struct broker *b)
 {
-    b->now_us = clock_monotonic_us();
+    look_at_clock(b);
     if (identity_cache_refresh(&b->identities))
         workers_review(b);
 }
@@ -304,18 +314,9 @@ static bool serve_router(struct broker *b)
 
 /* --- time ----------------------------------------------------------------------------------- */
 
-/* What others said meanwhile comes in now, in any order: for a tick nobody gets a request, since his connection may
- * have ended, and what he has said may show that he is there. */
-static void notice_standstill(struct broker *b)
-{
-    int64_t now_us = clock_monotonic_us();
-    if (now_us - b->tick_at_us >= b->config.heartbeat_us)
-        b->catching_up_until_us = now_us + TICK_US;
-}
-
 static void serve_clock(struct broker *b)
 {
-    b->now_us = clock_monotonic_us();
+    look_at_clock(b);
     if (b->catching_up_until_us && b->now_us >= b->catching_up_until_us) {
         b->catching_up_until_us = 0;
         workers_go_on(b);
@@ -349,7 +350,6 @@ static void turn(struct broker *b)
     zmq_pollitem_t items[] = { { .socket = b->router, .events = ZMQ_POLLIN } };
     if (zmq_poll(items, 1, poll_ms(b)) < 0 && errno != EINTR)
         log_error("bus.poll_failed", zmq_strerror(errno), NULL);
-    notice_standstill(b);
     serve_keys(b);
     serve_router(b);
     serve_clock(b);

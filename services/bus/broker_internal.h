@@ -65,6 +65,7 @@ struct broker {
     const char *user; /* who sent it: User-Id, NULL for inproc */
     int64_t tick_at_us, export_at_us;
     int64_t catching_up_until_us; /* 0: we have not stood still */
+    int64_t excused_at_us;        /* when all were taken for heard, though they were not */
     bool draining;
     int64_t refused_at_us; /* when it was last told that it is stopping */
 };

@@ -287,6 +287,7 @@ static bool would_wait_too_long(const struct request *r, const struct queue_owne
 {
     const struct service *s = r->service;
     size_t before = queue_before(&s->queue, owner);
+    before -= MIN(before, (size_t)s->idle); /* who are free take theirs as soon as we go on (F08) */
     return s->workers > 0 && before >= (size_t)s->workers &&
            pace_wait_us(&s->pace, before) > MIN(r->time_us / 2, WAIT_MAX_US);
 }

@@ -407,6 +407,7 @@ static void excuse_all(struct broker *b)
         w->heard_at_us = b->now_us;
         w->said_at_us = w->said_at_us ? b->now_us : 0;
     }
+    b->excused_at_us = b->now_us;
 }
 
 static bool has_work(const struct worker *w)
@@ -418,15 +419,27 @@ static bool has_work(const struct worker *w)
 }
 
 /* One that is lost on the way changes the table. */
-void workers_go_on(struct broker *b)
+static void serve_free(struct broker *b, int64_t heard_after_us)
 {
     for (struct hnode *next, *n = hmap_next(&b->registry.workers, NULL); n; n = next) {
         struct worker *w = HMAP_OWNER(n, struct worker, node);
-        bool gets = !w->occupied && has_work(w);
+        bool gets = !w->occupied && w->heard_at_us > heard_after_us && has_work(w);
         if (gets)
             request_serve(b, w);
         next = hmap_next(&b->registry.workers, gets ? NULL : n);
     }
+}
+
+/* First to those who have been heard since. */
+void workers_go_on(struct broker *b)
+{
+    for (struct hnode *n = NULL; (n = hmap_next(&b->registry.services, n));) {
+        struct service *s = HMAP_OWNER(n, struct service, node);
+        if (s->queue.count > 0)
+            pace_waits(&s->pace, b->now_us); /* a standstill is no pace */
+    }
+    serve_free(b, b->excused_at_us);
+    serve_free(b, 0);
 }
 
 void workers_tick(struct broker *b, int64_t late_us)

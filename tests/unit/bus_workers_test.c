@@ -1,6 +1,8 @@
 /*
  * Workers that come, work, fall silent, leave and vanish (protocols A.5, A profile); draining.
  */
+#include <signal.h>
+
 #include "tests/unit/bus_fixture.h"
 
 /* --- workers that go ------------------------------------------------------------------------ */
@@ -470,6 +472,94 @@ static void after_a_standstill_it_reads_before_it_gives_F08(void **state)
     bus_close(&bus);
 }
 
+static atomic_bool stands;
+
+/* What SIGSTOP does, to the broker's thread alone. */
+static void on_signal(int number UNUSED)
+{
+    struct timespec t = { .tv_nsec = 300 * 1000 * 1000 };
+    atomic_store(&stands, true);
+    nanosleep(&t, NULL);
+}
+
+/* It may stand still in the midst of many messages: most of the rounds are so. */
+static void a_standstill_at_work_is_one_too_F08(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 100 * MSEC_US;
+    bus_open(&bus);
+    signal(SIGUSR1, on_signal);
+    void *c = dealer(&bus), *busy = dealer(&bus), *w = worker(&bus, "MDPW02|\1", OURS);
+    for (int round = 0, said = 1; round < 6; round++) {
+        for (int i = 0; i < 400; i++)
+            say(busy, "MDPC02|\1|mmi.service|echo");
+        atomic_store(&stands, false);
+        pthread_kill(bus.thread, SIGUSR1);
+        while (!atomic_load(&stands))
+            usleep(100);
+        ask(c, "GetHead", &ctx, "");
+        for (int i = 0; i < 10; i++)
+            say(w, "MDPW02|\5");
+        said += 10;
+        hear(w, &m);
+        assert_int_equal(heard_by_then(&m), said++);
+        answer(w, &m, FINAL02, "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+        for (int i = 0; i < 400; i++)
+            expect(busy, "MDPC02|\3|mmi.service|404");
+    }
+    signal(SIGUSR1, SIG_DFL);
+    zmq_close(w);
+    zmq_close(c);
+    zmq_close(busy);
+    bus_close(&bus);
+}
+
+/* A service that takes 100 ms for one would refuse who waits behind six, but six are free. */
+static void after_a_standstill_the_free_are_counted_on_F08_F51(void **state)
+{
+    enum { WORKERS = 6, ASKED = 10 };
+    (void)state;
+    struct bus bus;
+    struct message m;
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    void *w[WORKERS];
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 500 * MSEC_US;
+    bus_open(&bus);
+    void *c = dealer(&bus);
+    w[0] = worker(&bus, "MDPW02|\1", OURS);
+    ctx.deadline_ms = 30000;
+    for (int i = 0; i < ASKED; i++)
+        ask(c, "GetHead", &ctx, "");
+    for (int i = 0; i < ASKED; i++) {
+        hear(w[0], &m);
+        usleep(100 * 1000); /* what it takes */
+        answer(w[0], &m, FINAL02, "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+    for (int i = 1; i < WORKERS; i++)
+        w[i] = worker(&bus, "MDPW02|\1", OURS);
+    hold(&bus);
+    ctx.deadline_ms = 1000;
+    for (int i = 0; i < ASKED; i++)
+        ask(c, "GetHead", &ctx, "");
+    let_go_after(&bus, 3 * bus.config.heartbeat_us);
+    for (int i = 0; i < ASKED; i++) {
+        take_and_answer(w[i % WORKERS], "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+    for (int i = 0; i < WORKERS; i++)
+        zmq_close(w[i]);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 static void what_a_worker_says_out_of_turn_is_answered_by_disconnect(void **state)
 {
     (void)state;
@@ -629,6 +719,8 @@ int main(void)
         cmocka_unit_test(a_bus_that_stood_still_itself_misses_nobody_F08),
         cmocka_unit_test(a_request_says_what_the_bus_has_read_of_its_worker_F32),
         cmocka_unit_test(after_a_standstill_it_reads_before_it_gives_F08),
+        cmocka_unit_test(a_standstill_at_work_is_one_too_F08),
+        cmocka_unit_test(after_a_standstill_the_free_are_counted_on_F08_F51),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),

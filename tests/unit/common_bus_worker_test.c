@@ -400,6 +400,30 @@ static void requests_queued_over_a_standstill_are_not_run_F08(void **state)
     close_stage(&s);
 }
 
+/* We stood still, or the bus did: that one reads our beat and the answer now. */
+static void an_answer_outlives_a_standstill_F08(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct bus_frames ready;
+    open_stage(&s, 1, false);
+    enlist(&s, &ready);
+    request_after(&s.router, &ready, 1, "Slow");
+    until_submitted(&s, 1);
+    s.now_us += 9 * SECOND_US;
+    turn(&s, 0);
+    finish(&s, "reply");
+    turn(&s, 0);
+    drop_command(&s, &s.router, MDP02_W_HEARTBEAT);
+    drop_command(&s, &s.router, MDP02_W_FINAL);
+    request_after(&s.router, &ready, 3, "Next");
+    until_submitted(&s, 1);
+    finish(&s, "reply");
+    drop_command(&s, &s.router, MDP02_W_FINAL);
+    bus_frames_close(&ready);
+    close_stage(&s);
+}
+
 /* READY is message 1, and a beat each second. The bus reads nothing after message `heard`. */
 static void a_request_is_run_while_the_bus_has_patience_F32(void **state)
 {
@@ -767,6 +791,7 @@ int main(void)
         cmocka_unit_test(an_answer_for_a_lost_connection_is_dropped_F34),
         cmocka_unit_test(a_restarted_bus_is_found_by_the_lost_connection),
         cmocka_unit_test(requests_queued_over_a_standstill_are_not_run_F08),
+        cmocka_unit_test(an_answer_outlives_a_standstill_F08),
         cmocka_unit_test(a_request_is_run_while_the_bus_has_patience_F32),
         cmocka_unit_test(a_busy_worker_knows_what_the_bus_has_read_F32),
         cmocka_unit_test(broken_messages_are_dropped_F35),

@@ -190,10 +190,13 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
     return at;
 }
 
-static void connect_anew(struct link *l)
+/* Where there is one bus, it may be a service that is silent, and the bus has what was sent. */
+static void connect_anew(const struct upstream *u, struct link *l)
 {
     l->silent_us = 0;
-    l->ended = l->connection++;
+    if (u->nlinks > 1)
+        l->ended = l->connection;
+    l->connection++;
     bool ok = bus_peers_reconnect(l->peers);
     log_warn("gateway.bus_silent", "no answer comes from the bus: it is connected to anew", "bus",
              l->endpoint, "ok", ok ? "yes" : "no", NULL);
@@ -224,7 +227,7 @@ static void notice_silence(struct upstream *u, const struct upstream_call *c)
     if (!l->silent_us)
         l->silent_us = now_us;
     if (now_us - l->silent_us >= SILENT_US)
-        connect_anew(l);
+        connect_anew(u, l);
 }
 
 void upstream_forget(struct upstream *u, struct upstream_call *c)
@@ -286,11 +289,12 @@ static bool is_silent(const struct link *l, int64_t now_us)
     return l->owes_us && now_us - l->owes_us >= BEATS_MISSED * BEAT_US;
 }
 
-/* The bus has just refused it, and another one may be there within a moment. */
+/* The bus has just refused it, and another one may be there within a moment, or the same anew. */
 static bool is_held(const struct upstream *u, const struct upstream_call *c, const struct link *l,
                     int64_t now_us)
 {
-    return now_us < c->hold_until_us[l - u->links];
+    bool anew = c->link == l && c->connection <= l->ended;
+    return now_us < c->hold_until_us[l - u->links] && !anew;
 }
 
 static bool is_held_by_any(const struct upstream_call *c, int64_t now_us)
@@ -473,6 +477,17 @@ static bool may_again(const struct upstream_call *c, int64_t now_us)
     return !c->waits && c->tries < BUS_REQUEST_TRIES && c->request.deadline_us > now_us;
 }
 
+/* An only bus refuses for a second before it ends. */
+static void hold(const struct upstream *u, struct upstream_call *c, int64_t now_us)
+{
+    int64_t hold_us = u->nlinks > 1 ? HOLD_US : TAKE_MAX_US;
+
+    hold_us = MIN(hold_us, (c->request.deadline_us - now_us) / 2);
+    c->hold_until_us[c->link - u->links] = now_us + hold_us;
+    if (u->nlinks == 1)
+        c->take_before_us = MIN(c->request.deadline_us, now_us + hold_us + TAKE_MAX_US);
+}
+
 /* It waits for a bus anew, and for half a second for another one than it had. Where there is one bus, a replica may
  * have refused it, and the next is there; only what is refused again waits for the bus to be started anew. */
 static void ask_again(struct upstream *u, struct upstream_call *c, int64_t now_us)
@@ -480,8 +495,7 @@ static void ask_again(struct upstream *u, struct upstream_call *c, int64_t now_u
     take_out(&u->sent, c);
     c->take_before_us = MIN(c->request.deadline_us, now_us + TAKE_MAX_US);
     if (u->nlinks > 1 || c->tries > 1)
-        c->hold_until_us[c->link - u->links] =
-            now_us + MIN(HOLD_US, (c->request.deadline_us - now_us) / 2);
+        hold(u, c, now_us);
     c->waits = true;
     append(&u->waiting, c);
 }
@@ -617,7 +631,7 @@ static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
         leave_link(u, l, now_us);
     if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
         l->anew_us = now_us + SILENT_US;
-        connect_anew(l);
+        connect_anew(u, l);
     }
 }
 
