@@ -674,7 +674,9 @@ int64_t bus_worker_serve(struct bus_worker *w, int64_t now_us)
     w->served_at_us = now_us;
     for (size_t i = 0; i < w->nlinks; i++) {
         struct link *l = &w->links[i];
-        if (stalled && l->state == LINK_UP && l->job_state != JOB_RUNNING)
+        if (stalled && l->state == LINK_UP && l->job_state == JOB_RUNNING)
+            l->heard_at_us = now_us; /* nobody was listening */
+        else if (stalled && l->state == LINK_UP)
             lose(l, "stalled", now_us);
         if (l->job_state == JOB_WAITING && !may_begin(l, now_us))
             lose(l, "old_request", now_us);

@@ -74,8 +74,8 @@ $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 # This one has a kernel that does not tell what it has received.
 $(B)/tests/unit/gateway_enemies_test: LDFLAGS_ALL += -Wl,--wrap=getsockopt
 
-# This test lets time pass in which the loop stands still.
-$(B)/tests/unit/gateway_upstream_test: LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
+# These let time pass in which a loop stands still.
+$(B)/tests/unit/gateway_upstream_test $(B)/tests/unit/bus_workers_test: LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
 
 # cli/ has no archive; its tests name the files that they need.
 CLI_TESTS := cli_admin_ask_test cli_args_test cli_table_test cli_connect_error_test

@@ -286,9 +286,12 @@ static void handle(struct broker *b, bool overflow)
 static void look_at_clock(struct broker *b)
 {
     int64_t now_us = clock_monotonic_us();
-    if (b->tick_at_us && now_us - MAX(b->now_us, b->tick_at_us) >= b->config.heartbeat_us)
-        b->catching_up_until_us = now_us + TICK_US;
+    bool stood = b->tick_at_us && now_us - MAX(b->now_us, b->tick_at_us) >= b->config.heartbeat_us;
     b->now_us = now_us;
+    if (stood) {
+        b->catching_up_until_us = now_us + TICK_US;
+        workers_excuse(b);
+    }
 }
 
 /* With every message, once it is here: a revoked key is refused with its next one, however busy the
@@ -317,16 +320,18 @@ static bool serve_router(struct broker *b)
 static void serve_clock(struct broker *b)
 {
     look_at_clock(b);
-    if (b->catching_up_until_us && b->now_us >= b->catching_up_until_us) {
-        b->catching_up_until_us = 0;
-        workers_go_on(b);
-    }
     for (struct deadline *d; (d = deadlines_first(&b->deadlines)) && d->at_us <= b->now_us;)
         request_expired(b,
                         (struct request *)(void *)((char *)d - offsetof(struct request, expiry)));
     if (b->now_us >= b->tick_at_us) {
-        workers_tick(b, b->now_us - b->tick_at_us);
+        if (b->now_us - b->tick_at_us >= b->config.heartbeat_us && !b->catching_up_until_us)
+            workers_excuse(b); /* so many messages that some may not be read yet */
+        workers_tick(b);
         b->tick_at_us = b->now_us + TICK_US;
+    }
+    if (b->catching_up_until_us && b->now_us >= b->catching_up_until_us) {
+        b->catching_up_until_us = 0;
+        workers_go_on(b);
     }
     if (b->now_us >= b->export_at_us) {
         b->export_at_us = b->now_us + EXPORT_US;

@@ -141,8 +141,10 @@ struct envelope incoming_envelope(struct incoming *in);
 void worker_message(struct broker *b, const struct identity *who, const char *user);
 /* Hands it the request; false: it cannot be reached and is gone. */
 bool worker_dispatch(struct broker *b, struct worker *w, struct request *r);
-/* Heartbeats and expiry; several times a second. late_us: after its time. */
-void workers_tick(struct broker *b, int64_t late_us);
+/* Heartbeats and expiry; several times a second. */
+void workers_tick(struct broker *b);
+/* The bus has stood still itself: what was said meanwhile is still on its way. */
+void workers_excuse(struct broker *b);
 /* Whoever is free gets what waits. */
 void workers_go_on(struct broker *b);
 /* Keys have changed: workers whose key does not hold any more go. */

@@ -399,15 +399,14 @@ static void judge_all(struct broker *b, const char *(*judge)(struct broker *, st
     }
 }
 
-/* The bus has stood still itself: what was said meanwhile is still on its way. */
-static void excuse_all(struct broker *b)
+void workers_excuse(struct broker *b)
 {
+    b->excused_at_us = b->now_us - 1; /* what is heard from now on is heard since */
     for (struct hnode *n = NULL; (n = hmap_next(&b->registry.workers, n));) {
         struct worker *w = HMAP_OWNER(n, struct worker, node);
-        w->heard_at_us = b->now_us;
-        w->said_at_us = w->said_at_us ? b->now_us : 0;
+        w->heard_at_us = b->excused_at_us;
+        w->said_at_us = w->said_at_us ? b->excused_at_us : 0;
     }
-    b->excused_at_us = b->now_us;
 }
 
 static bool has_work(const struct worker *w)
@@ -442,10 +441,8 @@ void workers_go_on(struct broker *b)
     serve_free(b, 0);
 }
 
-void workers_tick(struct broker *b, int64_t late_us)
+void workers_tick(struct broker *b)
 {
-    if (late_us >= b->config.heartbeat_us)
-        excuse_all(b);
     judge_all(b, verdict);
 }
 

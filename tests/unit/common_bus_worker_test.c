@@ -410,7 +410,7 @@ static void an_answer_outlives_a_standstill_F08(void **state)
     enlist(&s, &ready);
     request_after(&s.router, &ready, 1, "Slow");
     until_submitted(&s, 1);
-    s.now_us += 9 * SECOND_US;
+    s.now_us += 12 * SECOND_US;
     turn(&s, 0);
     finish(&s, "reply");
     turn(&s, 0);

@@ -655,6 +655,31 @@ static void what_the_only_bus_refuses_twice_is_asked_again_later_F09(void **stat
     assert_int_equal(seen.status, ERR_OK);
 }
 
+/* Who is held waits for longer than who comes behind him. */
+static void who_waits_behind_one_that_is_held_is_told_in_time_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen held, behind;
+
+    (void)ask(f, &held);
+    for (int i = 0; i < 2; i++) {
+        struct asked a = until_asked(f);
+        answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    }
+    while (!is_over(f, &held) && upstream_is_connected(f->upstream)) {
+        zmq_close(f->bus[0]); /* it ends once it has said so */
+        f->bus[0] = NULL;
+        WAIT_UNTIL((run(f), !upstream_is_connected(f->upstream)), LIMIT_US);
+    }
+    (void)ask(f, &behind);
+    run(f);
+    shift_us += 1100 * MSEC_US;
+    assert_true(upstream_wait_us(f->upstream) <= 0);
+    assert_true(is_over(f, &behind));
+    assert_int_equal(behind.code, ERR_UNAVAILABLE);
+    assert_int_equal(held.n, 0);
+}
+
 static int answer_what_is_asked(struct fixture *f)
 {
     struct asked a;
@@ -895,6 +920,7 @@ int main(void)
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
         CASE_ALONE(what_the_only_bus_had_is_asked_again_of_it_F02),
         CASE_ALONE(what_the_only_bus_refuses_twice_is_asked_again_later_F09),
+        CASE_ALONE(who_waits_behind_one_that_is_held_is_told_in_time_F09),
         CASE_ONE(what_a_new_connection_has_is_not_lost),
         CASE(a_full_queue_is_not_the_end_of_a_connection),
         CASE_ONE(what_the_budget_does_not_pay_at_once_is_asked_again_later_F02),

@@ -437,11 +437,20 @@ static void follow_connection(struct link *l)
     }
 }
 
+/* Who is held may wait for longer than those behind him. */
+static struct upstream_call *find_untaken(const struct upstream *u, int64_t now_us)
+{
+    for (struct upstream_call *c = u->waiting.first; c; c = c->next)
+        if (c->take_before_us <= now_us)
+            return c;
+    return NULL;
+}
+
 static void end_untaken(struct upstream *u)
 {
     int64_t now_us = u->waiting.first ? clock_monotonic_us() : 0;
 
-    for (struct upstream_call *c; (c = u->waiting.first) && c->take_before_us <= now_us;)
+    for (struct upstream_call *c; (c = find_untaken(u, now_us));)
         finish(
             u, c,
             &(struct upstream_answer){ .code = c->lost ? ERR_DEADLINE_EXCEEDED : ERR_UNAVAILABLE });
@@ -661,15 +670,17 @@ static bool has_for(const struct upstream *u, const struct link *l, int64_t now_
     return c != NULL;
 }
 
-/* When one that is held may go where it was refused. */
-static int64_t held_until_us(const struct upstream *u, int64_t now_us)
+/* When one that waits has waited for long enough, or one that is held may go where it was refused. */
+static int64_t waiting_until_us(const struct upstream *u, int64_t now_us)
 {
     int64_t until_us = INT64_MAX;
 
-    for (const struct upstream_call *c = u->waiting.first; c; c = c->next)
+    for (const struct upstream_call *c = u->waiting.first; c; c = c->next) {
+        until_us = MIN(until_us, MAX(c->take_before_us, now_us));
         for (size_t i = 0; i < u->nlinks; i++)
             if (c->hold_until_us[i] > now_us)
                 until_us = MIN(until_us, c->hold_until_us[i]);
+    }
     return until_us;
 }
 
@@ -690,10 +701,8 @@ int64_t upstream_wait_us(struct upstream *u)
     }
     if (u->sent.first)
         wait_us = MIN(wait_us, MAX(0, u->sweep_us - now_us));
-    if (u->waiting.first) {
-        wait_us = MIN(wait_us, MAX(0, u->waiting.first->take_before_us - now_us));
-        wait_us = MIN(wait_us, held_until_us(u, now_us) - now_us);
-    }
+    if (u->waiting.first)
+        wait_us = MIN(wait_us, waiting_until_us(u, now_us) - now_us);
     return wait_us;
 }
 
