@@ -496,6 +496,35 @@ static void after_a_standstill_it_reads_before_it_gives_F08(void **state)
     bus_close(&bus);
 }
 
+/* Who says nothing may have gone meanwhile. */
+static void after_a_standstill_those_come_first_who_are_heard_F08(void **state)
+{
+    enum { WORKERS = 5 };
+    (void)state;
+    struct bus bus;
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 30000;
+    void *w[WORKERS];
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 300 * MSEC_US;
+    bus_open(&bus);
+    void *c = dealer(&bus);
+    for (int i = 0; i < WORKERS; i++)
+        w[i] = worker(&bus, "MDPW02|\1", OURS);
+    for (int i = 0; i < WORKERS; i++) {
+        hold(&bus);
+        ask(c, "GetHead", &ctx, "");
+        say(w[i], "MDPW02|\5");
+        let_go_after(&bus.hold, 2 * bus.config.heartbeat_us);
+        take_and_answer(w[i], "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+    for (int i = 0; i < WORKERS; i++)
+        zmq_close(w[i]);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 /* It may stand still in the midst of many messages. */
 static void a_standstill_at_work_is_one_too_F08(void **state)
 {
@@ -731,6 +760,7 @@ int main(void)
         cmocka_unit_test(a_bus_that_stood_still_itself_misses_nobody_F08),
         cmocka_unit_test(a_request_says_what_the_bus_has_read_of_its_worker_F32),
         cmocka_unit_test(after_a_standstill_it_reads_before_it_gives_F08),
+        cmocka_unit_test(after_a_standstill_those_come_first_who_are_heard_F08),
         cmocka_unit_test(a_standstill_at_work_is_one_too_F08),
         cmocka_unit_test(after_a_standstill_the_free_are_counted_on_F08_F51),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),

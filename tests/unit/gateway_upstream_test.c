@@ -655,6 +655,30 @@ static void what_the_only_bus_refuses_twice_is_asked_again_later_F09(void **stat
     assert_int_equal(seen.status, ERR_OK);
 }
 
+/* Calls that expire say that the bus is silent, or a service behind it; then the bus has the others. */
+static void what_the_only_bus_may_have_still_is_not_sent_twice_F26(void **state)
+{
+    struct fixture *f = *state;
+    struct seen first, last;
+    static struct seen seen; /* outlives this function */
+    int64_t before = repeats(RETRY_BUS_LOST);
+
+    f->deaf[0] = true;
+    (void)ask_within(f, &seen, "Get", NULL, 10 * ASKED_US);
+    (void)ask_within(f, &first, "Create", NULL, SECOND_US);
+    (void)ask_within(f, &last, "Create", NULL, LIMIT_US + 2 * SECOND_US);
+    WAIT_UNTIL(is_over(f, &first), LIMIT_US);
+    for (int i = 0; i < 8; i++) { /* no standstill of ours */
+        shift_us += SECOND_US;
+        run(f);
+    }
+    assert_int_equal(last.code, ERR_DEADLINE_EXCEEDED);
+    WAIT_UNTIL((run(f), upstream_is_connected(f->upstream)), LIMIT_US);
+    sweep_twice(f);
+    assert_int_equal(repeats(RETRY_BUS_LOST), before);
+    assert_int_equal(seen.n, 0);
+}
+
 /* Who is held waits for longer than who comes behind him. */
 static void who_waits_behind_one_that_is_held_is_told_in_time_F09(void **state)
 {
@@ -920,6 +944,7 @@ int main(void)
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
         CASE_ALONE(what_the_only_bus_had_is_asked_again_of_it_F02),
         CASE_ALONE(what_the_only_bus_refuses_twice_is_asked_again_later_F09),
+        CASE_ALONE(what_the_only_bus_may_have_still_is_not_sent_twice_F26),
         CASE_ALONE(who_waits_behind_one_that_is_held_is_told_in_time_F09),
         CASE_ONE(what_a_new_connection_has_is_not_lost),
         CASE(a_full_queue_is_not_the_end_of_a_connection),
