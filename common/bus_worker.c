@@ -27,6 +27,7 @@
 #include <sodium.h>
 
 #include "common/bus_frames.h"
+#include "common/bus_monitor.h"
 #include "common/bus_peers.h"
 #include "common/log.h"
 #include "common/mdp.h"
@@ -200,13 +201,9 @@ static void run_next(struct bus_worker *w, struct slot *slot, int64_t now_us)
 
 static void close_sockets(struct link *l)
 {
-    if (l->socket) {
-        if (l->monitor)
-            zmq_socket_monitor(l->socket, NULL, 0);
+    bus_monitor_close(l->socket, l->monitor);
+    if (l->socket)
         zmq_close(l->socket);
-    }
-    if (l->monitor)
-        zmq_close(l->monitor);
     l->socket = l->monitor = NULL;
     l->item = l->monitor_item = NULL;
     l->generation++;
@@ -237,19 +234,9 @@ static void lose(struct link *l, const char *reason, int64_t now_us)
 /* Tells of ended connections and refused keys; without it silence would tell, later. */
 static void *open_monitor(struct bus_worker *w, struct link *l)
 {
-    char name[64];
-    snprintf(name, sizeof name, "inproc://link-%p-%" PRIu64, (void *)l, l->generation);
     int events = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                  ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-    if (zmq_socket_monitor(l->socket, name, events) != 0)
-        return NULL;
-    void *monitor = zmq_socket(w->def.zmq_context, ZMQ_PAIR);
-    if (monitor && zmq_connect(monitor, name) == 0)
-        return monitor;
-    if (monitor)
-        zmq_close(monitor);
-    zmq_socket_monitor(l->socket, NULL, 0);
-    return NULL;
+    return bus_monitor_open(w->def.zmq_context, l->socket, events);
 }
 
 static int descriptor_of(void *socket)
@@ -434,21 +421,16 @@ static void on_handshake_failed(const struct link *l, uint16_t event)
                  "bus", l->endpoint, NULL);
 }
 
-/* Events are two frames: uint16 event, uint32 value; then the endpoint. */
 static void read_monitor(struct link *l, int64_t now_us)
 {
-    struct bus_frames f;
+    uint16_t event;
     l->look_monitor = false;
-    while (l->monitor && bus_frames_receive(l->monitor, &f)) {
-        uint16_t event = 0;
-        if (f.n > 0 && zmq_msg_size(&f.frame[0]) >= sizeof event)
-            memcpy(&event, zmq_msg_data(&f.frame[0]), sizeof event);
-        bus_frames_close(&f);
+    while (l->monitor && bus_monitor_next(l->monitor, &event)) {
         if (event == ZMQ_EVENT_DISCONNECTED) {
             resolve_again(l->name);
             if (l->state == LINK_UP)
                 lose(l, "connection", now_us);
-        } else if (event) {
+        } else {
             on_handshake_failed(l, event);
         }
     }

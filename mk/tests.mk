@@ -146,8 +146,8 @@ $(CRASH_LIBRARIES): $(B)/tests/crash/%.so: tests/crash/%.c
 
 # Not tests of a second and more, nor those that wait for what does not come when it could not be sent. Who has no memory
 # for the schema, ends at the start.
-UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_workers common_admin common_bus_client common_bus_peers \
-	common_bus_socket common_bus_worker common_clock common_http_out common_log common_resolve common_tz common_wire_nul \
+UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_workers common_admin common_bus_client common_bus_monitor \
+	common_bus_peers common_bus_socket common_bus_worker common_clock common_http_out common_log common_resolve common_tz common_wire_nul \
 	gateway_body gateway_enemies gateway_http gateway_jwt gateway_pieces gateway_stream
 UNIT_SWEEP_BINS = $(filter-out $(UNIT_SWEEP_NOT:%=$(B)/tests/unit/%_test),$(UNIT_BINS))
 UNIT_SWEEP_SPARED = $(call obj,common/schema.c $(wildcard tests/support/*.c))

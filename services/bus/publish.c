@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <zmq.h>
 
+#include "common/bus_monitor.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mdp.h"
@@ -105,20 +106,14 @@ static int unbind_all(void *socket, const char *endpoints)
  * file of an ipc address that is bound again meanwhile would be removed with the old one. */
 static void close_xpub(struct publisher *p)
 {
-    static const char events[] = "inproc://bus.publish.monitor";
-    void *monitor = zmq_socket(p->config.zmq_context, ZMQ_PAIR);
+    void *monitor = bus_monitor_open(p->config.zmq_context, p->xpub, ZMQ_EVENT_CLOSED);
     char sink[512];
-    bool heard = monitor && set_int(monitor, ZMQ_LINGER, 0) &&
-                 set_int(monitor, ZMQ_RCVTIMEO, CLOSE_WAIT_MS) &&
-                 zmq_socket_monitor(p->xpub, events, ZMQ_EVENT_CLOSED) == 0 &&
-                 zmq_connect(monitor, events) == 0;
+    bool heard = monitor && set_int(monitor, ZMQ_RCVTIMEO, CLOSE_WAIT_MS);
     int left = unbind_all(p->xpub, p->config.plain) + unbind_all(p->xpub, p->config.listen);
     while (heard && left-- > 0) /* two frames: event, address */
         heard = zmq_recv(monitor, sink, sizeof(sink), 0) >= 0 &&
                 zmq_recv(monitor, sink, sizeof(sink), 0) >= 0;
-    zmq_socket_monitor(p->xpub, NULL, 0);
-    if (monitor)
-        zmq_close(monitor);
+    bus_monitor_close(p->xpub, monitor);
     int now = 0;
     zmq_setsockopt(p->xpub, ZMQ_LINGER, &now, sizeof(now));
     zmq_close(p->xpub);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/bus_monitor.h"
 #include "common/bus_peers.h"
 #include "common/bus_request.h"
 #include "common/bus_worker.h"
@@ -54,7 +55,7 @@ struct link {
     int64_t beat_us;   /* when it is asked again whether it is there */
     int64_t owes_us;   /* since when it has not answered that; 0: it has */
     int64_t anew_us;   /* not connected to anew before, since it says nothing */
-    void *monitor;     /* where libzmq says that a connection begins or has ended */
+    void *monitor;     /* of its connections; nothing can be sent when its queue is full, either */
     int connection;    /* which one it is: counted as they begin */
     int ended;         /* the last one that has ended: what was sent by it is lost */
 };
@@ -94,22 +95,6 @@ struct upstream {
 
 /* --- life --------------------------------------------------------------------------------------- */
 
-/* The socket alone would not tell: nothing can be sent when its queue is full, either. */
-static void *watch(void *zmq_context, void *socket)
-{
-    char at[64];
-    void *monitor = zmq_socket(zmq_context, ZMQ_PAIR);
-
-    snprintf(at, sizeof(at), "inproc://connections-of-%p", socket);
-    if (monitor &&
-        zmq_socket_monitor(socket, at, ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED) == 0 &&
-        zmq_connect(monitor, at) == 0)
-        return monitor;
-    if (monitor)
-        zmq_close(monitor);
-    return NULL;
-}
-
 static bool open_link(struct upstream *u, void *zmq_context, const struct bus_address *address,
                       const char *endpoint)
 {
@@ -125,7 +110,8 @@ static bool open_link(struct upstream *u, void *zmq_context, const struct bus_ad
     return l->endpoint && bus_socket_prepare(socket, address) &&
            zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &reconnect_ms, sizeof(reconnect_ms)) ==
                0 &&
-           (l->monitor = watch(zmq_context, socket)) &&
+           (l->monitor = bus_monitor_open(zmq_context, socket,
+                                          ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED)) &&
            (l->peers = bus_peers_new(socket, endpoint)) &&
            zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0 &&
            epoll_ctl(u->fd, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -252,9 +238,8 @@ void upstream_free(struct upstream *u)
     while (u->sent.first)
         upstream_forget(u, u->sent.first);
     for (size_t i = 0; i < u->nlinks; i++) {
+        bus_monitor_close(u->links[i].socket, u->links[i].monitor);
         zmq_close(u->links[i].socket);
-        if (u->links[i].monitor)
-            zmq_close(u->links[i].monitor);
         bus_peers_free(u->links[i].peers);
         free(u->links[i].endpoint);
     }
@@ -423,18 +408,13 @@ static void finish(struct upstream *u, struct upstream_call *c, const struct ups
  * look is of the one that is counted, though that may have ended. */
 static void follow_connection(struct link *l)
 {
-    struct bus_frames f;
     uint16_t event;
 
-    while (bus_frames_receive(l->monitor, &f)) {
-        assert(zmq_msg_size(&f.frame[0]) >= sizeof(event)); /* zmq_socket_monitor(3) */
-        memcpy(&event, zmq_msg_data(&f.frame[0]), sizeof(event));
+    while (bus_monitor_next(l->monitor, &event))
         if (event == ZMQ_EVENT_CONNECTED)
             l->connection++;
         else if (event == ZMQ_EVENT_DISCONNECTED)
             l->ended = l->connection;
-        bus_frames_close(&f);
-    }
 }
 
 /* Who is held may wait for longer than those behind him. */
