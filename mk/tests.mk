@@ -75,7 +75,7 @@ $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 $(B)/tests/unit/gateway_enemies_test: LDFLAGS_ALL += -Wl,--wrap=getsockopt
 
 # These let time pass in which a loop stands still.
-$(B)/tests/unit/gateway_upstream_test $(B)/tests/unit/bus_workers_test: LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
+$(patsubst %,$(B)/tests/unit/%_test,gateway_upstream gateway_upstream_lost bus_workers): LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
 
 # cli/ has no archive; its tests name the files that they need.
 CLI_TESTS := cli_admin_ask_test cli_args_test cli_table_test cli_connect_error_test
