@@ -28,11 +28,16 @@ void *bus_monitor_open(void *zmq_context, void *socket, int events)
 }
 
 /* libzmq's thread waits, for ever and with all that goes through it, when it has an event to say and nobody is there
- * any more: what is closed goes on in the background, and has events. */
+ * any more: what is closed goes on in the background, and has events. While it waits for a place in the queue it holds
+ * the lock that the stop needs. */
 void bus_monitor_close(void *socket, void *monitor)
 {
+    uint16_t event;
+
     if (!monitor)
         return;
+    while (bus_monitor_next(monitor, &event))
+        continue;
     zmq_socket_monitor(socket, NULL, 0);
     zmq_close(monitor);
 }

@@ -9,7 +9,7 @@
 #include "common/base.h"
 
 /* A ZMQ_PAIR, to be waited for as any socket and to be read often: libzmq's own thread waits, and with it all of the
- * context's sockets, while a thousand events are unread. events: ZMQ_EVENT_*. NULL: no memory, too many sockets. */
+ * context's sockets, while its queue is full. events: ZMQ_EVENT_*. NULL: no memory, too many sockets. */
 NODISCARD void *bus_monitor_open(void *zmq_context, void *socket, int events);
 /* Before the socket itself is closed. NULL is allowed. */
 void bus_monitor_close(void *socket, void *monitor);

@@ -3,6 +3,11 @@
 
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "common/bus_monitor.h"
@@ -108,6 +113,40 @@ static void whoever_leaves_in_the_midst_of_it_holds_nobody_up(void **state)
     close_watched(&w);
 }
 
+/* Comes and goes. False: he has waited for a second for somebody who takes him. */
+static bool visit(const struct stage *s)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), tries = 1000;
+
+    snprintf(to.sun_path, sizeof(to.sun_path), "%s", s->at + strlen("ipc://"));
+    while (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0 && tries > 0) {
+        assert_int_equal(errno, EAGAIN);
+        (void)poll(NULL, 0, 1);
+        tries--;
+    }
+    close(fd);
+    return tries > 0;
+}
+
+/* Each visitor is an event, until no more fit and libzmq's thread waits. */
+static void whoever_leaves_it_unread_holds_nobody_up_either(void **state)
+{
+    struct stage *s = *state;
+    void *monitor = bus_monitor_open(s->zmq, s->router, ZMQ_EVENT_ACCEPTED);
+    int visitors = 0;
+
+    assert_non_null(monitor);
+    while (visit(s))
+        assert_true(++visitors < 20000);
+    alarm(60); /* ends a test that hangs */
+    bus_monitor_close(s->router, monitor);
+    struct watched w = connect_watched(s);
+    assert_int_equal(next_event(&w), ZMQ_EVENT_CONNECTED);
+    close_watched(&w);
+    alarm(0);
+}
+
 static void nobody_is_closed(void **state)
 {
     struct stage *s = *state;
@@ -121,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(it_tells_of_the_beginning_and_of_the_end),
         CASE(whoever_leaves_in_the_midst_of_it_holds_nobody_up),
+        CASE(whoever_leaves_it_unread_holds_nobody_up_either),
         CASE(nobody_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
