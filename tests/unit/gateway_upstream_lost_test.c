@@ -241,6 +241,27 @@ static void what_the_only_bus_may_have_still_is_not_sent_twice_F26(void **state)
     assert_int_equal(seen.n, 0);
 }
 
+/* The bus says that it is there, and what it was asked before is answered by the same connection. */
+static void a_service_that_hangs_costs_the_only_bus_no_connection_F26(void **state)
+{
+    struct fixture *f = *state;
+    struct seen first, hung;
+
+    (void)ask_within(f, &first, "Create", NULL, 10 * ASKED_US);
+    struct asked a = until_asked(f);
+    for (int i = 0; i < 8; i++) {
+        (void)ask_within(f, &hung, "Get", NULL, SECOND_US);
+        struct asked unanswered = until_asked(f);
+        zmq_msg_close(&unanswered.peer);
+        shift_us += SECOND_US;
+        WAIT_UNTIL(is_over(f, &hung), LIMIT_US);
+        assert_int_equal(hung.code, ERR_DEADLINE_EXCEEDED);
+    }
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &first), LIMIT_US);
+    assert_int_equal(first.code, ERR_OK);
+}
+
 /* Who is held waits for longer than who comes behind him. */
 static void who_waits_behind_one_that_is_held_is_told_in_time_F09(void **state)
 {
@@ -442,6 +463,7 @@ int main(void)
         CASE_ALONE(what_the_only_bus_had_is_asked_again_of_it_F02),
         CASE_ALONE(what_the_only_bus_refuses_twice_is_asked_again_later_F09),
         CASE_ALONE(what_the_only_bus_may_have_still_is_not_sent_twice_F26),
+        CASE_ALONE(a_service_that_hangs_costs_the_only_bus_no_connection_F26),
         CASE_ALONE(who_waits_behind_one_that_is_held_is_told_in_time_F09),
         CASE_ONE(what_a_new_connection_has_is_not_lost),
         CASE(a_full_queue_is_not_the_end_of_a_connection),

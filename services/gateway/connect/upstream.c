@@ -9,8 +9,8 @@
  * would send by turns, until the connection ends under a request (F09). While the other bus is still away, it waits for
  * that for half a second before the same one is asked again.
  *
- * Of several buses, each is asked every second whether it is there (mmi.service, which it answers itself). One that
- * says nothing for three seconds gets no calls while another one does. What was sent there, or by a connection that
+ * Of several buses, each is asked every second whether it is there (mmi.service, which it answers itself), an only one
+ * when calls expire. One of several that says nothing for three seconds gets no calls while another one does. What was sent there, or by a connection that
  * has ended, goes out again by the other one, or the same when it is back, if it may be done twice (F02, F32).
  */
 #include "services/gateway/connect/upstream.h"
@@ -176,7 +176,7 @@ static struct upstream_call **place_of(struct upstream *u, struct id id)
     return at;
 }
 
-/* Where there is one bus, it may be a service that is silent, and the bus has what was sent. */
+/* Where there is one bus, it may stand still, and has what was sent. */
 static void connect_anew(const struct upstream *u, struct link *l)
 {
     l->silent_us = 0;
@@ -201,7 +201,7 @@ static void forgive_standstill(struct upstream *u, int64_t now_us)
 }
 
 /* A connection may be one that only we believe in (F26, F32). A service that hangs while nobody asks for
- * anything else looks the same; then a caller with much time loses his answer, and repeats with his key. */
+ * anything else looks the same, but for the bus's answer whether it is there. */
 static void notice_silence(struct upstream *u, const struct upstream_call *c)
 {
     int64_t now_us = clock_monotonic_us();
@@ -614,11 +614,12 @@ static bool may_be_answered_yet(const struct upstream *u, const struct link *l, 
 
 static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
 {
-    if (u->nlinks > 1)
+    if (u->nlinks > 1 || l->silent_us || l->owes_us)
         ask_whether_there(l, now_us);
     if (is_any_there(u, now_us))
         leave_link(u, l, now_us);
-    if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
+    if (u->nlinks > 1 && is_silent(l, now_us) && now_us >= l->anew_us &&
+        !may_be_answered_yet(u, l, now_us)) {
         l->anew_us = now_us + SILENT_US;
         connect_anew(u, l);
     }
