@@ -217,6 +217,29 @@ static void what_the_only_bus_refuses_twice_is_asked_again_later_F09(void **stat
     assert_int_equal(seen.status, ERR_OK);
 }
 
+/* Who refused it twice has ended since: who is there now has not. */
+static void who_is_held_goes_to_the_bus_that_is_started_anew_F09(void **state)
+{
+    struct fixture *f = *state;
+    struct seen seen;
+    int64_t before = repeats(RETRY_DRAINING);
+
+    (void)ask(f, &seen);
+    for (int i = 0; i < 2; i++) {
+        struct asked a = until_asked(f);
+        answer(f, &a, ERR_UNAVAILABLE, (char[]){ "DRAINING" });
+    }
+    WAIT_UNTIL((run(f), repeats(RETRY_DRAINING) == before + 2), LIMIT_US);
+    shift_us -= MINUTE_US; /* it would be held for longer than this test waits */
+    zmq_close(f->bus[0]);
+    start_bus(f, 0);
+    struct asked a = until_asked(f);
+    answer(f, &a, ERR_OK, NULL);
+    WAIT_UNTIL(is_over(f, &seen), LIMIT_US);
+    assert_int_equal(seen.code, ERR_OK);
+    shift_us += MINUTE_US;
+}
+
 /* Calls that expire say that the bus is silent, or a service behind it; then the bus has the others. */
 static void what_the_only_bus_may_have_still_is_not_sent_twice_F26(void **state)
 {
@@ -462,6 +485,7 @@ int main(void)
         CASE_ONE(what_a_bus_had_that_was_started_anew_is_asked_again_F02),
         CASE_ALONE(what_the_only_bus_had_is_asked_again_of_it_F02),
         CASE_ALONE(what_the_only_bus_refuses_twice_is_asked_again_later_F09),
+        CASE_ALONE(who_is_held_goes_to_the_bus_that_is_started_anew_F09),
         CASE_ALONE(what_the_only_bus_may_have_still_is_not_sent_twice_F26),
         CASE_ALONE(a_service_that_hangs_costs_the_only_bus_no_connection_F26),
         CASE_ALONE(who_waits_behind_one_that_is_held_is_told_in_time_F09),
