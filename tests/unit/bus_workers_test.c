@@ -601,6 +601,49 @@ static void after_a_standstill_the_free_are_counted_on_F08_F51(void **state)
     bus_close(&bus);
 }
 
+/* Who waits meanwhile does not make his service look slow: those with little time would be refused. */
+static void a_standstill_is_no_pace_F08_F51(void **state)
+{
+    enum { KNOWN = 10, WAITING = 40 };
+    (void)state;
+    struct bus bus;
+    struct message m;
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    int64_t requests = stat_get(STAT_REQUESTS);
+    bus_prepare(&bus);
+    bus.config.heartbeat_us = 500 * MSEC_US;
+    bus_open(&bus);
+    void *c = dealer(&bus), *w = worker(&bus, "MDPW02|\1", OURS);
+    ctx.deadline_ms = 30000;
+    for (int i = 0; i < KNOWN; i++)
+        ask(c, "GetHead", &ctx, "");
+    for (int i = 0; i < KNOWN; i++) {
+        take_and_answer(w, "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+    ask(c, "GetHead", &ctx, "");
+    hear(w, &m);
+    ask(c, "GetHead", &ctx, ""); /* waits for him */
+    wait_for_stat(STAT_REQUESTS, requests + KNOWN + 2);
+    hold(&bus);
+    answer(w, &m, FINAL02, "r|m");
+    let_go_after(&bus.hold, 4 * bus.config.heartbeat_us);
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    hear(w, &m);
+    ctx.deadline_ms = 4000;
+    for (int i = 0; i < WAITING; i++)
+        ask(c, "GetHead", &ctx, "");
+    answer(w, &m, FINAL02, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    for (int i = 0; i < WAITING; i++) {
+        take_and_answer(w, "r|m");
+        expect(c, "MDPC02|\3|" OURS "|r|m");
+    }
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 static void what_a_worker_says_out_of_turn_is_answered_by_disconnect(void **state)
 {
     (void)state;
@@ -763,6 +806,7 @@ int main(void)
         cmocka_unit_test(after_a_standstill_those_come_first_who_are_heard_F08),
         cmocka_unit_test(a_standstill_at_work_is_one_too_F08),
         cmocka_unit_test(after_a_standstill_the_free_are_counted_on_F08_F51),
+        cmocka_unit_test(a_standstill_is_no_pace_F08_F51),
         cmocka_unit_test(what_a_worker_says_out_of_turn_is_answered_by_disconnect),
         cmocka_unit_test(a_leaving_worker_finishes_and_gets_nothing_more),
         cmocka_unit_test(one_slot_serves_several_services_one_at_a_time),

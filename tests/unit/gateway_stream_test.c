@@ -15,6 +15,7 @@
 #include "common/wire.h"
 #include "daybook/bus/v1/bus.pb-c.h"
 #include "services/gateway/connect/stream.h"
+#include "tests/support/mmi.h"
 #include "tests/unit/gateway_client.h"
 #include "tests/unit/gateway_hooks.h"
 
@@ -116,7 +117,7 @@ static bool take(struct fixture *f, struct asked *out)
     ProtobufCMessage *context, *read;
     struct wire_fault fault;
 
-    if (!bus_frames_receive(f->router, &frames))
+    if (!bus_frames_receive(f->router, &frames) || mmi_answer(f->router, &frames))
         return false;
     assert_int_equal(frames.n, 7);
     assert_true(bus_frame_is(&frames.frame[4], "ReadEvents", 10));

@@ -21,6 +21,7 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "services/gateway/connect/upstream.h"
 #include "tests/support/folder.h"
+#include "tests/support/mmi.h"
 #include "tests/support/waiting.h"
 
 #define SERVICE "daybook.customers.v1.CustomerService"
@@ -167,18 +168,6 @@ static struct upstream_call *ask(struct fixture *f, struct seen *s)
     return ask_within(f, s, "Create", NULL, ASKED_US);
 }
 
-/* Whether it is there. */
-static void answer_mmi(struct fixture *f, int bus, struct bus_frames *q)
-{
-    assert_int_equal(q->n, 5);
-    assert_true(bus_frame_is(&q->frame[3], MMI_SERVICE, strlen(MMI_SERVICE)));
-    assert_true(bus_send_frame(f->bus[bus], &q->frame[0], true));
-    assert_true(bus_send(f->bus[bus], MDP_CLIENT_02, MDP_HEADER_LEN, true));
-    assert_true(bus_send_byte(f->bus[bus], MDP02_C_FINAL, true));
-    assert_true(bus_send(f->bus[bus], MMI_SERVICE, strlen(MMI_SERVICE), true));
-    assert_true(bus_send(f->bus[bus], "200", 3, false));
-}
-
 static bool take(struct fixture *f, struct asked *out)
 {
     struct bus_frames frames;
@@ -188,11 +177,9 @@ static bool take(struct fixture *f, struct asked *out)
     for (int i = 0; i < BUSES; i++) {
         if (!f->bus[i] || f->deaf[i] || !bus_frames_receive(f->bus[i], &frames))
             continue;
-        if (frames.n != 7) {
-            answer_mmi(f, i, &frames);
-            bus_frames_close(&frames);
+        if (mmi_answer(f->bus[i], &frames))
             continue;
-        }
+        assert_int_equal(frames.n, 7);
         assert_int_equal(wire_unpack(&daybook__common__v1__call_context__descriptor,
                                      zmq_msg_data(&frames.frame[5]), zmq_msg_size(&frames.frame[5]),
                                      &wire_limits_internal, f->arena, &context, &fault),
