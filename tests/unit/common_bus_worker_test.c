@@ -712,6 +712,43 @@ static void with_two_buses_the_second_request_waits(void **state)
     close_stage(&s);
 }
 
+/* The bus's last beat may be older than what it last heard of us by a beat of ours. */
+static void what_waits_in_silence_is_begun_within_a_beat_less_F32(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t silent_ms;
+        bool begun;
+    } cases[] = { { 1700, true }, { 1900, false } };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct stage s;
+        struct bus_frames one, two;
+        open_stage(&s, 1, true);
+        enlist(&s, &one);
+        expect_command(&s, &s.other, MDP02_W_READY, &two);
+        request_after(&s.router, &one, 1, "A");
+        until_submitted(&s, 1);
+        request_after(&s.other, &two, 1, "B");
+        for (int k = 0; k < 3; k++) {
+            s.now_us += SECOND_US;
+            drop_command(&s, &s.other, MDP02_W_HEARTBEAT);
+            command(&s.other, &two, MDP02_W_HEARTBEAT);
+            turn(&s, WAIT_MS);
+        }
+        s.now_us += SECOND_US;
+        turn(&s, 0);
+        s.now_us += (cases[i].silent_ms - 1000) * MS;
+        turn(&s, 0);
+        finish(&s, "one");
+        assert_int_equal(s.njobs, cases[i].begun);
+        if (cases[i].begun)
+            finish(&s, "two");
+        bus_frames_close(&one);
+        bus_frames_close(&two);
+        close_stage(&s);
+    }
+}
+
 /* It was the other bus's turn for longer than this one may have patience. */
 static void what_waits_is_begun_while_its_bus_beats_F32(void **state)
 {
@@ -803,6 +840,7 @@ int main(void)
         cmocka_unit_test(slots_work_side_by_side),
         cmocka_unit_test(with_two_buses_the_second_request_waits),
         cmocka_unit_test(what_waits_is_begun_while_its_bus_beats_F32),
+        cmocka_unit_test(what_waits_in_silence_is_begun_within_a_beat_less_F32),
         cmocka_unit_test(a_wake_goes_to_each_bus_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
