@@ -4,6 +4,11 @@
 #ifndef DAYBOOK_TESTS_SUPPORT_MMI_H
 #define DAYBOOK_TESTS_SUPPORT_MMI_H
 
+#include "common/base.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
 #include "common/bus_frames.h"
 #include "common/mdp.h"
 

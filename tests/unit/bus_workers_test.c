@@ -604,7 +604,7 @@ static void after_a_standstill_the_free_are_counted_on_F08_F51(void **state)
 /* Who waits meanwhile does not make his service look slow: those with little time would be refused. */
 static void a_standstill_is_no_pace_F08_F51(void **state)
 {
-    enum { KNOWN = 10, WAITING = 40 };
+    enum { KNOWN = 10, WAITING = 30 };
     (void)state;
     struct bus bus;
     struct message m;
@@ -630,7 +630,7 @@ static void a_standstill_is_no_pace_F08_F51(void **state)
     let_go_after(&bus.hold, 4 * bus.config.heartbeat_us);
     expect(c, "MDPC02|\3|" OURS "|r|m");
     hear(w, &m);
-    ctx.deadline_ms = 4000;
+    ctx.deadline_ms = 8000;
     for (int i = 0; i < WAITING; i++)
         ask(c, "GetHead", &ctx, "");
     answer(w, &m, FINAL02, "r|m");

@@ -44,7 +44,7 @@
 #define STILL_US (2 * BEAT_US) /* without a sweep, of which one comes each second at least */
 #define ASKED_FOR "daybook.bus.v1.EventService" /* any name would do */
 #define SILENT_US                                                                                  \
-    (5 * SECOND_US) /* from the first call that expires on, until the connection is given up */
+    (5 * SECOND_US) /* after the first call that expires, the next one gives the connection up */
 
 struct link {
     void *socket;
@@ -556,12 +556,13 @@ static bool send_question(struct link *l)
            bus_send(l->socket, ASKED_FOR, strlen(ASKED_FOR), false);
 }
 
-static void ask_whether_there(struct link *l, int64_t now_us)
+/* An only one gets the calls whatever it owes: any answer says that it is not silent, and that is all. */
+static void ask_whether_there(const struct upstream *u, struct link *l, int64_t now_us)
 {
     if (now_us < l->beat_us || !(events_of(l) & ZMQ_POLLOUT) || !send_question(l))
         return;
     l->beat_us = now_us + BEAT_US;
-    if (!l->owes_us)
+    if (u->nlinks > 1 && !l->owes_us)
         l->owes_us = now_us;
 }
 
@@ -614,12 +615,11 @@ static bool may_be_answered_yet(const struct upstream *u, const struct link *l, 
 
 static void tend_link(struct upstream *u, struct link *l, int64_t now_us)
 {
-    if (u->nlinks > 1 || l->silent_us || l->owes_us)
-        ask_whether_there(l, now_us);
+    if (u->nlinks > 1 || l->silent_us)
+        ask_whether_there(u, l, now_us);
     if (is_any_there(u, now_us))
         leave_link(u, l, now_us);
-    if (u->nlinks > 1 && is_silent(l, now_us) && now_us >= l->anew_us &&
-        !may_be_answered_yet(u, l, now_us)) {
+    if (is_silent(l, now_us) && now_us >= l->anew_us && !may_be_answered_yet(u, l, now_us)) {
         l->anew_us = now_us + SILENT_US;
         connect_anew(u, l);
     }
