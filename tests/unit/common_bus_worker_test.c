@@ -712,6 +712,17 @@ static void with_two_buses_the_second_request_waits(void **state)
     close_stage(&s);
 }
 
+/* One bus's request runs, and behind it waits the other one's. */
+static void let_one_wait(struct stage *s, struct bus_frames *one, struct bus_frames *two)
+{
+    open_stage(s, 1, true);
+    enlist(s, one);
+    expect_command(s, &s->other, MDP02_W_READY, two);
+    request_after(&s->router, one, 1, "A");
+    until_submitted(s, 1);
+    request_after(&s->other, two, 1, "B");
+}
+
 /* The bus's last beat may be older than what it last heard of us by a beat of ours. */
 static void what_waits_in_silence_is_begun_within_a_beat_less_F32(void **state)
 {
@@ -723,12 +734,7 @@ static void what_waits_in_silence_is_begun_within_a_beat_less_F32(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct stage s;
         struct bus_frames one, two;
-        open_stage(&s, 1, true);
-        enlist(&s, &one);
-        expect_command(&s, &s.other, MDP02_W_READY, &two);
-        request_after(&s.router, &one, 1, "A");
-        until_submitted(&s, 1);
-        request_after(&s.other, &two, 1, "B");
+        let_one_wait(&s, &one, &two);
         for (int k = 0; k < 3; k++) {
             s.now_us += SECOND_US;
             drop_command(&s, &s.other, MDP02_W_HEARTBEAT);
@@ -757,12 +763,7 @@ static void what_waits_is_begun_while_its_bus_beats_F32(void **state)
         for (int leaving = 0; leaving < 2; leaving++) {
             struct stage s;
             struct bus_frames one, two;
-            open_stage(&s, 1, true);
-            enlist(&s, &one);
-            expect_command(&s, &s.other, MDP02_W_READY, &two);
-            request_after(&s.router, &one, 1, "A");
-            until_submitted(&s, 1);
-            request_after(&s.other, &two, 1, "B");
+            let_one_wait(&s, &one, &two);
             turn(&s, WAIT_MS);
             if (leaving)
                 bus_worker_withdraw(s.worker, s.now_us);

@@ -10,8 +10,9 @@
  * that for half a second before the same one is asked again.
  *
  * Of several buses, each is asked every second whether it is there (mmi.service, which it answers itself), an only one
- * when calls expire. One of several that says nothing for three seconds gets no calls while another one does. What was sent there, or by a connection that
- * has ended, goes out again by the other one, or the same when it is back, if it may be done twice (F02, F32).
+ * when calls expire. One of several that says nothing for three seconds gets no calls while another one does. What was
+ * sent there, or by a connection that has ended, goes out again by the other one, or the same when it is back, if it may
+ * be done twice (F02, F32).
  */
 #include "services/gateway/connect/upstream.h"
 
