@@ -3,6 +3,9 @@
 
 .PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos soak chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
 
+# So many at a time: they wait more than they compute. Each of them, and each of pytest's workers, has a network of its own.
+TEST_JOBS := $(shell echo $$((2 * $$(nproc))))
+
 # tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
 TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
 UNIT_SRC := $(wildcard tests/unit/*_test.c)
@@ -19,10 +22,10 @@ $(foreach t,$(UNIT_SRC),$(eval $(call test_rules,unit,$(basename $(notdir $(t)))
 $(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $(notdir $(t))))))
 
 unit: $(UNIT_BINS) ## unit tests (need no server)
-	$(Q)tools/run-tests.sh $(UNIT_BINS)
+	$(Q)JOBS=$(TEST_JOBS) tools/run-tests.sh $(UNIT_BINS)
 
 integration: all $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
-	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" tools/run-tests.sh $(INTEGRATION_BINS)
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(INTEGRATION_BINS)
 
 # What is missing is installed first; the rest is another make, whose variables see it.
 test: ## everything, from a bare machine: the tests, under sanitizers too
@@ -108,7 +111,7 @@ THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_r
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
 thread-tests: all $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
-	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" tools/run-tests.sh $(THREAD_BINS)
+	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(THREAD_BINS)
 
 # --- Python --------------------------------------------------------------------------------------
 VENV := $(BUILD)/venv
@@ -117,12 +120,15 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)python3 -m venv $(VENV)
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
+# Files of tests side by side, so many. With PYTEST_ARGS=-n0 they are not, for a debugger.
+side_by_side = --dist loadfile --tx "$(1)*popen//python=tools/own-network.sh $(VENV)/bin/python"
 # -rs: what was skipped, and why, stands at the end.
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_FEWTHREADS="$(CURDIR)/$(FEWTHREADS)" \
 	DAYBOOK_BADSYNC="$(CURDIR)/$(BADSYNC)" DAYBOOK_KILLAT="$(CURDIR)/$(KILLAT)" \
 	DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
-	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" $(VENV)/bin/python -m pytest -q -rs $(PYTEST_ARGS)
+	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" \
+	tools/own-network.sh $(VENV)/bin/python -m pytest -q -rs $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
 ASYNCAPI := $(BUILD)/node/node_modules/@asyncapi/parser/package.json
@@ -131,7 +137,7 @@ $(ASYNCAPI):
 	$(Q)npm install --silent --no-audit --no-fund --prefix $(BUILD)/node @asyncapi/parser@3.6.0
 
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
-	$(Q)$(PYTEST) tests/acceptance
+	$(Q)$(PYTEST) $(call side_by_side,$(TEST_JOBS)) tests/acceptance
 
 # Preloaded into programs, these let fail what is named: allocations, threads, syncs of the disk; the last one ends them.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so
@@ -165,7 +171,7 @@ allocations-check:
 crash: all $(VENV)/ok $(CRASH_LIBRARIES) ## kill each daemon 20 times under load and at each step, restart PostgreSQL, lose Redis; then judge
 	$(Q)CRASH_KILLS=$${CRASH_KILLS:-20} $(PYTEST) tests/crash
 crash-check: all $(VENV)/ok $(CRASH_LIBRARIES)
-	$(Q)$(PYTEST) tests/crash
+	$(Q)$(PYTEST) $(call side_by_side,2) tests/crash
 
 # As root in a mount namespace of its own, where the full disk is one of the faults.
 chaos: all $(VENV)/ok ## faults of all kinds by a seed under load, then judge: CHAOS_SECONDS=3600 CHAOS_SEED=7 CHAOS_FAULTS=kill,net_hole
@@ -174,7 +180,7 @@ chaos: all $(VENV)/ok ## faults of all kinds by a seed under load, then judge: C
 soak: ## a day of load without faults: no daemon's memory grows; CHAOS_SECONDS=3600 CHAOS_RATE=20
 	$(Q)CHAOS_FAULTS=none CHAOS_SECONDS=$${CHAOS_SECONDS:-86400} CHAOS_REPLICAS=$${CHAOS_REPLICAS:-1} $(MAKE) --no-print-directory chaos
 chaos-check: all $(VENV)/ok
-	$(Q)$(PYTEST) tests/chaos
+	$(Q)$(PYTEST) $(call side_by_side,2) tests/chaos
 
 # F09, F55 to F57; F54 too, which needs the history: it builds the version before the last changes of schemas.
 lifecycle: all $(VENV)/ok ## drain, rolling upgrade from the version before, migration, rotation under load
@@ -183,7 +189,7 @@ lifecycle: all $(VENV)/ok ## drain, rolling upgrade from the version before, mig
 	$(Q)DAYBOOK_PREVIOUS="$(CURDIR)/$(BUILD)/previous/bin" \
 		DAYBOOK_PREVIOUS_STRICT="$(CURDIR)/$(BUILD)/previous-strict/bin" $(PYTEST) tests/lifecycle
 lifecycle-check: all $(VENV)/ok
-	$(Q)$(PYTEST) tests/lifecycle
+	$(Q)$(PYTEST) $(call side_by_side,2) tests/lifecycle
 
 demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples
 	$(Q)$(PYTEST) tests/demo

@@ -17,6 +17,7 @@ stage() { # name, command...
 }
 
 export WERROR=1
+export DAYBOOK_TEST_SLACK=2 # tests run side by side
 stage "build" make "$@" all
 stage "hardening" tools/check-hardening.sh build/release/bin/daybook{,-*}
 stage "linked libraries" make "$@" lint-dependencies
@@ -38,7 +39,7 @@ stage "allocations that fail" make "$@" allocations-check
 stage "chaos tests" make "$@" chaos-check
 stage "life cycle" make "$@" lifecycle-check
 stage "build by the other compiler" make "$@" CC=clang all
-export DAYBOOK_TEST_SLACK=3 # sanitized daemons are several times slower
+export DAYBOOK_TEST_SLACK=5 # sanitized daemons are several times slower
 stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
 stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
 stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance

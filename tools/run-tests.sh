@@ -1,11 +1,27 @@
 #!/bin/bash
-# Runs test binaries one after another, shows what each prints, and closes with a line of sums.
-# Exits 1 when any failed. A program that hangs is ended after 15 minutes.
+# Runs test programs, JOBS (default 1) at a time, shows what each prints when it has ended, and closes with a line of
+# sums. Exits 1 when any failed. A program that hangs is ended after 15 minutes; all are when this is.
 set -u
-passed=0 failed=0
+jobs=${JOBS:-1}
+tools=$(dirname "$0")
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; wait; exit 143' TERM INT
+
+one() { # program
+    local name=${1##*/}
+    # A shell's own child, which the signal reaches: what `timeout` starts is in a group of its own.
+    "$tools/own-network.sh" timeout --signal=ABRT --kill-after=10 900 "$1" >"$said/$name" 2>&1 &
+    trap 'kill $!; wait; exit 143' TERM
+    wait $! || { echo "FAILED: $name" >>"$said/$name"; touch "$said/failed-$name"; }
+    flock "$said" sh -c 'echo "== $1" && cat "$0/$1"' "$said" "$name"
+}
+
 for t in "$@"; do
-    echo "== ${t##*/}"
-    if timeout --signal=ABRT --kill-after=10 900 "$t"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: ${t##*/}"; fi
+    while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do wait -n; done
+    one "$t" &
 done
-echo "test programs: $passed passed, $failed failed"
+wait
+failed=$(find "$said" -name 'failed-*' | wc -l)
+echo "test programs: $(($# - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -14,7 +14,7 @@ wanted=(build-essential pkg-config protobuf-compiler protobuf-c-compiler libprot
 wanted+=(python3 ca-certificates)
 if [ "${1:-}" != "--run-only" ] && [ "${1:-}" != "--build-only" ]; then
     wanted+=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3-venv zsh curl
-        openssl chromium-headless-shell groff-base cppcheck valgrind pgbouncer faketime)
+        openssl iproute2 chromium-headless-shell groff-base cppcheck valgrind pgbouncer faketime)
     # Also there when Node comes from elsewhere, whose package clashes with Debian's npm.
     command -v npm >/dev/null || wanted+=(npm)
 fi

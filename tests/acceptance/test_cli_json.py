@@ -3,13 +3,12 @@
 import json
 import re
 import subprocess
-import uuid
 
 import pytest
 from company import CUSTOMERS, Company
 from stack import ROOT
 
-NOBODY = str(uuid.uuid4())
+NOBODY = "01933a00-0000-7000-8000-00000000dead"
 NO_BUS = {"DAYBOOK_BUS_ENDPOINT": "tcp://127.0.0.1:1"}
 NO_DB = {"DAYBOOK_MIGRATE_URL": "host=/nowhere dbname=daybook"}
 UNSET_DB = {"DAYBOOK_MIGRATE_URL": "", "DAYBOOK_DB_URL": ""}

@@ -131,6 +131,8 @@ def test_f05_tiers_reach_the_erp_once_though_it_is_killed(company, erp, tmp_path
     with node(erp, "tiers", inbox) as program:
         program.until(f"^endpoint {endpoint}$")
         program.until(f"^tier {second} UNSPECIFIED -> ")
+        wait_until(lambda: [d["state"] for d in caller.post(WEBHOOKS + "ListDeliveries", {"endpointId": endpoint})
+                            .json["deliveries"]].count("DELIVERY_STATE_DELIVERED") >= 2, SECONDS, "its answers were seen")
         since = json.loads(inbox.read_text().splitlines()[0])["time"]
         again = caller.post(WEBHOOKS + "Redeliver", {"endpointId": endpoint, "since": since})
         assert again.json["redelivered"] >= 2, again.body

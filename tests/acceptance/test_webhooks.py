@@ -48,7 +48,7 @@ class Endpoint:
         self.caller, self.id, self.secret = caller, made.json["endpoint"]["id"], made.json["secret"]
 
     def call(self, method, **request):
-        answer = self.caller.post(WEBHOOKS + method, request)
+        answer = self.caller.post(WEBHOOKS + method, request, Connect_Timeout_Ms="30000")
         assert answer.status == 200, answer.body
         return answer.json
 

@@ -1,6 +1,6 @@
 /*
  * slack.h - a bound on waiting, longer for programs that run several times slower:
- * DAYBOOK_TEST_SLACK (1 when not set) is what tests/run-all.sh sets for sanitized ones.
+ * DAYBOOK_TEST_SLACK (1 when not set) is what tests/run-all.sh sets.
  */
 #ifndef DAYBOOK_TESTS_SUPPORT_SLACK_H
 #define DAYBOOK_TESTS_SUPPORT_SLACK_H
