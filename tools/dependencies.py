@@ -11,6 +11,7 @@ Which libraries a program names is read from its ELF file (NEEDED), which of the
 the file's licences, or, where it is not in Debian's format, stand in it word for word.
 """
 
+import functools
 import pathlib
 import re
 import subprocess
@@ -25,6 +26,7 @@ def told(*command, check=True):
     return subprocess.run(command, check=check, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
+@functools.cache
 def package_of(path):
     """dpkg may know /usr/lib/... by the name that it has by the link /lib."""
     real = str(pathlib.Path(path).resolve())

@@ -54,7 +54,7 @@ static void malformed_addresses_are_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "",       "127.0.0.1", "127.0.0.1:",    "127.0.0.1:http", "127.0.0.1:99999999999999",
+        "",       "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:99999999999999",
         "::1:80", "unix:",     "no host:80"
     };
     char actual[NET_ADDRESS_MAX];
