@@ -78,7 +78,7 @@ $(B)/tests/unit/common_page_test: LDFLAGS_ALL += -Wl,--wrap=clock_wall_us
 $(B)/tests/unit/gateway_enemies_test: LDFLAGS_ALL += -Wl,--wrap=getsockopt
 
 # These let time pass in which a loop stands still.
-$(patsubst %,$(B)/tests/unit/%_test,gateway_upstream gateway_upstream_lost bus_workers): LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
+$(patsubst %,$(B)/tests/unit/%_test,gateway_upstream gateway_upstream_lost bus_standstill): LDFLAGS_ALL += -Wl,--wrap=clock_monotonic_us
 
 # cli/ has no archive; its tests name the files that they need.
 CLI_TESTS := cli_admin_ask_test cli_args_test cli_table_test cli_connect_error_test
@@ -106,7 +106,8 @@ check-distribution: $(B)/tools/check_sql ## could every table be spread over sha
 export TSAN_OPTIONS ?= suppressions=tests/tsan.supp
 # Modules that more than one thread enters, for SAN=thread; those that need servers stand last.
 THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common_retry common_trace common_admin \
-	common_pool common_thread common_reread common_resolve common_bus_peers common_bus_worker common_bus_client bus_broker bus_workers bus_publish bus_identity
+	common_pool common_thread common_reread common_resolve common_bus_peers common_bus_worker \
+	common_bus_worker_waiting common_bus_client bus_broker bus_workers bus_standstill bus_publish bus_identity
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
@@ -152,9 +153,9 @@ $(CRASH_LIBRARIES): $(B)/tests/crash/%.so: tests/crash/%.c
 
 # Not tests of a second and more, nor those that wait for what does not come when it could not be sent. Who has no memory
 # for the schema, ends at the start.
-UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_workers common_admin common_bus_client common_bus_monitor \
-	common_bus_peers common_bus_socket common_bus_worker common_clock common_http_out common_log common_resolve common_tz common_wire_nul \
-	gateway_body gateway_enemies gateway_http gateway_jwt gateway_pieces gateway_stream
+UNIT_SWEEP_NOT := bus_broker bus_identity bus_publish bus_standstill bus_workers common_admin common_bus_client common_bus_monitor \
+	common_bus_peers common_bus_socket common_bus_worker common_bus_worker_waiting common_clock common_http_out common_log common_resolve \
+	common_tz common_wire_nul gateway_body gateway_enemies gateway_http gateway_jwt gateway_pieces gateway_stream
 UNIT_SWEEP_BINS = $(filter-out $(UNIT_SWEEP_NOT:%=$(B)/tests/unit/%_test),$(UNIT_BINS))
 UNIT_SWEEP_SPARED = $(call obj,common/schema.c $(wildcard tests/support/*.c))
 SWEEP_CHECK := every_method customers directory policies scoring visits questions delivery

@@ -340,4 +340,32 @@ UNUSED static PbCallContext *context_of(struct bus *bus, const struct message *m
     return (PbCallContext *)(void *)c;
 }
 
+UNUSED static void take_and_answer(void *w, const char *body)
+{
+    struct message m;
+    int64_t until = clock_monotonic_us() + WAIT_MS * MSEC_US;
+    do {
+        hear_any(w, &m);
+        say(w, "MDPW02|\5");
+    } while (m.part[1][0] == 5 && clock_monotonic_us() < until);
+    answer(w, &m, FINAL02, body); /* fails if it was a heartbeat */
+}
+
+/* Heartbeats of the bus, each answered by one. */
+UNUSED static void beat(void *w, int times)
+{
+    struct message m;
+    for (int i = 0; i < times; i++) {
+        hear_any(w, &m);
+        say(w, "MDPW02|\5");
+    }
+}
+
+/* As the request at hand has it: messages of the worker. */
+UNUSED static int heard_by_then(const struct message *m)
+{
+    assert_int_equal(m->len[2], MDP_ADDRESS_SIZE);
+    return (uint8_t)m->part[2][MDP_ADDRESS_SIZE - 1];
+}
+
 #endif
