@@ -24,7 +24,7 @@ VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-k
 	--errors-for-leak-kinds=definite,indirect,possible --child-silent-after-fork=yes --suppressions=tests/valgrind.supp
 valgrind: $(UNIT_BINS) ## the unit tests under valgrind
 	$(Q)printf '%s\n' $(VALGRIND_BINS) | DAYBOOK_TEST_SLACK=10 xargs --max-procs=$(TEST_JOBS) --replace sh -c \
-		'tools/own-network.sh $(VALGRIND) {} >{}.valgrind 2>&1 || { cat {}.valgrind; exit 1; }'
+		'$(OWN_NETWORK) $(VALGRIND) {} >{}.valgrind 2>&1 || { cat {}.valgrind; exit 1; }'
 	@echo "valgrind: $(words $(VALGRIND_BINS)) test programs without a fault"
 
 # Floors of what unit and integration tests go through, in percent of the lines and of the branches. What a killed

@@ -18,4 +18,4 @@ bench: all $(BIN)/test-echo $(BENCH_BINS) $(GRAPHILE) ## measure beside the limi
 
 .PHONY: size
 size: all $(VENV)/ok ## what a rep's day costs in rows, bytes, events: build/size.md
-	$(Q)$(filter-out -m pytest -q,$(PYTEST)) tests/bench/size.py
+	$(Q)$(filter-out -m pytest -q -rs,$(PYTEST)) tests/bench/size.py

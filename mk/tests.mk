@@ -4,7 +4,8 @@
 .PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos soak chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
 
 # So many at a time: they wait more than they compute. Each of them, and each of pytest's workers, has a network of its own.
-TEST_JOBS := $(shell echo $$((2 * $$(nproc))))
+TEST_JOBS := $(shell jobs=$$((2 * $$(nproc))); echo $$((jobs < 8 ? jobs : 8)))
+OWN_NETWORK := tools/own-network.sh
 
 # tests/unit/<area>_<module>_test.c links against that area's archive (common_ needs none).
 TEST_SUPPORT := $(call obj,$(wildcard tests/support/*.c))
@@ -122,14 +123,15 @@ $(VENV)/ok: tests/requirements.txt
 	$(Q)$(VENV)/bin/pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	@touch $@
 # Files of tests side by side, so many. With PYTEST_ARGS=-n0 they are not, for a debugger.
-side_by_side = --dist loadfile --tx "$(1)*popen//python=tools/own-network.sh $(VENV)/bin/python"
+side_by_side = --dist loadfile --no-loadscope-reorder --max-worker-restart=0 \
+	--tx "$(1)*popen//python=$(OWN_NETWORK) $(VENV)/bin/python"
 # -rs: what was skipped, and why, stands at the end.
 PYTEST = DAYBOOK_BIN="$(CURDIR)/$(BIN)" DAYBOOK_GEN="$(CURDIR)/$(BUILD)/pygen" \
 	DAYBOOK_NODE="$(CURDIR)/$(NODE)" DAYBOOK_FAILMALLOC="$(CURDIR)/$(FAILMALLOC)" DAYBOOK_FEWTHREADS="$(CURDIR)/$(FEWTHREADS)" \
 	DAYBOOK_BADSYNC="$(CURDIR)/$(BADSYNC)" DAYBOOK_KILLAT="$(CURDIR)/$(KILLAT)" \
 	DAYBOOK_DEBIAN="$(CURDIR)/$(DEBIAN)" \
 	DAYBOOK_SCHEMATHESIS="$(CURDIR)/$(SCHEMATHESIS)" DAYBOOK_WEB="$(CURDIR)/$(WEB)" \
-	tools/own-network.sh $(VENV)/bin/python -m pytest -q -rs $(PYTEST_ARGS)
+	$(OWN_NETWORK) $(VENV)/bin/python -m pytest -q -rs $(PYTEST_ARGS)
 
 # The official parser of AsyncAPI, an npm package.
 ASYNCAPI := $(BUILD)/node/node_modules/@asyncapi/parser/package.json

@@ -3,14 +3,31 @@
 import pathlib
 import signal
 
+import pytest
+
 # Begun first, so that nobody waits for one of them at the end: minutes each.
 LONG = ("test_transfer.py", "test_interop_schemathesis.py", "test_calendar.py", "test_metrics.py")
+FIGURES = "figures"
 
 
 def pytest_configure():
     """Who is ended stops what he started, as at an interrupt from the keyboard."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's job in the background ignores the former
+        signal.signal(number, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: pathlib.Path(item.fspath).name not in LONG)
+
+
+@pytest.fixture
+def tell(record_property):
+    """Of the figures of a run, which are shown at the end, also when all is well."""
+    return lambda text: record_property(FIGURES, text)
+
+
+def pytest_terminal_summary(terminalreporter):
+    told = [text for reports in terminalreporter.stats.values() for report in reports
+            if getattr(report, "when", None) == "call" for name, text in report.user_properties if name == FIGURES]
+    for text in told:
+        terminalreporter.write_line(text)

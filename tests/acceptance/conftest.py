@@ -3,6 +3,7 @@ it. `make acceptance` sets DAYBOOK_BIN (the daemons) and DAYBOOK_GEN (where clas
 """
 
 import datetime as dt
+import json
 import pathlib
 import sys
 
@@ -21,13 +22,15 @@ from company import Company  # noqa: E402
 
 ZONE = dt.timezone(dt.timedelta(hours=8))
 START = dt.datetime(2026, 3, 2, 8, 0, tzinfo=ZONE)  # a Monday
+SPECIAL = {day["date"] for day in
+           json.loads((HERE.parent / "data/calendar/cn-2026.json").read_text())["days"]}
 PLAIN_TENANT = "01933a00-0000-7000-8000-0000000000aa"
 PLAIN_ACTOR = "01933a00-0000-7000-8000-0000000000ab"
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    """One private stack for all tests; time stands still in it until a test turns the clock."""
+    """One private stack for all tests of a worker; time stands still in it until a test turns the clock."""
     private = stack_module.Stack(tmp_path_factory.mktemp("stack"), DAYBOOK_STACK_CLOCK="steered",
                                  DAYBOOK_STACK_PLAIN=f"{PLAIN_TENANT} {PLAIN_ACTOR} "
                                  "tenant.all,customers.read,customers.write")
@@ -41,8 +44,20 @@ def stack(tmp_path_factory):
         private.remove()
 
 
-@pytest.fixture(scope="session")
+def is_ordinary(monday):
+    """No day of its two weeks is a holiday or made up for one."""
+    fortnight = {(monday + dt.timedelta(days=n)).strftime("%Y-%m-%d") for n in range(14)}
+    return not fortnight & SPECIAL
+
+
+@pytest.fixture(scope="module")
 def clock(stack):
+    """Each file begins on a Monday like the first one, whatever the files before it have done with the clock."""
+    if stack.clock.now != START:
+        monday = stack.clock.next(0, f"{START:%H:%M}")
+        while not is_ordinary(monday):
+            monday += dt.timedelta(days=7)
+        stack.clock.turn(monday)
     return stack.clock
 
 

@@ -285,7 +285,7 @@ class Clock:
         assert first or moment >= self.now, "the clock goes forward only"
         done = self.stack.daybook("clock", self.stack.folder / "clock", stamp(moment), "--rate", "0")
         assert done.returncode == 0, done.stderr
-        self.now = moment
+        self.now = moment.astimezone(self.zone)  # so that its day is the company's
 
     def add(self, **span):
         self.turn(self.now + dt.timedelta(**span))

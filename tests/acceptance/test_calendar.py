@@ -17,7 +17,7 @@ import pytest
 
 from company import BUS, DIRECTORY, SECONDS, VISITS
 from stack import ROOT, SLACK, UTC, stamp, wait_until
-from web import LIST, Caller, Gateway, new_key
+from web import LIST, Caller, gateway, new_key
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODE = pathlib.Path(os.environ.get("DAYBOOK_NODE", ROOT / "build/interop/node"))
@@ -317,19 +317,15 @@ def first(caller, feed, status):
 
 def test_f52_it_is_not_asked_without_end(company):
     """More at once than a key may: a feed's requests count as a key's."""
-    feed, door = Feed(company, "manager"), Gateway(company.stack, HTTP_RATE=1)
-    try:
+    feed = Feed(company, "manager")
+    with gateway(company, HTTP_RATE=1) as door:
         refused = first(Caller(door), feed, 429)
         assert int(refused.headers["Retry-After"]) >= 1
         first(Caller(door), feed, 200)
-    finally:
-        drained = door.stop()
-    assert drained, door.log.read_text()
 
 
 def test_an_address_that_guesses_is_told_to_wait(company, feed):
-    door = Gateway(company.stack, HTTP_TRUSTED_PROXIES="127.0.0.1", HTTP_AUTH_FAILURES=3)
-    try:
+    with gateway(company, HTTP_TRUSTED_PROXIES="127.0.0.1", HTTP_AUTH_FAILURES=3) as door:
         caller, mine = Caller(door), {"X_Forwarded_For": "203.0.113.7"}
         wait_until(lambda: caller.send("GET", feed.path).status == 200, SECONDS, "the feed is known")
         for _ in range(3):
@@ -339,9 +335,6 @@ def test_an_address_that_guesses_is_told_to_wait(company, feed):
         assert refused.status == 429 and 1 <= int(refused.headers["Retry-After"]) <= 20
         assert caller.send("GET", feed.path, **mine).status == 200, "his neighbours notice nothing"
         assert caller.send("GET", guess, X_Forwarded_For="203.0.113.8").status == 404, "nor do others"
-    finally:
-        drained = door.stop()
-    assert drained, door.log.read_text()
 
 
 def test_it_tells_when_it_was_last_used(company, feed):

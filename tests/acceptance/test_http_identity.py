@@ -3,7 +3,6 @@ and 5). Tokens are made by PyJWT and cryptography; time is the wall clock, howev
 """
 
 import base64
-import contextlib
 import datetime as dt
 import hashlib
 import hmac
@@ -24,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from company import BUS, CUSTOMERS, DIRECTORY, SECONDS
 from stack import UTC, wait_until
-from web import LIST, Caller, Gateway, new_key
+import web
+from web import LIST, Caller, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 GET = CUSTOMERS + "CustomerService/Get"
@@ -88,14 +88,8 @@ class Publisher:
         self.server.server_close()
 
 
-@contextlib.contextmanager
 def gateway(company, **settings):
-    one = Gateway(company.stack, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE, **settings)
-    try:
-        yield one
-    finally:
-        drained = one.stop()
-    assert drained, one.log.read_text()
+    return web.gateway(company, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -17,23 +17,11 @@ import pytest
 
 from company import CUSTOMERS, SECONDS, Company
 from stack import metrics_at, wait_until
-from web import LIST, Answer, Caller, Gateway, new_key
+from web import LIST, Answer, Caller, Gateway, gateway, new_key
 
 CREATE = CUSTOMERS + "CustomerService/Create"
 GET = CUSTOMERS + "CustomerService/Get"
 ANSWERS = {200, 429, 503}  # done, or told when to come again
-
-
-@contextlib.contextmanager
-def gateway(company, **settings):
-    one = Gateway(company.stack, **settings)
-    try:
-        yield one
-        assert one.stop(), one.log.read_text()
-    finally:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
 
 
 @pytest.fixture(scope="module")

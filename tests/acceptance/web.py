@@ -2,6 +2,7 @@
 it, and streams of the Connect protocol.
 """
 
+import contextlib
 import gzip
 import http.client
 import itertools
@@ -12,7 +13,8 @@ import subprocess
 from company import CUSTOMERS, DIRECTORY, SECONDS
 from stack import Replica, free_port, wait_until
 
-__all__ = ["END", "LIST", "Answer", "Caller", "Gateway", "Stream", "calls_of", "elsewhere", "free_port", "new_key"]
+__all__ = ["END", "LIST", "Answer", "Caller", "Gateway", "Stream", "calls_of", "elsewhere", "free_port", "gateway",
+           "new_key"]
 
 LIST = CUSTOMERS + "CustomerService/List"
 END = 2  # the flag of a stream's last envelope
@@ -134,3 +136,16 @@ class Gateway(Replica):
     def stop(self):
         """True: it has drained."""
         return self.drain(2 * SECONDS) == 0
+
+
+@contextlib.contextmanager
+def gateway(company, **settings):
+    """One within the block, at whose end it drains."""
+    one = Gateway(company.stack, **settings)
+    try:
+        yield one
+        assert one.stop(), one.log.read_text()
+    finally:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()

@@ -93,12 +93,11 @@ def test_there_were_faults(report):
     assert report["figures"]["faults"] >= 5
 
 
-def test_no_fault_is_left_out_but_for_a_reason(report, capsys):
+def test_no_fault_is_left_out_but_for_a_reason(report, tell):
     """Control groups are the machine's; a missing package, or root without its disks, is a gap in the test."""
     excuses = machine.excuses()
     left_out = report["figures"]["not_possible_here"]
-    with capsys.disabled():
-        for name in left_out:
-            print(f"\nchaos: without {name}: {excuses.get(name, 'no reason')}", end="")
+    for name in left_out:
+        tell(f"chaos: without {name}: {excuses.get(name, 'no reason')}")
     assert not [name for name in left_out if name not in excuses], \
         "deploy/local/deps.sh installs what clock_step needs (faketime); disk_* need the mounts of run.sh"

@@ -90,7 +90,6 @@ def test_f06_read_models_equal_a_rebuild(after):
     after.judge().check_rebuilds()
 
 
-def test_the_load_was_one(after, capsys):
-    with capsys.disabled():  # the run in figures, also when all is well
-        print(f"\n{after.summary()}")
+def test_the_load_was_one(after, tell):
+    tell(after.summary())
     assert after.rate_reached() >= LEAST

@@ -302,10 +302,9 @@ def run(stage, scene, thread, after):
     stage.swept.append(f"{scene.__name__:9} {thread:8} {'after' if after else 'before':6} {steps:3} steps")
 
 
-def test_f01_what_was_killed_had_done_the_command_or_not(stage, capsys):
+def test_f01_what_was_killed_had_done_the_command_or_not(stage, tell):
     """Else no kill fell between its begin and its end."""
-    with capsys.disabled():  # the sweeps in figures, also when all is well
-        print("", *stage.swept, sep="\n")
+    tell("\n".join(stage.swept))
     for scene, played in stage.scenes.items():
         assert not scene.on_its_way or played.left_done == {True, False}, scene
 

@@ -41,11 +41,10 @@ def test_f09_both_buses_are_replaced_one_right_after_the_other(pair, load):
     load.check()
 
 
-def test_f09_what_was_acknowledged_is_there_once(pair, load, capsys):
+def test_f09_what_was_acknowledged_is_there_once(pair, load, tell):
     load.stop()
     load.check()
     pair.stack.settle()
     commands = load.check_ledger()
-    with capsys.disabled():
-        print(f"\n{load.summary()}, {commands} commands acknowledged; drained in at most "
-              + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in TOOK.items()))
+    tell(f"{load.summary()}, {commands} commands acknowledged; drained in at most "
+         + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in TOOK.items()))

@@ -264,10 +264,9 @@ def hash_under(master, api_key):
     return hashlib.blake2b(api_key.split("_", 2)[2].encode(), key=derived, digest_size=32).hexdigest()
 
 
-def test_f56_what_was_acknowledged_is_there_once(pair, load, capsys):
+def test_f56_what_was_acknowledged_is_there_once(pair, load, tell):
     load.stop()
     load.check()
     pair.stack.settle()
     commands = load.check_ledger()
-    with capsys.disabled():
-        print(f"\n{load.summary()}, {commands} commands acknowledged")
+    tell(f"{load.summary()}, {commands} commands acknowledged")

@@ -195,12 +195,12 @@ def test_f54_back(pair, name):
     replace(pair, name, PREVIOUS)
 
 
-def test_f54_nothing_lost_nothing_twice(pair, capsys):
-    judge(pair, capsys)
+def test_f54_nothing_lost_nothing_twice(pair, tell):
+    judge(pair, tell)
     assert pair.known < 0.02 * sum(worker.calls for worker in pair.load.workers)
 
 
-def judge(pair, capsys):
+def judge(pair, tell):
     pair.load.stop()
     check(pair)
     pair.stack.settle()
@@ -210,7 +210,6 @@ def judge(pair, capsys):
     assert not holes
     for daemon in ("customers", "visits", "scoring", "reminders", "directory"):
         assert not pair.stack.sql(f"select * from {daemon}.parked_event limit 3"), daemon
-    with capsys.disabled():
-        print(f"\n{pair.load.summary()}; of the failed, {pair.known} met a stopping bus of the version before;"
-              f" {commands} commands acknowledged; both replicas replaced in at most "
-              + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in pair.took.items()))
+    tell(f"{pair.load.summary()}; of the failed, {pair.known} met a stopping bus of the version before;"
+         f" {commands} commands acknowledged; both replicas replaced in at most "
+         + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in pair.took.items()))

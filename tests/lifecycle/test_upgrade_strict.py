@@ -40,6 +40,6 @@ def test_f54_back_without_a_failed_call(pair, name):
     replace(pair, name, PREVIOUS)
 
 
-def test_f54_nothing_lost_nothing_twice(pair, capsys):
-    judge(pair, capsys)
+def test_f54_nothing_lost_nothing_twice(pair, tell):
+    judge(pair, tell)
     assert pair.known == 0
