@@ -1,7 +1,7 @@
 # Tests: unit (C, no server), integration (C, private servers), acceptance, crash and demo (Python, a
 # private stack). tests/run-all.sh runs them all, one stage after the other.
 
-.PHONY: unit integration acceptance test test-all thread-tests crash crash-check chaos soak chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
+.PHONY: unit integration acceptance acceptance-check test test-all thread-tests crash crash-check chaos soak chaos-check lifecycle lifecycle-check demo-check check-sql check-distribution
 
 # So many at a time: they wait more than they compute. Each of them, and each of pytest's workers, has a network of its own.
 TEST_JOBS := $(shell jobs=$$((2 * $$(nproc))); echo $$((jobs < 8 ? jobs : 8)))
@@ -25,7 +25,7 @@ $(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $
 unit: $(UNIT_BINS) ## unit tests (need no server)
 	$(Q)JOBS=$(TEST_JOBS) tools/run-tests.sh $(UNIT_BINS)
 
-integration: all $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
+integration: $(BIN)/daybook $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(INTEGRATION_BINS)
 
 # What is missing is installed first; the rest is another make, whose variables see it.
@@ -112,7 +112,7 @@ THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
-thread-tests: all $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
+thread-tests: $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(THREAD_BINS)
 
 # --- Python --------------------------------------------------------------------------------------
@@ -141,6 +141,11 @@ $(ASYNCAPI):
 
 acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-box tests by independent clients (Python, Node, buf, Chromium, nginx)
 	$(Q)$(PYTEST) $(call side_by_side,$(TEST_JOBS)) tests/acceptance
+# With SAN=address: without those that spend their time in programs of others, which no sanitizer watches.
+ACCEPTANCE_CHECK_NOT := interop_% metrics pages restore secrets
+ACCEPTANCE_CHECK := $(filter-out $(ACCEPTANCE_CHECK_NOT:%=tests/acceptance/test_%.py),$(wildcard tests/acceptance/test_*.py))
+acceptance-check: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE)
+	$(Q)$(PYTEST) $(call side_by_side,$(TEST_JOBS)) $(ACCEPTANCE_CHECK)
 
 # Preloaded into programs, these let fail what is named: allocations, threads, syncs of the disk; the last one ends them.
 FAILMALLOC := $(B)/tests/crash/failmalloc.so

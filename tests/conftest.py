@@ -1,12 +1,13 @@
 """For all tests in Python. They run side by side, a file by one worker, each with a stack and a network of its own."""
 
-import pathlib
 import signal
 
 import pytest
 
-# Begun first, so that nobody waits for one of them at the end: minutes each.
-LONG = ("test_transfer.py", "test_interop_schemathesis.py", "test_calendar.py", "test_metrics.py")
+# Begun first, the longest one before the others, so that nobody waits for one of them at the end: a minute and more each.
+LONG = ("test_interop_schemathesis.py", "test_transfer.py", "test_calendar.py", "test_metrics.py", "test_webhook_faults.py",
+        "test_cli_repair.py", "test_traces.py", "test_restore.py", "test_http_identity.py", "test_audit.py",
+        "test_secrets.py", "test_steps.py", "test_chaos.py", "test_drain.py")
 FIGURES = "figures"
 
 
@@ -17,7 +18,8 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: pathlib.Path(item.fspath).name not in LONG)
+    turns = {name: turn for turn, name in enumerate(LONG)}
+    items.sort(key=lambda item: turns.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture

@@ -25,8 +25,7 @@ stage "lint" make "$@" lint
 stage "cppcheck" make "$@" cppcheck
 stage "gcc -fanalyzer" make "$@" analyzer
 stage "statements" make "$@" check-sql
-stage "unit tests" make "$@" unit
-stage "integration tests" make "$@" integration
+stage "unit and integration tests, coverage" make "$@" coverage
 stage "acceptance tests" make "$@" acceptance
 stage "package" make "$@" package-check
 stage "image, Compose, Kubernetes" make "$@" deploy-check
@@ -38,14 +37,13 @@ stage "crash tests" make "$@" crash-check
 stage "allocations that fail" make "$@" allocations-check
 stage "chaos tests" make "$@" chaos-check
 stage "life cycle" make "$@" lifecycle-check
-stage "build by the other compiler" make "$@" CC=clang all
+stage "build by the other compiler" make "$@" CC=clang CFLAGS=-O0 all
 export DAYBOOK_TEST_SLACK=5 # sanitized daemons are several times slower
 stage "unit tests, address and undefined behaviour" make "$@" SAN=address unit
 stage "integration tests, address and undefined behaviour" make "$@" SAN=address integration
-stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance
+stage "acceptance tests, address and undefined behaviour" make "$@" SAN=address acceptance-check
 stage "concurrent modules, threads" make "$@" SAN=thread thread-tests
 stage "unit tests, valgrind" make "$@" valgrind
-stage "coverage" make "$@" coverage
 stage "fuzz corpora" make "$@" SAN=address fuzz-replay
 printf '\n'
 printf '%s\n' "${stages[@]}"

@@ -170,12 +170,12 @@ class Stack(LocalStack):
     def status(self):
         return self.daybook_json("status")
 
-    def settle(self, seconds=60):
+    def settle(self, seconds=60 * SLACK):
         """Until every event is in the log, published, and taken by every consumer."""
         last = {}
 
         def settled():
-            done = self.daybook("status", "--json")
+            done = self.daybook("status", "--json", "--wait", "2s")
             last["status"] = done.stdout or done.stderr
             return done.returncode == 0 and json.loads(done.stdout)["settled"]
         try:
