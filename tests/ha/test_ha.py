@@ -208,12 +208,11 @@ def test_f27_redis_master_killed(story):
 
 # --- afterwards -----------------------------------------------------------------------------------
 
-def test_outages_are_within_their_limits(after, capsys):
+def test_outages_are_within_their_limits(after, tell):
     report = after.report()
     build = ROOT / "build/ha.md"
     build.write_text(report)
-    with capsys.disabled():
-        print(f"\n{report}{after.load.acknowledged()} commands acknowledged at {RATE}/s offered")
+    tell(f"{report}{after.load.acknowledged()} commands acknowledged at {RATE}/s offered")
     over = {name: gap for (name, *_), (gap, *_) in zip(after.rows, after.seen())
             if gap > LIMITS[name] * SLACK + after.failover.get(name, 0)}
     assert not over
