@@ -197,7 +197,7 @@ lifecycle: all $(VENV)/ok ## drain, rolling upgrade from the version before, mig
 	$(Q)DAYBOOK_PREVIOUS="$(CURDIR)/$(BUILD)/previous/bin" \
 		DAYBOOK_PREVIOUS_STRICT="$(CURDIR)/$(BUILD)/previous-strict/bin" $(PYTEST) tests/lifecycle
 lifecycle-check: all $(VENV)/ok
-	$(Q)$(PYTEST) $(call side_by_side,2) tests/lifecycle
+	$(Q)$(PYTEST) tests/lifecycle
 
 demo-check: all $(VENV)/ok ## play the demo twice on a private stack, compare; run the documents' examples
 	$(Q)$(PYTEST) tests/demo
