@@ -144,7 +144,7 @@ acceptance: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE) ## black-bo
 # With SAN=address: without those that spend their time in programs of others, which no sanitizer watches.
 ACCEPTANCE_CHECK_NOT := interop_% metrics pages restore secrets
 ACCEPTANCE_CHECK := $(filter-out $(ACCEPTANCE_CHECK_NOT:%=tests/acceptance/test_%.py),$(wildcard tests/acceptance/test_*.py))
-acceptance-check: all $(VENV)/ok $(ASYNCAPI) $(INTEROP_NEEDS) $(JSON_PIPE)
+acceptance-check: all $(VENV)/ok $(INTEROP_NEEDS)
 	$(Q)$(PYTEST) $(call side_by_side,$(TEST_JOBS)) $(ACCEPTANCE_CHECK)
 
 # Preloaded into programs, these let fail what is named: allocations, threads, syncs of the disk; the last one ends them.

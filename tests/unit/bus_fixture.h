@@ -340,6 +340,13 @@ UNUSED static PbCallContext *context_of(struct bus *bus, const struct message *m
     return (PbCallContext *)(void *)c;
 }
 
+UNUSED static void bus_open_beating(struct bus *bus, int64_t heartbeat_us)
+{
+    bus_prepare(bus);
+    bus->config.heartbeat_us = heartbeat_us;
+    bus_open(bus);
+}
+
 UNUSED static void take_and_answer(void *w, const char *body)
 {
     struct message m;

@@ -62,9 +62,7 @@ static void a_bus_that_stood_still_itself_misses_nobody_F08(void **state)
     (void)state;
     struct bus bus;
     int64_t lost = stat_get(STAT_WORKERS_LOST);
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 100 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 100 * MSEC_US);
     void *w = worker(&bus, "MDPW02|\1", "echo");
     beat(w, 3);
     wait_for_service(&bus, "echo"); /* it has heard the last one before */
@@ -85,9 +83,7 @@ static void after_a_standstill_it_reads_before_it_gives_F08(void **state)
     struct message m;
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     ctx.deadline_ms = 30000;
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 300 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 300 * MSEC_US);
     void *c = dealer(&bus), *w = worker(&bus, "MDPW02|\1", OURS);
     hold(&bus);
     ask(c, "GetHead", &ctx, "");
@@ -115,9 +111,7 @@ static void after_a_standstill_those_come_first_who_are_heard_F08(void **state)
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     ctx.deadline_ms = 30000;
     void *w[WORKERS];
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 300 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 300 * MSEC_US);
     void *c = dealer(&bus);
     for (int i = 0; i < WORKERS; i++)
         w[i] = worker(&bus, "MDPW02|\1", OURS);
@@ -143,9 +137,7 @@ static void a_standstill_at_work_is_one_too_F08(void **state)
     struct message m;
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     ctx.deadline_ms = 30000;
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 300 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 300 * MSEC_US);
     void *c = dealer(&bus), *busy = dealer(&bus), *w = worker(&bus, "MDPW02|\1", OURS);
     for (int round = 0, said = 1; round < 3; round++) {
         stand_still_within(&bus, 100);
@@ -180,9 +172,7 @@ static void after_a_standstill_the_free_are_counted_on_F08_F51(void **state)
     struct message m;
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     void *w[WORKERS];
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 500 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 500 * MSEC_US);
     void *c = dealer(&bus);
     w[0] = worker(&bus, "MDPW02|\1", OURS);
     ctx.deadline_ms = 30000;
@@ -220,9 +210,7 @@ static void a_standstill_is_no_pace_F08_F51(void **state)
     struct message m;
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     int64_t requests = stat_get(STAT_REQUESTS);
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 500 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 500 * MSEC_US);
     void *c = dealer(&bus), *w = worker(&bus, "MDPW02|\1", OURS);
     ctx.deadline_ms = 30000;
     for (int i = 0; i < KNOWN; i++)

@@ -108,9 +108,7 @@ static void a_worker_that_vanished_is_found_out_when_it_is_written_to(void **sta
     struct bus bus;
     struct message m;
     int64_t lost = stat_get(STAT_WORKERS_LOST);
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 20 * MSEC_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 20 * MSEC_US);
     void *dead = worker(&bus, "MDPW02|\1", "echo"), *w = worker(&bus, "MDPW02|\1", "echo");
     zmq_close(dead); /* it stands first in the list */
     wait_for_stat(STAT_WORKERS_LOST, lost + 1);
@@ -313,9 +311,7 @@ static void time_without_a_worker_makes_a_service_no_slower_F11(void **state)
 {
     (void)state;
     struct bus bus;
-    bus_prepare(&bus);
-    bus.config.heartbeat_us = 5 * SECOND_US;
-    bus_open(&bus);
+    bus_open_beating(&bus, 5 * SECOND_US);
     void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
     PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
     ctx.deadline_ms = 30000;
