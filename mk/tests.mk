@@ -25,7 +25,7 @@ $(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $
 unit: $(UNIT_BINS) ## unit tests (need no server)
 	$(Q)JOBS=$(TEST_JOBS) tools/run-tests.sh $(UNIT_BINS)
 
-integration: $(BIN)/daybook $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
+integration: $(DAEMONS) $(CLI_BIN) $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(INTEGRATION_BINS)
 
 # What is missing is installed first; the rest is another make, whose variables see it.
