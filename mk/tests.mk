@@ -25,7 +25,9 @@ $(foreach t,$(INTEGRATION_SRC),$(eval $(call test_rules,integration,$(basename $
 unit: $(UNIT_BINS) ## unit tests (need no server)
 	$(Q)JOBS=$(TEST_JOBS) tools/run-tests.sh $(UNIT_BINS)
 
-integration: $(DAEMONS) $(CLI_BIN) $(BIN)/test-echo $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
+# Programs that these start.
+INTEGRATION_NEEDS := $(DAEMONS) $(CLI_BIN) $(BIN)/test-echo
+integration: $(INTEGRATION_NEEDS) $(INTEGRATION_BINS) ## integration tests on throw-away PostgreSQL and Redis
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(INTEGRATION_BINS)
 
 # What is missing is installed first; the rest is another make, whose variables see it.
@@ -112,7 +114,7 @@ THREAD_UNIT := common_id common_clock common_tz common_log common_metrics common
 THREAD_INTEGRATION := common_daemon common_consumer common_consumer_replay bus_relay gateway_webhook
 THREAD_BINS := $(foreach t,$(THREAD_UNIT),$(if $(wildcard tests/unit/$(t)_test.c),$(B)/tests/unit/$(t)_test)) \
 	$(foreach t,$(THREAD_INTEGRATION),$(if $(wildcard tests/integration/$(t)_test.c),$(B)/tests/integration/$(t)_test))
-thread-tests: $(BIN)/test-echo $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
+thread-tests: $(INTEGRATION_NEEDS) $(THREAD_BINS) ## tests of the concurrent modules; with SAN=thread
 	$(Q)DAYBOOK_BIN="$(CURDIR)/$(BIN)" JOBS=$(TEST_JOBS) tools/run-tests.sh $(THREAD_BINS)
 
 # --- Python --------------------------------------------------------------------------------------
