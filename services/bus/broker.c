@@ -36,6 +36,7 @@ void broker_config_defaults(struct broker_config *c)
         .stranger_wait_us = SECOND_US,
         .heartbeat_us = MDP_HEARTBEAT_MS * MSEC_US,
         .expiry_us = MDP_EXPIRY_MS * MSEC_US,
+        .busy_grace_us = 5 * SECOND_US,
         .drain_timeout_us = 25 * SECOND_US,
     };
 }

@@ -37,7 +37,8 @@ struct broker_config {
     int64_t deadline_foreign_us; /* of a request to a service that is not ours */
     int64_t stranger_wait_us;    /* for a service that nobody ever served */
     int64_t heartbeat_us;
-    int64_t expiry_us; /* of a worker, at the latest: three of its own beats suffice */
+    int64_t expiry_us;     /* of a worker, at the latest: three of its own beats suffice */
+    int64_t busy_grace_us; /* of a worker after its request's time: then it is given up */
     int64_t drain_timeout_us;
 };
 

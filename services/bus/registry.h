@@ -75,7 +75,7 @@ struct worker {
     int64_t heard_at_us, sent_at_us;
     int64_t said_at_us;    /* since when the next heartbeat is awaited; 0: not yet */
     int64_t pace_us;       /* how long it is between two heartbeats; 0: not known */
-    int64_t busy_until_us; /* when one that does not beat is given up */
+    int64_t busy_until_us; /* when one that has not answered may be given up */
 };
 
 struct registry {

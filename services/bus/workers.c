@@ -14,9 +14,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* A foreign worker may be silent while it works: it has the request's time and this much more. Ours beat
- * whatever they do, so one that is silent is gone, and its request goes to another at once (F08, F32). */
-#define BUSY_GRACE_US (5 * SECOND_US)
 #define BUSY_MAX_US (15 * MINUTE_US)
 
 static struct envelope envelope_of(struct worker *w)
@@ -169,6 +166,20 @@ static void send_context(struct broker *b, struct request *r)
     zmq_msg_close(&frame);
 }
 
+/*
+ * A foreign worker may be silent while it works: it has the request's time and some more. Ours beat whatever they do,
+ * so one that is silent is gone, and its request goes to another at once (F08, F32). But one that beats on when even
+ * what another bus may have given it before must be through has not had the request, or its answer was lost (F34).
+ */
+static int64_t busy_until_us(const struct broker *b, const struct worker *w,
+                             const struct request *r)
+{
+    int64_t until_us = r->deadline_us;
+    if (w->ours)
+        until_us = MAX(until_us, b->now_us + b->config.deadline_max_us);
+    return MIN(until_us + b->config.busy_grace_us, b->now_us + BUSY_MAX_US);
+}
+
 bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
 {
     struct envelope e = envelope_of(w);
@@ -191,7 +202,7 @@ bool worker_dispatch(struct broker *b, struct worker *w, struct request *r)
     w->beat_in_request = false;
     w->request = r;
     w->sent_at_us = r->begun_us = b->now_us;
-    w->busy_until_us = MIN(r->deadline_us + BUSY_GRACE_US, b->now_us + BUSY_MAX_US);
+    w->busy_until_us = busy_until_us(b, w, r);
     r->worker = w;
     return true;
 }
@@ -350,17 +361,24 @@ static int64_t patience_us(const struct broker *b, const struct worker *w)
     return w->pace_us ? MIN(beats_us, b->config.expiry_us) : b->config.expiry_us;
 }
 
-static bool is_dead(const struct broker *b, const struct worker *w)
+static bool is_overdue(const struct broker *b, const struct worker *w)
 {
-    if (w->occupied && !w->beats_when_busy) /* busy is not dead (A.5, 3) */
-        return b->now_us >= w->busy_until_us;
-    return b->now_us - w->heard_at_us >= patience_us(b, w);
+    bool may_take_longer = w->beats_when_busy && !w->ours; /* busy is not dead (A.5, 3) */
+    return w->occupied && !may_take_longer && b->now_us >= w->busy_until_us;
+}
+
+static bool is_silent(const struct broker *b, const struct worker *w)
+{
+    bool may_be_silent = w->occupied && !w->beats_when_busy;
+    return !may_be_silent && b->now_us - w->heard_at_us >= patience_us(b, w);
 }
 
 /* Why a worker must go now; NULL: it may stay. */
 static const char *verdict(struct broker *b, struct worker *w)
 {
-    if (is_dead(b, w))
+    if (is_overdue(b, w))
+        return "overdue";
+    if (is_silent(b, w))
         return "silent";
     bool quiet = b->now_us - w->sent_at_us >= b->config.heartbeat_us;
     return quiet && !say(b, w, MDP_TO_WORKER_HEARTBEAT) ? "unreachable" : NULL;
@@ -406,6 +424,7 @@ void workers_excuse(struct broker *b)
         struct worker *w = HMAP_OWNER(n, struct worker, node);
         w->heard_at_us = b->excused_at_us;
         w->said_at_us = w->said_at_us ? b->excused_at_us : 0;
+        w->busy_until_us = MAX(w->busy_until_us, b->now_us + b->config.busy_grace_us);
     }
 }
 

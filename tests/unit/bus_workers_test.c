@@ -208,6 +208,39 @@ static void one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32(void
     bus_close(&bus);
 }
 
+/* By its next beat it learns that it is not known, and comes again; without that its place would be taken for ever. */
+static void one_of_ours_that_beats_and_does_not_answer_is_given_up_F34(void **state)
+{
+    (void)state;
+    struct bus bus;
+    struct message m;
+    bus_prepare(&bus);
+    bus.config.deadline_max_us = 2 * SECOND_US;
+    bus.config.busy_grace_us = SECOND_US;
+    bus_open(&bus);
+    void *w = worker(&bus, "MDPW02|\1", OURS), *c = dealer(&bus);
+    PbCallContext ctx = DAYBOOK__COMMON__V1__CALL_CONTEXT__INIT;
+    ctx.deadline_ms = 1000;
+    ask(c, "GetHead", &ctx, "lost");
+    hear(w, &m); /* the man in the middle has it, and not the worker */
+    const int beat_ms = 100;
+    int64_t until_us = clock_monotonic_us() + 2 * WAIT_MS * MSEC_US;
+    zmq_setsockopt(w, ZMQ_RCVTIMEO, &beat_ms, sizeof(beat_ms));
+    do
+        say(w, "MDPW02|\5");
+    while ((!hear_or_not(w, &m) || m.part[1][0] == 5) && clock_monotonic_us() < until_us);
+    assert_int_equal(m.part[1][0], 6); /* DISCONNECT */
+    expect_fault(&bus, c, 3, ERR_DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED");
+    zmq_close(w);
+    w = worker(&bus, "MDPW02|\1", OURS);
+    ask(c, "GetHead", &ctx, "");
+    take_and_answer(w, "r|m");
+    expect(c, "MDPC02|\3|" OURS "|r|m");
+    zmq_close(w);
+    zmq_close(c);
+    bus_close(&bus);
+}
+
 /* One that beats as ours do is missed long before one of which nobody knows how often it does. */
 static void three_of_its_own_beats_are_a_worker_s_patience_F32(void **state)
 {
@@ -515,6 +548,7 @@ int main(void)
         cmocka_unit_test(idle_workers_get_heartbeats_and_silent_ones_all_go),
         cmocka_unit_test(a_busy_worker_may_be_silent_but_one_that_used_to_beat_may_not),
         cmocka_unit_test(one_of_ours_that_is_silent_at_its_first_request_is_gone_F08_F32),
+        cmocka_unit_test(one_of_ours_that_beats_and_does_not_answer_is_given_up_F34),
         cmocka_unit_test(three_of_its_own_beats_are_a_worker_s_patience_F32),
         cmocka_unit_test(answers_make_nobody_slower_to_be_missed_F32),
         cmocka_unit_test(a_lost_request_goes_to_who_was_heard_last_F32),
