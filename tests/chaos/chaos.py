@@ -22,6 +22,7 @@ from web import LIST, Caller, new_key
 
 import machine
 import mdp
+from middle import Middle
 from proxy import Proxy
 
 WEBHOOKS = "daybook.gateway.v1.WebhookService/"
@@ -87,7 +88,8 @@ class ChaosStack(Stack):
 class Chaos(UnderLoad):
     """replicas: one or two of each daemon, buses too."""
 
-    def __init__(self, folder, seed, rate, soon, companies, threads, disk=False, clock=False, replicas=1):
+    def __init__(self, folder, seed, rate, soon, companies, threads, disk=False, clock=False, replicas=1,
+                 middle=False):
         super().__init__(folder, f"chaos{seed}", seed, rate, soon, companies, processes=1, threads=threads, web=True,
                          repeats=0.05)
         self.stack = ChaosStack(self.folder / "stack")
@@ -95,6 +97,7 @@ class Chaos(UnderLoad):
         self.disk = machine.Disk() if disk else None
         self.clock = self.folder / "wall-clock" if clock else None
         self.replicas, self.probes = replicas, {}
+        self.stands_between, self.middle = middle, None
         self.timeline, self.broken, self.ended, self.hit = [], [], set(), set()
         self.memory = collections.defaultdict(list)  # by daemon: (pid, second, bytes)
 
@@ -113,7 +116,12 @@ class Chaos(UnderLoad):
         if self.replicas == 2:
             self.stack.allow_connections(CONNECTIONS)
             self.stack.add_seconds(DAYBOOK_WORKERS=4)
+        if self.stands_between:
+            self.middle = Middle(self.stack.keys("bus"), map(self.stack.keys, ("operator", *DAEMONS)),
+                                 listener=self.stack.keys("gateway"))
         self.put_proxies()
+        if self.middle:
+            self.middle.start()
         for name in self.stack.daemons:
             self.stack.start(name)
         self.wait_until_ready()
@@ -121,6 +129,11 @@ class Chaos(UnderLoad):
         self.stack.settle()
         self.wait_until_known()
         self.receivers = [Hook(self, company) for company in self.companies]
+
+    def make_companies(self):
+        super().make_companies()
+        if self.middle:
+            self.middle.know(keys for company in self.companies for keys in company.keys.values())
 
     def all_of(self, kind):
         """Names of the daemons of a kind."""
@@ -131,7 +144,7 @@ class Chaos(UnderLoad):
         for name in self.stack.daemons:
             self.stack.write_settings(name, **self.behind_proxies(name))
         for bus in self.all_of("bus"):
-            self.tcp(f"load - {bus}", self.stack.env_of(bus)["DAYBOOK_BUS_LISTEN"])
+            self.tcp(f"load - {bus}", self.before_bus(self.stack.env_of(bus)["DAYBOOK_BUS_LISTEN"]))
         for gateway in self.all_of("gateway"):
             self.tcp(f"load - {gateway}", self.stack.env_of(gateway)["DAYBOOK_HTTP_LISTEN"])
 
@@ -147,11 +160,15 @@ class Chaos(UnderLoad):
             changed["DAYBOOK_REDIS_URL"] = f"unix:{sockets}/redis.sock"
         if kind_of(name) != "bus":
             for link, key in (("bus", "DAYBOOK_BUS_ENDPOINT"), ("events", "DAYBOOK_BUS_EVENTS")):
+                before = [self.before_bus(address, link == "events") for address in env[key].split(",")]
                 changed[key] = ",".join(f"tcp://{self.tcp(f'{name} - {link}{which}', address)}"
-                                        for which, address in zip(("", "-2"), env[key].split(",")))
+                                        for which, address in zip(("", "-2"), before))
         if kind_of(name) == "reminders" and self.clock:
             changed.update(self.clock_settings(name))
         return changed
+
+    def before_bus(self, address, events=False):
+        return self.middle.before(address, events) if self.middle else address
 
     def tcp(self, name, address):
         host, _, port = address.removeprefix("tcp://").rpartition(":")
@@ -211,6 +228,8 @@ class Chaos(UnderLoad):
         for client in self.probes.values():
             client.close()
         self.proxy.close()
+        if self.middle:
+            self.middle.close()
         if self.disk:
             self.disk.remove()
 
@@ -434,6 +453,8 @@ class Chaos(UnderLoad):
         return grown
 
     def check_broken(self):
+        if self.middle:
+            self.middle.check()
         assert not self.broken, "\n".join(self.broken)
         return len(self.timeline)
 

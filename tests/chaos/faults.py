@@ -35,15 +35,16 @@ class Fault:
     needs: typing.Callable  # of the machine; None: nothing
     picks: bool     # one of two daemons, or connections of one, where there are two; no other process
     replicas: int   # that there must be
+    middle: bool    # somebody stands in the middle for it, all the time: only if it is asked for by name
 
 
 FAULTS = {}
 
 
-def fault(ids, seconds=(0.5, 3), weight=1, needs=None, picks=False, replicas=1):
+def fault(ids, seconds=(0.5, 3), weight=1, needs=None, picks=False, replicas=1, middle=False):
     def keep(function):
         FAULTS[function.__name__] = Fault(function.__name__, ids, contextlib.contextmanager(function), seconds,
-                                          weight, needs, picks, replicas)
+                                          weight, needs, picks, replicas, middle)
         return function
     return keep
 
@@ -370,6 +371,13 @@ def net_parted(run):
     run.hit.update(name for name in run.stack.daemons if name.endswith("-2"))
     with all_of(run.proxy.faulty(name, how) for name in parted):
         yield f"{how} between the hosts, {'one' if beside else 'both'} with PostgreSQL"
+
+
+@fault("F34", seconds=(3, 6), middle=True)
+def messages(run):
+    """Of all between everybody and the buses, one in two is lost, doubled, played again, late or out of turn."""
+    with run.middle.at_it(run.rng.getrandbits(32)):
+        yield "all ways"
 
 
 def is_between_hosts(client, server, beside_first):

@@ -4,32 +4,15 @@ the long one.
 Each test is one thing that must hold after all those faults under load, named after those that it is about.
 """
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 import machine
-
-HERE = pathlib.Path(__file__).resolve().parent
-SECONDS = 60
-SEED = 20261130
+from reports import report_of
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one", "two"])
 def report(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    settings = {"CHAOS_SEED": str(SEED), "CHAOS_SECONDS": str(SECONDS), **os.environ, "CHAOS_REPORT": str(folder),
-                "CHAOS_REPLICAS": str(request.param)}
-    done = subprocess.run([HERE / "run.sh", sys.executable], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env=settings, timeout=1800)
-    assert (folder / "report.json").exists(), done.stdout
-    told = json.loads((folder / "report.json").read_text())
-    told["output"], told["status"] = done.stdout, done.returncode
-    return told
+    return report_of(tmp_path_factory.mktemp("report"), CHAOS_REPLICAS=request.param)
 
 
 def holds(report, words):
