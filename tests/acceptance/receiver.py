@@ -1,6 +1,8 @@
 """Another system's web server, for what we post to it."""
 
+import contextlib
 import http.server
+import socket
 import threading
 import time
 
@@ -17,11 +19,20 @@ class Receiver:
         self.headers = {}  # of answers
         self.answered = []  # bodies with the status that each got
         self.delay = delay  # seconds before an answer
+        self.connections = set()
         self.refuses_first = False  # answers 500 to the first attempt of each notice
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                receiver.connections.add(self.connection)
+
+            def finish(self):
+                receiver.connections.discard(self.connection)
+                super().finish()
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
@@ -62,5 +73,9 @@ class Receiver:
         return self.got
 
     def close(self):
+        """Nobody is there any more: who is connected is cut off too, and does not go on being answered."""
         self.server.shutdown()
         self.server.server_close()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):  # it has just ended
+                connection.shutdown(socket.SHUT_RDWR)
