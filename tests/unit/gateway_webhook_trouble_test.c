@@ -36,6 +36,37 @@ static void one_that_fails_is_probed_and_then_gets_all(void **state)
     assert_int_equal(owed(), 0);
 }
 
+/* It takes no new connection, and answers by those that stand (F44). */
+static void what_is_tried_before_its_time_is_not_put_off_for_longer_F44(void **state)
+{
+    (void)state;
+    owe(1, 0);
+    end(next(), 200);
+    struct webhook_row *posts[ENDPOINT_POSTS];
+    for (int i = 0; i < ENDPOINT_POSTS; i++)
+        owe(1, 1 + i);
+    for (int i = 0; i < ENDPOINT_POSTS; i++)
+        assert_non_null(posts[i] = next());
+    for (int i = 0; i < FAILURES_MAX; i++)
+        end(posts[i], 0);
+    pass(50 * MSEC_US);
+    assert_int_equal(end(posts[FAILURES_MAX], 200).news, WEBHOOK_ANSWERS);
+    struct webhook_row *again = next(); /* at once */
+    assert_non_null(again);
+    assert_int_equal(again->attempts, 1);
+    struct webhook_fate fate = end(again, 0);
+    assert_int_equal(fate.attempts, 2);
+    assert_in_range(fate.next_us - f.now.wall_us, 4 * SECOND_US, 6 * SECOND_US);
+    for (int i = FAILURES_MAX + 1; i < ENDPOINT_POSTS; i++)
+        end(posts[i], 200);
+    while ((again = next()) != NULL)
+        end(again, 200);
+    pass(6 * SECOND_US);
+    while ((again = next()) != NULL)
+        end(again, 200);
+    assert_int_equal(owed(), 0);
+}
+
 static void one_that_fails_for_days_is_disabled(void **state)
 {
     (void)state;
@@ -231,6 +262,7 @@ int main(void)
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(one_that_fails_is_probed_and_then_gets_all),
+        TEST(what_is_tried_before_its_time_is_not_put_off_for_longer_F44),
         TEST(one_that_fails_for_days_is_disabled),
         TEST(a_failure_of_days_ago_is_forgotten),
         TEST(a_failure_in_a_lost_lane_is_not_ours_to_judge),

@@ -212,6 +212,19 @@ static enum webhook_news note_failure(struct webhook_queue *q, struct webhook_en
     return e->failures > 1 && is_overdue(e, now) ? WEBHOOK_DEAD : WEBHOOK_NO_NEWS;
 }
 
+/* Tries before their time, to probe an endpoint or because it had answered, take no turn of the schedule: however often
+ * an event was tried, its next pause is one that it has come to since it first failed. */
+static int turns_taken(int attempts, int64_t failing_us)
+{
+    int turns = 1;
+    for (int64_t sum_us = 0; turns < attempts; turns++) {
+        sum_us += webhook_pause_us(turns);
+        if (failing_us < sum_us - sum_us / 5) /* with the most of jitter */
+            break;
+    }
+    return turns;
+}
+
 static void judge_failure(struct webhook_queue *q, const struct webhook_endpoint *e,
                           const struct webhook_row *row, int64_t retry_after_us,
                           struct webhook_now now, struct webhook_fate *v)
@@ -223,8 +236,9 @@ static void judge_failure(struct webhook_queue *q, const struct webhook_endpoint
         return;
     }
     v->outcome = WEBHOOK_LATER;
-    v->next_us = now.wall_us + MAX(with_jitter(webhook_pause_us(v->attempts)),
-                                   MIN(retry_after_us, RETRY_AFTER_MAX_US));
+    int turns = turns_taken(v->attempts, now.wall_us - v->first_failed_us);
+    v->next_us = now.wall_us +
+                 MAX(with_jitter(webhook_pause_us(turns)), MIN(retry_after_us, RETRY_AFTER_MAX_US));
     if (row->feed)
         feed_hold(q, row->feed, row, v->next_us, v->first_failed_us, now.wall_us);
 }
