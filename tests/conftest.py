@@ -7,7 +7,7 @@ import pytest
 # Begun first, the longest one before the others, so that nobody waits for one of them at the end: a minute and more each.
 LONG = ("test_interop_schemathesis.py", "test_transfer.py", "test_calendar.py", "test_metrics.py", "test_webhook_faults.py",
         "test_cli_repair.py", "test_traces.py", "test_restore.py", "test_http_identity.py", "test_audit.py",
-        "test_secrets.py", "test_steps.py", "test_chaos.py")
+        "test_secrets.py", "test_steps.py", "test_chaos.py", "test_messages.py")
 FIGURES = "figures"
 
 
